@@ -1,0 +1,22 @@
+"""The exit codes of every `lvslab` command: an interface that scripts rely on."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a finished `lvslab` process says to the shell."""
+
+    OK = 0
+    """Everything that was expected held."""
+    FAILED = 1
+    """An expectation failed, or a comparison found a regression."""
+    USAGE = 2
+    """Wrong usage or input; nothing was started."""
+    CANNOT = 4
+    """Skipped: this machine cannot do it; the message says why. The number is the kernel selftests' code for a skip."""
+    LAB_BROKE = 69
+    """The lab itself broke, for example a guest died unasked (EX_UNAVAILABLE of sysexits.h)."""
+    INTERRUPTED = 130
+    """Interrupted by a signal; everything was cleaned up (128 + SIGINT)."""
