@@ -1,0 +1,173 @@
+"""The host's end of the line to a guest's agent (guest/agent.sh): jobs with exit codes over a serial line.
+
+Commands and results travel as files in a folder that both sides see, because a tty does not carry large data whole; the serial line only
+rings the bell. Each line from the guest begins with "=": everything else is the echo of what was written.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lvslab.completed import Completed
+from lvslab.errors import GuestError
+
+
+@dataclass
+class _Job:
+    ended: threading.Event = field(default_factory=threading.Event)
+    code: int | None = None
+
+
+class Agent:
+    """Jobs in one guest.
+
+    Attributes:
+        name: the guest's name, for messages.
+        ready: set when the guest runs jobs.
+        began: set when the guest's process 1 speaks for the first time.
+    """
+
+    def __init__(self, name: str, line: socket.socket, jobs: Path, why_lost: Callable[[], str]) -> None:
+        """`why_lost` explains, when the guest is gone, what its console said last."""
+        self.name, self.ready, self.began = name, threading.Event(), threading.Event()
+        self._line, self._directory, self._why_lost = line, jobs, why_lost
+        self._jobs: dict[int, _Job] = {}
+        self._next = 0
+        self._lock = threading.Lock()
+        self._lost = False
+        self._problems: list[str] = []
+        jobs.mkdir()
+        self._reader = threading.Thread(target=self._read, name=f"agent-{name}", daemon=True)
+        self._reader.start()
+
+    # -- the guest speaks --------------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        rest = b""
+        while True:
+            try:
+                data = self._line.recv(65536)
+            except OSError:
+                data = b""
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                word, *arguments = line.strip().decode(errors="replace").split() or [""]
+                self._heard(word, arguments)
+        self._lost = True
+        self.began.set()
+        self.ready.set()
+        with self._lock:
+            for job in self._jobs.values():
+                job.ended.set()
+
+    def _heard(self, word: str, arguments: list[str]) -> None:
+        if word == "=init":
+            self.began.set()
+        elif word == "=up":
+            self.ready.set()
+        elif word == "=problem":
+            self._problems.append(" ".join(arguments))
+        elif word == "=ended":
+            job = self._jobs[int(arguments[0])]
+            job.code = int(arguments[1])
+            job.ended.set()
+
+    # -- the host speaks ---------------------------------------------------------------------------------------------------------
+
+    def wait_ready(self, deadline: float) -> None:
+        """Wait until the guest runs jobs.
+
+        Args:
+            deadline: on the clock of `time.monotonic`.
+
+        Raises:
+            GuestError: it died, could not set itself up, or was not ready in time.
+        """
+        if not self.ready.wait(max(0.0, deadline - time.monotonic())):
+            raise GuestError(f"{self.name}: guest kernel hung at boot, not ready in time; {self._why_lost()}")
+        self.check_alive()
+        if self._problems:
+            raise GuestError(f"{self.name}: the guest could not set up its {' and '.join(self._problems)}; {self._why_lost()}")
+
+    def check_alive(self) -> None:
+        """Raise GuestError if the guest is gone."""
+        if self._lost:
+            raise GuestError(f"{self.name}: guest kernel died; {self._why_lost()}")
+
+    def run(self, script: str, timeout: float) -> Completed:
+        """Run a /bin/sh script (busybox ash) to its end.
+
+        Args:
+            script: sourced by a subshell of the agent; it may use several lines.
+            timeout: seconds.
+
+        Raises:
+            GuestError: the guest died or did not answer within the timeout.
+        """
+        number, job = self._submit(script)
+        self._ring(f"run {number}")
+        if not job.ended.wait(timeout):
+            raise GuestError(f"{self.name}: no answer within {timeout:g} s to: {script.strip().splitlines()[-1]}; {self._why_lost()}")
+        return self._collect(number, job)
+
+    def start(self, script: str, line: int) -> int:
+        """Start a script in a session of its own, its standard streams on serial lines `line` and `line` + 1; returns the job's number."""
+        number, _ = self._submit(script)
+        self._ring(f"start {number} {line}")
+        return number
+
+    def signal(self, number: int, sig: signal.Signals) -> None:
+        """Send a signal to all processes of a started job."""
+        self._ring(f"signal {number} {int(sig)}")
+
+    def wait(self, number: int, timeout: float | None) -> int | None:
+        """Exit status of a started job (128 + signal when a signal ended it), or None when `timeout` seconds were not enough.
+
+        Raises:
+            GuestError: the guest died meanwhile.
+        """
+        job = self._jobs[number]
+        if not job.ended.wait(timeout):
+            return None
+        if job.code is None:
+            self.check_alive()
+        return job.code
+
+    def close(self) -> None:
+        """End the line and its reader."""
+        self._line.close()
+
+    def _submit(self, script: str) -> tuple[int, _Job]:
+        self.check_alive()
+        with self._lock:
+            number = self._next = self._next + 1
+            job = self._jobs[number] = _Job()
+        (self._directory / f"{number}.sh").write_text(script if script.endswith("\n") else script + "\n")
+        return number, job
+
+    def _ring(self, line: str) -> None:
+        try:
+            self._line.sendall(line.encode() + b"\n")
+        except OSError:
+            self._lost = True
+            self.check_alive()
+
+    def _collect(self, number: int, job: _Job) -> Completed:
+        if job.code is None:
+            self.check_alive()
+        paths = [self._directory / f"{number}.{kind}" for kind in ("out", "err", "sh")]
+        out, err = (path.read_text(errors="replace") for path in paths[:2])
+        for path in paths:
+            os.unlink(path)
+        with self._lock:
+            del self._jobs[number]
+        return Completed(job.code if job.code is not None else 255, out, err)

@@ -1,0 +1,35 @@
+# Runs jobs in a guest for the host: process 1 after the switch to the real root, under the host's own /bin/sh (busybox's would
+# prefer its own ip, ps, … to the real ones).
+#   host to guest, a line each:  run N       source /mnt/jobs/N.sh in a subshell; output to N.out and N.err
+#                                start N L   run /mnt/jobs/N.sh in its own session on the serial lines L (in, out) and L+1 (error)
+#                                signal N S  send signal S to the session of job N
+#   guest to host:               =up SECONDS   =started N PID   =ended N STATUS
+# Lines of ours begin with "=": the tty echoes what the host writes, and the host passes over the echo (cheaper than a stty).
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb
+cd /mnt/jobs
+exec 3<>/dev/ttyS0
+
+run() {
+    ( exec 3<&-; . "./$1.sh" ) >"$1.out" 2>"$1.err" </dev/null
+    echo "=ended $1 $?" >&3
+}
+
+start() {
+    stty raw -echo <"/dev/ttyS$2"
+    stty raw -echo <"/dev/ttyS$(($2 + 1))"
+    setsid /bin/sh "./$1.sh" <"/dev/ttyS$2" >"/dev/ttyS$2" 2>"/dev/ttyS$(($2 + 1))" 3<&- &
+    echo "$!" >"$1.pid"
+    echo "=started $1 $!" >&3
+    wait "$!"
+    echo "=ended $1 $?" >&3
+}
+
+read -r up rest </proc/uptime
+echo "=up $up" >&3
+while read -r verb job argument <&3; do
+    case $verb in
+        run) run "$job" & ;;
+        start) start "$job" "$argument" & ;;
+        signal) kill "-$argument" -- "-$(cat "$job.pid")" ;;
+    esac
+done

@@ -1,0 +1,16 @@
+#!/bin/busybox sh
+# Process 1 of a guest, in the initramfs. Every program started here costs some 15 ms, so mounts and modules go in batches.
+/bin/busybox mount -a
+exec 3<>/dev/ttyS0
+echo "=init" >&3
+IFS=,
+[ -z "$LVSLAB_MODULES" ] || /bin/busybox modprobe -a $LVSLAB_MODULES || echo "=problem modules" >&3
+unset IFS
+# The host's files, read-only and nosuid below a tmpfs: the guest may write anywhere, the host stays as it is, and programs that are
+# setuid on the host do not change identity in the guest.
+/bin/busybox mkdir /rw/upper /rw/work /dev/pts
+/bin/busybox mount -t overlay -o nosuid,lowerdir=/host,upperdir=/rw/upper,workdir=/rw/work overlay /root || echo "=problem overlay" >&3
+/bin/busybox mount -a -T /etc/fstab.root || echo "=problem mounts" >&3
+ip link set lo up
+exec 3<&-
+exec /bin/busybox switch_root /root /bin/sh /mnt/agent.sh

@@ -1,0 +1,68 @@
+"""The packet sockets behind a User-Mode Linux guest's NICs, tuned from outside.
+
+A `raw` vector NIC (arch/um/drivers/vector_user.c) reads from one AF_PACKET socket and writes to another. With the default 208 KiB the
+reading one drops bursts, which cost an untuned lab nine tenths of its throughput; the writing one queues copies that nobody reads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lvslab.network import linux
+
+RECEIVE_BUFFER = 4 << 20
+"""Bytes of receive buffer a NIC gets."""
+
+_SO_ATTACH_FILTER = 26
+_SO_RCVBUFFORCE = 33
+_SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
+_ETH_P_ALL = 3
+_BPF_RET_ZERO = struct.pack("=HBBI", 0x06, 0, 0, 0)  # "ret #0": keep nothing of any packet
+
+
+@contextmanager
+def _packet_sockets(pid: int) -> Iterator[list[socket.socket]]:
+    """Duplicates of all AF_PACKET sockets that process `pid` holds."""
+    found: list[socket.socket] = []
+    try:
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                if not os.readlink(entry).startswith("socket:"):
+                    continue
+                sock = socket.socket(fileno=linux.borrow_descriptor(pid, int(entry.name)))
+            except OSError:  # closed between the listing and now
+                continue
+            if sock.family == socket.AF_PACKET:
+                found.append(sock)
+            else:
+                sock.close()
+        yield found
+    finally:
+        for sock in found:
+            sock.close()
+
+
+def _drop_everything(sock: socket.socket) -> None:
+    program = ctypes.create_string_buffer(_BPF_RET_ZERO)
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
+
+
+def tune(pid: int) -> int:
+    """Give every NIC of guest `pid` room to receive and stop its sending sockets from queueing; returns how many were tuned.
+
+    Only sockets of NICs that are up exist. Tuning again does no harm.
+    """
+    with _packet_sockets(pid) as sockets:
+        for sock in sockets:
+            if sock.getsockname()[1] == _ETH_P_ALL:
+                sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+                sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+            else:
+                _drop_everything(sock)
+        return len(sockets)

@@ -1,0 +1,1 @@
+"""The private network: sandbox, namespaces, Mininet nodes and links, capture taps."""

@@ -1,0 +1,131 @@
+"""The Linux system calls that Python's standard library (3.11) does not wrap: namespaces, mounts, process control."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+
+PR_SET_PDEATHSIG = 1
+
+_SYS_PIDFD_GETFD = 438  # the same number on every architecture (include/uapi/asm-generic/unistd.h)
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, call: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{call}: {os.strerror(number)}")
+    return result
+
+
+def unshare(flags: int) -> None:
+    """unshare(2): give the calling process (for the network: the calling thread) its own namespaces.
+
+    Raises:
+        OSError: the kernel refused, most often EPERM.
+    """
+    _check(_libc.unshare(flags), "unshare")
+
+
+def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
+    """mount(2).
+
+    Raises:
+        OSError: with the target's name.
+    """
+    try:
+        _check(_libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()), "mount")
+    except OSError as error:
+        raise OSError(error.errno, f"mount {kind} on {target}: {os.strerror(error.errno or 0)}") from error
+
+
+def die_with_parent(sig: int) -> None:
+    """prctl(2) PR_SET_PDEATHSIG: the kernel sends `sig` to this process when the thread that forked it ends."""
+    _check(_libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(sig), 0, 0, 0), "prctl")
+
+
+def borrow_descriptor(pid: int, descriptor: int) -> int:
+    """pidfd_getfd(2): duplicate a descriptor of another process that we may trace.
+
+    Raises:
+        OSError: the process or descriptor is gone, or tracing it is not allowed.
+    """
+    handle = os.pidfd_open(pid)
+    try:
+        return _check(_libc.syscall(_SYS_PIDFD_GETFD, handle, descriptor, 0), "pidfd_getfd")
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def network_of(pid: int) -> Iterator[None]:
+    """Put the calling thread into the network namespace of process `pid`; sockets opened inside stay there.
+
+    Raises:
+        OSError: the process is gone or its namespace may not be entered.
+    """
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _check(_libc.setns(there, CLONE_NEWNET), "setns")
+        finally:
+            os.close(there)
+        try:
+            yield
+        finally:
+            _check(_libc.setns(home, CLONE_NEWNET), "setns")
+    finally:
+        os.close(home)
+
+
+def set_link_up(name: str) -> None:
+    """Bring an interface of the current network namespace up (netdevice(7), SIOCSIFFLAGS)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("16sH14x", name.encode(), 0)
+        flags = struct.unpack("16sH14x", fcntl.ioctl(sock, _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14x", name.encode(), flags | _IFF_UP))
+
+
+def silence_ipv6() -> None:
+    """Turn IPv6 off in the current network namespace, so that no neighbour discovery appears on links that carry IPv4 tests.
+
+    A kernel without IPv6 has nothing to turn off.
+    """
+    for which in ("all", "default"):
+        path = Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6")
+        if path.exists():
+            path.write_text("1")
+
+
+def fresh_network() -> None:
+    """Move the calling thread into a new, empty network namespace whose loopback is up."""
+    unshare(CLONE_NEWNET)
+    set_link_up("lo")
+    silence_ipv6()
+
+
+def is_denied(error: OSError) -> bool:
+    """Whether the kernel said no for want of permission (and not for a bad argument)."""
+    return error.errno in (errno.EPERM, errno.EACCES, errno.ENOSPC)
