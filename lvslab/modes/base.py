@@ -1,0 +1,200 @@
+"""What a forwarding mode is: descriptions only, nothing here touches a kernel."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from lvslab.kernels.needs import Need
+from lvslab.modes.contract import Contract
+from lvslab.service import ForwardingMode, VirtualService
+
+
+class Role(StrEnum):
+    """What a node is in the lab."""
+
+    CLIENT = "client"
+    DIRECTOR = "director"
+    REAL_SERVER = "real server"
+    ROUTER = "router"
+
+
+class ReplyPath(StrEnum):
+    """How a topology lets packets get from a real server to a client."""
+
+    DIRECTOR = "director"
+    """The director is the real servers' gateway."""
+    DIRECT = "direct"
+    """The real servers have their own way to the clients."""
+    NONE = "none"
+    """The real servers have no route to the clients at all."""
+
+
+# -- actions: what set-up does, as data -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sysctl:
+    """Set a kernel parameter (sysctl(8)); `key` with dots."""
+
+    key: str
+    value: str | int
+
+    def plain(self) -> str:
+        return f"sysctl -w {self.key}='{self.value}'" if " " in str(self.value) else f"sysctl -w {self.key}={self.value}"
+
+    def fast(self) -> str:
+        """Without starting a program, which costs 40 ms in a guest."""
+        return f"echo '{self.value}' >/proc/sys/{self.key.replace('.', '/')}"
+
+
+@dataclass(frozen=True)
+class Ip:
+    """One iproute2 command (ip(8)) without the leading `ip`."""
+
+    arguments: str
+
+    def plain(self) -> str:
+        return f"ip {self.arguments}"
+
+
+@dataclass(frozen=True)
+class Iptables:
+    """One rule (iptables(8)) without the leading program name, which the kernel's tables decide."""
+
+    arguments: str
+
+    def plain(self) -> str:
+        return f"iptables {self.arguments}"
+
+
+Action = Sysctl | Ip | Iptables
+
+
+@dataclass(frozen=True)
+class Step:
+    """A named part of a node's set-up: what `--without` leaves out to show what it is for."""
+
+    name: str
+    why: str
+    actions: tuple[Action, ...]
+
+
+def plain_lines(steps: Iterable[Step]) -> list[str]:
+    """The set-up as shell commands that a person would type, each step headed by its reason."""
+    return [line for step in steps for line in (f"# {step.name}: {step.why}", *(action.plain() for action in step.actions))]
+
+
+def set_up_script(steps: Sequence[Step], iptables: str | None) -> str:
+    """The set-up as one quick script that stops at the first failure and names the step.
+
+    Consecutive `ip` commands go to one `ip -batch`, sysctls are written without a program.
+    """
+    lines = ["failed() { echo \"set-up step '$1' failed\" >&2; exit 1; }"]
+    for step in steps:
+        batch: list[str] = []
+
+        def flush(batch: list[str] = batch, name: str = step.name) -> None:
+            if batch:
+                lines.append(f"ip -batch - <<'END' || failed '{name}'")
+                lines.extend([*batch, "END"])
+                batch.clear()
+
+        for action in step.actions:
+            if isinstance(action, Ip):
+                batch.append(action.arguments)
+                continue
+            flush()
+            command = action.fast() if isinstance(action, Sysctl) else f"{iptables or 'iptables'} {action.arguments}"
+            lines.append(f"{command} || failed '{step.name}'")
+        flush()
+    return "\n".join(lines) + "\n"
+
+
+# -- addresses -----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The lab's addresses as a mode needs them.
+
+    Attributes:
+        vip: virtual IP address.
+        dip: the director's own address in the clients' network, the outer source of TUN packets.
+        rips: node name of each real server → its address.
+        lips: local addresses that FullNAT may use as source towards real servers; empty where the topology has none.
+        outer, inner: the director's interface towards the clients, and towards the real servers (may be the same).
+        inner_prefix: prefix length of the inner network.
+    """
+
+    vip: str
+    dip: str
+    rips: Mapping[str, str]
+    lips: tuple[str, ...]
+    outer: str
+    inner: str
+    inner_prefix: int
+
+
+class Mode(ABC):
+    """One forwarding mode."""
+
+    name: ClassVar[ForwardingMode]
+    summary: ClassVar[str]
+    """One sentence for `lvslab list`."""
+    topology: ClassVar[str]
+    """Name of the shipped topology made for it."""
+    needs: ClassVar[Mapping[Role, frozenset[Need]]]
+    reply_paths: ClassVar[frozenset[ReplyPath]]
+    """Reply paths that the mode can work with."""
+    why_reply_path: ClassVar[str]
+    """Why it cannot work with others."""
+    maps_ports: ClassVar[bool] = False
+    """Whether a real server's port may differ from the service's."""
+    carries_udp: ClassVar[bool] = True
+    contract: ClassVar[Contract]
+
+    @property
+    def title(self) -> str:
+        return self.name.title if isinstance(self.name.title, str) else str(self.name)
+
+    @abstractmethod
+    def director(self, addresses: Addresses, services: Sequence[VirtualService]) -> tuple[Step, ...]:
+        """Set-up of the director, without its table of virtual services."""
+
+    def real_server(self, addresses: Addresses) -> tuple[Step, ...]:
+        """Set-up of each real server beyond its address and gateway."""
+        return ()
+
+    def refuse(self, topology: str, reply_path: ReplyPath, has_local_addresses: bool) -> str | None:
+        """Why this mode cannot work in a topology, or None if it can."""
+        if reply_path not in self.reply_paths:
+            paths = {
+                ReplyPath.DIRECTOR: "the director is the real servers' gateway",
+                ReplyPath.DIRECT: "real servers answer the clients directly",
+                ReplyPath.NONE: "real servers have no route to the clients",
+            }
+            return f"in topology '{topology}' {paths[reply_path]}, but {self.why_reply_path}"
+        return None
+
+
+def vip_step(addresses: Addresses) -> Step:
+    """The virtual address on the director."""
+    return Step(
+        "vip", "the director answers for the virtual address", (Ip(f"address add {addresses.vip}/32 dev {addresses.outer}"),)
+    )
+
+
+IP_FORWARD = Step(
+    "ip-forward", "replies of the real servers pass the director's routing code", (Sysctl("net.ipv4.ip_forward", 1),)
+)
+
+QUIET_ARP = Step(
+    "arp",
+    "only the director may answer ARP requests for the virtual address: arp_ignore answers only for addresses of the receiving "
+    "interface, arp_announce keeps the virtual address out of the servers' own requests",
+    (Sysctl("net.ipv4.conf.all.arp_ignore", 1), Sysctl("net.ipv4.conf.all.arp_announce", 2)),
+)

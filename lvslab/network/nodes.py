@@ -1,0 +1,339 @@
+"""Mininet nodes of a lab: hosts on the machine's own kernel, and hosts whose kernel is a guest.
+
+Both run a script with an exit code (`run`), as ordinary Mininet nodes do with `cmd`, `popen` and `pexec`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from mininet.link import Intf
+from mininet.node import Host, Node
+
+from lvslab.completed import Completed
+from lvslab.errors import LabError
+from lvslab.kernels import initramfs
+from lvslab.kernels.needs import KernelKind, Need, modules_for
+from lvslab.kernels.uml import UmlGuest, UmlKernel
+from lvslab.modes.base import Ip, Step, Sysctl, set_up_script
+from lvslab.network import linux
+
+
+class LabHost(Host):  # type: ignore[misc]
+    """A host on the machine's own kernel: a shell in a network namespace, as in Mininet.
+
+    Attributes:
+        directory: private folder for the node's files, the same path inside and outside.
+        release: of its kernel.
+    """
+
+    def __init__(self, name: str, directory: Path | None = None, **options: Any) -> None:
+        self.directory = directory or Path(tempfile.mkdtemp(prefix=f"lvslab-{name}-"))
+        self.inside = self.directory
+        self.release = os.uname().release
+        super().__init__(name, **options)
+
+    def run(self, script: str, *, timeout: float = 30.0) -> Completed:
+        """Run a /bin/sh script in the node to its end.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            LabError: it took longer.
+        """
+        command = ["mnexec", "-a", str(self.pid), "/bin/sh", "-c", script]
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            start_new_session=True,
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                raise LabError(f"{self.name}: no end within {timeout:g} s of: {script.strip().splitlines()[-1]}") from None
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return Completed(process.returncode, out, err)
+
+    def config(self, routes: Sequence[str] = (), sysctls: dict[str, int] | None = None, **options: Any) -> Any:
+        """Mininet's configuration of a host, plus `routes` and `sysctls` of a topology (used by `mn --host lab`)."""
+        result = super().config(**options)
+        _apply(self, routes, sysctls)
+        return result
+
+
+class GuestNode(Node):  # type: ignore[misc]
+    """A host whose kernel is a guest: Mininet's veths end in the guest's namespace, and equally named NICs appear inside.
+
+    `cmd` and the command line talk to a shell on the guest's tty1, started when first used; `run`, `pexec` and `popen` go through the
+    guest's agent.
+
+    Attributes:
+        guest: the guest.
+        directory, inside: the node's private folder as the host sees it, and as the guest does.
+    """
+
+    def __init__(
+        self, name: str, guest: UmlGuest | None = None, needs: frozenset[Need] = frozenset({Need.IP_VS}), **options: Any
+    ) -> None:
+        """Without a `guest` the node boots its own (as under plain `mn`) and joins each link at once; with one, its owner calls `settle`."""
+        self._own_directory: tempfile.TemporaryDirectory[str] | None = None
+        self._settles_itself = guest is None
+        if guest is None:
+            self._own_directory = tempfile.TemporaryDirectory(prefix=f"lvslab-{name}-")
+            home = Path(self._own_directory.name)
+            guest = UmlGuest(UmlKernel.find(), name, modules_for(needs), home / name, home / f"{name}.console")
+        self.guest = guest
+        self.directory, self.inside = guest.share, Path(initramfs.SHARE)
+        self._shell_started = False
+        super().__init__(name, **options)
+
+    # -- Mininet's life cycle -----------------------------------------------------------------------------------------------------
+
+    def startShell(self, mnopts: str | None = None) -> None:  # noqa: N802
+        """The guest takes the place of Node's bash; its own shell starts when a command is first sent."""
+        self.shell, self.pid = self.guest.process, self.guest.pid
+        self.master, self.slave = self.guest.terminal, self.guest.terminal_slave
+        self.stdin = os.fdopen(self.master, "r", closefd=False)
+        self.stdout = self.stdin
+        self.pollOut = select.poll()
+        self.pollOut.register(self.stdout)
+        self.outToNode[self.stdout.fileno()] = self
+        self.inToNode[self.stdin.fileno()] = self
+        self.execed, self.lastCmd, self.lastPid, self.readbuf, self.waiting = False, None, None, "", False
+
+    def _ensure_shell(self) -> None:
+        if self._shell_started:
+            return
+        self.guest.wait_ready()
+        self._shell_started = True
+        prompt = chr(127)  # Mininet's sentinel
+        self.guest.run(
+            f"PS1={shlex.quote(prompt)} setsid -c bash --norc --noediting -is mininet:{self.name} </dev/tty1 >/dev/tty1 2>&1 &"
+        ).check(self.name, "start of the interactive shell")
+        while True:
+            self.pollOut.poll(10_000)
+            self.guest.agent.check_alive()
+            if self.read(1024).endswith(prompt):
+                break
+        super().sendCmd("unset HISTFILE; stty -echo; set +m")
+        self.waitOutput()
+
+    def sendCmd(self, *arguments: Any, **options: Any) -> None:  # noqa: N802
+        """Send a command to the guest's interactive shell (see Mininet's Node)."""
+        self._ensure_shell()
+        options.pop("printPid", None)  # mnexec would report a process number that is only valid inside the guest
+        super().sendCmd(*arguments, **options)
+
+    def addIntf(self, intf: Intf, port: int | None = None, **options: Any) -> None:  # noqa: N802
+        """Take a veth whose end lies in the guest's outer namespace; the NIC inside follows at once or with `settle`."""
+        super().addIntf(intf, port, **options)
+        if self._settles_itself:
+            self.settle([intf.name])
+
+    def config(self, routes: Sequence[str] = (), sysctls: dict[str, int] | None = None, **options: Any) -> Any:
+        """As for LabHost."""
+        result = super().config(**options)
+        _apply(self, routes, sysctls)
+        return result
+
+    def settle(self, interfaces: Sequence[str] | None = None, steps: Sequence[Step] = (), iptables: str | None = None) -> None:
+        """Wait for the guest, give it NICs for its veths, and run set-up steps, all in as few commands as possible.
+
+        Raises:
+            GuestError: the guest died or never became ready.
+            CommandError: a set-up command failed.
+        """
+        names = [each.name for each in self.intfList()] if interfaces is None else interfaces
+        with linux.network_of(self.pid):
+            linux.silence_ipv6()
+            for name in names:
+                linux.set_link_up(name)
+            macs = {name: _mac_of(name) for name in names}
+        self.guest.wait_ready()
+        plugged = tuple(Ip(line) for line in self.guest.plug(list(macs.items())))
+        script = set_up_script((Step("nics", "the guest's network cards", plugged), *steps), iptables)
+        self.run(script).check(self.name, "set-up")
+        self.guest.tune_nics()
+
+    def offload(self) -> None:
+        """Let the NICs pass large segments whole, which a throughput measurement needs (ethtool(8), tso)."""
+        script = "\n".join(f"ethtool -K {each.name} tso on" for each in self.intfList())
+        self.run(script).check(self.name, "ethtool -K … tso on")
+
+    def terminate(self) -> None:
+        """Cut the guest's power and forget it."""
+        self.guest.close()
+        self.shell = None
+        if self._own_directory:
+            self._own_directory.cleanup()
+
+    # -- commands -----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def release(self) -> str:
+        """Of the guest's kernel, as it says itself."""
+        return self.guest.run("uname -r").out.strip()
+
+    def run(self, script: str, *, timeout: float = 30.0) -> Completed:
+        """Run a /bin/sh script in the guest to its end (see `UmlGuest.run`)."""
+        return self.guest.run(script, timeout)
+
+    def pexec(self, *arguments: Any, **options: Any) -> tuple[str, str, int]:
+        """Run a command in the guest; returns standard output, standard error and exit status, as Mininet's pexec does."""
+        self.guest.wait_ready()
+        done = self.run(_command_text(arguments))
+        return done.out, done.err, done.code
+
+    def popen(self, *arguments: Any, **options: Any) -> GuestProcess:
+        """Start a command in the guest; returns an object with the part of subprocess.Popen's interface that Mininet uses.
+
+        `stdout`, `stderr` are pipes (or go to the file given), `stdin` is a pipe when asked for.
+        """
+        self.guest.wait_ready()
+        return GuestProcess(self.guest, _command_text(arguments), options.get("stdout"), options.get("stderr"), options.get("stdin"))
+
+
+class GuestProcess:
+    """A process with live output in a guest; mirrors subprocess.Popen.
+
+    Attributes:
+        stdout, stderr: readable pipes, or None when they were redirected.
+        stdin: writable, raw, when it was asked for; else None.
+        returncode: None while it runs; negative signal number when a signal ended it.
+    """
+
+    def __init__(
+        self, guest: UmlGuest, command: str, stdout: IO[Any] | int | None, stderr: IO[Any] | int | None, stdin: int | None
+    ) -> None:
+        self._guest, self.args, self.returncode = guest, command, None
+        self._line, out, err = guest.take_line()
+        self.stdin: io.RawIOBase | None = socket.SocketIO(out, "w") if stdin == subprocess.PIPE else None
+        self._ended = threading.Event()
+        self.stdout, out_end = self._sink(stdout)
+        self.stderr, err_end = (None, out_end) if stderr == subprocess.STDOUT else self._sink(stderr)
+        self.pid = guest.agent.start(command, self._line)
+        self._pump = threading.Thread(target=self._copy, args=({out: out_end, err: err_end},), daemon=True)
+        self._pump.start()
+
+    @staticmethod
+    def _sink(target: IO[Any] | int | None) -> tuple[IO[bytes] | None, int]:
+        """The reading end for the caller, if any, and the descriptor to write to."""
+        if target is None or target == subprocess.PIPE:
+            read, write = os.pipe()
+            return os.fdopen(read, "rb"), write
+        if target == subprocess.DEVNULL:
+            return None, os.open(os.devnull, os.O_WRONLY)
+        return None, os.dup(target if isinstance(target, int) else target.fileno())
+
+    def _copy(self, streams: dict[socket.socket, int]) -> None:
+        """Copy live output until the process has ended and its lines are empty."""
+        code: int | None = None
+        while True:
+            readable, _, _ = select.select(list(streams), [], [], 0 if code is not None else 0.05)
+            for sock in readable:
+                data = sock.recv(65536)
+                try:
+                    os.write(streams[sock], data)
+                except BrokenPipeError:  # the reader has lost interest, the process goes on
+                    pass
+            if code is not None and not readable:
+                break
+            if code is None and not readable:
+                try:
+                    code = self._guest.agent.wait(self.pid, timeout=0)
+                except LabError:
+                    code = 128 + signal.SIGKILL
+        for descriptor in set(streams.values()):
+            os.close(descriptor)
+        self._guest.return_line(self._line)
+        self.returncode = code if code < 128 else 128 - code
+        self._ended.set()
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if not self._ended.wait(timeout):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        assert self.returncode is not None
+        return self.returncode
+
+    def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """Standard output and error, read to the end."""
+        if input is not None:
+            if self.stdin is None:
+                raise ValueError("stdin was not a pipe")
+            self.stdin.write(input)
+        errors: list[bytes] = []
+        reader = threading.Thread(target=lambda: errors.append(self.stderr.read() if self.stderr else b""), daemon=True)
+        reader.start()
+        out = self.stdout.read() if self.stdout else b""
+        reader.join()
+        self.wait(timeout)
+        return out, errors[0]
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal to all processes of the command's session."""
+        if self.returncode is None:
+            self._guest.agent.signal(self.pid, signal.Signals(sig))
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+LabMachine = LabHost | GuestNode
+"""What the nodes of a lab are."""
+
+
+def node_on_fitting_kernel(name: str, needs: frozenset[Need] = frozenset(), **options: Any) -> LabMachine:
+    """A node on the cheapest kernel that has what it needs: what `mn --host lab` makes.
+
+    Raises:
+        CannotError: there is no such kernel here.
+    """
+    from lvslab.kernels import probe
+
+    kernel, _ = probe.kernels_here(needs).choose(needs, None, name)
+    if kernel == KernelKind.HOST:
+        return LabHost(name, **options)
+    return GuestNode(name, needs=needs, **options)
+
+
+def _apply(node: LabMachine, routes: Sequence[str], sysctls: dict[str, int] | None) -> None:
+    actions = (*(Ip(f"route add {route}") for route in routes), *(Sysctl(key, value) for key, value in (sysctls or {}).items()))
+    if actions:
+        node.run(set_up_script([Step("network", "routes and parameters of the topology", actions)], None)).check(node.name, "set-up")
+
+
+def _command_text(arguments: tuple[Any, ...]) -> str:
+    if len(arguments) == 1 and isinstance(arguments[0], list):
+        return shlex.join(map(str, arguments[0]))
+    return " ".join(map(str, arguments))
+
+
+def _mac_of(interface: str) -> str:
+    """MAC address of an interface of the calling thread's network namespace."""
+    shown = subprocess.run(["ip", "-o", "link", "show", "dev", interface], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"link/ether (\S+)", shown)
+    if not found:
+        raise LabError(f"{interface}: has no MAC address: {shown.strip()}")
+    return found[1]

@@ -1,0 +1,185 @@
+"""How every figure looks, and how it becomes a PNG file or an SVG that shares a page with others.
+
+Figures are drawn in the light theme. In a page, `inline_svg` turns the theme's colours into CSS variables, so one SVG
+serves light and dark. Text becomes outlines: it looks the same everywhere. The same figure gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MODE_TITLES: Mapping[str, str] = {"nat": "NAT", "dr": "DR", "tun": "TUN", "fullnat": "FullNAT", "synproxy": "SYNPROXY"}
+
+# Okabe and Ito's palette, told apart with every kind of colour vision; its vermilion is kept for what is wrong.
+_MODES = {"nat": "#0072b2", "dr": "#e69f00", "tun": "#009e73", "fullnat": "#b5529b", "synproxy": "#56b4e9"}
+_MODES_DARK = {"nat": "#4aa8e0", "dr": "#f0b429", "tun": "#2fc79a", "fullnat": "#d884c2", "synproxy": "#8fd0f7"}
+_OTHER, _OTHER_DARK = "#7b8794", "#9aa5b1"
+
+INK, MUTED, LINE, GRID = "#1b2733", "#5f6b79", "#9aa6b2", "#e3e7ec"
+PAPER, CARD, TRAY = "#ffffff", "#f5f7f9", "#e9edf1"
+MARK, BAD, BAD_SOFT, GOOD = "#ffe28a", "#c4321b", "#fdebe8", "#1a7f4b"
+
+THEME: Mapping[str, tuple[str, str, str]] = {
+    "ink": ("--ink", INK, "#e6edf3"),
+    "muted": ("--muted", MUTED, "#9ba7b4"),
+    "line": ("--line", LINE, "#6b7785"),
+    "grid": ("--grid", GRID, "#2b343e"),
+    "paper": ("--paper", PAPER, "#161c23"),
+    "card": ("--card", CARD, "#1f2730"),
+    "tray": ("--tray", TRAY, "#2a333d"),
+    "mark": ("--mark", MARK, "#6b5410"),
+    "bad": ("--bad", BAD, "#ff7b66"),
+    "bad-soft": ("--bad-soft", BAD_SOFT, "#43201b"),
+    "good": ("--good", GOOD, "#4cc38a"),
+    "other": ("--other", _OTHER, _OTHER_DARK),
+    **{mode: (f"--{mode}", color, _MODES_DARK[mode]) for mode, color in _MODES.items()},
+}
+"""Name → (CSS variable, colour in light, colour in dark)."""
+
+DPI = 200
+"""Pixels an inch of the PNG files."""
+
+SANS, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # both come with matplotlib
+
+_RC: Mapping[str, Any] = {
+    "font.family": SANS,
+    "font.size": 9.5,
+    "text.color": INK,
+    "text.parse_math": False,  # a "$" in an error message is a dollar
+    "axes.facecolor": "none",
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 9.5,
+    "figure.facecolor": PAPER,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "lvslab",
+    "path.simplify": False,
+}
+
+
+def mode_title(mode: str) -> str:
+    """What a forwarding mode is called in a text."""
+    return MODE_TITLES.get(mode.lower(), mode)
+
+
+def mode_color(mode: str) -> str:
+    """The colour of a forwarding mode, the same in every figure; grey for one that is not known."""
+    return _MODES.get(mode.lower(), _OTHER)
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """matplotlib with the settings of the reports, and as it was before on leaving."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        for key, value in _RC.items():
+            matplotlib.rcParams[key] = value  # type: ignore[index]
+        yield
+
+
+def sheet(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty figure to draw on in points (1/72 inch), the origin at the top left."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 72, height / 72))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.set_axis_off()
+    return figure, axes
+
+
+def rounded(axes: Axes, x: float, y: float, width: float, height: float, radius: float, **look: Any) -> None:
+    """Draw a rectangle with round corners on a sheet; `look` are the properties of a matplotlib patch (fc, ec, lw, zorder)."""
+    from matplotlib.patches import FancyBboxPatch
+
+    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=f"round,pad=0,rounding_size={radius}", **look))
+
+
+@lru_cache(maxsize=4096)
+def text_width(text: str, size: float, bold: bool = False, mono: bool = False) -> float:
+    """How wide a text becomes, in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=MONO if mono else SANS, size=size, weight="bold" if bold else "normal")
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, False)
+    return float(width)
+
+
+def fit(text: str, width: float, size: float, bold: bool = False, mono: bool = False) -> str:
+    """The text, cut with an ellipsis when it is wider than `width` points."""
+    if text_width(text, size, bold, mono) <= width:
+        return text
+    while text and text_width(text + "…", size, bold, mono) > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def wrap(text: str, width: float, size: float) -> list[str]:
+    """The text in lines no wider than `width` points."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and text_width(f"{lines[-1]} {word}", size) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(fit(word, width, size))
+    return lines
+
+
+def save_png(figure: Figure, file: Path) -> None:
+    """Write the figure as a PNG file."""
+    with styled():
+        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def inline_svg(figure: Figure, name: str, description: str) -> str:
+    """The figure as an <svg> element for an HTML page.
+
+    Every id in it begins with `name`, so several of them share a page; the theme's colours are CSS variables; a screen
+    reader reads `description`.
+    """
+    buffer = io.StringIO()
+    with styled():
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"| version="[^"]*"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    svg = re.sub(r"#[0-9a-f]{6}\b", lambda found: _CSS.get(found[0], found[0]), svg)
+    width, height = re.search(r'<svg\b[^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()  # type: ignore[union-attr]
+    size = f'width="{float(width) * 4 / 3:.0f}" height="{float(height) * 4 / 3:.0f}" viewBox="0 0 {width} {height}"'
+    label = escape(description, quote=True)
+    return re.sub(r"<svg\b[^>]*>", lambda _: f'<svg {size} role="img" aria-label="{label}">', svg, count=1).strip()
+
+
+_CSS = {light: f"var({variable})" for variable, light, _ in THEME.values()}

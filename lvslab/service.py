@@ -1,0 +1,693 @@
+"""Virtual services and real servers, in ipvsadm's words.
+
+In: descriptions of an IPVS table (frozen, checked when made) and the text form of ipvsadm(8): `format_rules` prints what
+`ipvsadm -S -n` prints, `parse_rules` reads it and the same in long options. Out: whatever touches a kernel; that is
+lvslab.control.ipvsadm.
+
+The limits are those of ipvsadm(8) 1.31 and of the kernel's ip_vs_ctl.c; each was tried on Linux 6.1. Addresses are numbers,
+never host names, in the form that inet_ntop(3) prints, because ipvsadm prints them so.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import NoReturn, TypeVar
+
+from lvslab.errors import UsageError
+
+_E = TypeVar("_E", bound=StrEnum)
+
+WEIGHT_MAX = 65535
+"""Largest weight that every ipvsadm takes: upstream 1.31 and keepalived stop here, Debian's 1.31 goes on to 2147483647."""
+THRESHOLD_MAX = 2**31 - 1
+"""Largest connection threshold, INT_MAX in ipvsadm.c."""
+TIMEOUT_MAX = 31 * 86400
+"""Longest timeout in seconds, MAX_TIMEOUT in ipvsadm.c."""
+PERSISTENCE_DEFAULT = 360
+"""Seconds that `-p` without a value means: IPVS_SVC_PERSISTENT_TIMEOUT in libipvs.h (the manual page says 300, wrongly)."""
+PERSISTENCE_ENGINES = ("sip",)
+"""Engines of `--pe`; the kernel has this one, module ip_vs_pe_sip."""
+
+
+class Protocol(StrEnum):
+    """What a virtual service is recognised by."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    SCTP = "sctp"
+    FWMARK = "fwmark"
+
+    @property
+    def option(self) -> str:
+        """The option that names such a service to ipvsadm."""
+        return {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service", "fwmark": "-f"}[self.value]
+
+    @property
+    def label(self) -> str:
+        """The word in the first column of `ipvsadm -L`."""
+        return "FWM" if self is Protocol.FWMARK else self.value.upper()
+
+
+class PacketForwarding(StrEnum):
+    """How IPVS hands a packet to a real server; the value is the word in the Forward column of `ipvsadm -L`."""
+
+    DR = "Route"
+    TUN = "Tunnel"
+    MASQ = "Masq"
+
+    @property
+    def option(self) -> str:
+        """ipvsadm's option for it."""
+        return {"Route": "-g", "Tunnel": "-i", "Masq": "-m"}[self.value]
+
+
+class ForwardingMode(StrEnum):
+    """The five modes of lvslab. FullNAT and SYNPROXY are compositions of IPVS masquerading with netfilter."""
+
+    NAT = "nat"
+    DR = "dr"
+    TUN = "tun"
+    FULLNAT = "fullnat"
+    SYNPROXY = "synproxy"
+
+    @property
+    def packet_forwarding(self) -> PacketForwarding:
+        """What IPVS itself does in this mode."""
+        return {"dr": PacketForwarding.DR, "tun": PacketForwarding.TUN}.get(self.value, PacketForwarding.MASQ)
+
+    @property
+    def title(self) -> str:  # type: ignore[override]  # a name for people takes precedence over str.title
+        """The name as people write it."""
+        return "FullNAT" if self is ForwardingMode.FULLNAT else self.value.upper()
+
+
+class Scheduler(StrEnum):
+    """The schedulers of the mainline kernel. `twos` came with Linux 5.10 and is missing in Debian's User-Mode Linux 6.1."""
+
+    RR = "rr"
+    WRR = "wrr"
+    LC = "lc"
+    WLC = "wlc"
+    LBLC = "lblc"
+    LBLCR = "lblcr"
+    DH = "dh"
+    SH = "sh"
+    SED = "sed"
+    NQ = "nq"
+    FO = "fo"
+    OVF = "ovf"
+    MH = "mh"
+    TWOS = "twos"
+
+    @property
+    def module(self) -> str:
+        """Name of the kernel module."""
+        return f"ip_vs_{self.value}"
+
+
+class SchedulerFlag(StrEnum):
+    """Flags of `-b`, in the order in which ipvsadm prints them.
+
+    `sh` and `mh` name theirs; the three numbered ones are what ipvsadm calls the same bits on every other scheduler.
+    """
+
+    SH_FALLBACK = "sh-fallback"
+    SH_PORT = "sh-port"
+    MH_FALLBACK = "mh-fallback"
+    MH_PORT = "mh-port"
+    FLAG_1 = "flag-1"
+    FLAG_2 = "flag-2"
+    FLAG_3 = "flag-3"
+
+    @property
+    def scheduler(self) -> Scheduler | None:
+        """The only scheduler that knows the flag; None for the numbered flags."""
+        word = self.value.partition("-")[0]
+        return None if word == "flag" else Scheduler(word)
+
+
+class TunnelType(StrEnum):
+    """Encapsulation toward a real server in tunnel mode, `--tun-type`. GUE needs Linux 5.2, GRE 5.3."""
+
+    IPIP = "ipip"
+    GUE = "gue"
+    GRE = "gre"
+
+
+class TunnelChecksum(StrEnum):
+    """Checksum of the encapsulation: none, full, or GUE's remote checksum offload."""
+
+    NOCSUM = "nocsum"
+    CSUM = "csum"
+    REMCSUM = "remcsum"
+
+    @property
+    def option(self) -> str:
+        """ipvsadm's option for it."""
+        return f"--tun-{self.value}"
+
+
+@dataclass(frozen=True, order=True)
+class Endpoint:
+    """A numeric address with a port; prints as ipvsadm does, with brackets around IPv6.
+
+    Raises:
+        UsageError: the address is no IP address, or the port is outside 0..65535.
+    """
+
+    address: str
+    port: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "address", _address(self.address, "endpoint"))
+        _in_range(self.port, 0, 65535, "endpoint", "port")
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if self.ipv6 else f"{self.address}:{self.port}"
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether the address is an IPv6 one."""
+        return ":" in self.address
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """Read `10.0.0.1:80` or `[fd00::1]:80`.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        address, port = _split_endpoint(text)
+        if port is None:
+            raise UsageError(f"endpoint '{text}': the port is missing; write ADDRESS:PORT or [IPV6]:PORT")
+        return cls(address, port)
+
+
+@dataclass(frozen=True)
+class RealServer:
+    """A destination of a virtual service, as `ipvsadm -a` adds it.
+
+    Attributes:
+        address: RIP, IPv4 or IPv6.
+        port: equal to the service's with DR and TUN (but free in a firewall-mark service, where 0 keeps the request's port).
+        forwarding: how packets reach it.
+        weight: share of the load; 0 is quiescent: no new connections, the existing ones stay.
+        upper_threshold: no new connections above this number of connections; 0 is no limit.
+        lower_threshold: new connections again below this number; 0 is three quarters of the upper one.
+        tun_type: encapsulation, with TUN only.
+        tun_port: UDP port of the encapsulation, with GUE only.
+        tun_csum: checksum of the encapsulation, with GUE and GRE only.
+
+    Raises:
+        UsageError: a value that ipvsadm or the kernel would refuse; it is raised before anything runs.
+    """
+
+    address: str
+    port: int
+    forwarding: PacketForwarding
+    weight: int = 1
+    upper_threshold: int = 0
+    lower_threshold: int = 0
+    _: KW_ONLY
+    tun_type: TunnelType = TunnelType.IPIP
+    tun_port: int = 0
+    tun_csum: TunnelChecksum = TunnelChecksum.NOCSUM
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "address", _address(self.address, "real server"))
+        _in_range(self.port, 0, 65535, f"real server {self.address}", "port")
+        what = f"real server {self.name}"
+        parsed = ip_address(self.address)
+        if parsed.is_multicast or parsed.is_unspecified or self.address == "255.255.255.255":
+            raise UsageError(f"{what}: the kernel takes unicast addresses only; give the server's own address")
+        _in_range(self.weight, 0, WEIGHT_MAX, what, "weight")
+        _in_range(self.upper_threshold, 0, THRESHOLD_MAX, what, "upper threshold")
+        _in_range(self.lower_threshold, 0, THRESHOLD_MAX, what, "lower threshold")
+        if self.lower_threshold > self.upper_threshold:
+            raise UsageError(
+                f"{what}: lower threshold {self.lower_threshold} is above upper threshold {self.upper_threshold}; "
+                "the kernel refuses that; raise the upper one"
+            )
+        self._check_tunnel(what)
+
+    def _check_tunnel(self, what: str) -> None:
+        """The rules of `tunnel_types_v_options` in ipvsadm.c."""
+        plain = self.tun_type is TunnelType.IPIP and self.tun_csum is TunnelChecksum.NOCSUM and self.tun_port == 0
+        if self.forwarding is not PacketForwarding.TUN and not plain:
+            raise UsageError(f"{what}: tunnel options go with forwarding Tunnel, not {self.forwarding.value}; drop one of them")
+        if self.tun_type is TunnelType.GUE:
+            _in_range(self.tun_port, 1, 65535, what, "tunnel port")
+        elif self.tun_port != 0:
+            raise UsageError(f"{what}: tunnel type {self.tun_type.value} has no port; drop tunnel port {self.tun_port}")
+        if self.tun_csum is not TunnelChecksum.NOCSUM and self.tun_type is TunnelType.IPIP:
+            raise UsageError(f"{what}: tunnel type ipip has no checksum; drop {self.tun_csum.value} or choose gue or gre")
+        if self.tun_csum is TunnelChecksum.REMCSUM and self.tun_type is not TunnelType.GUE:
+            raise UsageError(f"{what}: remcsum exists in tunnel type gue only, not in {self.tun_type.value}; choose csum")
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Address and port."""
+        return Endpoint(self.address, self.port)
+
+    @property
+    def name(self) -> str:
+        """What `ipvsadm -L -n` calls it: `10.0.1.11:80`."""
+        return str(self.endpoint)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options after `-r ADDRESS:PORT`, in the order of `ipvsadm -S`, then the thresholds, which `ipvsadm -S` forgets."""
+        words = [self.forwarding.option, "-w", str(self.weight)]
+        if self.forwarding is PacketForwarding.TUN:
+            words += ["--tun-type", self.tun_type.value]
+            if self.tun_type is TunnelType.GUE:
+                words += ["--tun-port", str(self.tun_port)]
+            if self.tun_type is not TunnelType.IPIP:
+                words.append(self.tun_csum.option)
+        if self.upper_threshold:
+            words += ["-x", str(self.upper_threshold)]
+        if self.lower_threshold:
+            words += ["-y", str(self.lower_threshold)]
+        return tuple(words)
+
+
+@dataclass(frozen=True)
+class VirtualService:
+    """A virtual service with its real servers, as `ipvsadm -A` and `-a` make them.
+
+    Attributes:
+        protocol: tcp, udp and sctp services have an address and a port, fwmark services a mark.
+        address: VIP, IPv4 or IPv6.
+        port: 0 is every port; only a persistent service may have it.
+        fwmark: firewall mark, 1..4294967295; 0 in services with an address.
+        ipv6: with a mark only: the service takes IPv6 packets (`-6`).
+        scheduler: how new connections are spread; ipvsadm's default is wlc.
+        scheduler_flags: `-b`; kept in ipvsadm's order, each once.
+        persistence_timeout: seconds for which a client stays with its real server (`-p`); 0 is not persistent.
+        persistence_netmask: how clients are grouped (`-M`): dotted mask in IPv4, prefix length in IPv6; "" is each for itself.
+        persistence_engine: `--pe`; "sip" groups by the Call-ID instead of the client's address.
+        ops: one-packet scheduling (`-o`): every UDP packet is scheduled anew.
+        real_servers: may be empty: such a service refuses its connections.
+
+    Raises:
+        UsageError: a value or a combination that ipvsadm or the kernel would refuse, or would silently change.
+    """
+
+    protocol: Protocol
+    address: str = ""
+    port: int = 0
+    _: KW_ONLY
+    fwmark: int = 0
+    ipv6: bool = False
+    scheduler: Scheduler = Scheduler.WLC
+    scheduler_flags: tuple[SchedulerFlag, ...] = ()
+    persistence_timeout: int = 0
+    persistence_netmask: str = ""
+    persistence_engine: str = ""
+    ops: bool = False
+    real_servers: tuple[RealServer, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._check_identity()
+        what = f"virtual service {self.name}"
+        flags = tuple(flag for flag in SchedulerFlag if flag in self.scheduler_flags)
+        object.__setattr__(self, "scheduler_flags", flags)
+        for flag in flags:
+            _check_flag(flag, self.scheduler, what)
+        self._check_persistence(what)
+        if self.ops and self.protocol not in (Protocol.UDP, Protocol.FWMARK):
+            raise UsageError(f"{what}: one-packet scheduling is for UDP and firewall-mark services; drop ops")
+        object.__setattr__(self, "real_servers", tuple(self.real_servers))
+        seen: set[str] = set()
+        for server in self.real_servers:
+            if server.name in seen:
+                raise UsageError(f"{what}: real server {server.name} is there twice; drop one")
+            seen.add(server.name)
+            _check_fit(self, server)
+
+    def _check_identity(self) -> None:
+        if self.protocol is Protocol.FWMARK:
+            if self.address or self.port:
+                raise UsageError(f"virtual service FWM {self.fwmark}: a firewall mark has no address and no port; drop them")
+            _in_range(self.fwmark, 1, 2**32 - 1, "virtual service by firewall mark", "mark")
+            return
+        label = self.protocol.label
+        object.__setattr__(self, "address", _address(self.address, f"virtual service {label}"))
+        _in_range(self.port, 0, 65535, f"virtual service {label} {self.address}", "port")
+        if self.fwmark:
+            raise UsageError(f"virtual service {self.name}: {label} and firewall mark {self.fwmark} exclude each other; drop one")
+        if self.ipv6:
+            raise UsageError(f"virtual service {self.name}: ipv6 goes with a firewall mark only; the address tells the family")
+
+    def _check_persistence(self, what: str) -> None:
+        _in_range(self.persistence_timeout, 0, TIMEOUT_MAX, what, "persistence timeout")
+        if self.protocol is not Protocol.FWMARK and self.port == 0 and not self.persistence_timeout:
+            raise UsageError(f"{what}: port 0 (every port) needs persistence; give a port or a persistence timeout")
+        if self.persistence_engine and self.persistence_engine not in PERSISTENCE_ENGINES:
+            raise UsageError(f"{what}: persistence engine '{self.persistence_engine}' is unknown; the kernel has sip")
+        if not self.persistence_netmask:
+            return
+        if not self.persistence_timeout:
+            raise UsageError(f"{what}: persistence netmask {self.persistence_netmask} without persistence; give a timeout too")
+        mask = _prefix_length(self.persistence_netmask, what) if self.is_ipv6 else _dotted_mask(self.persistence_netmask, what)
+        object.__setattr__(self, "persistence_netmask", "" if mask in ("128", "255.255.255.255") else mask)
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether the service takes IPv6 packets."""
+        return self.ipv6 or ":" in self.address
+
+    @property
+    def name(self) -> str:
+        """What `ipvsadm -L -n` calls it, with single spaces: `TCP 10.0.0.10:80`, `FWM 1`, `FWM 1 IPv6`."""
+        if self.protocol is Protocol.FWMARK:
+            return f"FWM {self.fwmark} IPv6" if self.ipv6 else f"FWM {self.fwmark}"
+        return f"{self.protocol.label} {Endpoint(self.address, self.port)}"
+
+    @property
+    def selector(self) -> tuple[str, ...]:
+        """The arguments that name the service: `-t 10.0.0.10:80`, `-f 1 -6`."""
+        if self.protocol is Protocol.FWMARK:
+            return ("-f", str(self.fwmark), "-6") if self.ipv6 else ("-f", str(self.fwmark))
+        return (self.protocol.option, str(Endpoint(self.address, self.port)))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The arguments after the selector, in the order of `ipvsadm -S`."""
+        words = ["-s", self.scheduler.value]
+        if self.persistence_timeout:
+            words += ["-p", str(self.persistence_timeout)]
+            if self.persistence_netmask:
+                words += ["-M", self.persistence_netmask]
+        if self.persistence_engine:
+            words += ["--pe", self.persistence_engine]
+        if self.ops:
+            words.append("-o")
+        if self.scheduler_flags:
+            words += ["-b", ",".join(flag.value for flag in self.scheduler_flags)]
+        return tuple(words)
+
+    @property
+    def required_modules(self) -> tuple[str, ...]:
+        """The kernel modules that the service needs, `ip_vs` first."""
+        return required_modules((self,))
+
+
+def required_modules(services: Iterable[VirtualService]) -> tuple[str, ...]:
+    """The kernel modules that a table needs: `ip_vs`, then its schedulers and persistence engines by name.
+
+    The encapsulations of tunnel mode are part of ip_vs itself; a real server's side (`ipip`, `fou`, `ip_gre`) is not counted.
+    """
+    modules: set[str] = set()
+    for service in services:
+        modules.add(service.scheduler.module)
+        if service.persistence_engine:
+            modules.add(f"ip_vs_pe_{service.persistence_engine}")
+    return ("ip_vs", *sorted(modules))
+
+
+def unsigned_mark(mark: int) -> int:
+    """A firewall mark as ipvsadm prints it, made positive: it prints those above 2147483647 with %d, as negative numbers."""
+    return mark + 2**32 if -(2**31) <= mark < 0 else mark
+
+
+def format_rules(services: Iterable[VirtualService]) -> str:
+    """A table as text: what `ipvsadm -S -n` prints of it and `ipvsadm -R` reads, one rule a line.
+
+    Two differences from `ipvsadm -S -n`: the order is the caller's (ipvsadm sorts), and connection thresholds are printed
+    (`-x`, `-y`), because ipvsadm 1.31 forgets them when it saves.
+
+    Raises:
+        UsageError: a service is there twice.
+    """
+    lines: list[str] = []
+    seen: set[str] = set()
+    for service in services:
+        if service.name in seen:
+            raise UsageError(f"virtual service {service.name} is there twice; merge the two")
+        seen.add(service.name)
+        lines.append(" ".join(("-A", *service.selector, *service.options)))
+        for server in service.real_servers:
+            lines.append(" ".join(("-a", *service.selector, "-r", server.name, *server.options)))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def parse_rules(text: str) -> tuple[VirtualService, ...]:
+    """Read rules as `ipvsadm -S -n` prints them and `ipvsadm -R` takes them: short or long options, `ipvsadm` in front or not.
+
+    What a rule leaves out gets ipvsadm's default. Only `-A` and `-a` describe a table; other commands are refused. A comment is
+    refused as well: `ipvsadm -R` stops at one ("unexpected argument #"), whatever its source code says.
+
+    Raises:
+        UsageError: with the number and the text of the line.
+    """
+    services: dict[str, VirtualService] = {}
+    servers: dict[str, dict[str, RealServer]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.split()
+        if words[:1] == ["ipvsadm"]:
+            words = words[1:]
+        if not words:
+            continue
+        try:
+            options = _parse_options(words)
+            if "-A" in options:
+                service = _parse_service(options)
+                if service.name in services:
+                    raise UsageError(f"virtual service {service.name} is there twice; drop one")
+                services[service.name], servers[service.name] = service, {}
+            else:
+                name = _parse_identity(options).name
+                if name not in services:
+                    raise UsageError(f"virtual service {name} is not defined above; add it with -A first")
+                server = _parse_server(options, services[name])
+                if server.name in servers[name]:
+                    raise UsageError(f"virtual service {name}: real server {server.name} is there twice; drop one")
+                servers[name][server.name] = server
+        except UsageError as error:
+            raise UsageError(f"line {number}: '{line.strip()}': {error}") from None
+    return tuple(replace(service, real_servers=tuple(servers[name].values())) for name, service in services.items())
+
+
+# Option → (the name under which it is kept, whether it takes a value). "optional" is popt's: a following word that starts with
+# a dash is not the value.
+_NO, _YES, _OPTIONAL = "no", "yes", "optional"
+_SHORT: Mapping[str, str] = {
+    "A": _NO, "a": _NO, "t": _YES, "u": _YES, "f": _YES, "6": _NO, "s": _YES, "p": _OPTIONAL, "M": _YES, "o": _NO, "b": _YES,
+    "r": _YES, "g": _NO, "i": _NO, "m": _NO, "w": _YES, "x": _YES, "y": _YES,
+}  # fmt: skip
+_LONG: Mapping[str, str] = {
+    "add-service": "-A", "add-server": "-a", "tcp-service": "-t", "udp-service": "-u", "fwmark-service": "-f", "ipv6": "-6",
+    "scheduler": "-s", "persistent": "-p", "netmask": "-M", "ops": "-o", "sched-flags": "-b", "real-server": "-r",
+    "gatewaying": "-g", "ipip": "-i", "masquerading": "-m", "weight": "-w", "u-threshold": "-x", "l-threshold": "-y",
+}  # fmt: skip
+_LONG_ONLY: Mapping[str, str] = {
+    "sctp-service": _YES, "pe": _YES, "tun-type": _YES, "tun-port": _YES, "tun-nocsum": _NO, "tun-csum": _NO, "tun-remcsum": _NO,
+}  # fmt: skip
+_SELECTORS = {"-t": Protocol.TCP, "-u": Protocol.UDP, "--sctp-service": Protocol.SCTP, "-f": Protocol.FWMARK}
+_FORWARDING = {forwarding.option: forwarding for forwarding in PacketForwarding}
+_CHECKSUMS = {checksum.option: checksum for checksum in TunnelChecksum}
+_SERVICE_ONLY = ("-s", "-p", "-M", "-o", "-b", "--pe")
+_SERVER_ONLY = ("-r", *_FORWARDING, "-w", "-x", "-y", "--tun-type", "--tun-port", *_CHECKSUMS)
+
+
+def _parse_options(words: Sequence[str]) -> dict[str, str | None]:
+    """Split a rule as popt(3) does: `--long value`, `--long=value`, `-x value`, `-xvalue`, `-At value`."""
+    found: dict[str, str | None] = {}
+    rest = list(words)
+
+    def keep(key: str, takes: str, attached: str | None) -> None:
+        value = attached
+        if value is None and takes == _YES:
+            if not rest:
+                raise UsageError(f"{key}: its value is missing; give one")
+            value = rest.pop(0)
+        elif value is None and takes == _OPTIONAL and rest and not rest[0].startswith("-"):
+            value = rest.pop(0)
+        if key in found:
+            raise UsageError(f"{key} is there twice; drop one")
+        found[key] = value
+
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            key = _LONG.get(name, f"--{name}")
+            takes = _SHORT.get(key[1:]) if name in _LONG else _LONG_ONLY.get(name)
+            if takes is None or (equals and takes == _NO):
+                raise UsageError(f"option {word} is unknown in a rule; see ipvsadm(8)")
+            keep(key, takes, value if equals else None)
+        elif word.startswith("-") and len(word) > 1:
+            letters = word[1:]
+            while letters:
+                letter, letters = letters[0], letters[1:]
+                takes = _SHORT.get(letter)
+                if takes is None:
+                    raise UsageError(f"option -{letter} is unknown in a rule; see ipvsadm(8)")
+                keep(f"-{letter}", takes, letters if letters and takes != _NO else None)
+                if takes != _NO:
+                    break
+        else:
+            raise UsageError(f"unexpected word '{word}'; see ipvsadm(8)")
+    if next(iter(found)) not in ("-A", "-a") or {"-A", "-a"} <= found.keys():
+        raise UsageError("a rule starts with -A or with -a; other commands do not describe a table")
+    foreign = [key for key in (_SERVER_ONLY if "-A" in found else _SERVICE_ONLY) if key in found]
+    if foreign:
+        raise UsageError(f"{foreign[0]} does not belong to {'-A' if '-A' in found else '-a'}; drop it")
+    return found
+
+
+def _parse_identity(options: Mapping[str, str | None]) -> VirtualService:
+    """The service that a rule names, without its options."""
+    selectors = [key for key in _SELECTORS if key in options]
+    if len(selectors) != 1:
+        raise UsageError("a rule names one virtual service: -t, -u, --sctp-service or -f; give exactly one")
+    protocol, value = _SELECTORS[selectors[0]], options[selectors[0]] or ""
+    if protocol is Protocol.FWMARK:
+        return VirtualService(protocol, fwmark=unsigned_mark(_number(value, "firewall mark")), ipv6="-6" in options)
+    if "-6" in options:
+        raise UsageError(f"-6 goes with -f only, not with {selectors[0]}; drop it")
+    address, port = _split_endpoint(value)
+    # Whether port 0 is allowed depends on -p; a timeout here keeps that question for _parse_service.
+    return VirtualService(protocol, address, port or 0, persistence_timeout=1)
+
+
+def _parse_service(options: Mapping[str, str | None]) -> VirtualService:
+    scheduler = _member(Scheduler, options.get("-s") or "wlc", "scheduler")
+    timeout = 0
+    if "-p" in options:
+        value = options["-p"]
+        timeout = PERSISTENCE_DEFAULT if value is None else _number(value, "persistence timeout")
+        _in_range(timeout, 1, TIMEOUT_MAX, "persistence", "timeout")
+    flags = [_member(SchedulerFlag, word, "scheduler flag") for word in (options.get("-b") or "").split(",") if word]
+    return replace(
+        _parse_identity(options),
+        scheduler=scheduler,
+        scheduler_flags=tuple(_named_flag(flag, scheduler) for flag in flags),
+        persistence_timeout=timeout,
+        persistence_netmask=options.get("-M") or "",
+        persistence_engine=options.get("--pe") or "",
+        ops="-o" in options,
+    )
+
+
+def _parse_server(options: Mapping[str, str | None], service: VirtualService) -> RealServer:
+    where = options.get("-r")
+    if where is None:
+        raise UsageError("a rule with -a needs a real server; give -r ADDRESS:PORT")
+    address, port = _split_endpoint(where)
+    forwardings = [_FORWARDING[key] for key in _FORWARDING if key in options]
+    checksums = [_CHECKSUMS[key] for key in _CHECKSUMS if key in options]
+    if len(forwardings) > 1 or len(checksums) > 1:
+        raise UsageError(f"real server {where}: options exclude each other; keep one of -g, -i, -m and one checksum")
+    server = RealServer(
+        address,
+        service.port if port is None else port,
+        forwardings[0] if forwardings else PacketForwarding.DR,
+        weight=_number(options.get("-w") or "1", "weight"),
+        upper_threshold=_number(options.get("-x") or "0", "upper threshold"),
+        lower_threshold=_number(options.get("-y") or "0", "lower threshold"),
+        tun_type=_member(TunnelType, options.get("--tun-type") or "ipip", "tunnel type"),
+        tun_port=_number(options.get("--tun-port") or "0", "tunnel port"),
+        tun_csum=checksums[0] if checksums else TunnelChecksum.NOCSUM,
+    )
+    _check_fit(service, server)
+    return server
+
+
+def _check_fit(service: VirtualService, server: RealServer) -> None:
+    """What holds between a service and each of its real servers."""
+    what = f"virtual service {service.name}: real server {server.name}"
+    tunnel = server.forwarding is PacketForwarding.TUN
+    if server.endpoint.ipv6 != service.is_ipv6 and not tunnel:
+        raise UsageError(f"{what} is of the other address family; only Tunnel crosses families; change one of them")
+    masquerading = server.forwarding is PacketForwarding.MASQ
+    if service.protocol is not Protocol.FWMARK and not masquerading and server.port != service.port:
+        raise UsageError(
+            f"{what} cannot have a port of its own with forwarding {server.forwarding.value}; use port {service.port} or Masq"
+        )
+
+
+def _check_flag(flag: SchedulerFlag, scheduler: Scheduler, what: str) -> None:
+    word = scheduler.value
+    if flag.scheduler is None and scheduler in (Scheduler.SH, Scheduler.MH):
+        raise UsageError(
+            f"{what}: scheduler {word} names its flags {word}-fallback and {word}-port; write one of them, not {flag.value}"
+        )
+    if flag.scheduler not in (None, scheduler):
+        raise UsageError(f"{what}: flag {flag.value} is not one of scheduler {word}; drop it or change the scheduler")
+
+
+def _named_flag(flag: SchedulerFlag, scheduler: Scheduler) -> SchedulerFlag:
+    """ipvsadm takes flag-1 and flag-2 for the flags that sh and mh have names for, and prints the names."""
+    names = {
+        (Scheduler.SH, SchedulerFlag.FLAG_1): SchedulerFlag.SH_FALLBACK,
+        (Scheduler.SH, SchedulerFlag.FLAG_2): SchedulerFlag.SH_PORT,
+        (Scheduler.MH, SchedulerFlag.FLAG_1): SchedulerFlag.MH_FALLBACK,
+        (Scheduler.MH, SchedulerFlag.FLAG_2): SchedulerFlag.MH_PORT,
+    }
+    return names.get((scheduler, flag), flag)
+
+
+def _address(text: str, what: str) -> str:
+    """An address in the form of inet_ntop(3), which ipvsadm prints; ipaddress writes mapped IPv4 addresses differently."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            return socket.inet_ntop(family, socket.inet_pton(family, text))
+        except (OSError, ValueError):
+            continue
+    raise UsageError(f"{what}: '{text}' is not an IP address; give an IPv4 or IPv6 address, not a name")
+
+
+def _split_endpoint(text: str) -> tuple[str, int | None]:
+    """Address and port, None where the port is left out; the address is not checked yet."""
+    bracketed = re.fullmatch(r"\[([^]]*)\](?::(.*))?", text)
+    if bracketed:
+        address, port = bracketed[1], bracketed[2]
+    elif text.count(":") == 1:
+        address, _, port = text.partition(":")
+    else:
+        address, port = text, None
+    return address, None if port is None else _number(port, f"endpoint '{text}': port")
+
+
+def _number(text: str, what: str) -> int:
+    if not re.fullmatch(r"-?[0-9]+", text):
+        raise UsageError(f"{what} '{text}' is not a number; give digits, not a name")
+    return int(text)
+
+
+def _in_range(value: int, low: int, high: int, what: str, field: str) -> None:
+    if not low <= value <= high:
+        raise UsageError(f"{what}: {field} {value} is outside {low}..{high}; choose one inside")
+
+
+def _prefix_length(text: str, what: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,3}", text):
+        _bad_mask(text, what, "a prefix length, 1..128")
+    _in_range(int(text), 1, 128, what, "persistence netmask")
+    return str(int(text))
+
+
+def _dotted_mask(text: str, what: str) -> str:
+    try:
+        return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))
+    except (OSError, ValueError):
+        # ipvsadm takes "24" for 0.0.0.24, which groups clients by the last byte: never what was meant.
+        _bad_mask(text, what, "a dotted mask such as 255.255.255.0")
+
+
+def _bad_mask(text: str, what: str, wanted: str) -> NoReturn:
+    raise UsageError(f"{what}: persistence netmask '{text}' does not fit the service's address family; give {wanted}")
+
+
+def _member(kind: type[_E], text: str, what: str) -> _E:
+    try:
+        return kind(text)
+    except ValueError:
+        raise UsageError(f"{what} '{text}' is unknown; choose one of {', '.join(kind)}") from None

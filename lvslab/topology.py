@@ -1,0 +1,147 @@
+"""Topologies as descriptions: a Mininet `Topo` whose nodes say what they are in an LVS lab.
+
+Node options are Mininet's own (`ip`, `defaultRoute`) plus `role`, `needs`, `routes` and `sysctls`; plain Mininet hosts pass over the ones
+that they do not know. Links are written switch first: then Mininet makes the veth pair in the switch's namespace, which is always there.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import ipaddress
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from mininet.topo import Topo
+
+from lvslab.errors import UsageError
+from lvslab.kernels.needs import Need
+from lvslab.modes.base import ReplyPath, Role
+
+MAX_CLIENTS = MAX_SERVERS = 50
+"""Clients have host numbers 101…150, real servers 11…60, crafted clients 201…250: that is how many fit."""
+
+
+class LvsTopo(Topo):  # type: ignore[misc]
+    """Base of the shipped topologies.
+
+    Attributes:
+        vip: the virtual address.
+        reply_path: how a real server's packets get to a client.
+        local_addresses: addresses of the director that FullNAT may use towards the real servers.
+        needs: what nodes of a role need from their kernel when the network is used outside lvslab, with `mn --host lab`.
+    """
+
+    vip: ClassVar[str] = "10.0.0.10"
+    reply_path: ClassVar[ReplyPath]
+    local_addresses: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[Mapping[Role, frozenset[Need]]] = {Role.DIRECTOR: frozenset({Need.IP_VS})}
+
+    def add_node(
+        self, name: str, role: Role, *, gateway: str | None = None, routes: Iterable[str] = (), sysctls: Mapping[str, int] | None = None
+    ) -> str:
+        """Add a host.
+
+        Args:
+            gateway: address of its default router.
+            routes: further routes as `ip route add` takes them, for example "10.0.2.0/24 via 10.0.0.254".
+            sysctls: kernel parameters that belong to the network itself, such as forwarding on a router.
+        """
+        options: dict[str, Any] = {"role": role, "needs": self.needs.get(role, frozenset()), "ip": None}
+        if gateway:
+            options["defaultRoute"] = f"via {gateway}"
+        return str(self.addHost(name, **options, routes=tuple(routes), sysctls=dict(sysctls or {})))
+
+    def attach(self, name: str, switch: str, address: str) -> None:
+        """Link a host to a switch; `address` with its prefix length, for example "10.0.0.1/24"."""
+        node = self.nodeInfo(name)
+        if node["ip"] is None:
+            node["ip"] = address  # Mininet configures a host's first interface from the host's own options
+        self.addLink(switch, name, params2={"ip": address})
+
+    def add_clients(self, count: int, switch: str, gateway: str | None = None) -> None:
+        """Clients c1, c2, … with addresses 10.0.0.101, …"""
+        for number in range(1, _count(count, "clients", MAX_CLIENTS) + 1):
+            self.attach(self.add_node(f"c{number}", Role.CLIENT, gateway=gateway), switch, f"10.0.0.{100 + number}/24")
+
+    def add_real_servers(self, count: int, switch: str, network: str, gateway: str | None = None) -> None:
+        """Real servers rs1, rs2, … with host numbers 11, 12, … in `network`, for example "10.0.1.0/24"."""
+        prefix = ipaddress.ip_network(network)
+        for number in range(1, _count(count, "servers", MAX_SERVERS) + 1):
+            address = f"{prefix[10 + number]}/{prefix.prefixlen}"
+            self.attach(self.add_node(f"rs{number}", Role.REAL_SERVER, gateway=gateway), switch, address)
+
+
+class LabNode:
+    """Host class for `mn --host lab`: a node on a kernel that has what it needs, on the machine's own where that suffices."""
+
+    def __new__(cls, name: str, **options: Any) -> Any:
+        from lvslab.network.nodes import node_on_fitting_kernel  # loads Mininet's node classes
+
+        return node_on_fitting_kernel(name, **options)
+
+
+def _count(value: Any, what: str, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise UsageError(f"{what}: {value!r} is not a number from 1 to {most}; a lab needs at least one")
+    return value
+
+
+def load_module(path: Path) -> ModuleType:
+    """Execute a Python file of topologies or scenarios.
+
+    Raises:
+        UsageError: no such file, or it does not load; names file, line and cause.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    name = f"lvslab_file_{path.stem}_{abs(hash(path.resolve()))}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path}: not a Python file (its name must end in .py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickling look a class's module up by name
+    try:
+        spec.loader.exec_module(module)
+    except UsageError:
+        raise
+    except SyntaxError as error:
+        raise UsageError(f"{path}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        frame = next((each for each in reversed(inspect.getinnerframes(error.__traceback__)) if each.filename == str(path)), None)
+        where = f", line {frame.lineno}" if frame else ""
+        raise UsageError(f"{path}{where}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def load(name_or_path: str, shipped: Mapping[str, Path], parameters: Mapping[str, Any]) -> tuple[str, LvsTopo]:
+    """Build a topology by the name of a shipped one or by the path of a file.
+
+    Args:
+        shipped: name → file of the topologies that come with lvslab.
+        parameters: arguments of its `build`, for example clients and servers.
+
+    Returns:
+        Its name and the topology.
+
+    Raises:
+        UsageError: unknown name, broken file, wrong parameters.
+    """
+    path = shipped.get(name_or_path) or Path(name_or_path)
+    if name_or_path not in shipped and not (path.suffix == ".py" or path.exists()):
+        raise UsageError(f"topology '{name_or_path}': no such topology or file; shipped: {', '.join(sorted(shipped))}")
+    classes = getattr(load_module(path), "topos", None)
+    if not isinstance(classes, dict) or not classes:
+        raise UsageError(f"{path}: defines no topology; give it a dictionary `topos = {{'name': TopoClass}}`, as mn --custom wants it")
+    name = path.stem if path.stem in classes else next(iter(classes))
+    chosen = classes[name]
+    if not (isinstance(chosen, type) and issubclass(chosen, LvsTopo)):
+        raise UsageError(f"{path}: topology '{name}' is not a subclass of lvslab.topology.LvsTopo")
+    known = inspect.signature(chosen.build).parameters
+    unknown = [key for key in parameters if key not in known]
+    if unknown:
+        raise UsageError(f"topology '{name}' has no parameter '{unknown[0]}'; it has: {', '.join(list(known)[1:])}")
+    return name, chosen(**parameters)

@@ -1,0 +1,36 @@
+"""LVS-NAT, two arms: the director stands between the clients' network and the real servers', and is the real servers' gateway.
+
+       c1 .101   c2 .102 …
+        │         │
+    ────┴─────────┴──────┬────── s1   10.0.0.0/24
+                         │ .1      VIP 10.0.0.10
+                        lvs
+                         │ .1
+    ────┬─────────┬──────┴────── s2   10.0.1.0/24
+        │         │
+      rs1 .11   rs2 .12 …        default route via 10.0.1.1
+
+    lvslab shell nat
+    mn --custom topologies/nat.py --topo nat,clients=2,servers=3 --host lab --switch lxbr --controller none
+"""
+
+from lvslab.modes.base import ReplyPath, Role
+from lvslab.topology import LabNode, LvsTopo
+
+
+class NatTopo(LvsTopo):
+    """Two-arm network; `clients` and `servers` say how many of each."""
+
+    reply_path = ReplyPath.DIRECTOR
+
+    def build(self, clients: int = 1, servers: int = 2) -> None:
+        outside, inside = self.addSwitch("s1"), self.addSwitch("s2")
+        director = self.add_node("lvs", Role.DIRECTOR)
+        self.attach(director, outside, "10.0.0.1/24")
+        self.attach(director, inside, "10.0.1.1/24")
+        self.add_clients(clients, outside)
+        self.add_real_servers(servers, inside, "10.0.1.0/24", gateway="10.0.1.1")
+
+
+topos = {"nat": NatTopo}
+hosts = {"lab": LabNode}
