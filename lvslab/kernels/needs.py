@@ -63,7 +63,7 @@ NEEDS: Mapping[Need, NeedFacts] = {
     ),
     Need.SYNPROXY: NeedFacts(
         "SYN proxy",
-        ("nf_conntrack", "iptable_raw", "iptable_filter", "xt_CT", "xt_state", "xt_conntrack", "ipt_SYNPROXY"),
+        ("nf_conntrack", "iptable_raw", "iptable_filter", "xt_tcpudp", "xt_CT", "xt_state", "xt_conntrack", "ipt_SYNPROXY"),
         (
             "$IPTABLES -t raw -A PREROUTING -d 192.0.2.1 -p tcp --dport 80 --syn -j CT --notrack",
             "$IPTABLES -A INPUT -d 192.0.2.1 -p tcp --dport 80 -m state --state INVALID,UNTRACKED "

@@ -48,6 +48,14 @@ def _packet_sockets(pid: int) -> Iterator[list[socket.socket]]:
             sock.close()
 
 
+def _enlarge(sock: socket.socket) -> None:
+    """As root beyond the machine's limit (net.core.rmem_max), as an ordinary user up to it."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+
 def _drop_everything(sock: socket.socket) -> None:
     program = ctypes.create_string_buffer(_BPF_RET_ZERO)
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
@@ -61,7 +69,7 @@ def tune(pid: int) -> int:
     with _packet_sockets(pid) as sockets:
         for sock in sockets:
             if sock.getsockname()[1] == _ETH_P_ALL:
-                sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+                _enlarge(sock)
                 sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
             else:
                 _drop_everything(sock)

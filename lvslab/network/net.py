@@ -76,12 +76,9 @@ class LabNet(Mininet):  # type: ignore[misc]
         setLogLevel("warning")
         self._plan, self._guests, self._directory = plan, guests, directory
         self._macs = {each.name: each.mac for node in plan.nodes for each in node.interfaces}
+        # Mininet would change limits of the whole machine here (fs.file-max, net.core.*, …); a lab leaves them alone.
+        Mininet.inited = True
         super().__init__(topo=plan.topo, controller=None, switch=Bridge, link=VethLink, intf=PlannedIntf, build=False)
-
-    @classmethod
-    def init(cls) -> None:
-        """Mininet would change the machine's own limits (fs.file-max, net.core.*, …) here; a lab leaves them alone."""
-        cls.inited = True
 
     def addHost(self, name: str, cls: Any = None, **options: Any) -> Any:  # noqa: N802
         guest = self._guests.get(name)

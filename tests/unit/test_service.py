@@ -60,7 +60,8 @@ def test_the_five_modes_and_what_ipvs_does_in_each() -> None:
 
 def test_schedulers_are_the_fourteen_of_the_kernel_with_their_modules() -> None:
     assert {scheduler.module for scheduler in Scheduler} == {
-        f"ip_vs_{name}" for name in ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"]
+        f"ip_vs_{name}"
+        for name in ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos")
     }
 
 
@@ -274,7 +275,8 @@ def test_marks_that_ipvsadm_printed_as_negative_numbers_are_read_as_what_they_ar
     "written",
     [
         "-A -t 10.0.0.10:80 -s sh -p 30 -M 255.255.0.0 -b sh-port\n-a -t 10.0.0.10:80 -r 10.0.1.11:8080 -m -w 4 -x 9 -y 3",
-        "ipvsadm --add-service --tcp-service 10.0.0.10:80 --scheduler sh --persistent 30 --netmask 255.255.0.0 --sched-flags sh-port\n"
+        "ipvsadm --add-service --tcp-service 10.0.0.10:80 --scheduler sh --persistent 30 --netmask 255.255.0.0"
+        " --sched-flags sh-port\n"
         "ipvsadm --add-server --tcp-service 10.0.0.10:80 --real-server 10.0.1.11:8080 --masquerading --weight 4 --u-threshold 9"
         " --l-threshold 3",
         "\n  \n\t-At10.0.0.10:80 -ssh -p30 -M255.255.0.0 --sched-flags=flag-2\n"

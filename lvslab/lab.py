@@ -1,0 +1,190 @@
+"""A running lab: the plan carried out, as a context manager that leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from lvslab import events
+from lvslab.control.ipvsadm import Ipvsadm
+from lvslab.errors import LabError, LvslabError
+from lvslab.events import Event, Listener
+from lvslab.kernels.needs import KernelKind
+from lvslab.modes.base import Role, set_up_script
+from lvslab.network import linux, sandbox
+from lvslab.plan import LabPlan, NodePlan
+
+if TYPE_CHECKING:  # Mininet and the guests' code are loaded while guests boot
+    from lvslab.kernels.uml import UmlGuest
+    from lvslab.network.net import LabNet
+    from lvslab.network.nodes import LabMachine
+
+
+class Lab:
+    """Clients, director and real servers on their kernels, configured and answering.
+
+    Use it inside a sandbox (`lvslab.network.sandbox.run`), as a context manager. Every lab takes a fresh network namespace for its switches,
+    so labs that follow one another in one command do not meet either.
+
+    Attributes:
+        plan: what was asked for.
+        start_seconds: how long the start took, from entering to ready.
+        stop_seconds: how long the tear-down took, once it is over.
+    """
+
+    def __init__(self, plan: LabPlan, logs: Path, listener: Listener = events.nobody) -> None:
+        """`logs`: existing folder for the guests' consoles and `commands.sh`."""
+        self.plan, self._logs, self._listener = plan, logs, listener
+        self.start_seconds: float | None = None
+        self.stop_seconds: float | None = None
+        self._guests: dict[str, UmlGuest] = {}
+        self._net: LabNet | None = None
+        self._namespaces: set[str] = set()
+        self._stack = ExitStack()
+        self._directory = sandbox.PRIVATE_DIRECTORY / f"{plan.name}-{time.monotonic_ns():x}"
+
+    # -- life --------------------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Lab:
+        began = time.monotonic()
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self.start_seconds = time.monotonic() - began
+        self.tell("ready", f"lab ready after {self.start_seconds:.2f} s")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        began = time.monotonic()
+        self._stack.close()
+        self.stop_seconds = time.monotonic() - began
+
+    def _start(self) -> None:
+        plan = self.plan
+        linux.fresh_network()
+        self._namespaces.add(os.readlink("/proc/self/ns/net"))
+        _allow_many_files()
+        self._directory.mkdir(parents=True)
+        (self._logs / "commands.sh").write_text("\n".join(plan.commands()) + "\n")
+        guests = [node for node in plan.nodes if node.kernel == KernelKind.UML]
+        self.tell("boot", f"{plan.mode.title}: booting {len(guests)} guest kernel(s), building the network")
+        self._stack.callback(self._end_processes)
+        for node in guests:
+            self._boot(node)
+        from lvslab.network.net import LabNet  # while the guests boot
+
+        self._net = LabNet(plan, self._guests, self._directory)
+        self._stack.callback(self._end_nodes)
+        self._net.build()
+        self._namespaces |= {os.readlink(f"/proc/{node.pid}/ns/net") for node in self._net.hosts}
+        self._net.start()
+        # The director first: its guest is what everybody waits for. A failure in one node is raised here, the others are then ended.
+        order = sorted(plan.nodes, key=lambda node: (node.kernel == KernelKind.HOST, node.role != Role.DIRECTOR))
+        self._everywhere(order, self._set_up)
+
+    def _boot(self, node: NodePlan) -> None:
+        from lvslab.kernels.uml import UmlGuest, UmlKernel
+
+        guest = UmlGuest(UmlKernel.find(), node.name, node.modules, self._directory / node.name, self._logs / f"{node.name}.console")
+        self._guests[node.name] = guest
+        self._stack.callback(guest.close)
+
+    def _set_up(self, planned: NodePlan) -> None:
+        from lvslab.traffic.servers import start_nginx
+
+        node = self.node(planned.name)
+        steps = (*planned.network_steps, *planned.mode_steps)
+        if planned.kernel == KernelKind.UML:
+            node.settle(steps=steps, iptables=self.plan.iptables)
+        else:
+            with linux.network_of(node.pid):
+                linux.set_link_up("lo")
+                linux.silence_ipv6()
+            node.run(set_up_script(steps, self.plan.iptables)).check(planned.name, "set-up")
+        if planned.role == Role.DIRECTOR:
+            self.ipvsadm.restore(self.plan.services)
+        elif planned.role == Role.REAL_SERVER:
+            start_nginx(node)
+
+    def _everywhere(self, nodes: Iterable[NodePlan], work: Callable[[NodePlan], None]) -> None:
+        """Do something in several nodes side by side; raise the first error by the nodes' order."""
+        nodes = list(nodes)
+        with ThreadPoolExecutor(max_workers=len(nodes), thread_name_prefix="set-up") as pool:
+            futures = [pool.submit(work, node) for node in nodes]
+            problems = [future.exception() for future in futures]
+        first = next((problem for problem in problems if problem is not None), None)
+        if first is not None:
+            raise first
+
+    def _end_nodes(self) -> None:
+        assert self._net is not None
+        for node in (*self._net.hosts, *self._net.switches):
+            if node.name not in self._guests and node.shell:
+                os.killpg(node.shell.pid, signal.SIGKILL)
+                node.cleanup()
+
+    def _end_processes(self) -> None:
+        """End what still runs in the lab's network namespaces: daemons started by its nodes. All of them are the lab's own."""
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                if os.readlink(entry / "ns/net") in self._namespaces:
+                    os.kill(int(entry.name), signal.SIGKILL)
+            except OSError:  # it has ended by itself
+                continue
+
+    # -- parts -------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def net(self) -> LabNet:
+        """The Mininet network."""
+        if self._net is None:
+            raise LabError(f"lab '{self.plan.name}': not started; use it as a context manager")
+        return self._net
+
+    def node(self, name: str) -> LabMachine:
+        """A node by name."""
+        return self.net[name]  # type: ignore[no-any-return]
+
+    @property
+    def director(self) -> LabMachine:
+        return self.node(self.plan.director.name)
+
+    @property
+    def clients(self) -> list[LabMachine]:
+        return [self.node(each.name) for each in self.plan.of_role(Role.CLIENT)]
+
+    @property
+    def servers(self) -> list[LabMachine]:
+        return [self.node(each.name) for each in self.plan.of_role(Role.REAL_SERVER)]
+
+    @property
+    def ipvsadm(self) -> Ipvsadm:
+        """ipvsadm in the director."""
+        return Ipvsadm(self.director)
+
+    def guest(self, name: str) -> UmlGuest | None:
+        """The guest behind a node, or None if it runs on the machine's own kernel."""
+        return self._guests.get(name)
+
+    def tell(self, kind: str, text: str) -> None:
+        """Report an event."""
+        self._listener(Event(self.plan.name, kind, text))
+
+
+def _allow_many_files() -> None:
+    """Raise this process's own limit of open files to what it may have; large labs hold several per node."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,1 @@
+"""Traffic: servers on the real servers, crafted flows, and wrapped load tools."""
