@@ -378,7 +378,7 @@ def _entries(text: str, option: str) -> Iterator[tuple[str, bool, str]]:
 
 def _five(line: str, option: str) -> tuple[int, int, int, int, int]:
     numbers = line.split()[-5:]
-    if len(numbers) != 5 or not all(map(_is_digits, numbers)) or len(line.split()) not in (7, 8):
+    if len(numbers) != 5 or not all(map(_is_digits, numbers)):
         raise _unreadable(f"-L -n {option} --exact", line)
     first, second, third, fourth, fifth = map(int, numbers)
     return first, second, third, fourth, fifth

@@ -277,6 +277,13 @@ def test_thresholds_do_not_look_like_a_missing_rule() -> None:
     assert "-m -w 1 -x 5\n" in node.scripts[0]
 
 
+def test_a_status_alone_is_a_failure_too() -> None:
+    node, table = _outcome("all well")
+    node.completed = replace(node.completed, code=137)
+    with pytest.raises(CommandError, match=r"status 137: no message \(all rules are in the table\)"):
+        Ipvsadm(node).restore(table)
+
+
 def test_a_missing_ipvsadm_is_a_failure_that_says_so() -> None:
     node = FakeNode("==== lvslab ====\n", code=127, err="sh: 1: ipvsadm: not found\nsh: 6: ipvsadm: not found\n")
     with pytest.raises(CommandError, match="ipvsadm: not found") as caught:

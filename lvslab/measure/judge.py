@@ -1,0 +1,374 @@
+"""The judge: every packet of the test flows against a mode's contract. Pure; works on hops alone.
+
+A flow is what a client starts: protocol, its address and port, the service's port. Each packet of a flow makes a journey: from the client
+over the director to a real server (request), back (reply), or it is made by the director itself, which only a SYN proxy may do and who
+answers a ping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lvslab.measure.frames import Frame, IpPacket
+from lvslab.measure.path import Hop
+from lvslab.modes.base import Role
+from lvslab.modes.contract import Address, Contract, Leg, Party
+
+_IPIP = 4
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the judge must know about a lab.
+
+    Attributes:
+        contract: of the mode.
+        roles: node name → role.
+        vip, dip: virtual address; the director's own address.
+        rips: real server's name → address.
+        lips: local addresses.
+        ports: service port → port on the real servers.
+        ttl_step: what the director takes off the TTL of a forwarded packet (1 since Linux 4.9).
+    """
+
+    contract: Contract
+    roles: Mapping[str, Role]
+    vip: str
+    dip: str
+    rips: Mapping[str, str]
+    lips: tuple[str, ...]
+    ports: Mapping[int, int]
+    ttl_step: int = 1
+
+
+@dataclass
+class JudgedHop:
+    """A hop with its verdict: "ok", "wrong" or "unjudged", and why it is wrong.
+
+    `rewritten` names what differs from the previous hop of the same packet.
+    """
+
+    hop: Hop
+    rewritten: tuple[str, ...] = ()
+    verdict: str = "ok"
+    why: str = ""
+
+
+@dataclass
+class Flow:
+    """A judged flow.
+
+    Attributes:
+        protocol, client, service: what it is: addresses with ports.
+        hops: all its hops in order of time.
+        server: name of the real server that got it, None if none did.
+    """
+
+    protocol: str
+    client: tuple[str, int]
+    service: tuple[str, int]
+    hops: list[JudgedHop] = field(default_factory=list)
+    server: str | None = None
+    local: tuple[str, int] | None = None
+    proved: bool = False
+    """SYN proxy: the client's ACK has been seen."""
+    shift: int | None = None
+    """SYN proxy: real server's sequence numbers minus the cookie's."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.protocol} {self.client[0]}:{self.client[1]} > {self.service[0]}:{self.service[1]}"
+
+    @property
+    def wrong(self) -> JudgedHop | None:
+        """The first wrong hop."""
+        return next((each for each in self.hops if each.verdict == "wrong"), None)
+
+
+@dataclass
+class _Journey:
+    flow: Flow
+    kind: str
+    legs: Sequence[Leg]
+    leg: int
+    hops: list[JudgedHop]
+
+
+def judge(hops: Iterable[Hop], setting: Setting) -> list[Flow]:
+    """Judge all flows that clients started towards the virtual address, and all packets that belong to them."""
+    return _Judge(setting).run(hops)
+
+
+def arp_trespasses(frames: Iterable[Frame], vip: str, director_macs: Iterable[str]) -> list[Frame]:
+    """Frames in which somebody other than the director claims the virtual address by ARP (a reply or an announcement)."""
+    mine = set(director_macs)
+    return [
+        frame for frame in frames
+        if frame.sent and frame.arp is not None and frame.arp.sender_ip == vip and frame.arp.sender_mac not in mine
+    ]
+
+
+def mark_unanswered(flow: Flow, setting: Setting) -> None:
+    """Mark the last hop of a flow whose client got no proper answer, unless a wrong hop already explains it."""
+    if flow.wrong or not flow.hops:
+        return
+    last = flow.hops[-1]
+    expected = setting.contract.reply[0]
+    last.verdict = "wrong"
+    last.why = f"nothing followed that would have answered the client; expected next: {expected}"
+
+
+class _Judge:
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._contract = setting.contract
+        self._flows: dict[tuple[str, str, int, int], Flow] = {}
+        self._by_server_tuple: dict[tuple[str, str, int, str, int], Flow] = {}
+        self._open: list[_Journey] = []
+        self._journeys: list[_Journey] = []
+
+    def run(self, hops: Iterable[Hop]) -> list[Flow]:
+        for hop in hops:
+            role = self._setting.roles[hop.sender]
+            if role == Role.CLIENT:
+                self._from_client(hop)
+            elif role == Role.REAL_SERVER:
+                self._from_server(hop)
+            elif not self._forwarded(hop) and role == Role.DIRECTOR:
+                self._from_director(hop)
+        for journey in self._open:
+            self._must_be_over(journey)
+        for flow in self._flows.values():
+            flow.hops.sort(key=lambda each: each.hop.t)
+        return list(self._flows.values())
+
+    # -- journeys begin ------------------------------------------------------------------------------------------------------------
+
+    def _from_client(self, hop: Hop) -> None:
+        packet = hop.packet
+        if packet.dst != self._setting.vip:
+            return
+        key = (packet.protocol, packet.src, packet.sport, packet.dport)
+        flow = self._flows.get(key)
+        if flow is None:
+            flow = self._flows[key] = Flow(packet.protocol, (packet.src, packet.sport), (packet.dst, packet.dport))
+            self._by_server_tuple[(packet.protocol, packet.dst, packet.dport, packet.src, packet.sport)] = flow
+        if packet.protocol == "TCP" and "A" in packet.flags and "S" not in packet.flags:
+            flow.proved = True
+        # A ping to the virtual address is the director's own business: it answers by itself.
+        legs = self._contract.request[:1] if packet.protocol == "ICMP" else self._contract.request
+        self._begin(flow, "request", legs, hop)
+
+    def _from_server(self, hop: Hop) -> None:
+        packet = hop.packet
+        flow = self._by_server_tuple.get((packet.protocol, packet.src, packet.sport, packet.dst, packet.dport))
+        if flow is None:
+            flow = next((each for each in self._flows.values() if each.client[0] == packet.dst), None)
+            if flow is not None:
+                flow.hops.append(JudgedHop(hop, (), "unjudged", "belongs to no connection that the director forwarded"))
+            return
+        self._begin(flow, "reply", self._contract.reply, hop)
+
+    def _from_director(self, hop: Hop) -> None:
+        """A packet that the director did not merely pass on."""
+        packet = hop.packet
+        to_client = packet.src == self._setting.vip
+        client = (packet.dst, packet.dport) if to_client else (packet.src, packet.sport)
+        flow = next(
+            (
+                each for each in self._flows.values()
+                if each.protocol == packet.protocol and each.client == client and (not to_client or each.service[1] == packet.sport
+                                                                                   or packet.protocol == "ICMP")
+            ),
+            None,
+        )
+        if flow is None:
+            return
+        judged = JudgedHop(hop)
+        flow.hops.append(judged)
+        if packet.protocol == "ICMP" and to_client:
+            return
+        if not self._contract.proxied:
+            judged.verdict, judged.why = "wrong", "the director made this packet itself; in this mode it only forwards"
+            return
+        leg = self._contract.reply[-1] if to_client else self._contract.request[-1]
+        self._check_addresses(flow, leg, judged)
+        self._check_arrival(leg, judged)
+        if not to_client and "S" in packet.flags and not flow.proved:
+            judged.verdict, judged.why = "wrong", "a SYN reached for a real server before the client's ACK proved the cookie"
+
+    def _begin(self, flow: Flow, kind: str, legs: Sequence[Leg], hop: Hop) -> None:
+        judged = JudgedHop(hop)
+        flow.hops.append(judged)
+        journey = _Journey(flow, kind, legs, 0, [judged])
+        self._check(journey, judged)
+        self._open.append(journey)
+
+    # -- journeys go on ------------------------------------------------------------------------------------------------------------
+
+    def _forwarded(self, hop: Hop) -> bool:
+        """Whether the hop continues a packet that its sender received; judges it if so."""
+        for index, journey in enumerate(self._open):
+            last = journey.hops[-1].hop
+            if last.receiver != hop.sender or not self._same_packet(journey, last.packet, hop.packet):
+                continue
+            by_director = self._setting.roles[hop.sender] == Role.DIRECTOR
+            if by_director and journey.leg + 1 >= len(journey.legs):
+                continue
+            judged = JudgedHop(hop, _rewritten(last.packet, hop.packet))
+            journey.flow.hops.append(judged)
+            if by_director:
+                journey.leg += 1
+            journey.hops.append(judged)
+            self._check(journey, judged)
+            self._check_forwarding(journey, last.packet, judged)
+            if journey.leg == len(journey.legs) - 1 and self._party(hop.receiver) == journey.legs[-1].receiver:
+                del self._open[index]
+            return True
+        return False
+
+    def _same_packet(self, journey: _Journey, before: IpPacket, after: IpPacket) -> bool:
+        if before.protocol != after.protocol or before.payload != after.payload or before.flags != after.flags:
+            return False
+        if before.protocol == "UDP":
+            return journey.flow.client[1] in (after.sport, after.dport) or bool(self._setting.lips)
+        if not self._contract.proxied:
+            return (before.seq, before.ack) == (after.seq, after.ack) and self._fits_flow(journey, after)
+        same = before.seq == after.seq if journey.kind == "request" else before.ack == after.ack
+        return same and self._fits_flow(journey, after)
+
+    def _fits_flow(self, journey: _Journey, packet: IpPacket) -> bool:
+        """Whether the client's port is there where only FullNAT may change it."""
+        port = packet.sport if journey.kind == "request" else packet.dport
+        return port == journey.flow.client[1] or bool(self._setting.lips)
+
+    # -- checks --------------------------------------------------------------------------------------------------------------------
+
+    def _check(self, journey: _Journey, judged: JudgedHop) -> None:
+        leg = journey.legs[journey.leg]
+        sender = self._party(judged.hop.sender)
+        if sender is not None and sender != leg.sender:
+            _fail(judged, f"sent by {judged.hop.sender}; expected {leg}")
+            return
+        self._check_addresses(journey.flow, leg, judged)
+        self._check_arrival(leg, judged)
+        if judged.hop.packet.checksums is False:
+            _fail(judged, "a checksum is wrong")
+        if (
+            self._contract.proxied and journey.kind == "request" and leg.receiver == Party.REAL_SERVER
+            and "S" in judged.hop.packet.flags and not journey.flow.proved
+        ):
+            _fail(judged, "a SYN reached for a real server before the client's ACK proved the cookie")
+
+    def _check_addresses(self, flow: Flow, leg: Leg, judged: JudgedHop) -> None:
+        packet = judged.hop.packet
+        for which, address, value in (
+            ("source", leg.source, (packet.src, packet.sport)), ("destination", leg.destination, (packet.dst, packet.dport)),
+        ):
+            expected = self._expected(flow, address, value)
+            if expected is not None:
+                _fail(judged, f"{which} is {value[0]}:{value[1]}, expected {address} {expected}")
+                return
+        if leg.receiver == Party.REAL_SERVER:
+            server = judged.hop.receiver if self._party(judged.hop.receiver) == Party.REAL_SERVER else None
+            server = server or self._server_of(packet.outer.dst if packet.outer else packet.dst)
+            if server and flow.server and server != flow.server:
+                _fail(judged, f"went to {server}, but this connection belongs to {flow.server}")
+            flow.server = flow.server or server
+            self._by_server_tuple.setdefault((packet.protocol, packet.dst, packet.dport, packet.src, packet.sport), flow)
+        outer = packet.outer
+        if leg.tunnelled:
+            if outer is None:
+                _fail(judged, "not tunnelled; expected protocol 4 from DIP to RIP around it")
+            elif outer.src != self._setting.dip or outer.dst not in self._setting.rips.values() or outer.protocol != _IPIP:
+                wanted = f"{self._setting.dip} > RIP protocol {_IPIP}"
+                _fail(judged, f"outer header is {outer.src} > {outer.dst} protocol {outer.protocol}, expected {wanted}")
+        elif outer is not None:
+            _fail(judged, f"tunnelled ({outer.src} > {outer.dst}); expected no outer header")
+
+    def _expected(self, flow: Flow, address: Address, value: tuple[str, int]) -> str | None:
+        """What should have been there, or None when `value` is right."""
+        if flow.protocol == "ICMP":
+            wanted_address = {Address.CIP: flow.client[0], Address.VIP: flow.service[0]}.get(address)
+            return None if wanted_address in (None, value[0]) else str(wanted_address)
+        if address == Address.RIP:
+            port = self._setting.ports.get(flow.service[1], flow.service[1])
+            good = value[0] in self._setting.rips.values() and value[1] == port
+            return None if good else f"one of {', '.join(self._setting.rips.values())}, port {port}"
+        if address == Address.LIP:
+            if value[0] not in self._setting.lips:
+                return f"one of {', '.join(self._setting.lips)}"
+            flow.local = flow.local or value
+            return None if value == flow.local else f"{flow.local[0]}:{flow.local[1]}"
+        wanted = flow.client if address == Address.CIP else flow.service
+        return None if value == wanted else f"{wanted[0]}:{wanted[1]}"
+
+    def _check_arrival(self, leg: Leg, judged: JudgedHop) -> None:
+        receiver = judged.hop.receiver
+        if receiver is None:
+            _fail(judged, f"went to MAC {judged.hop.eth_dst}, which nobody on this network has; expected: to {leg.receiver}")
+            return
+        party = self._party(receiver)
+        if party is not None and party != leg.receiver:
+            _fail(judged, f"handed to {receiver} ({party}, MAC {judged.hop.eth_dst}); expected: to {leg.receiver}")
+
+    def _check_forwarding(self, journey: _Journey, before: IpPacket, judged: JudgedHop) -> None:
+        after = judged.hop.packet
+        forwarder = self._setting.roles[judged.hop.sender]
+        step = self._setting.ttl_step if forwarder == Role.DIRECTOR else 1
+        if forwarder == Role.ROUTER and before.outer and after.outer:
+            ttls = before.outer.ttl, after.outer.ttl
+        else:
+            ttls = before.ttl, after.ttl
+        if ttls[1] != ttls[0] - step:
+            _fail(judged, f"TTL is {ttls[1]}, expected {ttls[0] - step} ({judged.hop.sender} takes {step} off)")
+        if not self._contract.proxied:
+            if after.options != before.options:
+                _fail(judged, "TCP options changed on the way; this mode keeps them")
+            return
+        if forwarder == Role.DIRECTOR and after.protocol == "TCP":
+            number = (before.seq - after.seq) if journey.kind == "reply" else (after.ack - before.ack)
+            shift = number % (1 << 32)
+            flow = journey.flow
+            flow.shift = shift if flow.shift is None else flow.shift
+            if shift != flow.shift:
+                _fail(judged, f"sequence numbers shifted by {shift}, but by {flow.shift} before in the same connection")
+
+    def _must_be_over(self, journey: _Journey) -> None:
+        """An open journey ended where it is; wrong unless the contract lets it end there."""
+        judged = journey.hops[-1]
+        receiver = self._party(judged.hop.receiver)
+        if judged.verdict == "wrong" or receiver == journey.legs[-1].receiver:
+            return
+        packet = judged.hop.packet
+        if self._contract.proxied and receiver == Party.DIRECTOR and not packet.payload and "F" not in packet.flags:
+            return  # the two handshakes end at the proxy
+        if judged.hop.receiver is not None:
+            at = judged.hop.receiver
+            following = journey.legs[min(journey.leg + 1, len(journey.legs) - 1)] if receiver else journey.legs[journey.leg]
+            _fail(judged, f"arrived at {at} and never left it; expected next: {following}")
+
+    # -- who is who ----------------------------------------------------------------------------------------------------------------
+
+    def _party(self, node: str | None) -> Party | None:
+        """The party of a node; None for routers and for nobody."""
+        role = self._setting.roles.get(node) if node else None
+        return None if role in (None, Role.ROUTER) else Party(str(role))
+
+    def _server_of(self, address: str) -> str | None:
+        return next((name for name, rip in self._setting.rips.items() if rip == address), None)
+
+
+def _fail(judged: JudgedHop, why: str) -> None:
+    """Mark a hop wrong; the first reason stays."""
+    if judged.verdict != "wrong":
+        judged.verdict, judged.why = "wrong", why
+
+
+def _rewritten(before: IpPacket, after: IpPacket) -> tuple[str, ...]:
+    fields = tuple(
+        name for name in ("src", "dst", "sport", "dport", "seq", "ack") if getattr(before, name) != getattr(after, name)
+    )
+    outer = (before.outer is None) != (after.outer is None)
+    return (*fields, "outer") if outer else fields

@@ -1,0 +1,131 @@
+"""Capture on every link of a lab at once, stamped by the one kernel that carries all of them."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from lvslab.errors import LabError
+from lvslab.network.pcapng import CHECKSUM_PENDING, INBOUND, OUTBOUND, PcapngWriter
+
+
+_ETH_P_ALL = 3
+_SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
+_SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA = 263, 6, 8
+_PACKET_OUTGOING = 4
+_TP_STATUS_CSUMNOTREADY = 1 << 3  # linux/if_packet.h
+_BUFFER = 8 << 20
+_MAX_FRAME = 1 << 17
+
+
+class Capture:
+    """A capture of a set of links, as a context manager; the file is complete when the block is left.
+
+    Links are tapped at the switch's end, in the namespace of the calling thread; a frame that comes out of the switch towards a node is
+    recorded as received by the node's interface, one that goes in as sent by it.
+
+    Attributes:
+        frames: how many were captured so far.
+        lost: how many the kernel could not deliver, known after the block.
+    """
+
+    def __init__(self, path: Path, taps: Mapping[str, str]) -> None:
+        """`taps`: switch-side interface → name of the node's interface at the other end."""
+        self._path, self._taps = path, dict(taps)
+        self.frames = self.lost = 0
+        self._last = time.monotonic()
+        self._sockets: list[socket.socket] = []
+        self._wake_read, self._wake_write = -1, -1
+        self._error: OSError | None = None
+
+    def __enter__(self) -> Capture:
+        for interface in self._taps:
+            try:
+                sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            except PermissionError as error:
+                raise LabError(f"capture on {interface}: no permission for packet sockets; run inside the lab's sandbox") from error
+            self._sockets.append(sock)
+            for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):  # beyond the limit as root, else up to it
+                try:
+                    sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+                    break
+                except PermissionError:
+                    continue
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            sock.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+            sock.bind((interface, _ETH_P_ALL))
+            sock.setblocking(False)
+        self._writer = PcapngWriter(self._path, list(self._taps.values()))
+        self._wake_read, self._wake_write = os.pipe()
+        self._thread = threading.Thread(target=self._collect, name="capture", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.write(self._wake_write, b"x")
+        self._thread.join()
+        for sock in self._sockets:
+            self.lost += struct.unpack("II", sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
+            sock.close()
+        self._writer.__exit__(None, None, None)
+        for descriptor in (self._wake_read, self._wake_write):
+            os.close(descriptor)
+        if self._error and error is None:
+            raise LabError(f"{self._path}: {self._error.strerror}; the capture is incomplete: make room and run again") from self._error
+
+    def wait_quiet(self, quiet: float = 0.05, timeout: float = 2.0) -> None:
+        """Wait until no frame has come for `quiet` seconds, at most `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while (now := time.monotonic()) < deadline and (rest := self._last + quiet - now) > 0:
+            time.sleep(rest)
+
+    def _collect(self) -> None:
+        poller = select.poll()
+        poller.register(self._wake_read, select.POLLIN)
+        numbers = {}
+        for number, sock in enumerate(self._sockets):
+            poller.register(sock, select.POLLIN)
+            numbers[sock.fileno()] = number
+        ending = False
+        while not ending:
+            ready = [descriptor for descriptor, _ in poller.poll()]
+            ending = self._wake_read in ready
+            # At the end every socket is emptied, so that nothing that was on the wire before is missing.
+            batch: list[tuple[int, int, bytes, int, str]] = []
+            for number in range(len(self._sockets)) if ending else [numbers[each] for each in ready]:
+                self._drain(number, batch)
+            batch.sort(key=lambda frame: frame[1])
+            try:
+                for frame in batch:
+                    self._writer.write(*frame)
+            except OSError as error:
+                self._error = self._error or error
+            if batch:
+                self.frames += len(batch)
+                self._last = time.monotonic()
+
+    def _drain(self, number: int, batch: list[tuple[int, int, bytes, int, str]]) -> None:
+        sock = self._sockets[number]
+        while True:
+            try:
+                data, ancillary, _, address = sock.recvmsg(_MAX_FRAME, 128)
+            except BlockingIOError:
+                return
+            except OSError:  # the interface has gone with its node
+                return
+            stamp, pending = time.time_ns(), False
+            for level, kind, value in ancillary:
+                if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+                    seconds, nanoseconds = struct.unpack("qq", value)
+                    stamp = seconds * 1_000_000_000 + nanoseconds
+                elif level == _SOL_PACKET and kind == _PACKET_AUXDATA:
+                    pending = bool(struct.unpack_from("I", value)[0] & _TP_STATUS_CSUMNOTREADY)
+            direction = INBOUND if address[2] == _PACKET_OUTGOING else OUTBOUND
+            batch.append((number, stamp, data, direction, CHECKSUM_PENDING if pending else ""))
