@@ -13,31 +13,37 @@ from lvslab.measure.rundir import Run
 from lvslab.measure.stats import percentile, present, shares
 from lvslab.report import style
 from lvslab.report.series import Series, Subject
-from lvslab.report.units import Scale, percent, scale, significant
+from lvslab.report.units import THIN_SPACE, Scale, percent, quantity, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH = 520.0  # points; half of a wide page, all of a narrow one
+_WIDTH = 432.0  # points: half of a wide page at its natural size
 _ROW, _EDGE, _HEAD, _FOOT = 33.0, 14.0, 52.0, 44.0
 
 
 def metric(series: Series, subjects: Sequence[Subject]) -> Figure:
     """One metric: a pale bar up to the median, the median and the range of the repeats, and every repeat as a point."""
-    shown = [s for s in subjects if s.lab in series.values]
     unit = scale(series.unit, series.largest)
     with style.styled():
-        texts = [_median_text(series, s, unit) for s in shown]
-        figure, axes = _rows(series.title, _subtitle(series), shown, max(style.text_width(t, 8.5) for t in texts) + 16)
+        texts = [_median_texts(series, s, unit) for s in subjects]
+        room = max(max(style.text_width(median, 9, True), style.text_width(spread, 7.5)) for median, spread in texts)
+        figure, axes = _rows(series.title, _subtitle(series), subjects, room + 14)
         largest = (series.largest or 0) / unit.factor
         axes.set_xlim(0, largest * 1.04 if largest else 1)
-        for y, (subject, text) in enumerate(zip(shown, texts, strict=True)):
+        for y, (subject, (median, spread)) in enumerate(zip(subjects, texts, strict=True)):
             _metric_row(axes, y, series, subject, unit)
-            axes.annotate(text, (1, y), (10, 0), xycoords=("axes fraction", "data"), textcoords="offset points", size=8.5, va="center",
-                          color=style.INK, annotation_clip=False)  # fmt: skip
+            _beside(axes, y, median, 5.5 if spread else 0, size=9, weight="bold")
+            _beside(axes, y, spread, -6.5, size=7.5, color=style.MUTED)
         _value_axis(axes, unit.suffix or series.unit)
         return figure
+
+
+def median_text(series: Series, subject: Subject) -> str:
+    """The median of one lab in words, for who cannot see the chart."""
+    median = series.summary(subject.lab).median
+    return f"no number ({series.missing(subject.lab)})" if median is None else scale(series.unit, series.largest).text(median)
 
 
 def _subtitle(series: Series) -> str:
@@ -45,34 +51,56 @@ def _subtitle(series: Series) -> str:
     return " · ".join(filter(None, [series.meaning, better]))
 
 
-def _median_text(series: Series, subject: Subject, unit: Scale) -> str:
+def _median_texts(series: Series, subject: Subject, unit: Scale) -> tuple[str, str]:
+    """What stands right of a row: the median, and below it how far the repeats lie apart."""
     summary = series.summary(subject.lab)
     if summary.median is None:
-        return ""
-    extra = f"  ± {percent(summary.spread / 2)}" if summary.spread is not None else ""
-    return f"{unit.text(summary.median)}{extra}"
+        return "", ""
+    return unit.text(
+        summary.median
+    ), f"{f'spread {percent(summary.spread)}, ' if summary.spread is not None else ''}n {summary.n}"
+
+
+def _beside(axes: Axes, y: float, text: str, lift: float, **look: Any) -> None:
+    """A text right of the plot, level with row y and `lift` points above its middle."""
+    axes.annotate(
+        text,
+        (1, y),
+        (10, lift),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        annotation_clip=False,
+        **look,
+    )
+
+
+def _inside(axes: Axes, y: float, text: str, **look: Any) -> None:
+    """A text inside a row, at its left end."""
+    axes.annotate(text, (0, y), (6, 0), textcoords="offset points", va="center", annotation_clip=False, **look)
 
 
 def _metric_row(axes: Axes, y: int, series: Series, subject: Subject, unit: Scale) -> None:
     color = style.mode_color(subject.mode)
     summary = series.summary(subject.lab)
     if summary.median is None or summary.low is None or summary.high is None:
-        axes.annotate(f"no number: {series.missing(subject.lab)}", (0, y), (6, 0), textcoords="offset points", size=8.5, va="center",
-                      color=style.MUTED, style="italic", annotation_clip=False)  # fmt: skip
+        room = _WIDTH - 2 * _EDGE - 110 - style.text_width("no number: ", 8.5)
+        why = style.fit(series.missing(subject.lab), room, 8.5)
+        _inside(axes, y, f"no number: {why}", size=8.5, color=style.MUTED, style="italic")
         return
     values = [value / unit.factor for value in series.values[subject.lab] if value is not None]
     middle = summary.median / unit.factor
     axes.barh(y, middle, height=0.56, color=color, alpha=0.25, lw=0, zorder=1)
-    axes.plot([summary.low / unit.factor, summary.high / unit.factor], [y, y], color=color, lw=2, zorder=2, solid_capstyle="round")
-    axes.plot([middle, middle], [y - 0.28, y + 0.28], color=style.INK, lw=1.8, zorder=4, solid_capstyle="butt")
+    ends = [summary.low / unit.factor, summary.high / unit.factor]
+    axes.plot(ends, [y, y], color=color, lw=2, zorder=2, solid_capstyle="round")
+    axes.plot([middle, middle], [y - 0.33, y + 0.33], color=style.INK, lw=1.8, zorder=2.5, solid_capstyle="butt")
     axes.plot(values, _beeswarm(values), "o", ms=5.2, mfc=color, mec=style.PAPER, mew=0.8, zorder=3, transform=_shift(axes, y))
     if summary.missing:
-        axes.annotate(f"{summary.missing} of {summary.n + summary.missing} failed", (0, y), (6, 0), textcoords="offset points", size=7.5,
-                      va="center", color=style.BAD, zorder=5)  # fmt: skip
+        _inside(axes, y, f"{summary.missing} of {summary.n + summary.missing} failed", size=7.5, color=style.BAD, zorder=5)
 
 
 def _beeswarm(values: Sequence[float]) -> list[float]:
-    """Vertical places for points of one row: fanned out in their order so that equal ones stay apart, symmetric and repeatable."""
+    """Vertical places for the points of one row: fanned out in their order, so that equal ones stay apart."""
     step = min(0.13, 0.4 / max(1, len(values) - 1))
     return [(index - (len(values) - 1) / 2) * step for index in range(len(values))]
 
@@ -84,17 +112,18 @@ def _shift(axes: Axes, y: float) -> Any:
 
 
 def latency(run: Run, subjects: Sequence[Subject]) -> Figure:
-    """The distribution of the latencies: what part of the requests was answered within a time; thin lines are the single repeats."""
+    """What part of the requests was answered within a time; thin lines are the single repeats, marks p50 and p99."""
     lists = {s.lab: [present(sample.values or ()) for sample in run.of("latency") if sample.lab == s.lab] for s in subjects}
     pooled = {lab: sorted(value for repeat in repeats for value in repeat) for lab, repeats in lists.items()}
     shown = [s for s in subjects if pooled[s.lab]]
-    absent = [s for s in subjects if not pooled[s.lab] and any(sample.lab == s.lab for sample in run.of("latency"))]
+    absent = [s for s in subjects if not pooled[s.lab]]
     everything = [value for s in shown for value in pooled[s.lab]]
-    unit = scale("s", percentile(everything, 50) or max(everything))
+    unit = scale("s", percentile(everything, 99) or max(everything))
     with style.styled():
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-        figure, axes = _plot("Latency of a request", "new connection to last byte, one request at a time · left is better", 270, 158)
+        subtitle = "new connection to last byte, one at a time · left is better"
+        figure, axes = _plot("Latency of a request", subtitle, 230, 152)
         for subject in shown:
             color = style.mode_color(subject.mode)
             for repeat in filter(None, lists[subject.lab]):
@@ -129,14 +158,16 @@ def _steps(values: Sequence[float], unit: Scale) -> tuple[list[float], list[floa
     return [value / unit.factor for value in values], [(index + 1) / n for index in range(n)]
 
 
-def _latency_key(axes: Axes, shown: Sequence[Subject], absent: Sequence[Subject], pooled: dict[str, list[float]], unit: Scale) -> None:
+def _latency_key(
+    axes: Axes, shown: Sequence[Subject], absent: Sequence[Subject], pooled: dict[str, list[float]], unit: Scale
+) -> None:
     """A small table right of the plot: line, name, p50, p99."""
 
     def put(x: float, y: float, text: str, **look: Any) -> None:
         axes.annotate(text, (1, 1), (x, y), xycoords="axes fraction", textcoords="offset points", size=8.5, va="center",
                       annotation_clip=False, **look)  # fmt: skip
 
-    put(108, 0, "● p50", ha="right", color=style.MUTED)
+    put(108, 0, f"● p50, {unit.suffix}", ha="right", color=style.MUTED)
     put(152, 0, "◆ p99", ha="right", color=style.MUTED)
     y = -17.0
     for subject in shown:
@@ -159,23 +190,22 @@ def answers(run: Run, subjects: Sequence[Subject]) -> Figure:
         if sample.value is not None:
             lab = counts.setdefault(sample.lab, {})
             lab[server] = lab.get(server, 0) + sample.value
-    shown = [s for s in subjects if any(sample.lab == s.lab for sample in run.of("answers"))]
     with style.styled():
-        figure, axes = _rows("Who answered", "share of the latency requests that each real server answered", shown, 14)
+        figure, axes = _rows("Who answered", "share of the latency requests that each real server answered", subjects, 14)
         axes.set_xlim(0, 1)
-        for y, subject in enumerate(shown):
+        for y, subject in enumerate(subjects):
             parts = shares(counts.get(subject.lab, {})) or {}
             start = 0.0
             for index, (server, part) in enumerate(sorted(parts.items(), key=lambda item: _natural(item[0]))):
-                axes.barh(y, part, left=start, height=0.62, color=style.mode_color(subject.mode), alpha=(0.5, 0.28)[index % 2], lw=0)
+                tint = (0.5, 0.28)[index % 2]
+                axes.barh(y, part, left=start, height=0.62, color=style.mode_color(subject.mode), alpha=tint, lw=0)
                 axes.plot([start + part] * 2, [y - 0.31, y + 0.31], color=style.PAPER, lw=1.5)
-                width = part * (_WIDTH - _label_width(shown) - 2 * _EDGE - 14)
+                width = part * (_WIDTH - _label_width(subjects) - 2 * _EDGE - 14)
                 text = next((t for t in (f"{server} {percent(part)}", server) if style.text_width(t, 8.5) < width - 4), "")
                 axes.text(start + part / 2, y, text, size=8.5, ha="center", va="center")
                 start += part
             if not parts:
-                axes.annotate("no number: nothing was answered", (0, y), (6, 0), textcoords="offset points", size=8.5, va="center",
-                              color=style.MUTED, style="italic")  # fmt: skip
+                _inside(axes, y, "no number: not measured or nothing answered", size=8.5, color=style.MUTED, style="italic")
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
         axes.grid(True, axis="x")
         return figure
@@ -202,21 +232,25 @@ def counters(run: Run, subjects: Sequence[Subject]) -> Figure:
     """What IPVS counted in each lab: connections, and packets and bytes both ways."""
     counted = {lab.name: totals(lab) for lab in run.labs}
     shown = [s for s in subjects if counted.get(s.lab)]
-    panels = (("Connections", ("conns",), "1"), ("Packets", ("in_packets", "out_packets"), "1"), ("Bytes", ("in_bytes", "out_bytes"), "B"))
+    panels: tuple[tuple[str, tuple[str, ...], str], ...] = (
+        ("Connections", ("conns",), "1"),
+        ("Packets", ("in_packets", "out_packets"), "1"),
+        ("Bytes", ("in_bytes", "out_bytes"), "B"),
+    )
     with style.styled():
-        title, subtitle = "What the director counted", "by IPVS over the whole lab; replies that pass the director by are not in it"
-        height = _HEAD + 44.0 * len(shown) + 46
+        title, subtitle = "What the director counted", "by IPVS over the whole lab; replies that bypass the director are not in it"
+        height = _HEAD + 38.0 * len(shown) + 46
         figure, sheet = style.sheet(_WIDTH, height)
         _title(sheet, title, subtitle)
         left = _EDGE + _label_width(shown)
         width = (_WIDTH - left - _EDGE) / len(panels)
         for column, (name, keys, unit) in enumerate(panels):
-            box = (left + column * width, _HEAD + 18, width - 62, 44.0 * len(shown))
+            box = (left + column * width, _HEAD + 18, width - 56, 38.0 * len(shown))
             axes = figure.add_axes(_place(box, _WIDTH, height))
             _counter_panel(axes, shown, counted, keys, unit)
             sheet.text(box[0], _HEAD + 10, name, size=9, weight="bold", va="baseline")
         for y, subject in enumerate(shown):
-            sheet.text(left - 10, _HEAD + 18 + 44 * (y + 0.5), subject.label, size=9.5, ha="right", va="center")
+            sheet.text(left - 10, _HEAD + 18 + 38 * (y + 0.5), subject.label, size=9.5, ha="right", va="center")
         x = left
         for text, alpha in (("in: toward the real servers", 0.75), ("out: back through the director", 0.3)):
             style.rounded(sheet, x, height - 19, 14, 8, 2, fc=style.MUTED, alpha=alpha, ec="none")
@@ -225,7 +259,9 @@ def counters(run: Run, subjects: Sequence[Subject]) -> Figure:
         return figure
 
 
-def _counter_panel(axes: Axes, shown: Sequence[Subject], counted: dict[str, Counters | None], keys: Sequence[str], unit: str) -> None:
+def _counter_panel(
+    axes: Axes, shown: Sequence[Subject], counted: dict[str, Counters | None], keys: Sequence[str], unit: str
+) -> None:
     numbers = {(s.lab, key): getattr(counted[s.lab], key) for s in shown for key in keys}
     largest = max((number for number in numbers.values() if number is not None), default=0)
     axes.set_xlim(0, largest or 1)
@@ -238,8 +274,10 @@ def _counter_panel(axes: Axes, shown: Sequence[Subject], counted: dict[str, Coun
             number = numbers[subject.lab, key]
             at = y + (0 if len(keys) == 1 else 0.2 * (2 * index - 1))
             axes.barh(at, number or 0, height=0.34, color=style.mode_color(subject.mode), alpha=(0.75, 0.3)[index], lw=0)
-            text = "not counted" if number is None else scale(unit, number).text(number) if unit == "B" else significant(number)
-            axes.annotate(text, (number or 0, at), (4, 0), textcoords="offset points", size=8.5, va="center", annotation_clip=False)
+            text = "not counted" if number is None else quantity(number, unit)
+            axes.annotate(
+                text, (number or 0, at), (4, 0), textcoords="offset points", size=8.5, va="center", annotation_clip=False
+            )
 
 
 # --- frames --------------------------------------------------------------------------------------------------------------------
@@ -287,6 +325,6 @@ def _value_axis(axes: Axes, label: str) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}".replace(",", "\u2009")))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}".replace(",", THIN_SPACE)))
     axes.grid(True, axis="x")
     axes.set_xlabel(label, loc="right")

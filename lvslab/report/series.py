@@ -96,7 +96,7 @@ def _latency(run: Run, percent: int) -> Series:
     pairs = [(s, None if s.values is None else percentile(s.values, percent)) for s in run.of("latency")]
     series = _series(
         f"latency_p{percent}", f"Latency, p{percent}", "less",
-        f"{percent} % of the requests took no longer; one at a time, each on a new connection", pairs,
+        "one request at a time, each on a new connection", pairs,
     )  # fmt: skip
     short = {s.lab: f"{len(s.values)} requests are too few for p{percent}" for s, value in pairs if s.values and value is None}
     return Series(series.key, series.title, "s", "less", series.meaning, series.values, {**short, **series.errors})

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 MISSING = "–"
 """Stands in a table where there is no number."""
 
+THIN_SPACE = "\u2009"
+"""Sets thousands apart, in every language's way of reading numbers."""
+
 # unit in the file → (size of the step, what it is called), the largest first
 _STEPS: dict[str, tuple[tuple[float, str], ...]] = {
     "bit/s": ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1, "bit/s")),
@@ -29,7 +32,10 @@ class Scale:
 
     def number(self, value: float | None) -> str:
         """The value without its unit."""
-        return MISSING if value is None else significant(value / self.factor)
+        if value is None:
+            return MISSING
+        whole = self.factor == 1 and float(value).is_integer()  # a count of 3 is 3, not 3.00
+        return f"{value:,.0f}".replace(",", THIN_SPACE) if whole else significant(value / self.factor)
 
     def text(self, value: float | None) -> str:
         """The value with its unit."""
@@ -59,7 +65,7 @@ def significant(value: float, digits: int = 3) -> str:
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}")))))
-    return f"{value:,.{min(decimals, 12)}f}".replace(",", "\u2009")
+    return f"{value:,.{min(decimals, 12)}f}".replace(",", THIN_SPACE)
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
