@@ -78,6 +78,8 @@ class Flow:
 
     @property
     def title(self) -> str:
+        if self.protocol == "ICMP":
+            return f"ICMP {self.client[0]} > {self.service[0]} id={self.client[1]}"
         return f"{self.protocol} {self.client[0]}:{self.client[1]} > {self.service[0]}:{self.service[1]}"
 
     @property
@@ -110,13 +112,17 @@ def arp_trespasses(frames: Iterable[Frame], vip: str, director_macs: Iterable[st
 
 
 def mark_unanswered(flow: Flow, setting: Setting) -> None:
-    """Mark the last hop of a flow whose client got no proper answer, unless a wrong hop already explains it."""
+    """Mark where a flow got stuck whose client got no proper answer, unless a wrong hop already explains it.
+
+    That is the first packet that reached a real server when no real server ever answered, otherwise the last packet of all.
+    """
     if flow.wrong or not flow.hops:
         return
-    last = flow.hops[-1]
-    expected = setting.contract.reply[0]
-    last.verdict = "wrong"
-    last.why = f"nothing followed that would have answered the client; expected next: {expected}"
+    arrived = [each for each in flow.hops if each.hop.receiver and setting.roles[each.hop.receiver] == Role.REAL_SERVER]
+    answered = any(setting.roles[each.hop.sender] == Role.REAL_SERVER for each in flow.hops)
+    stuck = arrived[0] if arrived and not answered else flow.hops[-1]
+    stuck.verdict = "wrong"
+    stuck.why = f"nothing followed that would have answered the client; expected next: {setting.contract.reply[0]}"
 
 
 class _Judge:
@@ -214,7 +220,7 @@ class _Judge:
             if last.receiver != hop.sender or not self._same_packet(journey, last.packet, hop.packet):
                 continue
             by_director = self._setting.roles[hop.sender] == Role.DIRECTOR
-            if by_director and journey.leg + 1 >= len(journey.legs):
+            if by_director and (journey.leg + 1 >= len(journey.legs) or self._is_proxys_own(last.packet, hop.packet)):
                 continue
             judged = JudgedHop(hop, _rewritten(last.packet, hop.packet))
             journey.flow.hops.append(judged)
@@ -227,6 +233,10 @@ class _Judge:
                 del self._open[index]
             return True
         return False
+
+    def _is_proxys_own(self, before: IpPacket, after: IpPacket) -> bool:
+        """Whether a SYN proxy made a packet itself that looks like one it received: its SYN, and ACKs with a TTL of its own."""
+        return self._contract.proxied and ("S" in after.flags or after.ttl != before.ttl - self._setting.ttl_step)
 
     def _same_packet(self, journey: _Journey, before: IpPacket, after: IpPacket) -> bool:
         if before.protocol != after.protocol or before.payload != after.payload or before.flags != after.flags:
@@ -327,7 +337,7 @@ class _Judge:
             if after.options != before.options:
                 _fail(judged, "TCP options changed on the way; this mode keeps them")
             return
-        if forwarder == Role.DIRECTOR and after.protocol == "TCP":
+        if forwarder == Role.DIRECTOR and after.protocol == "TCP" and "A" in after.flags:
             number = (before.seq - after.seq) if journey.kind == "reply" else (after.ack - before.ack)
             shift = number % (1 << 32)
             flow = journey.flow

@@ -238,7 +238,8 @@ def counters(run: Run, subjects: Sequence[Subject]) -> Figure:
         ("Bytes", ("in_bytes", "out_bytes"), "B"),
     )
     with style.styled():
-        title, subtitle = "What the director counted", "by IPVS over the whole lab; replies that bypass the director are not in it"
+        title = "What the director counted"
+        subtitle = "by IPVS over the whole lab; replies that bypass the director are not in it"
         height = _HEAD + 38.0 * len(shown) + 46
         figure, sheet = style.sheet(_WIDTH, height)
         _title(sheet, title, subtitle)

@@ -9,7 +9,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -79,6 +79,7 @@ def _context(run: Run, studio: figures.Studio, folder: Path) -> dict[str, Any]:
         "run": run,
         "headline": text.headline(run),
         "outcome": _outcome(run),
+        "started": _started(run),
         "duration": _duration(run),
         "theme": style.THEME,
         "verdicts": [_result(result, link) for result in run.results],
@@ -129,6 +130,13 @@ def _outcome(run: Run) -> tuple[str, str]:
     if "fail" in verdicts:
         return "fail", "failed"
     return ("pass", "passed") if "pass" in verdicts else ("skip", "skipped" if verdicts else "no verdict")
+
+
+def _started(run: Run) -> str:
+    try:
+        return datetime.fromisoformat(run.started).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except ValueError:
+        return "start not recorded"
 
 
 def _duration(run: Run) -> str:
