@@ -163,7 +163,8 @@ def union_of_needs(modes: Iterable[Mode]) -> dict[Role, frozenset[Need]]:
 
 def make_plan(
     mode: Mode, topology: str, topo: LvsTopo, kernels: Kernels, *, name: str | None = None, director_kernel: KernelKind | None = None,
-    needs: Mapping[Role, frozenset[Need]] | None = None, scheduler: Scheduler = Scheduler.RR, without: Sequence[str] = (),
+    needs: Mapping[Role, frozenset[Need]] | None = None, scheduler: Scheduler = Scheduler.RR,
+    weights: Sequence[int] = (), without: Sequence[str] = (),
 ) -> LabPlan:
     """Decide everything about a lab.
 
@@ -171,6 +172,7 @@ def make_plan(
         topology, topo: the topology's name and itself.
         director_kernel: overrides the choice for the director.
         needs: needs per role instead of the mode's own, for comparisons (`union_of_needs`).
+        weights: of the real servers, in their order; 1 where not given.
         without: names of set-up steps to leave out, to see what they are for.
 
     Raises:
@@ -185,7 +187,9 @@ def make_plan(
     interfaces, networks = _interfaces(topo, roles, topology)
     addresses = _addresses(topo, roles, interfaces, topology)
     _check_clashes(topo, interfaces, topology)
-    services = standard_services(mode, addresses, scheduler)
+    if len(weights) > len(addresses.rips):
+        raise UsageError(f"weights: {len(weights)} given for {len(addresses.rips)} real servers; give one for each at most")
+    services = standard_services(mode, addresses, scheduler, weights)
     steps = {
         Role.DIRECTOR: mode.director(addresses, services),
         Role.REAL_SERVER: mode.real_server(addresses),
@@ -217,13 +221,14 @@ def make_plan(
     )
 
 
-def standard_services(mode: Mode, addresses: Addresses, scheduler: Scheduler) -> tuple[VirtualService, ...]:
+def standard_services(mode: Mode, addresses: Addresses, scheduler: Scheduler, weights: Sequence[int] = ()) -> tuple[VirtualService, ...]:
     """The virtual services of a lab: HTTP, a UDP echo where the mode carries UDP, and iperf3."""
     forwarding = ForwardingMode(mode.name).packet_forwarding
 
     def service(protocol: Protocol, port: int, server_port: int, **options: object) -> VirtualService:
         real_servers = tuple(
-            RealServer(rip, server_port if mode.maps_ports else port, forwarding) for rip in addresses.rips.values()
+            RealServer(rip, server_port if mode.maps_ports else port, forwarding, weights[index] if index < len(weights) else 1)
+            for index, rip in enumerate(addresses.rips.values())
         )
         return VirtualService(protocol, addresses.vip, port, scheduler=scheduler, real_servers=real_servers, **options)  # type: ignore[arg-type]
 
@@ -337,3 +342,11 @@ def _network_steps(interfaces: Sequence[Interface], gateway: str | None, info: M
         actions = tuple(Sysctl(key, value) for key, value in sysctls.items())  # type: ignore[attr-defined]
         steps.append(Step("forwarding", "this node is a router", actions))
     return tuple(steps)
+
+
+def any_kernel() -> Kernels:
+    """Kernels that can do everything: for checking the user's input before looking at the machine."""
+    facts = {
+        kind: KernelFacts(kind, "", None, frozenset(Need), {}, "iptables-legacy") for kind in KernelKind
+    }
+    return Kernels(facts, {})

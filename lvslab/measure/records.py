@@ -235,7 +235,10 @@ class Outer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One packet on one link. `t` in seconds since the flow's first packet; `rewritten` names what the previous hop changed."""
+    """One packet on one link. `t` in seconds since the flow's first packet; `rewritten` names what the previous hop changed.
+
+    `target` is "" where nobody received the packet.
+    """
 
     t: float
     source: str
@@ -262,7 +265,7 @@ class Step:
             outer = Outer(o.text("src"), o.text("dst"), str(o.data.get("protocol", "")))
         verdict = cast(StepVerdict, item.choice("verdict", ("ok", "wrong", "unjudged"), "unjudged"))
         return cls(
-            t=item.maybe_number("t") or 0.0, source=item.text("from"), target=item.text("to"), link=item.text("link", ""),
+            t=item.maybe_number("t") or 0.0, source=item.text("from", ""), target=item.text("to", ""), link=item.text("link", ""),
             eth_src=item.text("eth_src", ""), eth_dst=item.text("eth_dst", ""), outer=outer, src=item.text("src", ""),
             dst=item.text("dst", ""), protocol=item.text("protocol", ""), info=item.text("info", ""), ttl=item.maybe_int("ttl"),
             rewritten=item.texts("rewritten"), verdict=verdict, why=item.text("why", ""),

@@ -8,8 +8,9 @@ All sizes in points.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lvslab.measure.records import Flow, Lab, Step
@@ -53,7 +54,8 @@ class _Frame:
 def draw(lab: Lab, columns: Sequence[str], flow: Flow) -> Figure:
     """The ladder of `flow` in `lab`; `columns` is the order of the nodes from left to right."""
     with style.styled():
-        steps, left_out = _window(flow.steps)
+        counted = _relative(flow.steps)
+        steps, left_out = _window(counted)
         names = _columns(columns, flow.steps)
         owners = {i.mac.lower(): node.name for node in lab.nodes for i in node.interfaces if i.mac}
         margin = max((_line_width(line, _SMALL) for step in steps for line in _margin_lines(step, owners)), default=40) + 18
@@ -63,7 +65,7 @@ def draw(lab: Lab, columns: Sequence[str], flow: Flow) -> Figure:
         heights = [_ROW + _REASON_LINE * len(_reason_lines(step, reason_width)) for step in steps]
         top = 96.0
         bottom = top + sum(heights)
-        notes = _notes(lab, steps, left_out)
+        notes = _notes(lab, steps, left_out, counted is not flow.steps)
         figure, axes = style.sheet(_WIDTH, bottom + 18 + 16 * len(notes) + 8)
         _draw_title(axes, lab, flow)
         _draw_columns(axes, lab, xs, top, bottom)
@@ -89,12 +91,45 @@ def _window(steps: Sequence[Step]) -> tuple[Sequence[Step], tuple[int, int]]:
     return steps[start : start + MAX_STEPS], (start, len(steps) - start - MAX_STEPS)
 
 
+def _relative(steps: Sequence[Step]) -> Sequence[Step]:
+    """The steps with sequence numbers that count from each side's SYN, as far as that loses nothing.
+
+    Where a hop changes the numbers (SYNPROXY) or the flow shows no handshake they stay as they were on the wire. A packet is the
+    client's when its source is the source of a SYN on any hop, so this holds behind address translation too.
+    """
+    if any({"seq", "ack"} & set(step.rewritten) for step in steps):
+        return steps
+    syn = [step for step in steps if step.info.startswith("SYN seq=")]
+    answer = [step for step in steps if step.info.startswith("SYN-ACK seq=")]
+    bases = {(_number(step, "seq"), side) for side, found in (("client", syn), ("server", answer)) for step in found}
+    if len(bases) != 2 or len({side for _, side in bases}) != 2:
+        return steps
+    base = {side: number or 0 for number, side in bases}
+    clients = {step.src for step in syn}
+
+    def counted(step: Step) -> Step:
+        own, other = ("client", "server") if step.src in clients else ("server", "client")
+        words = []
+        for word in step.info.split():
+            key, _, number = word.partition("=")
+            side = {"seq": own, "ack": other}.get(key)
+            words.append(f"{key}={(int(number) - base[side]) % 2**32}" if side and number.isdigit() else word)
+        return replace(step, info=" ".join(words))
+
+    return [counted(step) for step in steps]
+
+
+def _number(step: Step, key: str) -> int | None:
+    found = re.search(rf"\b{key}=(\d+)", step.info)
+    return int(found[1]) if found else None
+
+
 def _columns(columns: Sequence[str], steps: Iterable[Step]) -> list[str]:
-    touched = {name for step in steps for name in (step.source, step.target)}
+    touched = {name for step in steps for name in (step.source, step.target) if name}
     return [name for name in columns if name in touched] + sorted(touched - set(columns))
 
 
-def _notes(lab: Lab, steps: Sequence[Step], left_out: tuple[int, int]) -> list[tuple[str, str]]:
+def _notes(lab: Lab, steps: Sequence[Step], left_out: tuple[int, int], counted: bool) -> list[tuple[str, str]]:
     """The legend and what is left out: (what to draw before it, text)."""
     notes = []
     if any(step.rewritten for step in steps):
@@ -103,6 +138,10 @@ def _notes(lab: Lab, steps: Sequence[Step], left_out: tuple[int, int]) -> list[t
         notes.append(("wrong", "breaks the mode's packet contract"))
     if any(step.verdict == "unjudged" for step in steps):
         notes.append(("unjudged", "not judged, for example because an earlier packet of the flow is wrong"))
+    if any(not step.target for step in steps):
+        notes.append(("lost", "received by nobody"))
+    if counted:
+        notes.append(("", "Sequence numbers count from the SYN of each side."))
     if any(left_out):
         before, after = left_out
         parts = [f"{before} before" if before else "", f"{after} after" if after else ""]
@@ -130,8 +169,10 @@ def _address_line(step: Step) -> list[_Span]:
     if step.outer:
         outer = f"{step.outer.protocol} {step.outer.src} → {step.outer.dst}"
         spans += [_Span(outer, mark="outer" in step.rewritten, mono=True), _Span(" │ ", mono=True, color=style.LINE)]
+    elif "outer" in step.rewritten:
+        spans += [_Span("outer header removed", mark=True, mono=True), _Span(" │ ", mono=True, color=style.LINE)]
     for text, address_field, port_field in ((step.src, "src", "sport"), (step.dst, "dst", "dport")):
-        address, colon, port = text.rpartition(":") if ":" in text else (text, "", "")
+        address, colon, port = text.rpartition(":") if step.protocol in ("TCP", "UDP") else (text, "", "")
         marks = (address_field in step.rewritten, port_field in step.rewritten)
         if address_field == "dst":
             spans.append(_Span(" → ", mono=True, color=style.MUTED))
@@ -154,7 +195,10 @@ def _margin_lines(step: Step, owners: dict[str, str]) -> list[list[_Span]]:
 
 
 def _reason_lines(step: Step, width: float) -> list[str]:
-    return style.wrap(f"wrong: {step.why}", width, _SIZE) if step.verdict == "wrong" else []
+    """Why a step is wrong or could not be judged."""
+    if step.verdict == "wrong":
+        return style.wrap(f"✗ wrong: {step.why}", width, _SIZE)
+    return style.wrap(f"not judged: {step.why}", width, _SIZE) if step.verdict == "unjudged" and step.why else []
 
 
 # --- drawing -------------------------------------------------------------------------------------------------------------------
@@ -181,7 +225,7 @@ def _write(axes: Axes, line: Sequence[_Span], x: float, y: float, size: float, p
 
 def _draw_title(axes: Axes, lab: Lab, flow: Flow) -> None:
     title = f"{style.mode_title(lab.mode)}: {flow.title or flow.name}"
-    axes.text(_EDGE, 22, style.fit(title, _WIDTH - 200, 12, True), size=12, weight="bold", va="baseline")
+    axes.text(_EDGE, 22, style.fit(title, _WIDTH - 220, 12, True), size=12, weight="bold", va="baseline")
     verdicts = {"pass": ("✓ keeps its packet contract", style.GOOD), "fail": ("✗ breaks its packet contract", style.BAD)}
     text, color = verdicts.get(flow.verdict, ("not judged", style.MUTED))
     axes.text(_WIDTH - _EDGE, 22, text, size=9.5, weight="bold", color=color, va="baseline", ha="right")
@@ -209,16 +253,20 @@ def _draw_step(axes: Axes, step: Step, ladder: _Frame, y: float, height: float, 
     if wrong:
         style.rounded(axes, _EDGE - 6, y - 3, _WIDTH - 2 * _EDGE + 12, height - 1, 5, fc=paper, ec=style.BAD, lw=1, zorder=0)
     arrow = y + 18
-    x1, x2 = ladder.xs[step.source], ladder.xs[step.target]
+    x1 = ladder.xs.get(step.source, min(ladder.xs.values()))
+    x2 = ladder.xs.get(step.target, x1 + (70 if x1 < max(ladder.xs.values()) else -70))
+    color = style.BAD if wrong else ladder.color
+    if not step.target:
+        axes.plot([x2], [arrow], "x", ms=7, mew=2, color=color, zorder=7)
     time = f"{step.t * 1e3:.3f}"
     axes.text(_EDGE + _TIMES - 10, arrow, time, size=8, color=style.MUTED, ha="right", va="center_baseline", family=style.MONO)
     axes.add_patch(
         FancyArrowPatch(
             (x1, arrow),
             (x2, arrow),
-            arrowstyle="-|>",
+            arrowstyle="-|>" if step.target else "-",
             mutation_scale=11,
-            color=style.BAD if wrong else ladder.color,
+            color=color,
             lw=2.2 if wrong else 1.6,
             ls=(0, (2, 1.6)) if step.verdict == "unjudged" else "-",
             joinstyle="miter",
@@ -232,7 +280,7 @@ def _draw_step(axes: Axes, step: Step, ladder: _Frame, y: float, height: float, 
         x = max(min((x1 + x2 - width) / 2, ladder.margin - 12 - width), _EDGE + _TIMES)
         _write(axes, line, x, baseline, _SIZE, paper)
     for index, text in enumerate(reason):
-        line = [_Span(("✗ " if index == 0 else "") + text, color=style.BAD)]
+        line = [_Span(text, color=style.BAD if wrong else style.MUTED)]
         _write(axes, line, _EDGE + _TIMES, arrow + 29 + _REASON_LINE * index, _SIZE, paper)
 
 
@@ -247,6 +295,9 @@ def _draw_notes(axes: Axes, notes: Sequence[tuple[str, str]], y: float) -> None:
         x = _EDGE
         if kind == "unjudged":
             axes.plot([x, x + 16], [y - 3, y - 3], lw=1.6, ls=(0, (2, 1.6)), color=style.MUTED)
+            x += 23
+        elif kind == "lost":
+            axes.plot([x + 8], [y - 3], "x", ms=6, mew=1.6, color=style.MUTED)
             x += 23
         elif kind:
             fill, edge = (style.MARK, "none") if kind == "mark" else (style.BAD_SOFT, style.BAD)

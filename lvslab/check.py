@@ -1,0 +1,208 @@
+"""What this machine can run, each line found by trial."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+from lvslab.errors import CannotError, LvslabError
+from lvslab.kernels import initramfs, probe
+from lvslab.kernels.needs import NEEDS, KernelKind, Need
+from lvslab.kernels.uml import UmlKernel
+from lvslab.modes import MODES
+
+_KVM_SECONDS = 20.0
+_MARK = "lvslab guest is up"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One finding.
+
+    Attributes:
+        verdict: "pass", "fail" (something needed is missing) or "skip" (something optional is missing or could not be tried).
+        finding: what the trial showed.
+        cure: the command that helps, or "".
+    """
+
+    name: str
+    verdict: str
+    finding: str
+    cure: str = ""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Debian package and why lvslab uses it; `program` is None for those without one."""
+
+    name: str
+    program: str | None
+    needed: bool
+    why: str
+
+
+def packages() -> list[Package]:
+    """The packages of debian-packages.txt."""
+    found = []
+    for line in (files("lvslab") / "data" / "debian-packages.txt").read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            name, program, need, why = line.split(None, 3)
+            found.append(Package(name, None if program == "-" else program, need == "need", why))
+    return found
+
+
+def check_machine() -> Iterator[Line]:
+    """All trials, one after the other. Call it inside the sandbox, whose own start is the first."""
+    yield Line("Python", "pass", f"{sys.version.split()[0]} ({sys.executable})")
+    yield Line("sandbox", "pass", "private network, mount, process and IPC namespaces made")
+    yield _programs()
+    yield _attempt("network", _try_network, "apt-get install --no-install-recommends mininet iproute2")
+    yield _attempt("packet sockets", _try_packet_socket, "run in an environment with CAP_NET_RAW in its own namespaces")
+    yield _attempt("web server", _try_nginx, "apt-get install nginx-light libnginx-mod-stream")
+    facts = probe.host_facts(tuple(Need))
+    met = sorted(facts.met)
+    yield Line("kernel 'host'", "pass", f"{facts.release}: " + (f"has {', '.join(met)}" if met else "has none of what directors need"))
+    started = time.monotonic()
+    try:
+        guest = probe.uml_facts(UmlKernel.find(), fresh=True)
+    except LvslabError as error:
+        guest = None
+        yield Line("kernel 'uml'", "fail", str(error), "apt-get install user-mode-linux busybox-static")
+    else:
+        took = time.monotonic() - started
+        yield Line("kernel 'uml'", "pass", f"{guest.release}: booted and tried in {took:.1f} s: has {', '.join(sorted(guest.met))}")
+    kernels = probe.Kernels({KernelKind.HOST: facts, **({KernelKind.UML: guest} if guest else {})}, {KernelKind.UML: "see above"})
+    for mode in MODES.values():
+        places = []
+        try:
+            for role, needs in mode.needs.items():
+                kind, _ = kernels.choose(needs, None, f"{role}")
+                places.append(f"{role} on '{kind}'")
+        except CannotError as error:
+            yield Line(f"mode {mode.name}", "fail", str(error), "lvslab check, the lines above")
+        else:
+            yield Line(f"mode {mode.name}", "pass", ", ".join(places))
+    netem = [kind for kind, each in kernels.facts.items() if Need.NETEM in each.met]
+    yield Line("link impairment", "pass" if netem else "skip", f"netem in {', '.join(netem)}" if netem else NEEDS[Need.NETEM].title + ": none")
+    yield _try_kvm()
+
+
+def _programs() -> Line:
+    missing = [
+        package for package in packages()
+        if package.needed and package.program and not shutil.which(package.program, path=_path())
+    ]
+    if missing:
+        names = ", ".join(f"{package.program} ({package.why})" for package in missing)
+        return Line("programs", "fail", f"missing: {names}", _install(package.name for package in missing))
+    count = sum(package.needed and package.program is not None for package in packages())
+    return Line("programs", "pass", f"all {count} are there")
+
+
+def _path() -> str:
+    return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def _install(names: Iterator[str] | Sequence[str]) -> str:
+    return "apt-get install --no-install-recommends " + " ".join(names)
+
+
+def _attempt(name: str, trial: Callable[[], str], cure: str) -> Line:
+    try:
+        return Line(name, "pass", trial())
+    except (OSError, LvslabError, subprocess.SubprocessError) as error:
+        return Line(name, "fail", str(error), cure)
+
+
+def _run(command: Sequence[str], **options: object) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, **options)  # type: ignore[call-overload]
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise CannotError(f"{command[0]}: {lines[-1] if lines else f'ended with {done.returncode}'}")
+    return str(done.stdout)
+
+
+def _try_network() -> str:
+    """A bridge and a veth pair whose other end lies in another namespace, made as Mininet makes them."""
+    with subprocess.Popen(["mnexec", "-n", "sleep", "30"]) as other:
+        try:
+            _run(["ip", "-batch", "-"], input=f"link add lvsbr type bridge\nlink add lvsv0 type veth peer name lvsv1 netns {other.pid}\n"
+                                              "link set lvsv0 master lvsbr up\n")
+            _run(["mnexec", "-a", str(other.pid), "ip", "link", "set", "lvsv1", "up"])
+            _run(["ip", "-batch", "-"], input="link del lvsv0\nlink del lvsbr\n")
+        finally:
+            other.kill()
+    return "bridge, veth pair and namespace made with mnexec and ip"
+
+
+def _try_packet_socket() -> str:
+    import socket
+
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock:
+        sock.bind(("lo", 3))
+    return "opened on lo: captures and crafted packets work"
+
+
+def _try_nginx() -> str:
+    from lvslab.traffic.servers import nginx_configuration
+
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as home:
+        (Path(home) / "nginx.conf").write_text(nginx_configuration("check", Path(home)))
+        _run(["nginx", "-t", "-q", "-e", f"{home}/nginx.log", "-p", home, "-c", f"{home}/nginx.conf"])
+    return "nginx takes the real servers' configuration, HTTP and UDP"
+
+
+def _try_kvm() -> Line:
+    """Boot a stock kernel under QEMU with KVM; the device file alone proves nothing."""
+    optional = Line("KVM", "skip", "")
+    if not Path("/dev/kvm").exists():
+        return replace(optional, finding="no /dev/kvm; guests of kernel 'uml' need none")
+    if not shutil.which("qemu-system-x86_64"):
+        return replace(optional, finding="not tried: qemu-system-x86_64 is not installed", cure=_install(["qemu-system-x86"]))
+    image = next((path for path in sorted(Path("/boot").glob("vmlinuz-*"), reverse=True) if _readable(path)), None)
+    if image is None:
+        return replace(optional, finding="not tried: no readable kernel image in /boot", cure=_install(["linux-image-cloud-amd64"]))
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as home:
+        archive = Path(home) / "initramfs"
+        archive.write_bytes(_greeting_initramfs())
+        command = [
+            "qemu-system-x86_64", "-accel", "kvm", "-m", "256", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
+            "-kernel", str(image), "-initrd", str(archive), "-append", "console=ttyS0 panic=-1 quiet",
+        ]
+        started = time.monotonic()
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=_KVM_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            return replace(optional, finding=f"/dev/kvm is there, but {image.name} hung under it for {_KVM_SECONDS:g} s")
+    if _MARK in done.stdout:
+        return Line("KVM", "pass", f"{image.name} booted in {time.monotonic() - started:.1f} s")
+    said = (done.stderr or done.stdout).strip().splitlines()
+    return replace(optional, finding=f"/dev/kvm is there, but {image.name} does not boot under it: {said[-1] if said else 'no output'}")
+
+
+def _readable(path: Path) -> bool:
+    try:
+        with path.open("rb"):
+            return True
+    except OSError:
+        return False
+
+
+def _greeting_initramfs() -> bytes:
+    """A system that says that it is there and switches off."""
+    init = f"#!/bin/busybox sh\n/bin/busybox echo '{_MARK}'\n/bin/busybox poweroff -f\n".encode()
+    return initramfs.cpio(
+        [
+            initramfs.Entry("bin", 0o40755), initramfs.Entry("dev", 0o40755),
+            initramfs.Entry("dev/console", 0o20600, device=(5, 1)),
+            initramfs.Entry("bin/busybox", 0o100755, initramfs.static_busybox().read_bytes()),
+            initramfs.Entry("init", 0o100755, init),
+        ]
+    )

@@ -1,0 +1,456 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lvslab import __version__
+from lvslab.errors import LvslabError, UsageError
+from lvslab.exitcodes import ExitCode
+
+if TYPE_CHECKING:
+    from lvslab.kernels.needs import KernelKind
+    from lvslab.plan import Kernels, LabPlan
+
+_EXIT_CODES = "Exit codes: 0 all held, 1 an expectation failed, 2 wrong input, 4 this machine cannot, 69 the lab broke, 130 interrupted."
+
+
+def main() -> None:
+    """Entry point of the `lvslab` command."""
+    try:
+        code = _group(standalone_mode=False, prog_name="lvslab")
+    except click.exceptions.Abort:
+        code = ExitCode.INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as help_asked:
+        help_asked.show()
+        code = ExitCode.USAGE
+    except click.ClickException as problem:
+        from lvslab.terminal import print_error
+
+        print_error(f"{problem.format_message()}; see: lvslab --help")
+        code = ExitCode.USAGE
+    except LvslabError as problem:
+        code = _report(problem)
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = ExitCode.OK
+    sys.exit(int(code or 0))
+
+
+def _report(problem: LvslabError) -> int:
+    from lvslab.terminal import print_error
+
+    print_error(str(problem))
+    return int(problem.exit_code)
+
+
+def _in_sandbox(work: Callable[[], int]) -> int:
+    """Run the part of a command that starts things; its errors become messages and exit codes in there already."""
+    from lvslab.network import sandbox
+
+    def guarded() -> int:
+        try:
+            return work()
+        except LvslabError as problem:
+            return _report(problem)
+
+    return sandbox.run(guarded)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}, epilog=_EXIT_CODES)
+@click.version_option(__version__, prog_name="lvslab")
+def _group() -> None:
+    """Laboratory for Linux Virtual Server (LVS/IPVS): builds networks on real IPVS kernels, proves what every forwarding mode does to
+    every packet, measures and compares. Needs no reboot, no KVM and no root, and leaves nothing behind."""
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def apply(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Print what would be started where, and start nothing.")
+_RUNS = click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where run directories go.")
+_KERNEL = click.option(
+    "--kernel", type=click.Choice(["host", "uml"]), help="Kernel of the director; by default the cheapest that has what the mode needs."
+)
+_SIZE = _options(
+    click.option("--clients", type=int, default=1, show_default=True, help="Number of clients."),
+    click.option("--servers", type=int, default=2, show_default=True, help="Number of real servers."),
+)
+_TOPOLOGY = click.option("--topology", help="Shipped topology or file, instead of the one made for the mode.")
+_WITHOUT = click.option("--without", multiple=True, metavar="STEP", help="Leave out a set-up step, to see what it is for; repeatable.")
+
+
+# -- check ---------------------------------------------------------------------------------------------------------------------------
+
+
+@_group.command()
+@_JSON
+def check(as_json: bool) -> int:
+    """Say what this machine can run, each line found by trial, and how to get what is missing.
+
+    Exit code 0 when all five modes can run, 4 when something they need is missing.
+    """
+
+    def work() -> int:
+        from lvslab.check import check_machine
+        from lvslab.terminal import print_json, print_table
+
+        lines = list(check_machine())
+        if as_json:
+            print_json(
+                {"results": [
+                    {"name": line.name, "verdict": line.verdict, "reason": line.finding, "evidence": [], "cure": line.cure} for line in lines
+                ]}
+            )
+        else:
+            print_table(("", "verdict", "found by trial"), [(line.name, line.verdict.upper(), line.finding) for line in lines])
+            cures = [line for line in lines if line.cure]
+            if cures:
+                print_table(("", "to have it"), [(line.name, line.cure) for line in cures])
+        return ExitCode.CANNOT if any(line.verdict == "fail" for line in lines) else ExitCode.OK
+
+    return _in_sandbox(work)
+
+
+# -- verify --------------------------------------------------------------------------------------------------------------------------
+
+
+@_group.command()
+@click.argument("modes", nargs=-1, metavar="[MODE]...")
+@_TOPOLOGY
+@_SIZE
+@click.option("--scheduler", default="rr", show_default=True, help="Scheduler of the virtual services.")
+@_KERNEL
+@_WITHOUT
+@click.option("--ladder/--no-ladder", default=None, help="Print each mode's packet path; by default when one mode is verified.")
+@_RUNS
+@_JSON
+@_DRY_RUN
+def verify(
+    modes: tuple[str, ...], topology: str | None, clients: int, servers: int, scheduler: str, kernel: str | None, without: tuple[str, ...],
+    ladder: bool | None, runs: Path, as_json: bool, dry_run: bool,
+) -> int:
+    """Prove what forwarding modes do: build a lab for each MODE, send test flows, judge every captured packet.
+
+    MODE is nat, dr, tun, fullnat or synproxy; all five if none is given. `lvslab list` shows them.
+    """
+    from lvslab.modes import MODES, mode_named
+
+    chosen = [mode_named(mode) for mode in dict.fromkeys(modes)] or list(MODES.values())
+    _check_scheduler(scheduler)
+    plans = _planner(topology, clients, servers, kernel, scheduler=scheduler, without=without)
+    for mode in chosen:
+        plans(mode, None)  # everything that can be wrong without looking at the machine is found before anything starts
+
+    def work() -> int:
+        kernels = _kernels([need for mode in chosen for needs in mode.needs.values() for need in needs], kernel)
+        if dry_run:
+            for mode in chosen:
+                _print_plan(plans(mode, kernels))
+            return ExitCode.OK
+        return _verify([(mode, lambda mode=mode: plans(mode, kernels)) for mode in chosen], kernels, runs, as_json, ladder)  # type: ignore[misc]
+
+    return _in_sandbox(work)
+
+
+def _verify(
+    labs: Sequence[tuple[Any, Callable[[], Any]]], kernels: Kernels, runs: Path, as_json: bool, show_ladder: bool | None
+) -> int:
+    from lvslab.errors import CannotError
+    from lvslab.events import Event
+    from lvslab.experiment import Experiment, run_directory_name
+    from lvslab.measure import ladder, provenance
+    from lvslab.measure.rundir import RunWriter
+    from lvslab.terminal import Progress, print_json, print_lines, print_table
+
+    name = run_directory_name([str(mode.name) for mode, _ in labs])
+    rows, results, shown = [], [], []
+    with RunWriter(runs, name, kind="verify", command=["lvslab", *sys.argv[1:]], host=provenance.host()) as run:
+        with Progress() as progress:
+            experiment = Experiment(run, kernels, progress)
+            for mode, planned in labs:
+                try:
+                    plan = planned()
+                except CannotError as reason:
+                    result = {"name": str(mode.name), "verdict": "skip", "reason": str(reason), "evidence": [], "checks": []}
+                    run.add_result(result)
+                    experiment.tell(Event(str(mode.name), "verdict", f"SKIP: {reason}"))
+                    results.append(result)
+                    rows.append((mode.title, "SKIP", "", str(reason)))
+                    continue
+                with experiment.planned_lab(plan) as lab:
+                    outcome = experiment.verify(lab)
+                results.append(outcome.result(plan.name))
+                director = kernels.facts[plan.director.kernel]
+                rows.append((mode.title, outcome.verdict.upper(), f"{director.kind} {director.release}", outcome.reason))
+                roles = {node.name: node.role for node in plan.nodes}
+                failing = next((flow for flow in outcome.flows.values() if flow.wrong), None)
+                if failing:
+                    shown += ["", f"{mode.title}, first wrong packet:", *outcome.wrong, "", *ladder.text(failing, roles)]
+                elif (show_ladder or (show_ladder is None and len(labs) == 1)) and outcome.flows:
+                    shown += ["", f"{mode.title}: {mode.contract.in_words}", *ladder.text(next(iter(outcome.flows.values())), roles)]
+        run.update(tools=provenance.tools())
+    if as_json:
+        print_json({"run": str(run.path), "results": results})
+    else:
+        print_table(("mode", "verdict", "director", "what was seen"), rows)
+        print_lines([*shown, "", f"run: {run.path}", f"report: lvslab report {run.path}"])
+    verdicts = {str(result["verdict"]) for result in results}
+    return ExitCode.FAILED if "fail" in verdicts else ExitCode.CANNOT if "skip" in verdicts else ExitCode.OK
+
+
+# -- run -----------------------------------------------------------------------------------------------------------------------------
+
+
+@_group.command()
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the scenario; repeatable.")
+@_KERNEL
+@click.option("--report/--no-report", default=True, show_default=True, help="Draw the report afterwards.")
+@_RUNS
+@_JSON
+@_DRY_RUN
+def run(scenarios: tuple[str, ...], settings: tuple[str, ...], kernel: str | None, report: bool, runs: Path, as_json: bool, dry_run: bool) -> int:
+    """Run scenarios: shipped ones by name, your own by file name. `lvslab list` shows them with their parameters."""
+    from lvslab import scenario, shipped
+
+    pairs = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: write it as NAME=VALUE")
+        pairs[name] = value
+    files = shipped.shipped_files("scenarios")
+    chosen = [scenario.load(name, files) for name in scenarios]
+    bound = [(each, scenario.parameters(each, pairs)) for each in chosen]
+    if dry_run:
+        from lvslab.terminal import print_lines
+
+        for each, values in bound:
+            print_lines([f"{each.name}: {each.title}", f"  file {each.file}, expected {each.seconds:g} s"])
+            print_lines([f"  {name}={value}" for name, value in values.items()])
+        return ExitCode.OK
+
+    def work() -> int:
+        return max(_run_scenario(each, values, kernel, report, runs, as_json) for each, values in bound)
+
+    return _in_sandbox(work)
+
+
+def _run_scenario(chosen: Any, values: dict[str, Any], kernel: str | None, draw: bool, runs: Path, as_json: bool) -> int:
+    from lvslab.experiment import Experiment
+    from lvslab.kernels.needs import Need
+    from lvslab.measure import provenance, rundir
+    from lvslab.terminal import Progress, print_json, print_lines, print_table
+
+    about = {"name": chosen.name, "title": chosen.title, "teaches": chosen.teaches}
+    with rundir.RunWriter(
+        runs, chosen.name, kind="run", command=["lvslab", *sys.argv[1:]], scenario=about, parameters=values,
+        host=provenance.host(), tools=provenance.tools(),
+    ) as run_writer:
+        with Progress() as progress:
+            experiment = Experiment(run_writer, _kernels(tuple(Need), kernel), progress, _kind(kernel))
+            chosen.run(experiment, **values)
+    report_file = None
+    if draw:
+        from lvslab.report.page import write_report
+
+        report_file = write_report(run_writer.path).html
+    finished = rundir.load(run_writer.path)
+    if as_json:
+        results = [
+            {"name": each.name, "verdict": each.verdict, "reason": each.reason, "evidence": list(each.evidence)} for each in finished.results
+        ]
+        print_json({"run": str(run_writer.path), "report": str(report_file) if report_file else None, "results": results})
+    else:
+        from lvslab.report import text
+
+        print_table(("name", "verdict", "reason"), text.verdict_table(finished).rows)
+        summary = text.summary_table(finished)
+        if summary.rows:
+            print_lines([""])
+            print_table(summary.headers, summary.rows)
+        print_lines(["", f"run: {run_writer.path}", *([f"report: {report_file}"] if report_file else [])])
+    return ExitCode.FAILED if experiment.failures else ExitCode.OK
+
+
+# -- report, list, shell -------------------------------------------------------------------------------------------------------------
+
+
+@_group.command()
+@click.argument("directories", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@_JSON
+def report(directories: tuple[Path, ...], as_json: bool) -> int:
+    """Draw the report of run directories: one self-contained HTML page and the figures as PNG, from what the directory holds."""
+    from lvslab.report.page import write_report
+    from lvslab.terminal import print_json, print_lines
+
+    written = [write_report(directory) for directory in directories]
+    if as_json:
+        print_json({"reports": [{"html": str(each.html), "figures": [str(figure) for figure in each.figures]} for each in written]})
+    else:
+        print_lines([f"report: {each.html} ({len(each.figures)} figures beside it)" for each in written])
+    return ExitCode.OK
+
+
+@_group.command("list")
+@_JSON
+def list_(as_json: bool) -> int:
+    """List forwarding modes, topologies and scenarios."""
+    from lvslab import scenario, shipped
+    from lvslab.modes import MODES
+    from lvslab.terminal import print_json, print_lines, print_table
+    from lvslab.topology import load_module
+
+    scenarios = [scenario.load(name, shipped.shipped_files("scenarios")) for name in shipped.shipped_files("scenarios")]
+    topologies = {
+        name: (load_module(path).__doc__ or "").splitlines()[0] for name, path in shipped.shipped_files("topologies").items()
+    }
+    if as_json:
+        print_json(
+            {
+                "modes": [{"name": str(mode.name), "summary": mode.summary, "topology": mode.topology} for mode in MODES.values()],
+                "topologies": [{"name": name, "summary": summary} for name, summary in topologies.items()],
+                "scenarios": [
+                    {"name": each.name, "title": each.title, "teaches": each.teaches, "modes": list(each.modes), "seconds": each.seconds,
+                     "parameters": dict(each.parameters)}
+                    for each in scenarios
+                ],
+            }
+        )
+        return ExitCode.OK
+    print_table(("mode", "what it does"), [(str(mode.name), mode.summary) for mode in MODES.values()])
+    print_lines([""])
+    print_table(("topology", "network"), list(topologies.items()))
+    print_lines([""])
+    print_table(
+        ("scenario", "title", "what it teaches", "modes", "takes"),
+        [(each.name, each.title, each.teaches, ", ".join(each.modes), f"{each.seconds:g} s") for each in scenarios],
+    )
+    print_lines([""])
+    print_table(
+        ("scenario", "parameter", "default"),
+        [
+            (each.name, name, ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value))
+            for each in scenarios for name, value in each.parameters.items()
+        ],
+    )
+    return ExitCode.OK
+
+
+@_group.command()
+@click.argument("topology")
+@click.option("--mode", help="Forwarding mode; by default the one the topology is named after.")
+@_SIZE
+@_KERNEL
+@_WITHOUT
+@click.option("--script", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Run Mininet commands from a file.")
+@_DRY_RUN
+def shell(
+    topology: str, mode: str | None, clients: int, servers: int, kernel: str | None, without: tuple[str, ...], script: Path | None,
+    dry_run: bool,
+) -> int:
+    """Bring up a lab and open Mininet's command line on it: `lvs ipvsadm -Ln`, `c1 curl 10.0.0.10`, `help`, `exit`.
+
+    TOPOLOGY is a shipped topology or a file. Commands may also come from standard input or --script.
+    """
+    from lvslab.modes import mode_named
+
+    chosen = mode_named(mode or Path(topology).stem)
+    plans = _planner(topology, clients, servers, kernel, without=without)
+    plans(chosen, None)
+
+    def work() -> int:
+        import tempfile
+
+        from lvslab.lab import Lab
+        from lvslab.network.sandbox import PRIVATE_DIRECTORY
+        from lvslab.terminal import Progress, print_error
+
+        plan = plans(chosen, _kernels([need for needs in chosen.needs.values() for need in needs], kernel))
+        if dry_run:
+            _print_plan(plan)
+            return ExitCode.OK
+        with tempfile.TemporaryDirectory(dir=PRIVATE_DIRECTORY) as logs:
+            with Progress() as progress:
+                lab = Lab(plan, Path(logs), progress).__enter__()
+            try:
+                from mininet.cli import CLI
+
+                if script is None and sys.stdin.isatty():
+                    nodes = ", ".join(f"{node.name} ({node.role}, {node.ip})" for node in plan.nodes)
+                    print_error(f"{chosen.title}: virtual address {plan.addresses.vip}; {nodes}; type help or exit")
+                CLI(lab.net, script=str(script) if script else None)
+            finally:
+                lab.__exit__(None, None, None)
+        return ExitCode.OK
+
+    return _in_sandbox(work)
+
+
+# -- shared --------------------------------------------------------------------------------------------------------------------------
+
+
+def _kind(kernel: str | None) -> KernelKind | None:
+    from lvslab.kernels.needs import KernelKind
+
+    return KernelKind(kernel) if kernel else None
+
+
+def _kernels(needs: Sequence[Any], kernel: str | None) -> Kernels:
+    from lvslab.kernels import probe
+
+    return probe.kernels_here(needs, _kind(kernel))
+
+
+def _check_scheduler(name: str) -> None:
+    from lvslab.service import Scheduler
+
+    if name not in set(Scheduler):
+        raise UsageError(f"scheduler '{name}': no such scheduler; choose from: {', '.join(Scheduler)}")
+
+
+def _planner(topology: str | None, clients: int, servers: int, kernel: str | None, **options: Any) -> Callable[[Any, Kernels | None], LabPlan]:
+    """A function that plans a lab for a mode; without kernels it assumes that there is one for everything, to check the rest."""
+    from lvslab.experiment import plan_lab
+    from lvslab.plan import any_kernel
+    from lvslab.service import Scheduler
+
+    if "scheduler" in options:
+        options["scheduler"] = Scheduler(options["scheduler"])
+
+    def plan(mode: Any, kernels: Kernels | None) -> LabPlan:
+        return plan_lab(
+            mode, kernels or any_kernel(), topology_name=topology, clients=clients, servers=servers, director_kernel=_kind(kernel), **options
+        )
+
+    return plan
+
+
+def _print_plan(plan: LabPlan) -> None:
+    from lvslab.terminal import print_lines, print_table
+
+    rows = [
+        (node.name, str(node.role), str(node.kernel), node.why, ", ".join(each.address or each.name for each in node.interfaces))
+        for node in plan.nodes
+    ]
+    print_table(("node", "role", "kernel", "why", "addresses"), rows, title=f"{plan.mode.title} on topology {plan.topology}")
+    print_lines(["", *plan.commands(), ""])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""What a scenario gets: it makes labs, sends traffic, measures and notes what was expected, and everything lands in the run directory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lvslab import shipped, topology
+from lvslab.events import Event, Listener
+from lvslab.kernels.needs import KernelKind
+from lvslab.lab import Lab
+from lvslab.measure import provenance
+from lvslab.measure.rundir import RunWriter
+from lvslab.modes import MODES, mode_named
+from lvslab.modes.base import Mode
+from lvslab.plan import HTTP_PORT, Kernels, LabPlan, make_plan, union_of_needs
+from lvslab.service import Scheduler
+from lvslab.verify import Verification, verify
+
+_COUNTER_SECONDS = 2.5
+"""Kernels up to 6.1 bring the counters that ipvsadm shows up to date every two seconds (ip_vs_est.c)."""
+
+
+def plan_lab(
+    mode: Mode, kernels: Kernels, *, topology_name: str | None = None, clients: int = 1, servers: int = 2, alike: Sequence[Mode] = (),
+    **options: Any,
+) -> LabPlan:
+    """The plan of a lab from what a user says.
+
+    Args:
+        topology_name: shipped topology or file; by default the one made for the mode.
+        alike: modes that are compared with each other, so that all get the same kind of kernel for every role.
+        options: further arguments of `lvslab.plan.make_plan`.
+
+    Raises:
+        UsageError, CannotError: as make_plan.
+    """
+    name, topo = topology.load(
+        topology_name or mode.topology, shipped.shipped_files("topologies"), {"clients": clients, "servers": servers}
+    )
+    needs = union_of_needs(alike) if alike else None
+    return make_plan(mode, name, topo, kernels, needs=needs, **options)
+
+
+class Experiment:
+    """The log book of one run.
+
+    Attributes:
+        run: the run directory being written.
+        failures: expectations that did not hold.
+    """
+
+    def __init__(self, run: RunWriter, kernels: Kernels, listener: Listener, director_kernel: KernelKind | None = None) -> None:
+        self.run, self._kernels, self._listener, self._director_kernel = run, kernels, listener, director_kernel
+        self.failures = 0
+        self.last_verification: Verification | None = None
+        self._labs: dict[str, int] = {}
+        self._counters: dict[str, list[dict[str, Any]]] = {}
+
+    def tell(self, event: Event) -> None:
+        """Pass an event on to the terminal and note it in the run directory."""
+        self._listener(event)
+        self.run.add_event(event.lab, event.kind, event.text, t=event.t)
+
+    def note(self, text: str) -> None:
+        """Note something in the log book."""
+        self.tell(Event("", "note", text))
+
+    @contextmanager
+    def lab(
+        self, mode: str, *, topology: str | None = None, clients: int = 1, servers: int = 2, scheduler: str = "rr",
+        weights: Sequence[int] = (), alike: Sequence[str] = (), without: Sequence[str] = (),
+    ) -> Iterator[Lab]:
+        """Bring up a lab; it is torn down when the block is left.
+
+        Args:
+            mode: nat, dr, tun, fullnat or synproxy.
+            scheduler: as ipvsadm names it.
+            weights: of the real servers, in their order; 1 where not given.
+            alike: modes that will be compared, so that every role gets the same kind of kernel in all of them.
+            without: set-up steps to leave out.
+        """
+        plan = plan_lab(
+            mode_named(mode), self._kernels, topology_name=topology, clients=clients, servers=servers,
+            alike=[mode_named(each) for each in alike], director_kernel=self._director_kernel, scheduler=Scheduler(scheduler),
+            weights=weights, without=without,
+        )
+        with self.planned_lab(plan) as lab:
+            yield lab
+
+    @contextmanager
+    def planned_lab(self, plan: LabPlan) -> Iterator[Lab]:
+        """Bring up a lab from its plan."""
+        number = self._labs[plan.name] = self._labs.get(plan.name, 0) + 1
+        logs = self.run.logs / (plan.name if number == 1 else f"{plan.name}.{number}")
+        logs.mkdir()
+        self.run.add_lab(provenance.lab_entry(plan, self._kernels.facts))
+        lab = Lab(plan, logs, self.tell)
+        with lab:
+            yield lab
+        self.run.add_lab(provenance.lab_entry(plan, self._kernels.facts, lab, self._counters.get(plan.name)))
+
+    def verify(self, lab: Lab) -> Verification:
+        """Prove the lab's packet paths; the verdict becomes a result of the run."""
+        outcome = verify(lab, self.run.path)
+        self.last_verification = outcome
+        self.failures += outcome.verdict == "fail"
+        self.run.add_result(outcome.result(lab.plan.name))
+        lab.tell("verdict", f"{lab.plan.mode.title}: {outcome.verdict.upper()}: {outcome.reason}")
+        return outcome
+
+    def get(self, lab: Lab, times: int = 1, client: int = 1) -> list[str]:
+        """Names of the real servers that answered `times` requests to the virtual service; "" for a request that failed."""
+        from lvslab.traffic import http
+
+        node = lab.clients[client - 1]
+        answers = http.get(node, f"http://{lab.plan.addresses.vip}:{HTTP_PORT}/", times)
+        return [answer.server or "" for answer in answers]
+
+    def expect(self, name: str, holds: bool, reason: str, evidence: Sequence[str] = ()) -> None:
+        """Note whether an expectation held; one that did not makes the run fail (exit code 1)."""
+        self.failures += not holds
+        verdict = "pass" if holds else "fail"
+        self.run.add_result({"name": name, "verdict": verdict, "reason": reason, "evidence": list(evidence), "checks": []})
+        self.tell(Event("", "verdict", f"{name}: {verdict.upper()}: {reason}"))
+
+    def counters(self, lab: Lab) -> list[dict[str, Any]]:
+        """The director's counters after the kernel has brought them up to date; they are kept with the lab."""
+        time.sleep(_COUNTER_SECONDS)
+        found = self._counters[lab.plan.name] = provenance.counters(lab)
+        return found
+
+
+def run_directory_name(modes: Sequence[str]) -> str:
+    """Name of a verification's run directory."""
+    return "verify" if len(modes) == len(MODES) else "verify-" + "-".join(modes)
+

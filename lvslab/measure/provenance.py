@@ -1,0 +1,134 @@
+"""Where a result comes from: the machine, its tools, and what every node of a lab ran."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lvslab.kernels.needs import KernelFacts, KernelKind
+from lvslab.service import format_rules
+
+if TYPE_CHECKING:
+    from lvslab.lab import Lab
+    from lvslab.plan import LabPlan
+
+_VERSION_COMMANDS = {
+    "ipvsadm": ["ipvsadm", "--version"],
+    "iproute2": ["ip", "-V"],
+    "iptables": ["iptables", "--version"],
+    "nginx": ["nginx", "-v"],
+    "curl": ["curl", "--version"],
+    "iperf3": ["iperf3", "--version"],
+    "wrk": ["wrk", "--version"],
+    "mnexec": ["mnexec", "-v"],
+}
+
+
+def host() -> dict[str, Any]:
+    """The machine, as run.json keeps it."""
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    memory = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return {
+        "kernel": os.uname().release,
+        "machine": os.uname().machine,
+        "cpus": len(os.sched_getaffinity(0)),
+        "cpu_model": model[1] if model else None,
+        "memory_mib": int(memory[1]) // 1024 if memory else None,
+        "python": platform.python_version(),
+        "user": "root" if _is_real_root() else "ordinary user",
+    }
+
+
+def _is_real_root() -> bool:
+    """Whether user 0 here is user 0 of the machine (user_namespaces(7))."""
+    inside, outside, count = map(int, Path("/proc/self/uid_map").read_text().split()[:3])
+    return os.geteuid() == 0 and (inside, outside) == (0, 0) and count > 1
+
+
+def tools() -> dict[str, str | None]:
+    """Tool → version as it prints it; None where it is missing."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return dict(zip(_VERSION_COMMANDS, pool.map(_version, _VERSION_COMMANDS.values()), strict=True))
+
+
+def _version(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return lines[0].strip() if lines else None
+
+
+def lab_entry(plan: LabPlan, facts: Mapping[KernelKind, KernelFacts], lab: Lab | None = None, counters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """A lab as run.json keeps it (docs/run-directory.md)."""
+    return {
+        "name": plan.name,
+        "mode": str(plan.mode.name),
+        "topology": plan.topology,
+        "nodes": [
+            {
+                "name": node.name,
+                "role": str(node.role),
+                "needs": sorted(node.needs),
+                "kernel": {
+                    "kind": str(node.kernel),
+                    "release": facts[node.kernel].release,
+                    "config_sha256": facts[node.kernel].config_sha256,
+                    "why": node.why,
+                },
+                "interfaces": [
+                    {"name": each.name, "mac": each.mac, "network": each.network, "addresses": [each.address] if each.address else []}
+                    for each in node.interfaces
+                ],
+                "extra_addresses": _extra_addresses(node.mode_steps),
+                "gateway": node.gateway,
+            }
+            for node in plan.nodes
+        ],
+        "networks": [{"name": name, "subnet": subnet} for name, subnet in plan.networks.items()],
+        "service_rules": format_rules(plan.services).splitlines(),
+        "without": list(plan.without),
+        "counters": counters or [],
+        "start_seconds": lab.start_seconds if lab else None,
+        "stop_seconds": lab.stop_seconds if lab else None,
+    }
+
+
+def _extra_addresses(steps: Any) -> list[str]:
+    """Addresses that the mode's set-up adds, for example "10.0.0.10/32 on lo"."""
+    found = []
+    for step in steps:
+        for action in step.actions:
+            added = re.fullmatch(r"address add (\S+) dev (\S+)", getattr(action, "arguments", ""))
+            if added:
+                found.append(f"{added[1]} on {added[2]}")
+    return found
+
+
+def counters(lab: Lab) -> list[dict[str, Any]]:
+    """The director's counters by service and server, as run.json keeps them."""
+    names = {address: name for name, address in lab.plan.addresses.rips.items()}
+    fields = ("conns", "in_packets", "out_packets", "in_bytes", "out_bytes")
+    return [
+        {
+            "service": service.service,
+            **{field: getattr(service, field) for field in fields},
+            "servers": [
+                {
+                    "server": server.server,
+                    "name": names.get(server.server.rpartition(":")[0].strip("[]"), server.server),
+                    **{field: getattr(server, field) for field in fields},
+                }
+                for server in service.servers
+            ],
+        }
+        for service in lab.ipvsadm.list_stats()
+    ]

@@ -1,0 +1,110 @@
+"""Scenarios as descriptions: a decorated function whose keyword arguments are its parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lvslab.errors import UsageError
+from lvslab.topology import load_module
+
+if TYPE_CHECKING:
+    from lvslab.experiment import Experiment
+
+_Run = TypeVar("_Run", bound=Callable[..., None])
+_TRUE, _FALSE = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A scenario.
+
+    Attributes:
+        name: file name without ".py", with "-" for "_".
+        title: one line.
+        teaches: what one learns from it, one sentence.
+        modes: forwarding modes that it uses.
+        seconds: expected duration.
+        parameters: name → default value; a value from the command line takes the default's type.
+        run: the function itself; its first argument is the experiment.
+    """
+
+    name: str
+    title: str
+    teaches: str
+    modes: tuple[str, ...]
+    seconds: float
+    parameters: Mapping[str, Any]
+    run: Callable[..., None]
+    file: Path
+
+
+def scenario(*, title: str, teaches: str, modes: tuple[str, ...] | list[str], seconds: float = 10.0) -> Callable[[_Run], _Run]:
+    """Mark a function as a scenario: `def run(log: Experiment, parameter=default, …)`."""
+
+    def mark(function: _Run) -> _Run:
+        function.__lvslab_scenario__ = {"title": title, "teaches": teaches, "modes": tuple(modes), "seconds": seconds}  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def load(name_or_path: str, shipped: Mapping[str, Path]) -> Scenario:
+    """A shipped scenario by name, or one in a file.
+
+    Raises:
+        UsageError: unknown name, broken file, no scenario in it; names file, line and cause.
+    """
+    path = shipped.get(name_or_path) or Path(name_or_path)
+    if name_or_path not in shipped and not (path.suffix == ".py" or path.exists()):
+        raise UsageError(f"scenario '{name_or_path}': no such scenario or file; shipped: {', '.join(sorted(shipped))}")
+    module = load_module(path)
+    marked = [value for value in vars(module).values() if callable(value) and hasattr(value, "__lvslab_scenario__")]
+    if len(marked) != 1:
+        raise UsageError(f"{path}: holds {len(marked)} scenarios instead of one; mark one function with @scenario(title=…, …)")
+    function = marked[0]
+    _, *arguments = inspect.signature(function).parameters.values()
+    for argument in arguments:
+        if argument.default is inspect.Parameter.empty:
+            raise UsageError(f"{path}: scenario parameter '{argument.name}' has no default; give it one")
+    return Scenario(
+        name=path.stem.replace("_", "-"), **function.__lvslab_scenario__,
+        parameters={argument.name: argument.default for argument in arguments}, run=function, file=path,
+    )
+
+
+def parameters(chosen: Scenario, settings: Mapping[str, str]) -> dict[str, Any]:
+    """The scenario's parameters with values from the command line put in.
+
+    Raises:
+        UsageError: unknown parameter, or a value that is not of its type.
+    """
+    values = dict(chosen.parameters)
+    for name, text in settings.items():
+        if name not in values:
+            known = ", ".join(f"{each}={_shown(value)}" for each, value in values.items()) or "none"
+            raise UsageError(f"scenario '{chosen.name}' has no parameter '{name}'; it has: {known}")
+        values[name] = _converted(chosen.name, name, text, values[name])
+    return values
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def _converted(scenario_name: str, name: str, text: str, default: Any) -> Any:
+    try:
+        if isinstance(default, bool):
+            if text.lower() not in (*_TRUE, *_FALSE):
+                raise ValueError(text)
+            return text.lower() in _TRUE
+        if isinstance(default, (tuple, list)):
+            kind = type(default[0]) if default else str
+            return tuple(kind(part) for part in text.split(",") if part)
+        return type(default)(text) if default is not None else text
+    except ValueError:
+        kind = "yes or no" if isinstance(default, bool) else f"like {_shown(default)}"
+        raise UsageError(f"scenario '{scenario_name}': {name}={text} is not {kind}") from None

@@ -1,0 +1,85 @@
+"""The terminal: progress on standard error, results on standard output. Only this module and the command line print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from lvslab.events import Event
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+
+
+def result_console() -> Console:
+    """Rich's console on standard output; in a pipe it neither colours nor folds lines."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 10_000, highlight=False, emoji=False)
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """A table on standard output; PASS, FAIL and SKIP are coloured on a terminal."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    colours = {"PASS": "green", "FAIL": "bold red", "SKIP": "yellow"}
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*(f"[{colours[cell]}]{cell}[/]" if cell in colours else escape(cell) for cell in row))
+    result_console().print(table)
+
+
+def print_json(data: Any) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Lines as they are, on standard output."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def print_error(message: str) -> None:
+    """The one-line error, on standard error."""
+    sys.stderr.write(f"lvslab: {message}\n")
+
+
+class Progress:
+    """Shows events on standard error: one live line on a terminal, one plain line an event elsewhere."""
+
+    def __init__(self) -> None:
+        self._status: Status | None = None
+
+    def __enter__(self) -> Progress:
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            self._status = Console(stderr=True, highlight=False, emoji=False).status("starting", spinner="dots")
+            self._status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._status:
+            self._status.stop()
+            self._status = None
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        where = f"{event.lab}: " if event.lab else ""
+        if self._status is None:
+            sys.stderr.write(f"{where}{event.text}\n")
+            sys.stderr.flush()
+            return
+        from rich.markup import escape
+
+        if event.kind in ("verdict", "note"):
+            self._status.console.print(f"{escape(where)}{escape(event.text)}")
+        else:
+            self._status.update(f"{escape(where)}{escape(event.text)}")

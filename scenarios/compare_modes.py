@@ -1,0 +1,38 @@
+"""All forwarding modes side by side: prove each, then measure each in turn, repetition by repetition.
+
+Every role runs on the same kind of kernel in every mode, or the figures would compare kernels; and the modes take turns, so that a slow
+minute of the machine does not fall on one mode alone.
+"""
+
+from lvslab.experiment import Experiment
+from lvslab.measure.performance import Performance
+from lvslab.scenario import scenario
+
+MODES = ("nat", "dr", "tun", "fullnat", "synproxy")
+
+
+@scenario(
+    title="The five forwarding modes, proven and measured side by side",
+    teaches="what each mode does to a packet, and what that costs in throughput, requests, connections, latency and director time",
+    modes=MODES,
+    seconds=110,
+)
+def run(
+    log: Experiment, modes: tuple[str, ...] = MODES, repeat: int = 3, seconds: float = 1.0, requests: int = 200, servers: int = 2
+) -> None:
+    for repetition in range(1, repeat + 1):
+        for mode in modes:
+            with log.lab(mode, servers=servers, alike=modes) as lab:
+                if repetition == 1:
+                    log.verify(lab)
+                measured = Performance(lab, log.run, repetition)
+                measured.latency(requests)
+                measured.requests(seconds)
+                measured.connections(seconds)
+                measured.throughput(seconds)
+                if repetition == repeat:
+                    log.counters(lab)
+    log.run.add_not_comparable(
+        "Absolute rates: director and real servers are guest kernels on the machine's processors, shared with the client; "
+        "compare modes with each other, not with hardware."
+    )
