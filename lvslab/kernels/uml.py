@@ -27,7 +27,9 @@ from lvslab.kernels import initramfs, sockets
 from lvslab.kernels.agent import Agent
 from lvslab.kernels.mconsole import ManagementConsole
 
-MEMORY_MIB = 96
+MEMORY_MIB = 256
+"""Host memory is taken only as it is used. A kernel sizes its TCP buffers and its connection tracking by this number."""
+
 BOOT_TIMEOUT = 30.0
 """Seconds until a guest that is not ready counts as hung; a loaded 2-core machine needs about 2."""
 

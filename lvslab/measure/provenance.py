@@ -41,6 +41,7 @@ def host() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)),
         "cpu_model": model[1] if model else None,
         "memory_mib": int(memory[1]) // 1024 if memory else None,
+        "tcp_congestion_control": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
         "python": platform.python_version(),
         "user": "root" if _is_real_root() else "ordinary user",
     }

@@ -207,6 +207,9 @@ IP_FORWARD = Step(
     "ip-forward", "replies of the real servers pass the director's routing code", (Sysctl("net.ipv4.ip_forward", 1),)
 )
 
+TRACK_MANY = (Sysctl("net.netfilter.nf_conntrack_buckets", 65536), Sysctl("net.netfilter.nf_conntrack_max", 262144))
+"""Room for tracked connections. A small kernel allows a thousand, and drops what does not fit ("table full")."""
+
 QUIET_ARP = Step(
     "arp",
     "only the director may answer ARP requests for the virtual address: arp_ignore answers only for addresses of the receiving "

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lvslab.kernels.needs import Need
-from lvslab.modes.base import IP_FORWARD, Addresses, Ip, Iptables, Mode, ReplyPath, Role, Step, Sysctl, vip_step
+from lvslab.modes.base import IP_FORWARD, TRACK_MANY, Addresses, Ip, Iptables, Mode, ReplyPath, Role, Step, Sysctl, vip_step
 from lvslab.modes.contract import FROM_DIRECTOR, TO_DIRECTOR, Address, Contract, Leg, Party
 from lvslab.service import ForwardingMode, VirtualService
 
@@ -37,7 +37,9 @@ class FullNat(Mode):
             tuple(Ip(f"address add {lip}/{addresses.inner_prefix} dev {addresses.inner}") for lip in addresses.lips),
         )
         tracking = Step(
-            "conntrack", "balanced connections are tracked, so that netfilter can translate them", (Sysctl("net.ipv4.vs.conntrack", 1),)
+            "conntrack",
+            "balanced connections are tracked, so that netfilter can translate them",
+            (Sysctl("net.ipv4.vs.conntrack", 1), *TRACK_MANY),
         )
         translate = Step(
             "snat",

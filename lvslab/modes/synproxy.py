@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lvslab.kernels.needs import Need
-from lvslab.modes.base import IP_FORWARD, Addresses, Iptables, Mode, ReplyPath, Role, Step, Sysctl, vip_step
+from lvslab.modes.base import IP_FORWARD, TRACK_MANY, Addresses, Iptables, Mode, ReplyPath, Role, Step, Sysctl, vip_step
 from lvslab.modes.contract import FROM_DIRECTOR, TO_DIRECTOR, Address, Contract, Leg, Party
 from lvslab.service import ForwardingMode, Protocol, VirtualService
+
+
+_WINDOW_SCALE = 7
+"""What the proxy announces to clients before it knows the real server: it must be the real server's (iptables-extensions(8), SYNPROXY)."""
+
+_RECEIVE_BUFFER = "4096 131072 6291456"
+"""A largest receive buffer for which Linux announces exactly that scale (tcp_select_initial_window in net/ipv4/tcp_output.c)."""
 
 
 class SynProxy(Mode):
@@ -40,6 +47,7 @@ class SynProxy(Mode):
                 Sysctl("net.ipv4.tcp_syncookies", 1),
                 Sysctl("net.ipv4.tcp_timestamps", 1),
                 Sysctl("net.netfilter.nf_conntrack_tcp_loose", 0),
+                *TRACK_MANY,
             ),
         )
         untracked = Step(
@@ -56,7 +64,7 @@ class SynProxy(Mode):
                 *(
                     Iptables(
                         f"-A INPUT -d {each.address} -p tcp --dport {each.port} -m state --state INVALID,UNTRACKED "
-                        "-j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460"
+                        f"-j SYNPROXY --sack-perm --timestamp --wscale {_WINDOW_SCALE} --mss 1460"
                     )
                     for each in tcp
                 ),
@@ -64,3 +72,11 @@ class SynProxy(Mode):
             ),
         )
         return (vip_step(addresses), IP_FORWARD, tracking, untracked, proxy)
+
+    def real_server(self, addresses: Addresses) -> tuple[Step, ...]:
+        scale = Step(
+            "window-scale",
+            f"the real server's window scale is the {_WINDOW_SCALE} that the proxy has announced for it",
+            (Sysctl("net.ipv4.tcp_rmem", _RECEIVE_BUFFER),),
+        )
+        return (scale,)

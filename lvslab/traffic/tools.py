@@ -60,8 +60,8 @@ def iperf3(client: LabMachine, address: str, seconds: float, streams: int = 1) -
     command = f"iperf3 --client {address} --port {THROUGHPUT_PORT} --time {seconds:g} --parallel {streams} --json"
     script = f"""n=0
 while [ $n -lt {_CONNECT_TRIES} ]; do
-    out=$({command}) && break
-    case $out in *refused*|*"reset by peer"*) ;; *) break ;; esac
+    out=$({command})
+    case $out in *'"error"'*refused*|*'"error"'*reset*) ;; *) break ;; esac  # the exit status does not tell
     n=$((n + 1)); sleep {_BETWEEN_TRIES}
 done
 printf '%s' "$out"
@@ -92,9 +92,9 @@ def wrk(client: LabMachine, url: str, seconds: float, connections: int, keep_ali
         LabError: wrk failed.
     """
     header = "" if keep_alive else " -H 'Connection: close'"
-    command = f"wrk --threads 1 --connections {connections} --duration {seconds:g}s --timeout 2s{header} {url}"
-    # wrk takes whole seconds only
-    done = client.run(command.replace(f"{seconds:g}s --timeout", f"{max(1, round(seconds))}s --timeout"), timeout=seconds + 30)
+    whole = max(1, round(seconds))  # wrk takes no fractions
+    command = f"wrk --threads 1 --connections {connections} --duration {whole}s --timeout 2s{header} {url}"
+    done = client.run(command, timeout=whole + 30)
     if done.code != 0:
         raise LabError(f"wrk: {(done.err + done.out).strip()[:200] or f'ended with {done.code}'}")
     return parse_wrk(done.out)
