@@ -27,7 +27,7 @@ from lvslab.kernels import initramfs, sockets
 from lvslab.kernels.agent import Agent
 from lvslab.kernels.mconsole import ManagementConsole
 
-MEMORY_MIB = 256
+MEMORY_MIB = 128
 """Host memory is taken only as it is used. A kernel sizes its TCP buffers and its connection tracking by this number."""
 
 BOOT_TIMEOUT = 30.0

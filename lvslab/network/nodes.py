@@ -168,7 +168,7 @@ class GuestNode(Node):  # type: ignore[misc]
         self.guest.wait_ready()
         plugged = tuple(Ip(line) for line in self.guest.plug(list(macs.items())))
         script = set_up_script((Step("nics", "the guest's network cards", plugged), *steps), iptables)
-        self.run(script).check(self.name, "set-up")
+        self.run(_WITHOUT_MODPROBE.format(script=script)).check(self.name, "set-up")
         self.guest.tune_nics()
 
     def offload(self) -> None:
@@ -299,6 +299,15 @@ class GuestProcess:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
+
+# A kernel with CONFIG_BPFILTER (Debian's 6.1) asks for a module "bpfilter" on every socket option of iptables, and starting modprobe in
+# a guest costs 100 ms. The modules that set-up needs are loaded already, so modprobe is out of the way while it runs.
+_WITHOUT_MODPROBE = """\
+read -r modprobe </proc/sys/kernel/modprobe
+echo >/proc/sys/kernel/modprobe
+{script}
+echo "$modprobe" >/proc/sys/kernel/modprobe
+"""
 
 LabMachine = LabHost | GuestNode
 """What the nodes of a lab are."""
