@@ -14,9 +14,10 @@ from pathlib import Path
 
 from lvslab.errors import CannotError, LvslabError
 from lvslab.kernels import initramfs, probe
-from lvslab.kernels.needs import NEEDS, KernelKind, Need
+from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need
 from lvslab.kernels.uml import UmlKernel
 from lvslab.modes import MODES
+from lvslab.plan import Kernels
 
 _KVM_SECONDS = 20.0
 _MARK = "lvslab guest is up"
@@ -68,17 +69,19 @@ def check_machine() -> Iterator[Line]:
     yield _attempt("web server", _try_nginx, "apt-get install nginx-light libnginx-mod-stream")
     facts = probe.host_facts(tuple(Need))
     met = sorted(facts.met)
-    yield Line("kernel 'host'", "pass", f"{facts.release}: " + (f"has {', '.join(met)}" if met else "has none of what directors need"))
+    yield Line(
+        "kernel 'host'", "pass", f"{facts.release}: " + (f"has {', '.join(met)}" if met else "has none of what directors need")
+    )
     started = time.monotonic()
+    guest: KernelFacts | None = None
     try:
         guest = probe.uml_facts(UmlKernel.find(), fresh=True)
     except LvslabError as error:
-        guest = None
         yield Line("kernel 'uml'", "fail", str(error), "apt-get install user-mode-linux busybox-static")
     else:
-        took = time.monotonic() - started
-        yield Line("kernel 'uml'", "pass", f"{guest.release}: booted and tried in {took:.1f} s: has {', '.join(sorted(guest.met))}")
-    kernels = probe.Kernels({KernelKind.HOST: facts, **({KernelKind.UML: guest} if guest else {})}, {KernelKind.UML: "see above"})
+        took, has = time.monotonic() - started, ", ".join(sorted(guest.met))
+        yield Line("kernel 'uml'", "pass", f"{guest.release}: booted and tried in {took:.1f} s: has {has}")
+    kernels = Kernels({KernelKind.HOST: facts, **({KernelKind.UML: guest} if guest else {})}, {KernelKind.UML: "see above"})
     for mode in MODES.values():
         places = []
         try:
@@ -90,13 +93,18 @@ def check_machine() -> Iterator[Line]:
         else:
             yield Line(f"mode {mode.name}", "pass", ", ".join(places))
     netem = [kind for kind, each in kernels.facts.items() if Need.NETEM in each.met]
-    yield Line("link impairment", "pass" if netem else "skip", f"netem in {', '.join(netem)}" if netem else NEEDS[Need.NETEM].title + ": none")
+    yield Line(
+        "link impairment",
+        "pass" if netem else "skip",
+        f"netem in {', '.join(netem)}" if netem else NEEDS[Need.NETEM].title + ": none",
+    )
     yield _try_kvm()
 
 
 def _programs() -> Line:
     missing = [
-        package for package in packages()
+        package
+        for package in packages()
         if package.needed and package.program and not shutil.which(package.program, path=_path())
     ]
     if missing:
@@ -133,8 +141,11 @@ def _try_network() -> str:
     """A bridge and a veth pair whose other end lies in another namespace, made as Mininet makes them."""
     with subprocess.Popen(["mnexec", "-n", "sleep", "30"]) as other:
         try:
-            _run(["ip", "-batch", "-"], input=f"link add lvsbr type bridge\nlink add lvsv0 type veth peer name lvsv1 netns {other.pid}\n"
-                                              "link set lvsv0 master lvsbr up\n")
+            _run(
+                ["ip", "-batch", "-"],
+                input=f"link add lvsbr type bridge\nlink add lvsv0 type veth peer name lvsv1 netns {other.pid}\n"
+                "link set lvsv0 master lvsbr up\n",
+            )
             _run(["mnexec", "-a", str(other.pid), "ip", "link", "set", "lvsv1", "up"])
             _run(["ip", "-batch", "-"], input="link del lvsv0\nlink del lvsbr\n")
         finally:
@@ -168,23 +179,50 @@ def _try_kvm() -> Line:
         return replace(optional, finding="not tried: qemu-system-x86_64 is not installed", cure=_install(["qemu-system-x86"]))
     image = next((path for path in sorted(Path("/boot").glob("vmlinuz-*"), reverse=True) if _readable(path)), None)
     if image is None:
-        return replace(optional, finding="not tried: no readable kernel image in /boot", cure=_install(["linux-image-cloud-amd64"]))
+        return replace(
+            optional, finding="not tried: no readable kernel image in /boot", cure=_install(["linux-image-cloud-amd64"])
+        )
     with tempfile.TemporaryDirectory(dir="/dev/shm") as home:
         archive = Path(home) / "initramfs"
         archive.write_bytes(_greeting_initramfs())
         command = [
-            "qemu-system-x86_64", "-accel", "kvm", "-m", "256", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
-            "-kernel", str(image), "-initrd", str(archive), "-append", "console=ttyS0 panic=-1 quiet",
+            "qemu-system-x86_64",
+            "-accel",
+            "kvm",
+            "-m",
+            "256",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-serial",
+            "stdio",
+            "-no-reboot",
+            "-kernel",
+            str(image),
+            "-initrd",
+            str(archive),
+            "-append",
+            "console=ttyS0 panic=-1 quiet",
         ]
         started = time.monotonic()
         try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=_KVM_SECONDS, check=False)
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                stdin=subprocess.DEVNULL,
+                timeout=_KVM_SECONDS,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             return replace(optional, finding=f"/dev/kvm is there, but {image.name} hung under it for {_KVM_SECONDS:g} s")
     if _MARK in done.stdout:
         return Line("KVM", "pass", f"{image.name} booted in {time.monotonic() - started:.1f} s")
     said = (done.stderr or done.stdout).strip().splitlines()
-    return replace(optional, finding=f"/dev/kvm is there, but {image.name} does not boot under it: {said[-1] if said else 'no output'}")
+    return replace(
+        optional, finding=f"/dev/kvm is there, but {image.name} does not boot under it: {said[-1] if said else 'no output'}"
+    )
 
 
 def _readable(path: Path) -> bool:
@@ -200,7 +238,8 @@ def _greeting_initramfs() -> bytes:
     init = f"#!/bin/busybox sh\n/bin/busybox echo '{_MARK}'\n/bin/busybox poweroff -f\n".encode()
     return initramfs.cpio(
         [
-            initramfs.Entry("bin", 0o40755), initramfs.Entry("dev", 0o40755),
+            initramfs.Entry("bin", 0o40755),
+            initramfs.Entry("dev", 0o40755),
             initramfs.Entry("dev/console", 0o20600, device=(5, 1)),
             initramfs.Entry("bin/busybox", 0o100755, initramfs.static_busybox().read_bytes()),
             initramfs.Entry("init", 0o100755, init),

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from lvslab.kernels.needs import KernelKind
     from lvslab.plan import Kernels, LabPlan
 
-_EXIT_CODES = "Exit codes: 0 all held, 1 an expectation failed, 2 wrong input, 4 this machine cannot, 69 the lab broke, 130 interrupted."
+_EXIT_CODES = (
+    "Exit codes: 0 all held, 1 an expectation failed, 2 wrong input, 4 this machine cannot, 69 the lab broke, 130 interrupted."
+)
 
 
 def main() -> None:
@@ -82,16 +84,22 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Print what would be started where, and start nothing.")
-_RUNS = click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where run directories go.")
+_RUNS = click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where run directories go."
+)
 _KERNEL = click.option(
-    "--kernel", type=click.Choice(["host", "uml"]), help="Kernel of the director; by default the cheapest that has what the mode needs."
+    "--kernel",
+    type=click.Choice(["host", "uml"]),
+    help="Kernel of the director; by default the cheapest that has what the mode needs.",
 )
 _SIZE = _options(
     click.option("--clients", type=int, default=1, show_default=True, help="Number of clients."),
     click.option("--servers", type=int, default=2, show_default=True, help="Number of real servers."),
 )
 _TOPOLOGY = click.option("--topology", help="Shipped topology or file, instead of the one made for the mode.")
-_WITHOUT = click.option("--without", multiple=True, metavar="STEP", help="Leave out a set-up step, to see what it is for; repeatable.")
+_WITHOUT = click.option(
+    "--without", multiple=True, metavar="STEP", help="Leave out a set-up step, to see what it is for; repeatable."
+)
 
 
 # -- check ---------------------------------------------------------------------------------------------------------------------------
@@ -112,9 +120,12 @@ def check(as_json: bool) -> int:
         lines = list(check_machine())
         if as_json:
             print_json(
-                {"results": [
-                    {"name": line.name, "verdict": line.verdict, "reason": line.finding, "evidence": [], "cure": line.cure} for line in lines
-                ]}
+                {
+                    "results": [
+                        {"name": line.name, "verdict": line.verdict, "reason": line.finding, "evidence": [], "cure": line.cure}
+                        for line in lines
+                    ]
+                }
             )
         else:
             print_table(("", "verdict", "found by trial"), [(line.name, line.verdict.upper(), line.finding) for line in lines])
@@ -141,8 +152,17 @@ def check(as_json: bool) -> int:
 @_JSON
 @_DRY_RUN
 def verify(
-    modes: tuple[str, ...], topology: str | None, clients: int, servers: int, scheduler: str, kernel: str | None, without: tuple[str, ...],
-    ladder: bool | None, runs: Path, as_json: bool, dry_run: bool,
+    modes: tuple[str, ...],
+    topology: str | None,
+    clients: int,
+    servers: int,
+    scheduler: str,
+    kernel: str | None,
+    without: tuple[str, ...],
+    ladder: bool | None,
+    runs: Path,
+    as_json: bool,
+    dry_run: bool,
 ) -> int:
     """Prove what forwarding modes do: build a lab for each MODE, send test flows, judge every captured packet.
 
@@ -202,7 +222,11 @@ def _verify(
                 if failing:
                     shown += ["", f"{mode.title}, first wrong packet:", *outcome.wrong, "", *ladder.text(failing, roles)]
                 elif (show_ladder or (show_ladder is None and len(labs) == 1)) and outcome.flows:
-                    shown += ["", f"{mode.title}: {mode.contract.in_words}", *ladder.text(next(iter(outcome.flows.values())), roles)]
+                    shown += [
+                        "",
+                        f"{mode.title}: {mode.contract.in_words}",
+                        *ladder.text(next(iter(outcome.flows.values())), roles),
+                    ]
         run.update(tools=provenance.tools())
     if as_json:
         print_json({"run": str(run.path), "results": results})
@@ -224,7 +248,15 @@ def _verify(
 @_RUNS
 @_JSON
 @_DRY_RUN
-def run(scenarios: tuple[str, ...], settings: tuple[str, ...], kernel: str | None, report: bool, runs: Path, as_json: bool, dry_run: bool) -> int:
+def run(
+    scenarios: tuple[str, ...],
+    settings: tuple[str, ...],
+    kernel: str | None,
+    report: bool,
+    runs: Path,
+    as_json: bool,
+    dry_run: bool,
+) -> int:
     """Run scenarios: shipped ones by name, your own by file name. `lvslab list` shows them with their parameters."""
     from lvslab import scenario, shipped
 
@@ -259,8 +291,14 @@ def _run_scenario(chosen: Any, values: dict[str, Any], kernel: str | None, draw:
 
     about = {"name": chosen.name, "title": chosen.title, "teaches": chosen.teaches}
     with rundir.RunWriter(
-        runs, chosen.name, kind="run", command=["lvslab", *sys.argv[1:]], scenario=about, parameters=values,
-        host=provenance.host(), tools=provenance.tools(),
+        runs,
+        chosen.name,
+        kind="run",
+        command=["lvslab", *sys.argv[1:]],
+        scenario=about,
+        parameters=values,
+        host=provenance.host(),
+        tools=provenance.tools(),
     ) as run_writer:
         with Progress() as progress:
             experiment = Experiment(run_writer, _kernels(tuple(Need), kernel), progress, _kind(kernel))
@@ -273,7 +311,8 @@ def _run_scenario(chosen: Any, values: dict[str, Any], kernel: str | None, draw:
     finished = rundir.load(run_writer.path)
     if as_json:
         results = [
-            {"name": each.name, "verdict": each.verdict, "reason": each.reason, "evidence": list(each.evidence)} for each in finished.results
+            {"name": each.name, "verdict": each.verdict, "reason": each.reason, "evidence": list(each.evidence)}
+            for each in finished.results
         ]
         print_json({"run": str(run_writer.path), "report": str(report_file) if report_file else None, "results": results})
     else:
@@ -301,7 +340,9 @@ def report(directories: tuple[Path, ...], as_json: bool) -> int:
 
     written = [write_report(directory) for directory in directories]
     if as_json:
-        print_json({"reports": [{"html": str(each.html), "figures": [str(figure) for figure in each.figures]} for each in written]})
+        print_json(
+            {"reports": [{"html": str(each.html), "figures": [str(figure) for figure in each.figures]} for each in written]}
+        )
     else:
         print_lines([f"report: {each.html} ({len(each.figures)} figures beside it)" for each in written])
     return ExitCode.OK
@@ -323,11 +364,19 @@ def list_(as_json: bool) -> int:
     if as_json:
         print_json(
             {
-                "modes": [{"name": str(mode.name), "summary": mode.summary, "topology": mode.topology} for mode in MODES.values()],
+                "modes": [
+                    {"name": str(mode.name), "summary": mode.summary, "topology": mode.topology} for mode in MODES.values()
+                ],
                 "topologies": [{"name": name, "summary": summary} for name, summary in topologies.items()],
                 "scenarios": [
-                    {"name": each.name, "title": each.title, "teaches": each.teaches, "modes": list(each.modes), "seconds": each.seconds,
-                     "parameters": dict(each.parameters)}
+                    {
+                        "name": each.name,
+                        "title": each.title,
+                        "teaches": each.teaches,
+                        "modes": list(each.modes),
+                        "seconds": each.seconds,
+                        "parameters": dict(each.parameters),
+                    }
                     for each in scenarios
                 ],
             }
@@ -346,7 +395,8 @@ def list_(as_json: bool) -> int:
         ("scenario", "parameter", "default"),
         [
             (each.name, name, ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value))
-            for each in scenarios for name, value in each.parameters.items()
+            for each in scenarios
+            for name, value in each.parameters.items()
         ],
     )
     return ExitCode.OK
@@ -361,7 +411,13 @@ def list_(as_json: bool) -> int:
 @click.option("--script", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Run Mininet commands from a file.")
 @_DRY_RUN
 def shell(
-    topology: str, mode: str | None, clients: int, servers: int, kernel: str | None, without: tuple[str, ...], script: Path | None,
+    topology: str,
+    mode: str | None,
+    clients: int,
+    servers: int,
+    kernel: str | None,
+    without: tuple[str, ...],
+    script: Path | None,
     dry_run: bool,
 ) -> int:
     """Bring up a lab and open Mininet's command line on it: `lvs ipvsadm -Ln`, `c1 curl 10.0.0.10`, `help`, `exit`.
@@ -390,7 +446,11 @@ def shell(
                 lab = Lab(plan, Path(logs), progress).__enter__()
             try:
                 from mininet.cli import CLI
+                from mininet.log import lg, setLogLevel
 
+                setLogLevel("output")  # what commands print
+                for handler in lg.handlers:
+                    handler.setStream(sys.stdout)
                 if script is None and sys.stdin.isatty():
                     nodes = ", ".join(f"{node.name} ({node.role}, {node.ip})" for node in plan.nodes)
                     print_error(f"{chosen.title}: virtual address {plan.addresses.vip}; {nodes}; type help or exit")
@@ -424,7 +484,9 @@ def _check_scheduler(name: str) -> None:
         raise UsageError(f"scheduler '{name}': no such scheduler; choose from: {', '.join(Scheduler)}")
 
 
-def _planner(topology: str | None, clients: int, servers: int, kernel: str | None, **options: Any) -> Callable[[Any, Kernels | None], LabPlan]:
+def _planner(
+    topology: str | None, clients: int, servers: int, kernel: str | None, **options: Any
+) -> Callable[[Any, Kernels | None], LabPlan]:
     """A function that plans a lab for a mode; without kernels it assumes that there is one for everything, to check the rest."""
     from lvslab.experiment import plan_lab
     from lvslab.plan import any_kernel
@@ -435,7 +497,13 @@ def _planner(topology: str | None, clients: int, servers: int, kernel: str | Non
 
     def plan(mode: Any, kernels: Kernels | None) -> LabPlan:
         return plan_lab(
-            mode, kernels or any_kernel(), topology_name=topology, clients=clients, servers=servers, director_kernel=_kind(kernel), **options
+            mode,
+            kernels or any_kernel(),
+            topology_name=topology,
+            clients=clients,
+            servers=servers,
+            director_kernel=_kind(kernel),
+            **options,
         )
 
     return plan

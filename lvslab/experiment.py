@@ -24,7 +24,13 @@ _COUNTER_SECONDS = 2.5
 
 
 def plan_lab(
-    mode: Mode, kernels: Kernels, *, topology_name: str | None = None, clients: int = 1, servers: int = 2, alike: Sequence[Mode] = (),
+    mode: Mode,
+    kernels: Kernels,
+    *,
+    topology_name: str | None = None,
+    clients: int = 1,
+    servers: int = 2,
+    alike: Sequence[Mode] = (),
     **options: Any,
 ) -> LabPlan:
     """The plan of a lab from what a user says.
@@ -70,8 +76,16 @@ class Experiment:
 
     @contextmanager
     def lab(
-        self, mode: str, *, topology: str | None = None, clients: int = 1, servers: int = 2, scheduler: str = "rr",
-        weights: Sequence[int] = (), alike: Sequence[str] = (), without: Sequence[str] = (),
+        self,
+        mode: str,
+        *,
+        topology: str | None = None,
+        clients: int = 1,
+        servers: int = 2,
+        scheduler: str = "rr",
+        weights: Sequence[int] = (),
+        alike: Sequence[str] = (),
+        without: Sequence[str] = (),
     ) -> Iterator[Lab]:
         """Bring up a lab; it is torn down when the block is left.
 
@@ -83,9 +97,16 @@ class Experiment:
             without: set-up steps to leave out.
         """
         plan = plan_lab(
-            mode_named(mode), self._kernels, topology_name=topology, clients=clients, servers=servers,
-            alike=[mode_named(each) for each in alike], director_kernel=self._director_kernel, scheduler=Scheduler(scheduler),
-            weights=weights, without=without,
+            mode_named(mode),
+            self._kernels,
+            topology_name=topology,
+            clients=clients,
+            servers=servers,
+            alike=[mode_named(each) for each in alike],
+            director_kernel=self._director_kernel,
+            scheduler=Scheduler(scheduler),
+            weights=weights,
+            without=without,
         )
         with self.planned_lab(plan) as lab:
             yield lab
@@ -136,4 +157,3 @@ class Experiment:
 def run_directory_name(modes: Sequence[str]) -> str:
     """Name of a verification's run directory."""
     return "verify" if len(modes) == len(MODES) else "verify-" + "-".join(modes)
-

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lvslab import events
 from lvslab.control.ipvsadm import Ipvsadm
-from lvslab.errors import LabError, LvslabError
+from lvslab.errors import LabError
 from lvslab.events import Event, Listener
 from lvslab.kernels.needs import KernelKind
 from lvslab.modes.base import Role, set_up_script
@@ -95,7 +95,9 @@ class Lab:
     def _boot(self, node: NodePlan) -> None:
         from lvslab.kernels.uml import UmlGuest, UmlKernel
 
-        guest = UmlGuest(UmlKernel.find(), node.name, node.modules, self._directory / node.name, self._logs / f"{node.name}.console")
+        guest = UmlGuest(
+            UmlKernel.find(), node.name, node.modules, self._directory / node.name, self._logs / f"{node.name}.console"
+        )
         self._guests[node.name] = guest
         self._stack.callback(guest.close)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lvslab.errors import CannotError, UsageError
 from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need, modules_for
 from lvslab.modes import MODES
-from lvslab.modes.base import Addresses, Ip, Mode, ReplyPath, Role, Step, Sysctl, plain_lines
+from lvslab.modes.base import Addresses, Ip, Mode, Role, Step, Sysctl, plain_lines
 from lvslab.service import (
     ForwardingMode,
     Protocol,
@@ -144,9 +144,9 @@ class Kernels:
             if not unmet:
                 if wanted:
                     return kind, "chosen with --kernel"
-                return kind, "needs " + ", ".join(sorted(needs)) + (f", which {'; '.join(lacking)}" if lacking else "") if needs else (
-                    "needs nothing special"
-                )
+                return kind, "needs " + ", ".join(sorted(needs)) + (
+                    f", which {'; '.join(lacking)}" if lacking else ""
+                ) if needs else ("needs nothing special")
             reasons = "; ".join(f"{need} ({facts.unmet.get(need, 'not tried')})" for need in unmet)
             lacking.append(f"kernel '{kind}' ({facts.release}) lacks {reasons}")
         raise CannotError(f"{who}: no kernel for it here: {'; '.join(lacking)}; see: lvslab check")
@@ -162,9 +162,17 @@ def union_of_needs(modes: Iterable[Mode]) -> dict[Role, frozenset[Need]]:
 
 
 def make_plan(
-    mode: Mode, topology: str, topo: LvsTopo, kernels: Kernels, *, name: str | None = None, director_kernel: KernelKind | None = None,
-    needs: Mapping[Role, frozenset[Need]] | None = None, scheduler: Scheduler = Scheduler.RR,
-    weights: Sequence[int] = (), without: Sequence[str] = (),
+    mode: Mode,
+    topology: str,
+    topo: LvsTopo,
+    kernels: Kernels,
+    *,
+    name: str | None = None,
+    director_kernel: KernelKind | None = None,
+    needs: Mapping[Role, frozenset[Need]] | None = None,
+    scheduler: Scheduler = Scheduler.RR,
+    weights: Sequence[int] = (),
+    without: Sequence[str] = (),
 ) -> LabPlan:
     """Decide everything about a lab.
 
@@ -182,7 +190,9 @@ def make_plan(
     refusal = mode.refuse(topology, topo.reply_path, bool(topo.local_addresses))
     if refusal:
         fitting = [other for other in MODES if MODES[other].refuse(topology, topo.reply_path, bool(topo.local_addresses)) is None]
-        raise UsageError(f"mode '{mode.name}': {refusal}; use --topology {mode.topology}, or one of the modes: {', '.join(fitting)}")
+        raise UsageError(
+            f"mode '{mode.name}': {refusal}; use --topology {mode.topology}, or one of the modes: {', '.join(fitting)}"
+        )
     roles = _roles(topo, topology)
     interfaces, networks = _interfaces(topo, roles, topology)
     addresses = _addresses(topo, roles, interfaces, topology)
@@ -201,7 +211,9 @@ def make_plan(
     for node, role in roles.items():
         need = wanted_needs.get(role, frozenset())
         if role not in placed:
-            placed[role] = kernels.choose(need, director_kernel if role == Role.DIRECTOR else None, f"{role} of mode '{mode.name}'")
+            placed[role] = kernels.choose(
+                need, director_kernel if role == Role.DIRECTOR else None, f"{role} of mode '{mode.name}'"
+            )
         kernel, why = placed[role]
         modules = modules_for(need) + (required_modules(services) if role == Role.DIRECTOR else ())
         gateway = topo.nodeInfo(node).get("defaultRoute", "").removeprefix("via ") or None
@@ -209,7 +221,14 @@ def make_plan(
             gateway = None
         nodes.append(
             NodePlan(
-                node, role, need, kernel, why, tuple(dict.fromkeys(modules)), interfaces[node], gateway,
+                node,
+                role,
+                need,
+                kernel,
+                why,
+                tuple(dict.fromkeys(modules)),
+                interfaces[node],
+                gateway,
                 _network_steps(interfaces[node], gateway, topo.nodeInfo(node)),
                 tuple(step for step in steps.get(role, ()) if step.name not in without),
             )
@@ -221,7 +240,9 @@ def make_plan(
     )
 
 
-def standard_services(mode: Mode, addresses: Addresses, scheduler: Scheduler, weights: Sequence[int] = ()) -> tuple[VirtualService, ...]:
+def standard_services(
+    mode: Mode, addresses: Addresses, scheduler: Scheduler, weights: Sequence[int] = ()
+) -> tuple[VirtualService, ...]:
     """The virtual services of a lab: HTTP, a UDP echo where the mode carries UDP, and iperf3."""
     forwarding = ForwardingMode(mode.name).packet_forwarding
 
@@ -255,11 +276,15 @@ def _roles(topo: LvsTopo, topology: str) -> dict[str, Role]:
             raise UsageError(f"topology '{topology}': has no {role}; a lab needs at least one")
     directors = [node for node, role in roles.items() if role == Role.DIRECTOR]
     if len(directors) > 1:
-        raise UsageError(f"topology '{topology}': has {len(directors)} directors ({', '.join(directors)}); this version builds one")
+        raise UsageError(
+            f"topology '{topology}': has {len(directors)} directors ({', '.join(directors)}); this version builds one"
+        )
     return dict(sorted(roles.items(), key=lambda item: order.index(item[1])))
 
 
-def _interfaces(topo: LvsTopo, roles: Mapping[str, Role], topology: str) -> tuple[dict[str, tuple[Interface, ...]], dict[str, str]]:
+def _interfaces(
+    topo: LvsTopo, roles: Mapping[str, Role], topology: str
+) -> tuple[dict[str, tuple[Interface, ...]], dict[str, str]]:
     found: dict[str, dict[int, Interface]] = {node: {} for node in roles}
     networks: dict[str, str] = {}
     numbers = {node: number for number, node in enumerate(roles, start=1)}
@@ -274,7 +299,9 @@ def _interfaces(topo: LvsTopo, roles: Mapping[str, Role], topology: str) -> tupl
             try:
                 subnet = str(ipaddress.ip_interface(address).network) if address else None
             except ValueError:
-                raise UsageError(f"topology '{topology}': '{node}' has the address '{address}', which is none; write it as 10.0.0.1/24") from None
+                raise UsageError(
+                    f"topology '{topology}': '{node}' has the address '{address}', which is none; write it as 10.0.0.1/24"
+                ) from None
             if subnet:
                 networks.setdefault(other, subnet)
             mac = f"02:00:00:00:{numbers[node]:02x}:{port:02x}"
@@ -293,7 +320,9 @@ def _addresses(
     server_networks = {each.network for node, role in roles.items() if role == Role.REAL_SERVER for each in interfaces[node]}
     outer = next((each for each in interfaces[director] if each.network in client_networks), None)
     if outer is None:
-        raise UsageError(f"topology '{topology}': director '{director}' has no interface in the clients' network; attach it there")
+        raise UsageError(
+            f"topology '{topology}': director '{director}' has no interface in the clients' network; attach it there"
+        )
     inner = next((each for each in interfaces[director] if each.network in server_networks), outer)
     return Addresses(
         vip=topo.vip,
@@ -323,7 +352,8 @@ def _check_without(mode: Mode, without: Sequence[str], known: Sequence[str]) -> 
 
 def _network_steps(interfaces: Sequence[Interface], gateway: str | None, info: Mapping[str, object]) -> tuple[Step, ...]:
     links = Step(
-        "addresses", "interfaces and their addresses",
+        "addresses",
+        "interfaces and their addresses",
         tuple(
             action
             for each in interfaces
@@ -346,7 +376,5 @@ def _network_steps(interfaces: Sequence[Interface], gateway: str | None, info: M
 
 def any_kernel() -> Kernels:
     """Kernels that can do everything: for checking the user's input before looking at the machine."""
-    facts = {
-        kind: KernelFacts(kind, "", None, frozenset(Need), {}, "iptables-legacy") for kind in KernelKind
-    }
+    facts = {kind: KernelFacts(kind, "", None, frozenset(Need), {}, "iptables-legacy") for kind in KernelKind}
     return Kernels(facts, {})

@@ -12,7 +12,7 @@ from lvslab.errors import UsageError
 from lvslab.topology import load_module
 
 if TYPE_CHECKING:
-    from lvslab.experiment import Experiment
+    pass
 
 _Run = TypeVar("_Run", bound=Callable[..., None])
 _TRUE, _FALSE = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
@@ -71,8 +71,11 @@ def load(name_or_path: str, shipped: Mapping[str, Path]) -> Scenario:
         if argument.default is inspect.Parameter.empty:
             raise UsageError(f"{path}: scenario parameter '{argument.name}' has no default; give it one")
     return Scenario(
-        name=path.stem.replace("_", "-"), **function.__lvslab_scenario__,
-        parameters={argument.name: argument.default for argument in arguments}, run=function, file=path,
+        name=path.stem.replace("_", "-"),
+        **function.__lvslab_scenario__,
+        parameters={argument.name: argument.default for argument in arguments},
+        run=function,
+        file=path,
     )
 
 
@@ -106,5 +109,5 @@ def _converted(scenario_name: str, name: str, text: str, default: Any) -> Any:
             return tuple(kind(part) for part in text.split(",") if part)
         return type(default)(text) if default is not None else text
     except ValueError:
-        kind = "yes or no" if isinstance(default, bool) else f"like {_shown(default)}"
-        raise UsageError(f"scenario '{scenario_name}': {name}={text} is not {kind}") from None
+        wanted = "yes or no" if isinstance(default, bool) else f"like {_shown(default)}"
+        raise UsageError(f"scenario '{scenario_name}': {name}={text} is not {wanted}") from None

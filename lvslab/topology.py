@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import ipaddress
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -41,7 +42,13 @@ class LvsTopo(Topo):  # type: ignore[misc]
     needs: ClassVar[Mapping[Role, frozenset[Need]]] = {Role.DIRECTOR: frozenset({Need.IP_VS})}
 
     def add_node(
-        self, name: str, role: Role, *, gateway: str | None = None, routes: Iterable[str] = (), sysctls: Mapping[str, int] | None = None
+        self,
+        name: str,
+        role: Role,
+        *,
+        gateway: str | None = None,
+        routes: Iterable[str] = (),
+        sysctls: Mapping[str, int] | None = None,
     ) -> str:
         """Add a host.
 
@@ -111,8 +118,8 @@ def load_module(path: Path) -> ModuleType:
     except SyntaxError as error:
         raise UsageError(f"{path}, line {error.lineno}: {error.msg}") from error
     except Exception as error:
-        frame = next((each for each in reversed(inspect.getinnerframes(error.__traceback__)) if each.filename == str(path)), None)
-        where = f", line {frame.lineno}" if frame else ""
+        lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == str(path)]
+        where = f", line {lines[-1]}" if lines else ""
         raise UsageError(f"{path}{where}: {type(error).__name__}: {error}") from error
     return module
 
@@ -135,7 +142,9 @@ def load(name_or_path: str, shipped: Mapping[str, Path], parameters: Mapping[str
         raise UsageError(f"topology '{name_or_path}': no such topology or file; shipped: {', '.join(sorted(shipped))}")
     classes = getattr(load_module(path), "topos", None)
     if not isinstance(classes, dict) or not classes:
-        raise UsageError(f"{path}: defines no topology; give it a dictionary `topos = {{'name': TopoClass}}`, as mn --custom wants it")
+        raise UsageError(
+            f"{path}: defines no topology; give it a dictionary `topos = {{'name': TopoClass}}`, as mn --custom wants it"
+        )
     name = path.stem if path.stem in classes else next(iter(classes))
     chosen = classes[name]
     if not (isinstance(chosen, type) and issubclass(chosen, LvsTopo)):

@@ -70,7 +70,10 @@ class Verification:
     def result(self, name: str) -> dict[str, Any]:
         """As the run directory keeps it."""
         return {
-            "name": name, "verdict": self.verdict, "reason": self.reason, "evidence": self.evidence,
+            "name": name,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "evidence": self.evidence,
             "checks": [{"name": each.name, "verdict": each.verdict, "reason": each.reason} for each in self.checks],
         }
 
@@ -103,7 +106,9 @@ def verify(lab: Lab, run_directory: Path) -> Verification:
     found = judge(hops(frames, ports(plan)), setting(plan))
     outcome = Verification(evidence=[f"captures/{plan.name}.pcapng"])
     if capture.lost:
-        outcome.checks.append(Check("capture", "fail", f"the kernel lost {capture.lost} frames, so not every packet was seen; run again"))
+        outcome.checks.append(
+            Check("capture", "fail", f"the kernel lost {capture.lost} frames, so not every packet was seen; run again")
+        )
     outcome.flows = _name_flows(found, traffic, plan)
     outcome.checks += _flow_checks(outcome.flows, traffic, plan)
     outcome.checks.append(_arp_check(arp_trespasses(frames, plan.addresses.vip, [each.mac for each in plan.director.interfaces])))
@@ -130,8 +135,13 @@ def setting(plan: LabPlan) -> Setting:
     """What the judge must know."""
     mapped = {HTTP_PORT: HTTP_SERVER_PORT, UDP_PORT: UDP_SERVER_PORT} if plan.mode.maps_ports else {}
     return Setting(
-        plan.mode.contract, {node.name: node.role for node in plan.nodes}, plan.addresses.vip, plan.addresses.dip,
-        plan.addresses.rips, plan.addresses.lips if plan.mode.name == ForwardingMode.FULLNAT else (), mapped,
+        plan.mode.contract,
+        {node.name: node.role for node in plan.nodes},
+        plan.addresses.vip,
+        plan.addresses.dip,
+        plan.addresses.rips,
+        plan.addresses.lips if plan.mode.name == ForwardingMode.FULLNAT else (),
+        mapped,
     )
 
 
@@ -214,8 +224,15 @@ def _flow_checks(flows: dict[str, Flow], traffic: _Traffic, plan: LabPlan) -> li
             elif flow is None and not problem:
                 problem = f"{name}: none of its packets was captured"
         count = sum(each.partition("-")[0] == kind for each in errors)
-        checks.append(Check(kind, "fail" if problem else "pass", problem or f"{count} flow(s), {packets} packets: {plan.mode.contract.in_words}"
-                            if kind != "icmp" else problem or "the director answers a ping to the virtual address itself"))
+        checks.append(
+            Check(
+                kind,
+                "fail" if problem else "pass",
+                problem or f"{count} flow(s), {packets} packets: {plan.mode.contract.in_words}"
+                if kind != "icmp"
+                else problem or "the director answers a ping to the virtual address itself",
+            )
+        )
     return checks
 
 
@@ -235,12 +252,15 @@ def _http_checks(traffic: _Traffic, plan: LabPlan) -> list[Check]:
     checks = []
     lips = plan.addresses.lips if plan.mode.name == ForwardingMode.FULLNAT else ()
     strange = [
-        (address, answer) for address, answer in answered
+        (address, answer)
+        for address, answer in answered
         if answer.client is None or (answer.client[0] not in lips if lips else answer.client != (address, answer.local_port))
     ]
     if strange:
         address, answer = strange[0]
-        checks.append(Check("client-address", "fail", f"{answer.server} saw {answer.client}, the client was {address}:{answer.local_port}"))
+        checks.append(
+            Check("client-address", "fail", f"{answer.server} saw {answer.client}, the client was {address}:{answer.local_port}")
+        )
     else:
         seen = f"local addresses of the director ({', '.join(lips)})" if lips else "the client's own address and port"
         checks.append(Check("client-address", "pass", f"the real servers see {seen}"))
@@ -248,14 +268,20 @@ def _http_checks(traffic: _Traffic, plan: LabPlan) -> list[Check]:
     counts = [share.get(name, 0) for name in plan.addresses.rips]
     shown = ", ".join(f"{name} {share.get(name, 0)}" for name in plan.addresses.rips)
     even = max(counts) - min(counts) <= 1
-    checks.append(Check("share", "pass" if even else "fail", f"round robin: {shown}" + ("" if even else "; they may differ by 1 at most")))
+    checks.append(
+        Check("share", "pass" if even else "fail", f"round robin: {shown}" + ("" if even else "; they may differ by 1 at most"))
+    )
     if traffic.cookies is not None:
         connections = len(answered) + sum(
             exchange.error is None for name, exchange in traffic.crafted.items() if name.startswith("tcp")
         )
         good = traffic.cookies >= connections
         checks.append(
-            Check("cookies", "pass" if good else "fail", f"{traffic.cookies} valid SYN cookies counted for {connections} connections")
+            Check(
+                "cookies",
+                "pass" if good else "fail",
+                f"{traffic.cookies} valid SYN cookies counted for {connections} connections",
+            )
         )
     return checks
 
@@ -268,7 +294,9 @@ def _write_evidence(outcome: Verification, plan: LabPlan, run_directory: Path) -
     captures = run_directory / "captures"
     involved = [node.name for node in sorted(plan.nodes, key=lambda node: (list(Role).index(node.role), node.name))]
     data = {
-        "lab": plan.name, "columns": involved, "flows": [ladder.flow_data(name, flow) for name, flow in outcome.flows.items()],
+        "lab": plan.name,
+        "columns": involved,
+        "flows": [ladder.flow_data(name, flow) for name, flow in outcome.flows.items()],
     }
     (captures / f"{plan.name}.path.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     lines = [line for name, flow in outcome.flows.items() for line in (f"## {name}", *ladder.text(flow, roles), "")]

@@ -1,14 +1,14 @@
 """LVS-DR: one LAN holds clients, director and real servers; the real servers answer the clients straight.
 
-       c1 .101   c2 .102 …
-        │         │
-    ────┴────┬────┴────┬─────────┬────── s1   10.0.0.0/24
-             │ .1      │         │
-            lvs      rs1 .11   rs2 .12 …
-     VIP 10.0.0.10   VIP on lo, silent in ARP
+   c1 .101   c2 .102 …
+    │         │
+────┴────┬────┴────┬─────────┬────── s1   10.0.0.0/24
+         │ .1      │         │
+        lvs      rs1 .11   rs2 .12 …
+ VIP 10.0.0.10   VIP on lo, silent in ARP
 
-    lvslab shell dr
-    mn --custom topologies/dr.py --topo dr,clients=2,servers=3 --host lab --switch lxbr --controller none
+lvslab shell dr
+mn --custom topologies/dr.py --topo dr,clients=2,servers=3 --host lab --switch lxbr --controller none
 """
 
 from lvslab.modes.base import ReplyPath, Role

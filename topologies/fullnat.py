@@ -1,17 +1,17 @@
 """FullNAT: the real servers' network has no route to the clients; the director's local addresses bring the replies back.
 
-       c1 .101   c2 .102 …
-        │         │
-    ────┴─────────┴──────┬────── s1   10.0.0.0/24
-                         │ .1      VIP 10.0.0.10
-                        lvs
-                         │ .1      LIPs 10.0.1.201, 10.0.1.202
-    ────┬─────────┬──────┴────── s2   10.0.1.0/24
-        │         │
-      rs1 .11   rs2 .12 …        no default route
+   c1 .101   c2 .102 …
+    │         │
+────┴─────────┴──────┬────── s1   10.0.0.0/24
+                     │ .1      VIP 10.0.0.10
+                    lvs
+                     │ .1      LIPs 10.0.1.201, 10.0.1.202
+────┬─────────┬──────┴────── s2   10.0.1.0/24
+    │         │
+  rs1 .11   rs2 .12 …        no default route
 
-    lvslab shell fullnat
-    mn --custom topologies/fullnat.py --topo fullnat,clients=2,servers=3 --host lab --switch lxbr --controller none
+lvslab shell fullnat
+mn --custom topologies/fullnat.py --topo fullnat,clients=2,servers=3 --host lab --switch lxbr --controller none
 """
 
 from lvslab.kernels.needs import Need

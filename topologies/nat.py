@@ -1,17 +1,17 @@
 """LVS-NAT, two arms: the director stands between the clients' network and the real servers', and is the real servers' gateway.
 
-       c1 .101   c2 .102 …
-        │         │
-    ────┴─────────┴──────┬────── s1   10.0.0.0/24
-                         │ .1      VIP 10.0.0.10
-                        lvs
-                         │ .1
-    ────┬─────────┬──────┴────── s2   10.0.1.0/24
-        │         │
-      rs1 .11   rs2 .12 …        default route via 10.0.1.1
+   c1 .101   c2 .102 …
+    │         │
+────┴─────────┴──────┬────── s1   10.0.0.0/24
+                     │ .1      VIP 10.0.0.10
+                    lvs
+                     │ .1
+────┬─────────┬──────┴────── s2   10.0.1.0/24
+    │         │
+  rs1 .11   rs2 .12 …        default route via 10.0.1.1
 
-    lvslab shell nat
-    mn --custom topologies/nat.py --topo nat,clients=2,servers=3 --host lab --switch lxbr --controller none
+lvslab shell nat
+mn --custom topologies/nat.py --topo nat,clients=2,servers=3 --host lab --switch lxbr --controller none
 """
 
 from lvslab.modes.base import ReplyPath, Role

@@ -1,17 +1,17 @@
 """SYNPROXY: the two-arm network of LVS-NAT; the director answers SYNs itself before it opens a connection to a real server.
 
-       c1 .101   c2 .102 …
-        │         │
-    ────┴─────────┴──────┬────── s1   10.0.0.0/24
-                         │ .1      VIP 10.0.0.10, SYN cookies
-                        lvs
-                         │ .1
-    ────┬─────────┬──────┴────── s2   10.0.1.0/24
-        │         │
-      rs1 .11   rs2 .12 …        default route via 10.0.1.1
+   c1 .101   c2 .102 …
+    │         │
+────┴─────────┴──────┬────── s1   10.0.0.0/24
+                     │ .1      VIP 10.0.0.10, SYN cookies
+                    lvs
+                     │ .1
+────┬─────────┬──────┴────── s2   10.0.1.0/24
+    │         │
+  rs1 .11   rs2 .12 …        default route via 10.0.1.1
 
-    lvslab shell synproxy
-    mn --custom topologies/synproxy.py --topo synproxy,clients=2,servers=3 --host lab --switch lxbr --controller none
+lvslab shell synproxy
+mn --custom topologies/synproxy.py --topo synproxy,clients=2,servers=3 --host lab --switch lxbr --controller none
 """
 
 from lvslab.kernels.needs import Need

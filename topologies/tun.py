@@ -1,17 +1,17 @@
 """LVS-TUN: the real servers stand in another subnet behind a router; they unwrap the tunnel and answer the clients straight.
 
-       c1 .101   c2 .102 …
-        │         │
-    ────┴─────────┴──────┬───────────┬────── s1   10.0.0.0/24
-                         │ .1        │ .254
-                        lvs          gw
-                  VIP 10.0.0.10      │ .254
-    ────┬─────────┬──────────────────┴────── s2   10.0.2.0/24
-        │         │
-      rs1 .11   rs2 .12 …        default route via 10.0.2.254, VIP on tunl0
+   c1 .101   c2 .102 …
+    │         │
+────┴─────────┴──────┬───────────┬────── s1   10.0.0.0/24
+                     │ .1        │ .254
+                    lvs          gw
+              VIP 10.0.0.10      │ .254
+────┬─────────┬──────────────────┴────── s2   10.0.2.0/24
+    │         │
+  rs1 .11   rs2 .12 …        default route via 10.0.2.254, VIP on tunl0
 
-    lvslab shell tun
-    mn --custom topologies/tun.py --topo tun,clients=2,servers=3 --host lab --switch lxbr --controller none
+lvslab shell tun
+mn --custom topologies/tun.py --topo tun,clients=2,servers=3 --host lab --switch lxbr --controller none
 """
 
 from lvslab.kernels.needs import Need

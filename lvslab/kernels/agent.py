@@ -6,7 +6,6 @@ rings the bell. Each line from the guest begins with "=": everything else is the
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import threading
@@ -116,7 +115,9 @@ class Agent:
         number, job = self._submit(script)
         self._ring(f"run {number}")
         if not job.ended.wait(timeout):
-            raise GuestError(f"{self.name}: no answer within {timeout:g} s to: {script.strip().splitlines()[-1]}; {self._why_lost()}")
+            raise GuestError(
+                f"{self.name}: no answer within {timeout:g} s to: {script.strip().splitlines()[-1]}; {self._why_lost()}"
+            )
         return self._collect(number, job)
 
     def start(self, script: str, line: int) -> int:
@@ -167,7 +168,7 @@ class Agent:
         paths = [self._directory / f"{number}.{kind}" for kind in ("out", "err", "sh")]
         out, err = (path.read_text(errors="replace") for path in paths[:2])
         for path in paths:
-            os.unlink(path)
+            path.unlink()
         with self._lock:
             del self._jobs[number]
         return Completed(job.code if job.code is not None else 255, out, err)

@@ -87,7 +87,7 @@ def missing_modules(tree: ModuleTree, names: Iterable[str]) -> list[str]:
 def module_entries(tree: ModuleTree, names: Sequence[str]) -> list[Entry]:
     """Archive members for the modules, all in one directory, with a modules.dep of just these: modprobe has nothing to scan."""
     modules, files_wanted = tree.read(), dict[Path, tuple[Path, ...]]()
-    by_path = {path: needed for path, needed in modules.values()}
+    by_path = dict(modules.values())
     for name in names:
         if name in modules:
             path, needed = modules[name]

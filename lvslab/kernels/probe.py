@@ -79,7 +79,11 @@ def host_facts(needs: Iterable[Need]) -> KernelFacts:
     def run(script: str) -> Completed:
         try:
             done = subprocess.run(
-                [*enter, "/bin/sh", "-c", script], capture_output=True, text=True, timeout=_TRIAL_TIMEOUT, check=False,
+                [*enter, "/bin/sh", "-c", script],
+                capture_output=True,
+                text=True,
+                timeout=_TRIAL_TIMEOUT,
+                check=False,
                 env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"},
             )
         except subprocess.TimeoutExpired:
@@ -143,8 +147,12 @@ def _read_kept(path: Path) -> KernelFacts | None:
         if kept.get("version") != _CACHE_VERSION:
             return None
         return KernelFacts(
-            KernelKind.UML, kept["release"], kept["config_sha256"], frozenset(map(Need, kept["met"])),
-            {Need(need): reason for need, reason in kept["unmet"].items()}, kept["iptables"],
+            KernelKind.UML,
+            kept["release"],
+            kept["config_sha256"],
+            frozenset(map(Need, kept["met"])),
+            {Need(need): reason for need, reason in kept["unmet"].items()},
+            kept["iptables"],
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -154,8 +162,12 @@ def _keep(path: Path, facts: KernelFacts) -> None:
     """Keep a result; a machine whose cache cannot be written boots the trial again next time."""
     text = json.dumps(
         {
-            "version": _CACHE_VERSION, "release": facts.release, "config_sha256": facts.config_sha256, "met": sorted(facts.met),
-            "unmet": dict(facts.unmet), "iptables": facts.iptables,
+            "version": _CACHE_VERSION,
+            "release": facts.release,
+            "config_sha256": facts.config_sha256,
+            "met": sorted(facts.met),
+            "unmet": dict(facts.unmet),
+            "iptables": facts.iptables,
         }
     )
     try:

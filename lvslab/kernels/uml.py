@@ -17,6 +17,7 @@ import threading
 import time
 import tty
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,8 +81,16 @@ class UmlKernel:
 
 
 def arguments(
-    kernel: UmlKernel, name: str, *, memory_mib: int, directory: Path, image: Path, modules: Sequence[str],
-    agent_fd: int, console_fd: int, stream_fds: Sequence[int],
+    kernel: UmlKernel,
+    name: str,
+    *,
+    memory_mib: int,
+    directory: Path,
+    image: Path,
+    modules: Sequence[str],
+    agent_fd: int,
+    console_fd: int,
+    stream_fds: Sequence[int],
 ) -> list[str]:
     """The command line of a guest.
 
@@ -119,7 +128,12 @@ class UmlGuest:
     """
 
     def __init__(
-        self, kernel: UmlKernel, name: str, modules: Sequence[str], directory: Path, console_log: Path,
+        self,
+        kernel: UmlKernel,
+        name: str,
+        modules: Sequence[str],
+        directory: Path,
+        console_log: Path,
         memory_mib: int = MEMORY_MIB,
     ) -> None:
         """Start booting; `wait_ready` tells when it is up. `directory` is private to this guest and must not exist yet.
@@ -146,14 +160,25 @@ class UmlGuest:
         self._free_lines = list(range(1, STREAM_LINES, 2))
         passed = [agent_there.fileno(), self.terminal_slave, *(there.fileno() for _, there in streams)]
         command = arguments(
-            kernel, name, memory_mib=memory_mib, directory=directory, image=image, modules=["overlay", *modules],
-            agent_fd=passed[0], console_fd=passed[1], stream_fds=passed[2:],
+            kernel,
+            name,
+            memory_mib=memory_mib,
+            directory=directory,
+            image=image,
+            modules=["overlay", *modules],
+            agent_fd=passed[0],
+            console_fd=passed[1],
+            stream_fds=passed[2:],
         )
         try:
             with console_log.open("wb") as log:
                 # mnexec, Mininet's own tool: a session of its own (so that the group can be ended whole) and a network namespace
                 self.process = subprocess.Popen(
-                    ["mnexec", "-dn", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=passed,
+                    ["mnexec", "-dn", *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=passed,
                     env={"PATH": os.defpath, "HOME": "/root", "TMPDIR": "/dev/shm"},
                 )
         except FileNotFoundError as error:
@@ -247,7 +272,9 @@ class UmlGuest:
             GuestError: all are in use.
         """
         if not self._free_lines:
-            raise GuestError(f"{self.name}: {STREAM_LINES // 2} processes with live output already run in this guest; end one first")
+            raise GuestError(
+                f"{self.name}: {STREAM_LINES // 2} processes with live output already run in this guest; end one first"
+            )
         line = self._free_lines.pop(0)
         return line, self._streams[line - 1], self._streams[line]
 
@@ -285,10 +312,8 @@ class UmlGuest:
         for stream in self._streams:
             stream.close()
         for descriptor in (self.terminal, self.terminal_slave):
-            try:
+            with suppress(OSError):  # Mininet's node has taken it over and closed it
                 os.close(descriptor)
-            except OSError:  # Mininet's node has taken it over and closed it
-                pass
 
 
 def _children(pid: int) -> list[int]:

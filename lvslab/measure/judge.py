@@ -106,7 +106,8 @@ def arp_trespasses(frames: Iterable[Frame], vip: str, director_macs: Iterable[st
     """Frames in which somebody other than the director claims the virtual address by ARP (a reply or an announcement)."""
     mine = set(director_macs)
     return [
-        frame for frame in frames
+        frame
+        for frame in frames
         if frame.sent and frame.arp is not None and frame.arp.sender_ip == vip and frame.arp.sender_mac not in mine
     ]
 
@@ -183,9 +184,11 @@ class _Judge:
         client = (packet.dst, packet.dport) if to_client else (packet.src, packet.sport)
         flow = next(
             (
-                each for each in self._flows.values()
-                if each.protocol == packet.protocol and each.client == client and (not to_client or each.service[1] == packet.sport
-                                                                                   or packet.protocol == "ICMP")
+                each
+                for each in self._flows.values()
+                if each.protocol == packet.protocol
+                and each.client == client
+                and (not to_client or each.service[1] == packet.sport or packet.protocol == "ICMP")
             ),
             None,
         )
@@ -266,15 +269,19 @@ class _Judge:
         if judged.hop.packet.checksums is False:
             _fail(judged, "a checksum is wrong")
         if (
-            self._contract.proxied and journey.kind == "request" and leg.receiver == Party.REAL_SERVER
-            and "S" in judged.hop.packet.flags and not journey.flow.proved
+            self._contract.proxied
+            and journey.kind == "request"
+            and leg.receiver == Party.REAL_SERVER
+            and "S" in judged.hop.packet.flags
+            and not journey.flow.proved
         ):
             _fail(judged, "a SYN reached for a real server before the client's ACK proved the cookie")
 
     def _check_addresses(self, flow: Flow, leg: Leg, judged: JudgedHop) -> None:
         packet = judged.hop.packet
         for which, address, value in (
-            ("source", leg.source, (packet.src, packet.sport)), ("destination", leg.destination, (packet.dst, packet.dport)),
+            ("source", leg.source, (packet.src, packet.sport)),
+            ("destination", leg.destination, (packet.dst, packet.dport)),
         ):
             expected = self._expected(flow, address, value)
             if expected is not None:
@@ -327,12 +334,10 @@ class _Judge:
         after = judged.hop.packet
         forwarder = self._setting.roles[judged.hop.sender]
         step = self._setting.ttl_step if forwarder == Role.DIRECTOR else 1
-        if forwarder == Role.ROUTER and before.outer and after.outer:
-            ttls = before.outer.ttl, after.outer.ttl
-        else:
-            ttls = before.ttl, after.ttl
-        if ttls[1] != ttls[0] - step:
-            _fail(judged, f"TTL is {ttls[1]}, expected {ttls[0] - step} ({judged.hop.sender} takes {step} off)")
+        # A router sees only the outer header of a tunnelled packet.
+        counted = [packet.outer if forwarder == Role.ROUTER and packet.outer else packet for packet in (before, after)]
+        if counted[1].ttl != counted[0].ttl - step:
+            _fail(judged, f"TTL is {counted[1].ttl}, expected {counted[0].ttl - step} ({judged.hop.sender} takes {step} off)")
         if not self._contract.proxied:
             if after.options != before.options:
                 _fail(judged, "TCP options changed on the way; this mode keeps them")

@@ -60,9 +60,7 @@ def hops(frames: Iterable[Frame], ports: Mapping[str, Port]) -> list[Hop]:
             continue
         if frame.sent:
             sent[key].append(len(found))
-            found.append(
-                Hop(frame.t, port.node, None, frame.interface, (frame.number,), frame.eth_src, frame.eth_dst, frame.ip)
-            )
+            found.append(Hop(frame.t, port.node, None, frame.interface, (frame.number,), frame.eth_src, frame.eth_dst, frame.ip))
         elif frame.eth_dst == port.mac and sent[key]:
             index = sent[key].popleft()
             hop = found[index]

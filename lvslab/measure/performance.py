@@ -76,8 +76,13 @@ class Performance:
             result = tools.probe_latency(self._client, self._vip, HTTP_PORT, count)
             error = f"{result.failed} of {count} requests failed" if result.failed else None
             self._run.sample(
-                lab=self._lab.plan.name, mode=self._lab.plan.mode.name, metric="latency", unit="s", repeat=self._repeat,
-                values=result.seconds, error=error,
+                lab=self._lab.plan.name,
+                mode=self._lab.plan.mode.name,
+                metric="latency",
+                unit="s",
+                repeat=self._repeat,
+                values=result.seconds,
+                error=error,
             )
             share = Counter(result.servers)
             for server in self._lab.plan.addresses.rips:
@@ -102,7 +107,14 @@ class Performance:
     ) -> None:
         plan = self._lab.plan
         self._run.sample(
-            lab=plan.name, mode=plan.mode.name, metric=metric, unit=unit, repeat=self._repeat, value=value, labels=labels, error=error
+            lab=plan.name,
+            mode=plan.mode.name,
+            metric=metric,
+            unit=unit,
+            repeat=self._repeat,
+            value=value,
+            labels=labels,
+            error=error,
         )
 
     def _director_cpu(self) -> float | None:

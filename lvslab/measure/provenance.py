@@ -68,7 +68,9 @@ def _version(command: list[str]) -> str | None:
     return lines[0].strip() if lines else None
 
 
-def lab_entry(plan: LabPlan, facts: Mapping[KernelKind, KernelFacts], lab: Lab | None = None, counters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def lab_entry(
+    plan: LabPlan, facts: Mapping[KernelKind, KernelFacts], lab: Lab | None = None, counters: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """A lab as run.json keeps it (docs/run-directory.md)."""
     return {
         "name": plan.name,
@@ -86,7 +88,12 @@ def lab_entry(plan: LabPlan, facts: Mapping[KernelKind, KernelFacts], lab: Lab |
                     "why": node.why,
                 },
                 "interfaces": [
-                    {"name": each.name, "mac": each.mac, "network": each.network, "addresses": [each.address] if each.address else []}
+                    {
+                        "name": each.name,
+                        "mac": each.mac,
+                        "network": each.network,
+                        "addresses": [each.address] if each.address else [],
+                    }
                     for each in node.interfaces
                 ],
                 "extra_addresses": _extra_addresses(node.mode_steps),

@@ -103,7 +103,11 @@ def set_up_script(steps: Sequence[Step], iptables: str | None) -> str:
         for kind, actions in groupby(step.actions, key=type):
             failed = f"|| failed '{step.name}'"
             if kind is Ip:
-                lines += [f"ip -batch - <<'END' {failed}", *(action.arguments for action in actions if isinstance(action, Ip)), "END"]
+                lines += [
+                    f"ip -batch - <<'END' {failed}",
+                    *(action.arguments for action in actions if isinstance(action, Ip)),
+                    "END",
+                ]
             elif kind is Iptables:
                 rules = [action for action in actions if isinstance(action, Iptables)]
                 lines += [f"{_restore_command(iptables)} <<'END' {failed}", *_restore_input(rules), "END"]

@@ -28,6 +28,8 @@ class DirectRouting(Mode):
 
     def real_server(self, addresses: Addresses) -> tuple[Step, ...]:
         accept = Step(
-            "vip-on-lo", "the real server accepts packets for the virtual address", (Ip(f"address add {addresses.vip}/32 dev lo"),)
+            "vip-on-lo",
+            "the real server accepts packets for the virtual address",
+            (Ip(f"address add {addresses.vip}/32 dev lo"),),
         )
         return (QUIET_ARP, accept)

@@ -13,7 +13,6 @@ from lvslab.modes.base import IP_FORWARD, TRACK_MANY, Addresses, Iptables, Mode,
 from lvslab.modes.contract import FROM_DIRECTOR, TO_DIRECTOR, Address, Contract, Leg, Party
 from lvslab.service import ForwardingMode, Protocol, VirtualService
 
-
 _WINDOW_SCALE = 7
 """What the proxy announces to clients before it knows the real server: it must be the real server's (iptables-extensions(8), SYNPROXY)."""
 
@@ -54,7 +53,8 @@ class SynProxy(Mode):
             "notrack",
             "SYNs to the service are not tracked, so that a flood of them costs no memory",
             tuple(
-                Iptables(f"-t raw -A PREROUTING -d {each.address} -p tcp --dport {each.port} --syn -j CT --notrack") for each in tcp
+                Iptables(f"-t raw -A PREROUTING -d {each.address} -p tcp --dport {each.port} --syn -j CT --notrack")
+                for each in tcp
             ),
         )
         proxy = Step(

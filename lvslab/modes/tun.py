@@ -12,7 +12,9 @@ from lvslab.service import ForwardingMode, VirtualService
 
 class Tunnelling(Mode):
     name = ForwardingMode.TUN
-    summary = "the director wraps the packet in IP protocol 4; real servers in any network unwrap it and answer the client straight"
+    summary = (
+        "the director wraps the packet in IP protocol 4; real servers in any network unwrap it and answer the client straight"
+    )
     topology = "tun"
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS}), Role.REAL_SERVER: frozenset({Need.IPIP})}
     reply_paths = frozenset({ReplyPath.DIRECT})

@@ -15,7 +15,6 @@ from types import TracebackType
 from lvslab.errors import LabError
 from lvslab.network.pcapng import CHECKSUM_PENDING, INBOUND, OUTBOUND, PcapngWriter
 
-
 _ETH_P_ALL = 3
 _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA = 263, 6, 8
@@ -50,7 +49,9 @@ class Capture:
             try:
                 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             except PermissionError as error:
-                raise LabError(f"capture on {interface}: no permission for packet sockets; run inside the lab's sandbox") from error
+                raise LabError(
+                    f"capture on {interface}: no permission for packet sockets; run inside the lab's sandbox"
+                ) from error
             self._sockets.append(sock)
             for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):  # beyond the limit as root, else up to it
                 try:
@@ -78,7 +79,9 @@ class Capture:
         for descriptor in (self._wake_read, self._wake_write):
             os.close(descriptor)
         if self._error and error is None:
-            raise LabError(f"{self._path}: {self._error.strerror}; the capture is incomplete: make room and run again") from self._error
+            raise LabError(
+                f"{self._path}: {self._error.strerror}; the capture is incomplete: make room and run again"
+            ) from self._error
 
     def wait_quiet(self, quiet: float = 0.05, timeout: float = 2.0) -> None:
         """Wait until no frame has come for `quiet` seconds, at most `timeout` seconds."""

@@ -33,15 +33,23 @@ class VethLink(Link):  # type: ignore[misc]
     """A veth pair made by one command, each end at once in its node's namespace (for a guest: the one around it)."""
 
     @classmethod
-    def makeIntfPair(  # noqa: N802
-        cls, intfname1: str, intfname2: str, addr1: str | None = None, addr2: str | None = None, node1: Any = None, node2: Any = None,
-        deleteIntfs: bool = True,  # noqa: N803
+    def makeIntfPair(
+        cls,
+        intfname1: str,
+        intfname2: str,
+        addr1: str | None = None,
+        addr2: str | None = None,
+        node1: Any = None,
+        node2: Any = None,
+        deleteIntfs: bool = True,
     ) -> None:
         ends = []
         for name, address, node in ((intfname1, addr1, node1), (intfname2, addr2, node2)):
             namespace = str(node.pid) if node.inNamespace else str(os.getpid())
             ends.append(["name", name, *(["address", address] if address else []), "netns", namespace])
-        done = subprocess.run(["ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1]], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1]], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise LabError(f"link {intfname1} – {intfname2}: {done.stderr.strip()}")
 
@@ -64,7 +72,7 @@ class Bridge(LinuxBridge):  # type: ignore[misc]
         if done.returncode:
             raise LabError(f"switch {self.name}: {done.stderr.strip()}; is the kernel's bridge module there? see: lvslab check")
 
-    def stop(self, deleteIntfs: bool = True) -> None:  # noqa: N803
+    def stop(self, deleteIntfs: bool = True) -> None:
         """Nothing: the bridge goes with the lab's namespace."""
 
 
@@ -80,7 +88,7 @@ class LabNet(Mininet):  # type: ignore[misc]
         Mininet.inited = True
         super().__init__(topo=plan.topo, controller=None, switch=Bridge, link=VethLink, intf=PlannedIntf, build=False)
 
-    def addHost(self, name: str, cls: Any = None, **options: Any) -> Any:  # noqa: N802
+    def addHost(self, name: str, cls: Any = None, **options: Any) -> Any:
         guest = self._guests.get(name)
         if guest:
             return super().addHost(name, cls=GuestNode, guest=guest, **options)
@@ -88,10 +96,12 @@ class LabNet(Mininet):  # type: ignore[misc]
         directory.mkdir(parents=True)
         return super().addHost(name, cls=LabHost, directory=directory, **options)
 
-    def addLink(self, node1: Any, node2: Any, port1: int | None = None, port2: int | None = None, cls: Any = None, **options: Any) -> Any:  # noqa: N802
+    def addLink(
+        self, node1: Any, node2: Any, port1: int | None = None, port2: int | None = None, cls: Any = None, **options: Any
+    ) -> Any:
         for key, node, port in (("addr1", node1, port1), ("addr2", node2, port2)):
             options[key] = self._macs.get(f"{node}-eth{port}")
         return super().addLink(node1, node2, port1, port2, cls, **options)
 
-    def configHosts(self) -> None:  # noqa: N802
+    def configHosts(self) -> None:
         """Nothing: the lab configures every node with the plan's steps, guests as soon as they are ready."""

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,7 +28,7 @@ from lvslab.errors import LabError
 from lvslab.kernels import initramfs
 from lvslab.kernels.needs import KernelKind, Need, modules_for
 from lvslab.kernels.uml import UmlGuest, UmlKernel
-from lvslab.modes.base import Ip, Step, Sysctl, set_up_script
+from lvslab.modes.base import Action, Ip, Step, Sysctl, set_up_script
 from lvslab.network import linux
 
 
@@ -56,7 +57,12 @@ class LabHost(Host):  # type: ignore[misc]
         """
         command = ["mnexec", "-a", str(self.pid), "/bin/sh", "-c", script]
         with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
             start_new_session=True,
         ) as process:
             try:
@@ -105,9 +111,10 @@ class GuestNode(Node):  # type: ignore[misc]
 
     # -- Mininet's life cycle -----------------------------------------------------------------------------------------------------
 
-    def startShell(self, mnopts: str | None = None) -> None:  # noqa: N802
+    def startShell(self, mnopts: str | None = None) -> None:
         """The guest takes the place of Node's bash; its own shell starts when a command is first sent."""
-        self.shell, self.pid = self.guest.process, self.guest.pid
+        self.shell: Any = self.guest.process
+        self.pid = self.guest.pid
         self.master, self.slave = self.guest.terminal, self.guest.terminal_slave
         self.stdin = os.fdopen(self.master, "r", closefd=False)
         self.stdout = self.stdin
@@ -134,13 +141,13 @@ class GuestNode(Node):  # type: ignore[misc]
         super().sendCmd("unset HISTFILE; stty -echo; set +m")
         self.waitOutput()
 
-    def sendCmd(self, *arguments: Any, **options: Any) -> None:  # noqa: N802
+    def sendCmd(self, *arguments: Any, **options: Any) -> None:
         """Send a command to the guest's interactive shell (see Mininet's Node)."""
         self._ensure_shell()
         options.pop("printPid", None)  # mnexec would report a process number that is only valid inside the guest
         super().sendCmd(*arguments, **options)
 
-    def addIntf(self, intf: Intf, port: int | None = None, **options: Any) -> None:  # noqa: N802
+    def addIntf(self, intf: Intf, port: int | None = None, **options: Any) -> None:
         """Take a veth whose end lies in the guest's outer namespace; the NIC inside follows at once or with `settle`."""
         super().addIntf(intf, port, **options)
         if self._settles_itself:
@@ -168,7 +175,7 @@ class GuestNode(Node):  # type: ignore[misc]
         self.guest.wait_ready()
         plugged = tuple(Ip(line) for line in self.guest.plug(list(macs.items())))
         script = set_up_script((Step("nics", "the guest's network cards", plugged), *steps), iptables)
-        self.run(_WITHOUT_MODPROBE.format(script=script)).check(self.name, "set-up")
+        self.run(_SET_UP.format(script=script)).check(self.name, "set-up")
         self.guest.tune_nics()
 
     def offload(self) -> None:
@@ -206,7 +213,9 @@ class GuestNode(Node):  # type: ignore[misc]
         `stdout`, `stderr` are pipes (or go to the file given), `stdin` is a pipe when asked for.
         """
         self.guest.wait_ready()
-        return GuestProcess(self.guest, _command_text(arguments), options.get("stdout"), options.get("stderr"), options.get("stdin"))
+        return GuestProcess(
+            self.guest, _command_text(arguments), options.get("stdout"), options.get("stderr"), options.get("stdin")
+        )
 
 
 class GuestProcess:
@@ -221,7 +230,8 @@ class GuestProcess:
     def __init__(
         self, guest: UmlGuest, command: str, stdout: IO[Any] | int | None, stderr: IO[Any] | int | None, stdin: int | None
     ) -> None:
-        self._guest, self.args, self.returncode = guest, command, None
+        self._guest, self.args = guest, command
+        self.returncode: int | None = None
         self._line, out, err = guest.take_line()
         self.stdin: io.RawIOBase | None = socket.SocketIO(out, "w") if stdin == subprocess.PIPE else None
         self._ended = threading.Event()
@@ -248,10 +258,8 @@ class GuestProcess:
             readable, _, _ = select.select(list(streams), [], [], 0 if code is not None else 0.05)
             for sock in readable:
                 data = sock.recv(65536)
-                try:
+                with suppress(BrokenPipeError):  # the reader has lost interest, the process goes on
                     os.write(streams[sock], data)
-                except BrokenPipeError:  # the reader has lost interest, the process goes on
-                    pass
             if code is not None and not readable:
                 break
             if code is None and not readable:
@@ -301,8 +309,12 @@ class GuestProcess:
 
 
 # A kernel with CONFIG_BPFILTER (Debian's 6.1) asks for a module "bpfilter" on every socket option of iptables, and starting modprobe in
-# a guest costs 100 ms. The modules that set-up needs are loaded already, so modprobe is out of the way while it runs.
-_WITHOUT_MODPROBE = """\
+# a guest costs 100 ms. The modules that set-up needs are loaded already, so modprobe is out of the way while it runs. IPv6 is off as in
+# the other nodes of a lab.
+_SET_UP = """\
+for switch in /proc/sys/net/ipv6/conf/*/disable_ipv6; do
+    [ ! -e "$switch" ] || echo 1 >"$switch"
+done
 read -r modprobe </proc/sys/kernel/modprobe
 echo >/proc/sys/kernel/modprobe
 {script}
@@ -328,9 +340,14 @@ def node_on_fitting_kernel(name: str, needs: frozenset[Need] = frozenset(), **op
 
 
 def _apply(node: LabMachine, routes: Sequence[str], sysctls: dict[str, int] | None) -> None:
-    actions = (*(Ip(f"route add {route}") for route in routes), *(Sysctl(key, value) for key, value in (sysctls or {}).items()))
+    actions: tuple[Action, ...] = (
+        *(Ip(f"route add {route}") for route in routes),
+        *(Sysctl(key, value) for key, value in (sysctls or {}).items()),
+    )
     if actions:
-        node.run(set_up_script([Step("network", "routes and parameters of the topology", actions)], None)).check(node.name, "set-up")
+        node.run(set_up_script([Step("network", "routes and parameters of the topology", actions)], None)).check(
+            node.name, "set-up"
+        )
 
 
 def _command_text(arguments: tuple[Any, ...]) -> str:

@@ -85,7 +85,7 @@ def _exit_code(status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _door(main: Callable[[], int], report: int, guard: int, mask: set[signal.Signals]) -> NoReturn:
+def _door(main: Callable[[], int], report: int, guard: int, mask: set[int | signal.Signals]) -> NoReturn:
     """Make the namespaces, start init in them, wait for it."""
     try:
         _enter_namespaces()
@@ -133,7 +133,7 @@ def _enter_namespaces() -> None:
         ) from error
 
 
-def _init(main: Callable[[], int], report: int, door_alive: int, mask: set[signal.Signals]) -> NoReturn:
+def _init(main: Callable[[], int], report: int, door_alive: int, mask: set[int | signal.Signals]) -> NoReturn:
     """Process 1: private mounts, then reap until the command ends; its end takes everything else along."""
     try:
         linux.die_with_parent(signal.SIGKILL)
@@ -180,7 +180,7 @@ def _private_mounts() -> None:
     linux.mount("sysfs", "/sys", "sysfs", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
 
 
-def _command(main: Callable[[], int], mask: set[signal.Signals]) -> NoReturn:
+def _command(main: Callable[[], int], mask: set[int | signal.Signals]) -> NoReturn:
     """The command itself: the first interruption unwinds it, later ones do not disturb the clean-up."""
 
     def interrupt(number: int, _frame: object) -> None:

@@ -162,8 +162,11 @@ class CraftedHost:
             return exchange
         request = self._ip(mac, destination) / ICMP(type=8, id=identifier, seq=1) / b"lvslab echo"
         self._ask(
-            exchange, request,
-            lambda frame: ICMP in frame and frame[IP].dst == self.address and frame[ICMP].type == 0 and frame[ICMP].id == identifier,
+            exchange,
+            request,
+            lambda frame: (
+                ICMP in frame and frame[IP].dst == self.address and frame[ICMP].type == 0 and frame[ICMP].id == identifier
+            ),
         )
         if exchange.error is None:
             exchange.answer = bytes(exchange.packets[-1][1][ICMP].payload)
@@ -248,7 +251,13 @@ class _TcpConversation:
         if flags == "S":
             options = [("MSS", 1460), ("SAckOK", b""), stamp, ("NOP", None), ("WScale", 7)]
         packet = self._host._ip(self._mac, self._destination) / TCP(
-            sport=self._exchange.source[1], dport=self._port, seq=self._seq, ack=self._ack, flags=flags, window=64240, options=options
+            sport=self._exchange.source[1],
+            dport=self._port,
+            seq=self._seq,
+            ack=self._ack,
+            flags=flags,
+            window=64240,
+            options=options,
         )
         packet = packet / payload if payload else packet
         self._exchange.packets.append(("sent", packet))
@@ -273,4 +282,3 @@ class _TcpConversation:
 
         frame = self._host.receive(mine, ANSWER_TIMEOUT)
         return None if frame is None else frame[TCP]
-

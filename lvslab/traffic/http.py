@@ -55,7 +55,12 @@ def parse_answers(text: str) -> list[Answer]:
                 error = f"HTTP status {status}"
             answers.append(
                 Answer(
-                    seen[0] if good else None, (seen[1], int(seen[2])) if good else None, int(port), float(connect), float(total), error
+                    seen[0] if good else None,
+                    (seen[1], int(seen[2])) if good else None,
+                    int(port),
+                    float(connect),
+                    float(total),
+                    error,
                 )
             )
             body = []
