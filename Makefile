@@ -1,0 +1,41 @@
+# Everything from a bare Debian machine: `make demo` and `make test`. Root is asked for only to install packages; run again, nothing is
+# done twice. `make help` lists the targets.
+
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
+	"$$each" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo "$$each"; break; }; done)
+VENV := .venv
+LVSLAB := $(VENV)/bin/lvslab
+
+.PHONY: help install packages demo test lint perf clean
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: packages $(VENV)/.installed ## Debian packages and the virtual environment .venv
+
+packages: ## the Debian packages of lvslab/data/debian-packages.txt, those that are missing
+	@lvslab/data/install-packages
+
+$(VENV)/.installed: pyproject.toml | packages
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 to 3.13 found; set PYTHON=/path/to/python3" >&2; exit 4; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: install ## build, prove and measure all five modes; leaves a report
+	$(LVSLAB) check
+	$(LVSLAB) run compare-modes
+
+test: install ## all tests; lab tests boot kernels
+	$(VENV)/bin/pytest
+
+lint: install ## style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+perf: install ## speed, as ratios taken in one run
+	$(VENV)/bin/python tests/perf.py
+
+clean: ## remove what make has built; runs stay
+	rm -rf $(VENV) build dist
