@@ -62,6 +62,11 @@ def _in_sandbox(work: Callable[[], int]) -> int:
             return work()
         except LvslabError as problem:
             return _report(problem)
+        except KeyboardInterrupt:
+            from lvslab.terminal import print_error
+
+            print_error("interrupted; the lab is gone, what was measured so far is kept")
+            return ExitCode.INTERRUPTED
 
     return sandbox.run(guarded)
 

@@ -65,7 +65,7 @@ class Verification:
         if failed:
             return f"{failed.name}: {failed.reason}"
         packets = sum(len(flow.hops) for flow in self.flows.values())
-        return f"{len(self.flows)} flows, {packets} packets on {len(self.checks)} checks as the contract says"
+        return f"{len(self.checks)} checks held: {len(self.flows)} flows, {packets} packets, each as the contract says"
 
     def result(self, name: str) -> dict[str, Any]:
         """As the run directory keeps it."""

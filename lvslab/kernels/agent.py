@@ -1,7 +1,7 @@
 """The host's end of the line to a guest's agent (guest/agent.sh): jobs with exit codes over a serial line.
 
 Commands and results travel as files in a folder that both sides see, because a tty does not carry large data whole; the serial line only
-rings the bell. Each line from the guest begins with "=": everything else is the echo of what was written.
+rings the bell.
 """
 
 from __future__ import annotations

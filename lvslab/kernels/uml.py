@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pty
 import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
-import tty
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,7 +120,7 @@ class UmlGuest:
         name: the node's name.
         pid: the guest's main process; its network namespace holds the host side of the guest's NICs.
         share: host folder that the guest sees as `initramfs.SHARE`.
-        terminal: master side of the pseudo terminal that the guest sees as tty1.
+        terminal: host end of the line that the guest sees as tty1.
         console_log: file with everything the guest's kernel printed.
     """
 
@@ -152,13 +149,13 @@ class UmlGuest:
         image.write_bytes(initramfs.build(kernel.modules, ["overlay", *modules], self.share, busybox))
         self._mconsole_path = directory / "uml" / name / "mconsole"
         self._nics = 0
-        self.terminal, self.terminal_slave = pty.openpty()
-        tty.setraw(self.terminal_slave)  # the guest's own tty does the line editing
+        # No pseudo terminal: the guest's own tty does the line editing, and for a terminal it would start a helper of its own session.
+        self.terminal, terminal_there = socket.socketpair()
         agent_here, agent_there = socket.socketpair()
         streams = [socket.socketpair() for _ in range(STREAM_LINES)]
         self._streams = [here for here, _ in streams]
         self._free_lines = list(range(1, STREAM_LINES, 2))
-        passed = [agent_there.fileno(), self.terminal_slave, *(there.fileno() for _, there in streams)]
+        passed = [agent_there.fileno(), terminal_there.fileno(), *(there.fileno() for _, there in streams)]
         command = arguments(
             kernel,
             name,
@@ -184,8 +181,7 @@ class UmlGuest:
         except FileNotFoundError as error:
             raise CannotError("mnexec: not installed; run: apt-get install --no-install-recommends mininet") from error
         finally:
-            agent_there.close()
-            for _, there in streams:
+            for there in (agent_there, terminal_there, *(each for _, each in streams)):
                 there.close()
         self.pid = self.process.pid
         self.agent = Agent(name, agent_here, self.share / "jobs", self.last_words)
@@ -309,11 +305,8 @@ class UmlGuest:
         """Cut the power and release what belongs to the guest."""
         self.kill()
         self.agent.close()
-        for stream in self._streams:
-            stream.close()
-        for descriptor in (self.terminal, self.terminal_slave):
-            with suppress(OSError):  # Mininet's node has taken it over and closed it
-                os.close(descriptor)
+        for line in (self.terminal, *self._streams):
+            line.close()
 
 
 def _children(pid: int) -> list[int]:

@@ -41,7 +41,8 @@ class LabHost(Host):  # type: ignore[misc]
     """
 
     def __init__(self, name: str, directory: Path | None = None, **options: Any) -> None:
-        self.directory = directory or Path(tempfile.mkdtemp(prefix=f"lvslab-{name}-"))
+        self._own_directory = None if directory else tempfile.TemporaryDirectory(prefix=f"lvslab-{name}-")
+        self.directory = directory or Path(self._own_directory.name)  # type: ignore[union-attr]
         self.inside = self.directory
         self.release = os.uname().release
         super().__init__(name, **options)
@@ -75,6 +76,12 @@ class LabHost(Host):  # type: ignore[misc]
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
         return Completed(process.returncode, out, err)
+
+    def terminate(self) -> None:
+        """As Mininet does it, and remove the node's folder if it made one."""
+        super().terminate()
+        if self._own_directory:
+            self._own_directory.cleanup()
 
     def config(self, routes: Sequence[str] = (), sysctls: dict[str, int] | None = None, **options: Any) -> Any:
         """Mininet's configuration of a host, plus `routes` and `sysctls` of a topology (used by `mn --host lab`)."""
@@ -115,8 +122,7 @@ class GuestNode(Node):  # type: ignore[misc]
         """The guest takes the place of Node's bash; its own shell starts when a command is first sent."""
         self.shell: Any = self.guest.process
         self.pid = self.guest.pid
-        self.master, self.slave = self.guest.terminal, self.guest.terminal_slave
-        self.stdin = os.fdopen(self.master, "r", closefd=False)
+        self.stdin = os.fdopen(self.guest.terminal.fileno(), "r", closefd=False)
         self.stdout = self.stdin
         self.pollOut = select.poll()
         self.pollOut.register(self.stdout)
@@ -177,6 +183,7 @@ class GuestNode(Node):  # type: ignore[misc]
         script = set_up_script((Step("nics", "the guest's network cards", plugged), *steps), iptables)
         self.run(_SET_UP.format(script=script)).check(self.name, "set-up")
         self.guest.tune_nics()
+        self._settles_itself = True  # links added from now on are joined at once
 
     def offload(self) -> None:
         """Let the NICs pass large segments whole, which a throughput measurement needs (ethtool(8), tso)."""

@@ -4,10 +4,9 @@
 #                                start N L   run /mnt/jobs/N.sh in its own session on the serial lines L (in, out) and L+1 (error)
 #                                signal N S  send signal S to the session of job N
 #   guest to host:               =up SECONDS   =started N PID   =ended N STATUS
-# Lines of ours begin with "=": the tty echoes what the host writes, and the host passes over the echo (cheaper than a stty).
+# The line to the host is descriptor 3, open since process 1 began.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb
 cd /mnt/jobs
-exec 3<>/dev/ttyS0
 
 run() {
     ( exec 3<&-; . "./$1.sh" ) >"$1.out" 2>"$1.err" </dev/null
@@ -30,6 +29,6 @@ while read -r verb job argument <&3; do
     case $verb in
         run) run "$job" & ;;
         start) start "$job" "$argument" & ;;
-        signal) kill "-$argument" -- "-$(cat "$job.pid")" ;;
+        signal) kill "-$argument" "-$(cat "$job.pid")" ;;
     esac
 done

@@ -1,7 +1,9 @@
 #!/bin/busybox sh
 # Process 1 of a guest, in the initramfs. Every program started here costs some 15 ms, so mounts and modules go in batches.
 /bin/busybox mount -a
+# The line to the host stays open as descriptor 3 for the agent. Without echo: it would mix what the host writes into what is said here.
 exec 3<>/dev/ttyS0
+/bin/busybox stty raw -echo <&3
 echo "=init" >&3
 IFS=,
 [ -z "$LVSLAB_MODULES" ] || /bin/busybox modprobe -a $LVSLAB_MODULES || echo "=problem modules" >&3
@@ -12,5 +14,4 @@ unset IFS
 /bin/busybox mount -t overlay -o nosuid,lowerdir=/host,upperdir=/rw/upper,workdir=/rw/work overlay /root || echo "=problem overlay" >&3
 /bin/busybox mount -a -T /etc/fstab.root || echo "=problem mounts" >&3
 ip link set lo up
-exec 3<&-
 exec /bin/busybox switch_root /root /bin/sh /mnt/agent.sh

@@ -1,0 +1,186 @@
+"""A guest is a Mininet node: commands, exit codes, live output, Ctrl-C, links at run time; and its death is noticed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lvslab.errors import CommandError, GuestError
+from lvslab.experiment import plan_lab
+from lvslab.kernels import probe
+from lvslab.kernels.needs import KernelKind, Need
+from lvslab.lab import Lab
+from lvslab.modes import mode_named
+from tests.lab.conftest import in_sandbox
+
+
+def in_nat_lab(work: Callable[[Lab], Any], kernel: KernelKind | None = KernelKind.UML) -> Any:
+    """Run something in a NAT lab whose director is a guest."""
+
+    def inside() -> Any:
+        plan = plan_lab(mode_named("nat"), probe.kernels_here([Need.IP_VS], kernel), director_kernel=kernel)
+        with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
+            return work(lab)
+
+    return in_sandbox(inside)
+
+
+def test_pexec_gives_output_and_exit_code() -> None:
+    assert in_nat_lab(lambda lab: lab.director.pexec("echo out; echo err >&2; exit 5")) == ("out\n", "err\n", 5)
+
+
+def test_pexec_of_a_list_quotes_its_words() -> None:
+    assert in_nat_lab(lambda lab: lab.director.pexec(["printf", "%s|", "a b", "c"])) == ("a b|c|", "", 0)
+
+
+def test_cmd_keeps_the_shells_state_and_runs_in_the_guests_kernel() -> None:
+    def work(lab: Lab) -> tuple[str, str, str]:
+        node = lab.director
+        node.cmd("cd /tmp; word=hello")
+        return node.cmd("echo $word $PWD").strip(), node.cmd("uname -r").strip(), os.uname().release
+
+    said, guest, host = in_nat_lab(work)
+    assert said == "hello /tmp"
+    assert guest != host
+
+
+def test_popen_streams_output_takes_signals_and_tells_the_exit_code() -> None:
+    def work(lab: Lab) -> tuple[bytes, int, int, tuple[bytes, bytes], int]:
+        node = lab.director
+        running = node.popen("echo started; exec sleep 1000")
+        first = running.stdout.readline()  # before the process ends
+        running.terminate()
+        code = running.wait(20)
+        other = node.popen("echo out; echo err >&2; exit 3")
+        both = other.communicate()
+        return first, running.poll(), code, both, other.returncode
+
+    first, polled, code, both, other = in_nat_lab(work)
+    assert first == b"started\n"
+    assert polled == code == -signal.SIGTERM
+    assert both == (b"out\n", b"err\n") and other == 3
+
+
+def test_ctrl_c_ends_a_command_of_the_interactive_shell() -> None:
+    def work(lab: Lab) -> str:
+        node = lab.director
+        node.cmd("true")
+        node.sendCmd("echo begun; sleep 1000")
+        seen = ""
+        while "begun" not in seen:
+            seen += node.monitor(timeoutms=10_000)
+        node.sendInt()
+        node.waitOutput()
+        return node.cmd("echo alive").strip()
+
+    assert in_nat_lab(work) == "alive"
+
+
+def test_large_output_comes_whole() -> None:
+    def work(lab: Lab) -> tuple[int, str]:
+        out = lab.director.run("seq 1 200000").out
+        return len(out.splitlines()), out.splitlines()[-1]
+
+    assert in_nat_lab(work) == (200_000, "200000")
+
+
+def test_a_link_added_at_run_time_works() -> None:
+    def work(lab: Lab) -> str:
+        switch = lab.net.addSwitch("s9")
+        switch.start([])
+        link = lab.net.addLink(switch, lab.director)
+        switch.stop()
+        lab.director.run(f"ip addr add 10.0.9.1/24 dev {link.intf2.name}").check("lvs", "ip addr add")
+        return lab.director.run(f"ip -br addr show {link.intf2.name}").out
+
+    assert "10.0.9.1/24" in in_nat_lab(work)
+
+
+def test_the_hosts_files_are_seen_and_not_written() -> None:
+    marker = Path("/etc/lvslab-guest-test")
+
+    def work(lab: Lab) -> tuple[str, str]:
+        return lab.director.run(f"cat /etc/debian_version; echo x >{marker}; cat {marker}").out, marker.exists()
+
+    text, there = in_nat_lab(work)
+    assert text == Path("/etc/debian_version").read_text() + "x\n"
+    assert not there and not marker.exists()
+
+
+def test_a_guest_that_panics_is_noticed_and_named() -> None:
+    def work(lab: Lab) -> None:
+        lab.director.run("echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger")
+
+    with pytest.raises(GuestError, match=r"lvs: guest kernel died; it said: .*panic"):
+        in_nat_lab(work)
+
+
+def test_a_guest_that_is_killed_is_noticed() -> None:
+    def work(lab: Lab) -> None:
+        guest = lab.guest("lvs")
+        os.kill(guest.pid, signal.SIGKILL)
+        lab.director.run("true")
+
+    with pytest.raises(GuestError, match="lvs: guest kernel died"):
+        in_nat_lab(work)
+
+
+def test_a_guest_that_hangs_at_boot_is_given_up_in_time() -> None:
+    def inside() -> float:
+        from lvslab.kernels.uml import UmlGuest, UmlKernel
+        from lvslab.network import sandbox
+
+        guest = UmlGuest(UmlKernel.find(), "hung", ["ip_vs"], sandbox.PRIVATE_DIRECTORY / "hung", sandbox.PRIVATE_DIRECTORY / "console")
+        os.kill(guest.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        try:
+            guest.wait_ready(timeout=1.0)
+        finally:
+            guest.close()
+        return time.monotonic() - began
+
+    with pytest.raises(GuestError, match="hung: guest kernel hung at boot"):
+        in_sandbox(inside)
+
+
+def test_a_set_up_command_that_fails_names_node_and_step() -> None:
+    def inside() -> None:
+        import dataclasses
+
+        from lvslab.modes.base import Ip, Step
+
+        plan = plan_lab(mode_named("nat"), probe.kernels_here([Need.IP_VS]))
+        bad = Step("bad", "to see it fail", (Ip("address add 10.0.0.1/24 dev nosuch0"),))
+        nodes = tuple(dataclasses.replace(node, mode_steps=(bad,)) if node.name == "lvs" else node for node in plan.nodes)
+        with tempfile.TemporaryDirectory() as logs, Lab(dataclasses.replace(plan, nodes=nodes), Path(logs)):
+            pass
+
+    with pytest.raises(CommandError, match="lvs: 'set-up' failed with status 1: set-up step 'bad' failed"):
+        in_sandbox(inside)
+
+
+def test_restored_rules_come_back_as_they_went_and_bad_ones_are_refused() -> None:
+    from lvslab.service import parse_rules
+
+    rules = parse_rules("-A -t 10.0.0.10:443 -s wrr -p 60\n-a -t 10.0.0.10:443 -r 10.0.1.11:443 -m -w 3\n")
+
+    def work(lab: Lab) -> tuple[Any, str]:
+        lab.ipvsadm.clear()
+        lab.ipvsadm.restore(rules)
+        saved = lab.ipvsadm.save()
+        try:
+            lab.ipvsadm.add_service(rules[0])
+        except CommandError as error:
+            return saved, str(error)
+        return saved, ""
+
+    saved, error = in_nat_lab(work)
+    assert saved == rules
+    assert error.startswith("lvs: ")
