@@ -61,3 +61,7 @@ class CommandError(LabError):
             f"{node}: '{shown.strip().splitlines()[0] if shown.strip() else ''}' failed with status {code}: "
             f"{lines[-1] if lines else 'no output'}"
         )
+
+    def __reduce__(self) -> tuple[type[CommandError], tuple[str, str | Sequence[str], int, str]]:
+        """Errors may cross process boundaries; the default would pass the message alone."""
+        return (type(self), (self.node, self.command, self.code, self.output))

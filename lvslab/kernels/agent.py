@@ -61,6 +61,10 @@ class Agent:
             for line in lines:
                 word, *arguments = line.strip().decode(errors="replace").split() or [""]
                 self._heard(word, arguments)
+        self.lose()
+
+    def lose(self) -> None:
+        """The guest is gone: wake everybody who waits for it."""
         self._lost = True
         self.began.set()
         self.ready.set()

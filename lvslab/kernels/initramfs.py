@@ -151,9 +151,8 @@ def build(tree: ModuleTree, modules: Sequence[str], share: Path, busybox: Path) 
         "/root/tmp": ("tmp", "tmpfs", "defaults"),
         "/root/root": ("home", "tmpfs", "defaults"),
         f"/root{SHARE}": ("none", "hostfs", str(share)),
+        "/root/lib/modules": (f"/host{tree.directory.parent}", "none", "bind"),  # this kernel's, for modprobe inside
     }
-    if Path("/lib/modules").is_dir():  # so that a modprobe inside finds this kernel's modules
-        after["/root/lib/modules"] = (f"/host{tree.directory.parent}", "none", "bind")
     directories = ("bin", "dev", "etc", "host", "lib", "lib/modules", f"lib/modules/{tree.release}", "proc", "root", "rw", "sys")
     return cpio(
         [

@@ -186,6 +186,12 @@ class UmlGuest:
         self.pid = self.process.pid
         self.agent = Agent(name, agent_here, self.share / "jobs", self.last_words)
         threading.Thread(target=self._hasten, name=f"boot-{name}", daemon=True).start()
+        threading.Thread(target=self._watch, name=f"watch-{name}", daemon=True).start()
+
+    def _watch(self) -> None:
+        """Tell the agent when the kernel's process ends: its programs' processes may hold the line open a little longer."""
+        self.process.wait()
+        self.agent.lose()
 
     # -- boot --------------------------------------------------------------------------------------------------------------------
 

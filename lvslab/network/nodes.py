@@ -137,7 +137,7 @@ class GuestNode(Node):  # type: ignore[misc]
         self._shell_started = True
         prompt = chr(127)  # Mininet's sentinel
         self.guest.run(
-            f"PS1={shlex.quote(prompt)} setsid -c bash --norc --noediting -is mininet:{self.name} </dev/tty1 >/dev/tty1 2>&1 &"
+            f"PS1={shlex.quote(prompt)} setsid -c env --default-signal=INT,QUIT bash --norc --noediting -is mininet:{self.name} </dev/tty1 >/dev/tty1 2>&1 &"
         ).check(self.name, "start of the interactive shell")
         while True:
             self.pollOut.poll(10_000)

@@ -62,7 +62,7 @@ def test_modes_are_measured_side_by_side_on_kernels_alike(tmp_path: Path) -> Non
 def test_a_full_disk_is_one_line_and_keeps_what_was_written(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    script = f'mount -t tmpfs -o size=300k tmpfs {small} && "$@"; code=$?; cp -r {small}/. {tmp_path}/kept; exit $code'
+    script = f'mount -t tmpfs -o size=64k tmpfs {small} && "$@"; code=$?; cp -r {small}/. {tmp_path}/kept; exit $code'
     done = run_lvslab(
         "verify", "nat", "dr", "--runs", str(small), prefix=("unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh")
     )
@@ -92,7 +92,7 @@ def test_topologies_work_under_plain_mn(topology: str, tmp_path: Path) -> None:
     done = subprocess.run(
         ["unshare", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc", sys.executable, str(mn), "--custom",
          str(topologies / f"{topology}.py"), "--topo", f"{topology},clients=1,servers=2", "--host", "lab", "--switch", "lxbr",
-         "--controller", "none", "--pre", str(commands), "--test", "none"],
+         "--controller", "none", "--post", str(commands), "--test", "none"],
         capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
     )
     text = done.stdout + done.stderr

@@ -16,7 +16,8 @@ run() {
 start() {
     stty raw -echo <"/dev/ttyS$2"
     stty raw -echo <"/dev/ttyS$(($2 + 1))"
-    setsid /bin/sh "./$1.sh" <"/dev/ttyS$2" >"/dev/ttyS$2" 2>"/dev/ttyS$(($2 + 1))" 3<&- &
+    # A shell without job control lets background processes ignore SIGINT and SIGQUIT; a started process shall take them.
+    setsid env --default-signal=INT,QUIT /bin/sh "./$1.sh" <"/dev/ttyS$2" >"/dev/ttyS$2" 2>"/dev/ttyS$(($2 + 1))" 3<&- &
     echo "$!" >"$1.pid"
     echo "=started $1 $!" >&3
     wait "$!"

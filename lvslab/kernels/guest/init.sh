@@ -12,6 +12,7 @@ unset IFS
 # setuid on the host do not change identity in the guest.
 /bin/busybox mkdir /rw/upper /rw/work /dev/pts
 /bin/busybox mount -t overlay -o nosuid,lowerdir=/host,upperdir=/rw/upper,workdir=/rw/work overlay /root || echo "=problem overlay" >&3
+[ -d /root/lib/modules ] || /bin/busybox mkdir -p /root/lib/modules
 /bin/busybox mount -a -T /etc/fstab.root || echo "=problem mounts" >&3
 ip link set lo up
 exec /bin/busybox switch_root /root /bin/sh /mnt/agent.sh
