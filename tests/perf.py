@@ -1,0 +1,149 @@
+"""`make perf`: lvslab's speed as ratios, both sides of each taken in this run. Prints, asserts nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from lvslab.experiment import plan_lab
+from lvslab.kernels import probe
+from lvslab.kernels.needs import KernelKind
+from lvslab.kernels.uml import UmlGuest, UmlKernel
+from lvslab.lab import Lab
+from lvslab.modes import mode_named
+from lvslab.network import linux, sandbox
+from lvslab.network.nodes import GuestNode
+from lvslab.traffic import http, tools
+from lvslab.traffic.servers import start_iperf3
+
+REPEAT = 5
+SEGMENT = 1448
+"""Payload bytes of a TCP segment with time stamps over Ethernet."""
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def command_seconds(*arguments: str) -> float:
+    command = [sys.executable, "-m", "lvslab", *arguments]
+    return median(seconds(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(REPEAT))
+
+
+def boot(kernel: UmlKernel, number: int, hasten: bool) -> float:
+    """Seconds from starting a guest kernel to the first word of its process 1."""
+
+    class Patient(UmlGuest):
+        def _hasten(self) -> None:
+            if hasten:
+                super()._hasten()
+
+    home = sandbox.PRIVATE_DIRECTORY
+    began = time.perf_counter()
+    guest = Patient(kernel, "alone", ["ip_vs", "ip_vs_rr"], home / f"alone-{number}-{hasten}", home / "console")
+    try:
+        guest.agent.began.wait(30)
+        return time.perf_counter() - began
+    finally:
+        guest.close()
+
+
+def start_and_stop() -> tuple[float, float]:
+    """Seconds from planning a NAT lab to its first answered request, and of its tear-down."""
+    began = time.perf_counter()
+    plan = plan_lab(mode_named("nat"), probe.kernels_here(list(mode_named("nat").needs.values())[0]))
+    with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
+        answer = http.get(lab.clients[0], f"http://{plan.addresses.vip}/")[0]
+        took = time.perf_counter() - began
+        assert answer.error is None, answer.error
+    return took, lab.stop_seconds or 0.0
+
+
+def through_director() -> tuple[list[tools.Throughput], float, float, float]:
+    """iperf3 runs, new connections per second, requests per second and UDP packets per second through a guest director."""
+    plan = plan_lab(mode_named("nat"), probe.kernels_here(), director_kernel=KernelKind.UML)
+    with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
+        assert isinstance(lab.director, GuestNode)
+        lab.director.offload()
+        for server in lab.servers:
+            start_iperf3(server)
+        client, vip = lab.clients[0], plan.addresses.vip
+        runs = [tools.iperf3(client, vip, 3) for _ in range(3)]
+        new = tools.wrk(client, f"http://{vip}/", 2, 16, keep_alive=False).rate
+        kept = tools.wrk(client, f"http://{vip}/", 2, 16, keep_alive=True).rate
+        rule = f"ipvsadm -A -u {vip}:5201 -s rr && ipvsadm -a -u {vip}:5201 -r {next(iter(plan.addresses.rips.values()))} -m"
+        lab.director.run(rule).check("lvs", rule)
+        lab.director.run(f"ipvsadm -D -t {vip}:5201 && ipvsadm -A -t {vip}:5201 -s rr && "
+                         f"ipvsadm -a -t {vip}:5201 -r {next(iter(plan.addresses.rips.values()))} -m").check("lvs", "ipvsadm")
+        udp = client.run(f"iperf3 -c {vip} -u -b 0 -l 16 -t 2 -J", timeout=40)
+        small = json.loads(udp.out)["end"]["sum"]
+        return runs, new, kept, (small["packets"] - small["lost_packets"]) / small["seconds"]
+
+
+def through_router() -> list[tools.Throughput]:
+    """The same with a router namespace on the machine's own kernel in the director's place."""
+    from lvslab.network.nodes import LabHost
+
+    linux.fresh_network()
+    client, router, server = (LabHost(name, directory=sandbox.PRIVATE_DIRECTORY) for name in ("client", "router", "server"))
+    for name, node in (("c", client), ("s", server)):
+        pair = ["type", "veth", "peer", "name", f"r{name}", "netns", str(router.pid)]
+        subprocess.run(["ip", "link", "add", "name", name, "netns", str(node.pid), *pair], check=True)
+    client.run("ip addr add 10.0.0.101/24 dev c; ip link set c up; ip route add default via 10.0.0.1").check("client", "set-up")
+    server.run("ip addr add 10.0.1.11/24 dev s; ip link set s up; ip route add default via 10.0.1.1").check("server", "set-up")
+    router.run("ip addr add 10.0.0.1/24 dev rc; ip link set rc up; ip addr add 10.0.1.1/24 dev rs; ip link set rs up; "
+               "echo 1 >/proc/sys/net/ipv4/ip_forward").check("router", "set-up")
+    start_iperf3(server)
+    runs = [tools.iperf3(client, "10.0.1.11", 3) for _ in range(3)]
+    for node in (client, router, server):
+        node.terminate()
+    return runs
+
+
+def line(what: str, value: str, aim: str = "") -> None:
+    print(f"{what:<66} {value:>12}   {aim}", flush=True)
+
+
+def main() -> int:
+    kernel = UmlKernel.find()
+    alone = median(boot(kernel, number, hasten=False) for number in range(REPEAT))
+    hastened = median(boot(kernel, number, hasten=True) for number in range(REPEAT))
+    labs = [start_and_stop() for _ in range(REPEAT)]
+    start, stop = median(each[0] for each in labs), median(each[1] for each in labs)
+    line("guest kernel alone to its init, as Debian ships it", f"{alone:.2f} s")
+    line("guest kernel alone to its init, early ticks hastened", f"{hastened:.2f} s")
+    line("NAT lab to the first answered request", f"{start:.2f} s")
+    line("  ÷ guest kernel alone, as shipped", f"{start / alone:.2f}", "aim ≤ 1.5")
+    line("  ÷ guest kernel alone, hastened", f"{start / hastened:.2f}")
+    line("NAT lab, tear-down", f"{stop:.2f} s", "aim ≤ 0.5 s")
+    with tempfile.TemporaryDirectory() as runs:
+        command = [sys.executable, "-m", "lvslab", "verify", "--runs", runs]
+        line("lvslab verify, all five modes", f"{seconds(lambda: subprocess.run(command, capture_output=True, check=True)):.1f} s", "aim ≤ 12 s")
+    line("lvslab --help", f"{command_seconds('--help'):.2f} s", "aim ≤ 0.3 s")
+    heavy = "import lvslab, sys; print(sum(name in sys.modules for name in ('scapy', 'matplotlib', 'mininet')))"
+    loaded = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout.strip()
+    line("of scapy, matplotlib, mininet loaded by import lvslab", loaded, "aim 0")
+    lvs, new, kept, packets = through_director()
+    routed = through_router()
+    rate, base = (median(each.bits_per_second for each in runs) for runs in (lvs, routed))
+    line("TCP through a guest director (NAT)", f"{rate / 1e9:.2f} Gbit/s")
+    line("TCP through a router namespace on the machine's kernel", f"{base / 1e9:.2f} Gbit/s")
+    line("  director ÷ router", f"{rate / base:.3f}")
+    share = sum(each.retransmits for each in lvs) / (sum(each.bytes for each in lvs) / SEGMENT)
+    line("  segments retransmitted through the director", f"{share:.4%}", "aim ≤ 0.1 %")
+    line("new connections per second through the director", f"{new:,.0f}")
+    line("requests per second through the director", f"{kept:,.0f}")
+    line("small UDP packets per second that arrived through the director", f"{packets:,.0f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(sandbox.run(main))
