@@ -302,8 +302,14 @@ def _interfaces(
                 raise UsageError(
                     f"topology '{topology}': '{node}' has the address '{address}', which is none; write it as 10.0.0.1/24"
                 ) from None
-            if subnet:
-                networks.setdefault(other, subnet)
+            if subnet is None:
+                raise UsageError(
+                    f"topology '{topology}': '{node}' has no address on '{other}'; link it with attach(node, switch, address)"
+                )
+            if networks.setdefault(other, subnet) != subnet:
+                raise UsageError(
+                    f"topology '{topology}': '{node}' has {address} on '{other}', which is {networks[other]}; use one subnet"
+                )
             mac = f"02:00:00:00:{numbers[node]:02x}:{port:02x}"
             found[node][port] = Interface(f"{node}-eth{port}", mac, other, address)
     for node, ports in found.items():

@@ -81,8 +81,10 @@ def through_director() -> tuple[list[tools.Throughput], float, float, float]:
         kept = tools.wrk(client, f"http://{vip}/", 2, 16, keep_alive=True).rate
         rule = f"ipvsadm -A -u {vip}:5201 -s rr && ipvsadm -a -u {vip}:5201 -r {next(iter(plan.addresses.rips.values()))} -m"
         lab.director.run(rule).check("lvs", rule)
-        lab.director.run(f"ipvsadm -D -t {vip}:5201 && ipvsadm -A -t {vip}:5201 -s rr && "
-                         f"ipvsadm -a -t {vip}:5201 -r {next(iter(plan.addresses.rips.values()))} -m").check("lvs", "ipvsadm")
+        lab.director.run(
+            f"ipvsadm -D -t {vip}:5201 && ipvsadm -A -t {vip}:5201 -s rr && "
+            f"ipvsadm -a -t {vip}:5201 -r {next(iter(plan.addresses.rips.values()))} -m"
+        ).check("lvs", "ipvsadm")
         udp = client.run(f"iperf3 -c {vip} -u -b 0 -l 16 -t 2 -J", timeout=40)
         small = json.loads(udp.out)["end"]["sum"]
         return runs, new, kept, (small["packets"] - small["lost_packets"]) / small["seconds"]
@@ -99,8 +101,10 @@ def through_router() -> list[tools.Throughput]:
         subprocess.run(["ip", "link", "add", "name", name, "netns", str(node.pid), *pair], check=True)
     client.run("ip addr add 10.0.0.101/24 dev c; ip link set c up; ip route add default via 10.0.0.1").check("client", "set-up")
     server.run("ip addr add 10.0.1.11/24 dev s; ip link set s up; ip route add default via 10.0.1.1").check("server", "set-up")
-    router.run("ip addr add 10.0.0.1/24 dev rc; ip link set rc up; ip addr add 10.0.1.1/24 dev rs; ip link set rs up; "
-               "echo 1 >/proc/sys/net/ipv4/ip_forward").check("router", "set-up")
+    router.run(
+        "ip addr add 10.0.0.1/24 dev rc; ip link set rc up; ip addr add 10.0.1.1/24 dev rs; ip link set rs up; "
+        "echo 1 >/proc/sys/net/ipv4/ip_forward"
+    ).check("router", "set-up")
     start_iperf3(server)
     runs = [tools.iperf3(client, "10.0.1.11", 3) for _ in range(3)]
     for node in (client, router, server):
@@ -126,7 +130,11 @@ def main() -> int:
     line("NAT lab, tear-down", f"{stop:.2f} s", "aim ≤ 0.5 s")
     with tempfile.TemporaryDirectory() as runs:
         command = [sys.executable, "-m", "lvslab", "verify", "--runs", runs]
-        line("lvslab verify, all five modes", f"{seconds(lambda: subprocess.run(command, capture_output=True, check=True)):.1f} s", "aim ≤ 12 s")
+        line(
+            "lvslab verify, all five modes",
+            f"{seconds(lambda: subprocess.run(command, capture_output=True, check=True)):.1f} s",
+            "aim ≤ 12 s",
+        )
     line("lvslab --help", f"{command_seconds('--help'):.2f} s", "aim ≤ 0.3 s")
     heavy = "import lvslab, sys; print(sum(name in sys.modules for name in ('scapy', 'matplotlib', 'mininet')))"
     loaded = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout.strip()

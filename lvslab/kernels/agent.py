@@ -80,8 +80,12 @@ class Agent:
         elif word == "=problem":
             self._problems.append(" ".join(arguments))
         elif word == "=ended":
-            job = self._jobs[int(arguments[0])]
-            job.code = int(arguments[1])
+            try:
+                job, code = self._jobs[int(arguments[0])], int(arguments[1])
+            except (ValueError, IndexError, KeyError):
+                self._problems.append(f"agent's line (heard: {word} {' '.join(arguments)})")
+                return
+            job.code = code
             job.ended.set()
 
     # -- the host speaks ---------------------------------------------------------------------------------------------------------

@@ -101,18 +101,35 @@ def read_frames(path: Path) -> list[Frame]:
     Raises:
         LabError: the file is missing or damaged.
     """
-    from scapy.utils import RawPcapNgReader  # scapy takes a while to load
+    from scapy.error import Scapy_Exception  # scapy takes a while to load
+    from scapy.utils import RawPcapNgReader
 
     frames = []
     try:
+        _check_whole(path)
         with RawPcapNgReader(str(path)) as reader:
             for number, (raw, meta) in enumerate(reader, start=1):
                 stamp = ((meta.tshigh << 32) + meta.tslow) * 1_000_000_000 // meta.tsresol
                 pending = any(CHECKSUM_PENDING.encode() in comment for comment in meta.comments or ())
                 frames.append(_decode(number, stamp, (meta.ifname or b"").decode(), meta.direction == 2, bytes(raw), pending))
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, Scapy_Exception) as error:
         raise LabError(f"{path}: cannot be read as a capture: {error}") from error
     return sorted(frames, key=lambda frame: frame.t)
+
+
+def _check_whole(path: Path) -> None:
+    """Walk over the blocks: scapy ends at a damaged one without a word.
+
+    Raises:
+        EOFError: the last block is not whole.
+    """
+    data = path.read_bytes()
+    position = 0
+    while position < len(data):
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
+        if length < 12 or position + length > len(data):
+            raise EOFError(f"the block at byte {position} is not whole")
+        position += length
 
 
 def _decode(number: int, stamp: int, interface: str, sent: bool, raw: bytes, pending: bool) -> Frame:
@@ -140,7 +157,8 @@ def _decode_ip(ip: Any, pending: bool) -> IpPacket:
     body = ip.payload
     checksums = None if pending else right and _transport_checksum_right(ip)
     protocol, sport, dport, flags, seq, ack, options, note = str(ip.proto), 0, 0, "", 0, 0, b"", ""
-    payload = bytes(body.payload) if body else b""
+    header = (body.dataofs or 5) * 4 if isinstance(body, TCP) else 8
+    payload = bytes(ip.original[ip.ihl * 4 + header : ip.len])  # short frames carry padding behind the packet
     if isinstance(body, TCP):
         protocol, sport, dport, flags = "TCP", body.sport, body.dport, str(body.flags)
         seq, ack, options = body.seq, body.ack, body.original[20 : (body.dataofs or 5) * 4]

@@ -70,6 +70,8 @@ class Flow:
     service: tuple[str, int]
     hops: list[JudgedHop] = field(default_factory=list)
     server: str | None = None
+    origin: str | None = None
+    """Name of the client's node."""
     local: tuple[str, int] | None = None
     proved: bool = False
     """SYN proxy: the client's ACK has been seen."""
@@ -161,6 +163,7 @@ class _Judge:
         if flow is None:
             flow = self._flows[key] = Flow(packet.protocol, (packet.src, packet.sport), (packet.dst, packet.dport))
             self._by_server_tuple[(packet.protocol, packet.dst, packet.dport, packet.src, packet.sport)] = flow
+        flow.origin = flow.origin or hop.sender
         if packet.protocol == "TCP" and "A" in packet.flags and "S" not in packet.flags:
             flow.proved = True
         # A ping to the virtual address is the director's own business: it answers by itself.
@@ -173,7 +176,8 @@ class _Judge:
         if flow is None:
             flow = next((each for each in self._flows.values() if each.client[0] == packet.dst), None)
             if flow is not None:
-                flow.hops.append(JudgedHop(hop, (), "unjudged", "belongs to no connection that the director forwarded"))
+                verdict = "unjudged" if packet.protocol == "ICMP" else "wrong"
+                flow.hops.append(JudgedHop(hop, (), verdict, "belongs to no connection that the director forwarded"))
             return
         self._begin(flow, "reply", self._contract.reply, hop)
 
@@ -192,10 +196,15 @@ class _Judge:
             ),
             None,
         )
-        if flow is None:
-            return
         judged = JudgedHop(hop)
+        if flow is None:
+            if self._contract.proxied and packet.protocol == "TCP" and self._flows:
+                _fail(judged, "the proxy sent it, but it belongs to no client's connection")
+                list(self._flows.values())[-1].hops.append(judged)  # beside the latest one, where it was seen
+            return
         flow.hops.append(judged)
+        if packet.checksums is False:
+            _fail(judged, "a checksum is wrong")
         if packet.protocol == "ICMP" and to_client:
             return
         if not self._contract.proxied:
@@ -203,7 +212,7 @@ class _Judge:
             return
         leg = self._contract.reply[-1] if to_client else self._contract.request[-1]
         self._check_addresses(flow, leg, judged)
-        self._check_arrival(leg, judged)
+        self._check_arrival(flow, leg, judged)
         if not to_client and "S" in packet.flags and not flow.proved:
             judged.verdict, judged.why = "wrong", "a SYN reached for a real server before the client's ACK proved the cookie"
 
@@ -265,7 +274,7 @@ class _Judge:
             _fail(judged, f"sent by {judged.hop.sender}; expected {leg}")
             return
         self._check_addresses(journey.flow, leg, judged)
-        self._check_arrival(leg, judged)
+        self._check_arrival(journey.flow, leg, judged)
         if judged.hop.packet.checksums is False:
             _fail(judged, "a checksum is wrong")
         if (
@@ -321,7 +330,7 @@ class _Judge:
         wanted = flow.client if address == Address.CIP else flow.service
         return None if value == wanted else f"{wanted[0]}:{wanted[1]}"
 
-    def _check_arrival(self, leg: Leg, judged: JudgedHop) -> None:
+    def _check_arrival(self, flow: Flow, leg: Leg, judged: JudgedHop) -> None:
         receiver = judged.hop.receiver
         if receiver is None:
             _fail(judged, f"went to MAC {judged.hop.eth_dst}, which nobody on this network has; expected: to {leg.receiver}")
@@ -329,6 +338,13 @@ class _Judge:
         party = self._party(receiver)
         if party is not None and party != leg.receiver:
             _fail(judged, f"handed to {receiver} ({party}, MAC {judged.hop.eth_dst}); expected: to {leg.receiver}")
+        elif party == Party.CLIENT and flow.origin not in (None, receiver):
+            _fail(judged, f"handed to {receiver}, but {flow.origin} asked")
+        elif party == Party.REAL_SERVER:
+            packet = judged.hop.packet
+            meant = self._server_of(packet.outer.dst if packet.outer else packet.dst)
+            if meant not in (None, receiver):
+                _fail(judged, f"addressed to {meant}, but handed to {receiver} (MAC {judged.hop.eth_dst})")
 
     def _check_forwarding(self, journey: _Journey, before: IpPacket, judged: JudgedHop) -> None:
         after = judged.hop.packet
@@ -338,6 +354,8 @@ class _Judge:
         counted = [packet.outer if forwarder == Role.ROUTER and packet.outer else packet for packet in (before, after)]
         if counted[1].ttl != counted[0].ttl - step:
             _fail(judged, f"TTL is {counted[1].ttl}, expected {counted[0].ttl - step} ({judged.hop.sender} takes {step} off)")
+        if before.outer and after.outer and after.ttl != before.ttl:
+            _fail(judged, f"the packet inside the tunnel changed: TTL {before.ttl} became {after.ttl}")
         if not self._contract.proxied:
             if after.options != before.options:
                 _fail(judged, "TCP options changed on the way; this mode keeps them")

@@ -139,7 +139,9 @@ def test_a_guest_that_hangs_at_boot_is_given_up_in_time() -> None:
         from lvslab.kernels.uml import UmlGuest, UmlKernel
         from lvslab.network import sandbox
 
-        guest = UmlGuest(UmlKernel.find(), "hung", ["ip_vs"], sandbox.PRIVATE_DIRECTORY / "hung", sandbox.PRIVATE_DIRECTORY / "console")
+        guest = UmlGuest(
+            UmlKernel.find(), "hung", ["ip_vs"], sandbox.PRIVATE_DIRECTORY / "hung", sandbox.PRIVATE_DIRECTORY / "console"
+        )
         os.kill(guest.pid, signal.SIGSTOP)
         began = time.monotonic()
         try:

@@ -13,7 +13,10 @@ from tests.lab.conftest import run_lvslab
 def test_a_shipped_scenario_runs_and_draws_its_report(tmp_path: Path) -> None:
     done = run_lvslab("run", "weighted-round-robin", "--json", "--runs", str(tmp_path))
     assert done.code == 0, done.out + done.err
-    assert [(each["name"], each["verdict"]) for each in done.data["results"]] == [("share of rs1", "pass"), ("share of rs2", "pass")]
+    assert [(each["name"], each["verdict"]) for each in done.data["results"]] == [
+        ("share of rs1", "pass"),
+        ("share of rs2", "pass"),
+    ]
     assert Path(done.data["report"]).read_text().startswith("<!DOCTYPE html>")
 
 
@@ -39,7 +42,9 @@ def test_an_expectation_that_does_not_hold_makes_exit_code_1(tmp_path: Path) -> 
     )
     done = run_lvslab("run", str(own), "--no-report", "--json", "--runs", str(tmp_path))
     assert done.code == 1, done.out + done.err
-    assert done.data["results"] == [{"name": "only rs1", "verdict": "fail", "reason": "answers came from ['rs1', 'rs2']", "evidence": []}]
+    assert done.data["results"] == [
+        {"name": "only rs1", "verdict": "fail", "reason": "answers came from ['rs1', 'rs2']", "evidence": []}
+    ]
 
 
 def test_modes_are_measured_side_by_side_on_kernels_alike(tmp_path: Path) -> None:
@@ -48,7 +53,9 @@ def test_modes_are_measured_side_by_side_on_kernels_alike(tmp_path: Path) -> Non
     assert done.code == 0, done.out + done.err
     run = Path(done.data["run"])
     record = json.loads((run / "run.json").read_text())
-    kinds = [{(node["role"], node["kernel"]["kind"]) for node in lab["nodes"] if node["role"] != "router"} for lab in record["labs"]]
+    kinds = [
+        {(node["role"], node["kernel"]["kind"]) for node in lab["nodes"] if node["role"] != "router"} for lab in record["labs"]
+    ]
     assert kinds[0] == kinds[1]
     samples = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
     for lab in ("nat", "tun"):
@@ -90,10 +97,35 @@ def test_topologies_work_under_plain_mn(topology: str, tmp_path: Path) -> None:
     mn = Path(sys.executable).with_name("mn")
     topologies = Path(__file__).resolve().parents[2] / "topologies"
     done = subprocess.run(
-        ["unshare", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc", sys.executable, str(mn), "--custom",
-         str(topologies / f"{topology}.py"), "--topo", f"{topology},clients=1,servers=2", "--host", "lab", "--switch", "lxbr",
-         "--controller", "none", "--post", str(commands), "--test", "none"],
-        capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+        [
+            "unshare",
+            "--map-root-user",
+            "--net",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            sys.executable,
+            str(mn),
+            "--custom",
+            str(topologies / f"{topology}.py"),
+            "--topo",
+            f"{topology},clients=1,servers=2",
+            "--host",
+            "lab",
+            "--switch",
+            "lxbr",
+            "--controller",
+            "none",
+            "--post",
+            str(commands),
+            "--test",
+            "none",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
     )
     text = done.stdout + done.stderr
     assert "TCP  10.0.0.10:80 rr" in text and "1 received, 0% packet loss" in text, text

@@ -12,7 +12,14 @@ import pytest
 
 from tests.lab.conftest import LVSLAB, run_lvslab
 
-SYSCTLS = ("net/ipv4/ip_forward", "net/core/wmem_max", "net/core/rmem_max", "net/ipv4/conf/all/arp_ignore", "fs/file-max", "kernel/pty/max")
+SYSCTLS = (
+    "net/ipv4/ip_forward",
+    "net/core/wmem_max",
+    "net/core/rmem_max",
+    "net/ipv4/conf/all/arp_ignore",
+    "fs/file-max",
+    "kernel/pty/max",
+)
 
 
 def _of(command: list[str]) -> str:
@@ -49,8 +56,12 @@ def assert_comes_back_to(before: dict[str, object], within: float = 20.0) -> Non
 
 def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*LVSLAB, "verify", *arguments, "--runs", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        stdin=subprocess.DEVNULL, start_new_session=True,
+        [*LVSLAB, "verify", *arguments, "--runs", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 

@@ -71,15 +71,35 @@ def test_an_ordinary_user_passes_all_five_modes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "step", "sender", "receiver", "why"),
     [
-        ("nat", "gateway", "lvs", "rs", "nothing followed that would have answered the client; expected next: real server to director"),
+        (
+            "nat",
+            "gateway",
+            "lvs",
+            "rs",
+            "nothing followed that would have answered the client; expected next: real server to director",
+        ),
         ("nat", "ip-forward", "rs", "lvs", "arrived at lvs and never left it; expected next: director to client: VIP > CIP"),
-        ("dr", "vip-on-lo", "lvs", "rs", "nothing followed that would have answered the client; expected next: real server to client"),
-        ("tun", "tunl0", "gw", "rs", "nothing followed that would have answered the client; expected next: real server to client"),
+        (
+            "dr",
+            "vip-on-lo",
+            "lvs",
+            "rs",
+            "nothing followed that would have answered the client; expected next: real server to client",
+        ),
+        (
+            "tun",
+            "tunl0",
+            "gw",
+            "rs",
+            "nothing followed that would have answered the client; expected next: real server to client",
+        ),
         ("fullnat", "snat", "lvs", "rs", "expected LIP one of 10.0.1.201, 10.0.1.202"),
         ("synproxy", "synproxy", "lvs", "rs", "a SYN reached for a real server before the client's ACK proved the cookie"),
     ],
 )
-def test_a_broken_set_up_fails_at_the_right_packet(tmp_path: Path, mode: str, step: str, sender: str, receiver: str, why: str) -> None:
+def test_a_broken_set_up_fails_at_the_right_packet(
+    tmp_path: Path, mode: str, step: str, sender: str, receiver: str, why: str
+) -> None:
     done = run_lvslab("verify", mode, "--without", step, "--json", "--runs", str(tmp_path))
     assert done.code == 1, done.out + done.err
     result = done.data["results"][0]

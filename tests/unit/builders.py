@@ -31,8 +31,20 @@ def lab(mode: str, clients: int = 2, servers: int = 2) -> LabPlan:
 def tcp(flags: str, **fields: Any) -> IpPacket:
     """A TCP segment from the client to the service."""
     given = {
-        "src": CIP, "dst": VIP, "protocol": "TCP", "ttl": 64, "sport": CPORT, "dport": 80, "flags": flags, "seq": 0, "ack": 0,
-        "options": b"\x01\x01\x08\x0a" + bytes(8), "payload": b"", "note": "", "checksums": True, "outer": None,
+        "src": CIP,
+        "dst": VIP,
+        "protocol": "TCP",
+        "ttl": 64,
+        "sport": CPORT,
+        "dport": 80,
+        "flags": flags,
+        "seq": 0,
+        "ack": 0,
+        "options": b"\x01\x01\x08\x0a" + bytes(8),
+        "payload": b"",
+        "note": "",
+        "checksums": True,
+        "outer": None,
     }
     return IpPacket(**{**given, **fields})
 
@@ -85,8 +97,11 @@ class Conversation:
     def cut(self, name: str) -> None:
         """Take away a hop and the rest of that packet's way."""
         packet, _, number = name.rpartition(".")
-        self.hops = {each: hop for each, hop in self.hops.items()
-                     if each.rpartition(".")[0] != packet or int(each.rpartition(".")[2]) < int(number)}
+        self.hops = {
+            each: hop
+            for each, hop in self.hops.items()
+            if each.rpartition(".")[0] != packet or int(each.rpartition(".")[2]) < int(number)
+        }
 
     def end_after(self, name: str) -> None:
         """Nothing happens after a hop."""
@@ -142,7 +157,11 @@ class _Carrier:
         inside = replace(packet, ttl=packet.ttl - 1)
         if self.mode in TWO_ARMS:
             inside = replace(
-                inside, src=self.client[0], sport=self.client[1], dst=self.rip, dport=self.rport,
+                inside,
+                src=self.client[0],
+                sport=self.client[1],
+                dst=self.rip,
+                dport=self.rport,
                 ack=packet.ack + self.shift if "A" in packet.flags else 0,
             )
         if self.mode == "tun":
@@ -184,7 +203,9 @@ def conversation(mode: str, server: str = "rs1", isn: int = CLIENT_ISN) -> Conve
         talk.add("cookie", "lvs", "c1", back("SA", seq=COOKIE, ack=isn + 1))
         talk.add("ack", "c1", "lvs", tcp("A", seq=isn + 1, ack=theirs))
         talk.add("inner-syn", "lvs", server, tcp("S", seq=isn, **inside))
-        talk.add("inner-syn-ack", server, "lvs", tcp("SA", src=rip, sport=8080, dst=CIP, dport=CPORT, seq=SERVER_ISN, ack=isn + 1))
+        talk.add(
+            "inner-syn-ack", server, "lvs", tcp("SA", src=rip, sport=8080, dst=CIP, dport=CPORT, seq=SERVER_ISN, ack=isn + 1)
+        )
         talk.add("inner-ack", "lvs", server, tcp("A", seq=isn + 1, ack=SERVER_ISN + 1, **inside))
         talk.add("window", "lvs", "c1", back("A", seq=theirs, ack=isn + 1))
     else:

@@ -180,7 +180,12 @@ def test_a_dead_guest_takes_no_more_jobs(pair: tuple[Agent, FakeGuest]) -> None:
     agent, guest = pair
     guest.die()
     assert agent.ready.wait(SOON)
-    for call in (lambda: agent.run("true", timeout=SOON), lambda: agent.start("true", 1), agent.check_alive, lambda: ready(agent)):
+    for call in (
+        lambda: agent.run("true", timeout=SOON),
+        lambda: agent.start("true", 1),
+        agent.check_alive,
+        lambda: ready(agent),
+    ):
         with pytest.raises(GuestError, match="guest kernel died"):
             call()
 
@@ -257,7 +262,7 @@ def real(tmp_path: Path) -> Iterator[tuple[Agent, list[int]]]:
     agent = Agent("lvs", line, tmp_path / "jobs", lambda: "it was ended")
     script = guest_script("agent.sh").decode().replace("/dev/ttyS", f"{shlex.quote(str(tmp_path))}/ttyS")
     script = script.replace(f"{SHARE}/jobs", str(tmp_path / "jobs"))
-    (tmp_path / "agent.sh").write_text(script)
+    (tmp_path / "agent.sh").write_text(f"exec 3<>{shlex.quote(str(tmp_path))}/ttyS0; stty raw -echo <&3\n{script}")
     with subprocess.Popen(["/bin/sh", str(tmp_path / "agent.sh")], stdin=subprocess.DEVNULL, start_new_session=True) as process:
         agent.wait_ready(time.monotonic() + SOON)
         yield agent, masters
@@ -285,7 +290,7 @@ def test_the_shipped_agent_runs_jobs(real: tuple[Agent, list[int]]) -> None:
 def test_jobs_of_the_shipped_agent_do_not_see_one_another(real: tuple[Agent, list[int]]) -> None:
     agent, _ = real
     agent.run("secret=1; cd /; exec 9</dev/null", timeout=SOON)
-    assert agent.run("echo \"${secret:-none}\"; test -e 1.sh || pwd | grep -c jobs", timeout=SOON).out == "none\n1\n"
+    assert agent.run('echo "${secret:-none}"; test -e 1.sh || pwd | grep -c jobs', timeout=SOON).out == "none\n1\n"
 
 
 def test_jobs_of_the_shipped_agent_run_side_by_side(real: tuple[Agent, list[int]], tmp_path: Path) -> None:
@@ -299,7 +304,9 @@ def test_jobs_of_the_shipped_agent_run_side_by_side(real: tuple[Agent, list[int]
 
 def test_a_started_job_of_the_shipped_agent_talks_over_its_lines_and_takes_signals(real: tuple[Agent, list[int]]) -> None:
     agent, masters = real
-    number = agent.start("trap 'echo bye; exit 5' TERM; read word; echo \"got $word\"; echo problem >&2; while :; do sleep 0.05; done", 1)
+    number = agent.start(
+        "trap 'echo bye; exit 5' TERM; read word; echo \"got $word\"; echo problem >&2; while :; do sleep 0.05; done", 1
+    )
     os.write(masters[1], b"hello\n")
     heard = b""
     while b"got hello" not in heard:
@@ -313,23 +320,8 @@ def test_a_started_job_of_the_shipped_agent_talks_over_its_lines_and_takes_signa
 # -- gaps ----------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="a terminal may put the echo of a command right before a line of the guest (seen: 1 of 1500 jobs)")
-def test_an_echo_without_its_line_end_does_not_hide_what_the_guest_says(pair: tuple[Agent, FakeGuest]) -> None:
-    agent, guest = pair
-
-    def answer(line: str) -> None:
-        for kind in ("out", "err"):
-            (guest.jobs / f"1.{kind}").write_text("")
-        guest.say("run 2276=ended 1 3", "7")
-
-    guest.answer = answer
-    assert agent.run("exit 3", timeout=0.3).code == 3
-
-
-@pytest.mark.xfail(strict=True, reason="KeyError or IndexError in the reader's thread: it ends, and every later job waits for nothing")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("line", ["=ended 99 0", "=ended", "=ended 1", "=ended x y"])
 def test_a_damaged_line_does_not_make_the_host_deaf(pair: tuple[Agent, FakeGuest], line: str) -> None:
     agent, guest = pair
     guest.say(line)
-    agent.run("true", timeout=0.3)
+    agent.run("true", timeout=SOON)

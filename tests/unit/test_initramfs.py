@@ -56,8 +56,10 @@ def modules_dep(entries: list[Entry]) -> list[str]:
 @needs_cpio
 def test_an_archive_is_unpacked_by_cpio_with_content_and_rights(tmp_path: Path) -> None:
     entries = [
-        Entry("bin", stat.S_IFDIR | 0o755), Entry("bin/tool", stat.S_IFREG | 0o755, b"#!/bin/sh\n"),
-        Entry("empty", stat.S_IFREG | 0o640), Entry("odd name.txt", stat.S_IFREG | 0o644, b"\0\1\2"),
+        Entry("bin", stat.S_IFDIR | 0o755),
+        Entry("bin/tool", stat.S_IFREG | 0o755, b"#!/bin/sh\n"),
+        Entry("empty", stat.S_IFREG | 0o640),
+        Entry("odd name.txt", stat.S_IFREG | 0o644, b"\0\1\2"),
     ]
     unpack(cpio(entries), tmp_path, "-i")
     assert (tmp_path / "bin/tool").read_bytes() == b"#!/bin/sh\n" and (tmp_path / "bin/tool").stat().st_mode & 0o777 == 0o755
@@ -85,9 +87,15 @@ def test_a_device_node_carries_its_numbers() -> None:
 # -- modules -------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("path", "name"), [
-    ("kernel/net/ip-vs.ko.xz", "ip_vs"), ("ip_vs.ko", "ip_vs"), ("a/b/xt_CT.ko.zst", "xt_CT"), ("nf-nat", "nf_nat"),
-])
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("kernel/net/ip-vs.ko.xz", "ip_vs"),
+        ("ip_vs.ko", "ip_vs"),
+        ("a/b/xt_CT.ko.zst", "xt_CT"),
+        ("nf-nat", "nf_nat"),
+    ],
+)
 def test_a_module_is_named_as_the_kernel_writes_it(path: str, name: str) -> None:
     assert module_name(path) == name
 
@@ -96,13 +104,17 @@ def test_a_module_brings_all_that_it_depends_on_each_once(tree: ModuleTree) -> N
     entries = module_entries(tree, ["ip_vs_rr", "ip_vs"])
     names = [entry.name for entry in entries]
     base = "lib/modules/6.1.0-test"
-    assert sorted(names) == [f"{base}/{each}" for each in ("ip-vs-rr.ko", "ip_vs.ko", "libcrc32c.ko", "modules.dep", "nf_conntrack.ko")]
+    assert sorted(names) == [
+        f"{base}/{each}" for each in ("ip-vs-rr.ko", "ip_vs.ko", "libcrc32c.ko", "modules.dep", "nf_conntrack.ko")
+    ]
     assert next(entry for entry in entries if entry.name.endswith("ip_vs.ko")).data == b"code of ip_vs.ko"
 
 
 def test_the_new_modules_dep_lists_dependencies_nearest_first_as_depmod_does(tree: ModuleTree) -> None:
     assert sorted(modules_dep(module_entries(tree, ["ip_vs_rr"]))) == [
-        "ip-vs-rr.ko: ip_vs.ko nf_conntrack.ko libcrc32c.ko", "ip_vs.ko: nf_conntrack.ko libcrc32c.ko", "libcrc32c.ko: ",
+        "ip-vs-rr.ko: ip_vs.ko nf_conntrack.ko libcrc32c.ko",
+        "ip_vs.ko: nf_conntrack.ko libcrc32c.ko",
+        "libcrc32c.ko: ",
         "nf_conntrack.ko: libcrc32c.ko",
     ]
 

@@ -51,13 +51,20 @@ def test_time_interface_direction_and_bytes_are_read_back(tmp_path: Path) -> Non
         file.write(0, T, raw, OUTBOUND)
         file.write(1, T + 1, raw, INBOUND)
     found = read_frames(tmp_path / "a.pcapng")
-    assert [(each.number, each.t, each.interface, each.sent) for each in found] == [(1, T, "c1-eth0", True), (2, T + 1, "lvs-eth0", False)]
+    assert [(each.number, each.t, each.interface, each.sent) for each in found] == [
+        (1, T, "c1-eth0", True),
+        (2, T + 1, "lvs-eth0", False),
+    ]
     assert all(each.raw == raw for each in found)
     assert (found[0].eth_src, found[0].eth_dst) == ("02:00:00:00:01:00", "02:00:00:00:02:00")
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(frames=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2**63 - 1), st.binary(min_size=14, max_size=70), st.booleans()), max_size=6))
+@given(
+    frames=st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 2**63 - 1), st.binary(min_size=14, max_size=70), st.booleans()), max_size=6
+    )
+)
 def test_any_frames_come_back_in_the_order_of_time_with_their_numbers(
     tmp_path: Path, frames: list[tuple[int, int, bytes, bool]]
 ) -> None:
@@ -65,10 +72,17 @@ def test_any_frames_come_back_in_the_order_of_time_with_their_numbers(
     with PcapngWriter(tmp_path / "any.pcapng", names) as file:
         for interface, stamp, data, sent in frames:
             # EtherType 0x88b5 is set aside for experiments: nothing in there is decoded
-            file.write(interface, stamp, data[:12] + b"\x88\xb5" + data[14:], OUTBOUND if sent else INBOUND, "a comment" if sent else "")
-    wanted = [(number, stamp, names[interface], sent, len(data)) for number, (interface, stamp, data, sent) in enumerate(frames, start=1)]
+            file.write(
+                interface, stamp, data[:12] + b"\x88\xb5" + data[14:], OUTBOUND if sent else INBOUND, "a comment" if sent else ""
+            )
+    wanted = [
+        (number, stamp, names[interface], sent, len(data))
+        for number, (interface, stamp, data, sent) in enumerate(frames, start=1)
+    ]
     found = read_frames(tmp_path / "any.pcapng")
-    assert [(each.number, each.t, each.interface, each.sent, len(each.raw)) for each in found] == sorted(wanted, key=lambda each: each[1])
+    assert [(each.number, each.t, each.interface, each.sent, len(each.raw)) for each in found] == sorted(
+        wanted, key=lambda each: each[1]
+    )
 
 
 def test_a_capture_without_frames_is_empty_and_no_error(tmp_path: Path) -> None:
@@ -105,15 +119,28 @@ def test_a_tcp_segment_is_decoded(one: Callable[..., Frame]) -> None:
     packet = one(ETHER / SYN).ip
     assert packet is not None
     assert (packet.src, packet.sport, packet.dst, packet.dport) == ("10.0.0.201", 40001, "10.0.0.10", 80)
-    assert (packet.protocol, packet.flags, packet.seq, packet.ttl, packet.payload, packet.outer) == ("TCP", "S", 4294967295, 64, b"", None)
+    assert (packet.protocol, packet.flags, packet.seq, packet.ttl, packet.payload, packet.outer) == (
+        "TCP",
+        "S",
+        4294967295,
+        64,
+        b"",
+        None,
+    )
     assert packet.options == bytes.fromhex("020405b4 0402 01 030307 00") + b"" or packet.options[:4] == bytes.fromhex("020405b4")
     assert packet.describe() == "SYN seq=4294967295"
 
 
-@pytest.mark.parametrize(("flags", "payload", "words"), [
-    ("SA", b"", "SYN-ACK seq=1 ack=2"), ("PA", b"hello", "PSH-ACK seq=1 ack=2 5 bytes"), ("R", b"", "RST seq=1"), ("FA", b"", "FIN-ACK seq=1 ack=2"),
-    ("", b"", "no flags seq=1"),
-])
+@pytest.mark.parametrize(
+    ("flags", "payload", "words"),
+    [
+        ("SA", b"", "SYN-ACK seq=1 ack=2"),
+        ("PA", b"hello", "PSH-ACK seq=1 ack=2 5 bytes"),
+        ("R", b"", "RST seq=1"),
+        ("FA", b"", "FIN-ACK seq=1 ack=2"),
+        ("", b"", "no flags seq=1"),
+    ],
+)
 def test_a_segment_is_described_in_a_few_words(one: Callable[..., Frame], flags: str, payload: bytes, words: str) -> None:
     packet = one(ETHER / IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=1, dport=2, seq=1, ack=2, flags=flags) / payload).ip
     assert packet is not None and packet.describe() == words and packet.payload == payload
@@ -150,7 +177,10 @@ def test_an_arp_message_is_decoded(one: Callable[..., Frame], operation: int, wo
     frame = one(ETHER / ARP(op=operation, hwsrc="02:00:00:00:05:00", psrc="10.0.0.10", pdst="10.0.0.201"))
     assert frame.ip is None and frame.arp is not None
     assert (frame.arp.operation, frame.arp.sender_mac, frame.arp.sender_ip, frame.arp.target_ip) == (
-        word, "02:00:00:00:05:00", "10.0.0.10", "10.0.0.201"
+        word,
+        "02:00:00:00:05:00",
+        "10.0.0.10",
+        "10.0.0.201",
     )
 
 
@@ -167,8 +197,11 @@ def test_the_padding_of_a_short_frame_is_no_payload(one: Callable[..., Frame]) -
 # -- checksums -----------------------------------------------------------------------------------------------------------------------
 
 BODIES = {
-    "TCP": SYN, "TCP with data": SYN / b"data", "UDP": IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2) / b"hello",
-    "ICMP": IP(src="10.0.0.1", dst="10.0.0.2") / ICMP(id=1) / b"ping", "tunnel": IP(src="10.0.0.1", dst="10.0.2.11") / SYN,
+    "TCP": SYN,
+    "TCP with data": SYN / b"data",
+    "UDP": IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2) / b"hello",
+    "ICMP": IP(src="10.0.0.1", dst="10.0.0.2") / ICMP(id=1) / b"ping",
+    "tunnel": IP(src="10.0.0.1", dst="10.0.2.11") / SYN,
 }
 
 
@@ -221,7 +254,6 @@ def test_no_flipped_bit_in_a_packet_passes_for_the_right_one(tmp_path: Path, pos
 # -- truncated -----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="scapy's reader ends at a damaged block without a word: the rest of the capture is missing unseen")
 @pytest.mark.parametrize("missing", [1, 30, 100])
 def test_a_truncated_capture_is_an_error(tmp_path: Path, missing: int) -> None:
     path = written(tmp_path / "cut.pcapng", ETHER / SYN, ETHER / SYN)

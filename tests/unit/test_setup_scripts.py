@@ -62,14 +62,24 @@ def test_consecutive_commands_go_to_one_program_with_the_commands_as_its_input(r
     done = run(set_up_script(STEPS, "iptables-legacy"))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.seen == [
-        "ip -batch -", "address add 10.0.0.1/24 dev a-eth0", "link set a-eth0 up",
+        "ip -batch -",
+        "address add 10.0.0.1/24 dev a-eth0",
+        "link set a-eth0 up",
         "iptables-legacy-restore --noflush --modprobe=/bin/true",
-        "*nat", "-A POSTROUTING -j ACCEPT", "COMMIT", "*filter", "-A INPUT -p tcp --syn -j DROP", "COMMIT",
-        "ip -batch -", "route add default via 10.0.0.2",
+        "*nat",
+        "-A POSTROUTING -j ACCEPT",
+        "COMMIT",
+        "*filter",
+        "-A INPUT -p tcp --syn -j DROP",
+        "COMMIT",
+        "ip -batch -",
+        "route add default via 10.0.0.2",
     ]
 
 
-@pytest.mark.parametrize(("failing", "step", "programs"), [("10.0.0.1/24", "addresses", 1), ("--syn", "tables", 2), ("default", "routes", 3)])
+@pytest.mark.parametrize(
+    ("failing", "step", "programs"), [("10.0.0.1/24", "addresses", 1), ("--syn", "tables", 2), ("default", "routes", 3)]
+)
 def test_the_first_failing_step_ends_the_script_and_is_named(run: Run, failing: str, step: str, programs: int) -> None:
     done = run(set_up_script(STEPS, "iptables-legacy"), failing)
     assert done.returncode == 1 and done.stderr.splitlines() == ["RTNETLINK answers: no", f"set-up step '{step}' failed"]
@@ -88,18 +98,29 @@ def test_a_missing_program_ends_the_script_and_names_the_step(run: Run) -> None:
     assert "iptables-nft-restore" in done.stderr
 
 
-@pytest.mark.parametrize(("variant", "command"), [
-    ("iptables-legacy", "iptables-legacy-restore --noflush --modprobe=/bin/true"), ("iptables-nft", "iptables-nft-restore --noflush"),
-    (None, "iptables-restore --noflush"),
-])
+@pytest.mark.parametrize(
+    ("variant", "command"),
+    [
+        ("iptables-legacy", "iptables-legacy-restore --noflush --modprobe=/bin/true"),
+        ("iptables-nft", "iptables-nft-restore --noflush"),
+        (None, "iptables-restore --noflush"),
+    ],
+)
 def test_rules_go_to_the_variant_of_the_kernel_and_are_added(variant: str | None, command: str) -> None:
     assert f"{command} <<'END' || failed 'tables'" in set_up_script(STEPS, variant).splitlines()
 
 
 def test_a_synproxys_rules_go_to_the_tables_they_belong_to(run: Run) -> None:
     plan = lab("synproxy")
-    done = run(set_up_script([step for step in plan.director.mode_steps if step.name in ("notrack", "synproxy")], "iptables-legacy"))
-    tables = {line: table for table in ("*raw", "*filter") for before, line in zip(done.seen, done.seen[1:], strict=False) if before == table}
+    done = run(
+        set_up_script([step for step in plan.director.mode_steps if step.name in ("notrack", "synproxy")], "iptables-legacy")
+    )
+    tables = {
+        line: table
+        for table in ("*raw", "*filter")
+        for before, line in zip(done.seen, done.seen[1:], strict=False)
+        if before == table
+    }
     assert [table for line, table in tables.items() if "--notrack" in line] == ["*raw"] * 2
     assert [table for line, table in tables.items() if "-j SYNPROXY" in line or "-j DROP" in line] == ["*filter"] * 3
     assert done.seen.count("COMMIT") == 5
@@ -127,16 +148,28 @@ def test_a_set_up_of_nothing_succeeds(run: Run) -> None:
 
 
 def test_plain_lines_are_what_a_person_would_type_under_the_reason_for_it() -> None:
-    assert plain_lines([*STEPS[1:], Step("proxy", "many", (Sysctl("net.ipv4.tcp_rmem", "1 2 3"), Sysctl("net.ipv4.ip_forward", 1)))]) == [
-        "# tables: what it filters", "iptables -t nat -A POSTROUTING -j ACCEPT", "iptables -A INPUT -p tcp --syn -j DROP",
-        "# routes: where others live", "ip route add default via 10.0.0.2",
-        "# proxy: many", "sysctl -w net.ipv4.tcp_rmem='1 2 3'", "sysctl -w net.ipv4.ip_forward=1",
+    assert plain_lines(
+        [*STEPS[1:], Step("proxy", "many", (Sysctl("net.ipv4.tcp_rmem", "1 2 3"), Sysctl("net.ipv4.ip_forward", 1)))]
+    ) == [
+        "# tables: what it filters",
+        "iptables -t nat -A POSTROUTING -j ACCEPT",
+        "iptables -A INPUT -p tcp --syn -j DROP",
+        "# routes: where others live",
+        "ip route add default via 10.0.0.2",
+        "# proxy: many",
+        "sysctl -w net.ipv4.tcp_rmem='1 2 3'",
+        "sysctl -w net.ipv4.ip_forward=1",
     ]
 
 
-@pytest.mark.parametrize(("action", "plain"), [
-    (Ip("link set lo up"), "ip link set lo up"), (Iptables("-F"), "iptables -F"), (Sysctl("a.b", 0), "sysctl -w a.b=0"),
-])
+@pytest.mark.parametrize(
+    ("action", "plain"),
+    [
+        (Ip("link set lo up"), "ip link set lo up"),
+        (Iptables("-F"), "iptables -F"),
+        (Sysctl("a.b", 0), "sysctl -w a.b=0"),
+    ],
+)
 def test_each_action_has_a_plain_form(action: Action, plain: str) -> None:
     assert action.plain() == plain
 
