@@ -59,7 +59,7 @@ def boot(kernel: UmlKernel, number: int, hasten: bool) -> float:
 def start_and_stop() -> tuple[float, float]:
     """Seconds from planning a NAT lab to its first answered request, and of its tear-down."""
     began = time.perf_counter()
-    plan = plan_lab(mode_named("nat"), probe.kernels_here(list(mode_named("nat").needs.values())[0]))
+    plan = plan_lab(mode_named("nat"), probe.kernels_here(next(iter(mode_named("nat").needs.values()))))
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
         answer = http.get(lab.clients[0], f"http://{plan.addresses.vip}/")[0]
         took = time.perf_counter() - began

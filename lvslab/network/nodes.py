@@ -136,9 +136,9 @@ class GuestNode(Node):  # type: ignore[misc]
         self.guest.wait_ready()
         self._shell_started = True
         prompt = chr(127)  # Mininet's sentinel
-        self.guest.run(
-            f"PS1={shlex.quote(prompt)} setsid -c env --default-signal=INT,QUIT bash --norc --noediting -is mininet:{self.name} </dev/tty1 >/dev/tty1 2>&1 &"
-        ).check(self.name, "start of the interactive shell")
+        shell = f"env --default-signal=INT,QUIT bash --norc --noediting -is mininet:{self.name}"
+        start = f"PS1={shlex.quote(prompt)} setsid -c {shell} </dev/tty1 >/dev/tty1 2>&1 &"
+        self.guest.run(start).check(self.name, "start of the interactive shell")
         while True:
             self.pollOut.poll(10_000)
             self.guest.agent.check_alive()

@@ -41,8 +41,8 @@ def machine_state() -> dict[str, object]:
         "routes": _of(["ip", "route"]),
         "mounts": Path("/proc/mounts").read_text(),
         "sysctls": {name: Path("/proc/sys", name).read_text() for name in SYSCTLS},
-        "shared memory": sorted(os.listdir("/dev/shm")),
-        "processes": sorted(pid for pid in os.listdir("/proc") if pid.isdigit() and _ours(pid)),
+        "shared memory": sorted(map(str, Path("/dev/shm").iterdir())),
+        "processes": sorted(each.name for each in Path("/proc").iterdir() if each.name.isdigit() and _ours(each.name)),
     }
 
 

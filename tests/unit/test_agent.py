@@ -172,7 +172,7 @@ def test_a_job_that_ends_after_it_was_given_up_does_not_disturb_the_next(pair: t
 def test_a_guest_that_dies_in_the_middle_of_a_job_is_said_to_be_dead(pair: tuple[Agent, FakeGuest]) -> None:
     agent, guest = pair
     guest.answer = lambda line: guest.die()
-    with pytest.raises(GuestError, match="^lvs: guest kernel died; its console ended with: Kernel panic$"):
+    with pytest.raises(GuestError, match=r"^lvs: guest kernel died; its console ended with: Kernel panic$"):
         agent.run("true", timeout=SOON)
 
 

@@ -1,0 +1,77 @@
+"""Wrong input is found before anything starts: exit code 2, one line that names the object and the next step."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def lvslab(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "lvslab", *arguments], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["verify", "natt"], ["mode 'natt'", "nat, dr, tun"]),
+        (["verify", "nat", "--servers", "0"], ["servers: 0", "at least one"]),
+        (["verify", "nat", "--clients", "51"], ["clients: 51", "1 to 50"]),
+        (["verify", "nat", "--scheduler", "fair"], ["scheduler 'fair'", "wrr"]),
+        (["verify", "nat", "--topology", "mesh"], ["topology 'mesh'", "shipped:"]),
+        (["verify", "nat", "--without", "arp"], ["no set-up step 'arp'", "ip-forward"]),
+        (
+            ["verify", "synproxy", "--topology", "dr"],
+            ["mode 'synproxy'", "real servers answer the clients directly", "--topology synproxy"],
+        ),
+        (["verify", "dr", "--topology", "nat"], ["mode 'dr'", "--topology dr"]),
+        (["verify", "--kernel", "bsd"], ["bsd", "--help"]),
+        (["run", "no-such"], ["scenario 'no-such'", "compare-modes"]),
+        (["run", "compare-modes", "--set", "repeat"], ["--set repeat", "NAME=VALUE"]),
+        (["run", "compare-modes", "--set", "repeat=often"], ["repeat=often", "like 3"]),
+        (["run", "compare-modes", "--set", "speed=1"], ["no parameter 'speed'", "repeat=3"]),
+        (["report", "/nonexistent"], ["/nonexistent"]),
+        (["shell", "mesh"], ["'mesh'"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) and value[0] in ("verify", "run", "report", "shell") else "",
+)
+def test_wrong_input_is_one_line_and_exit_code_2(arguments: list[str], words: list[str]) -> None:
+    done = lvslab(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stdout == "" and done.stderr.startswith("lvslab: ") and done.stderr.count("\n") == 1
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def run(:\n", ["line 1"]),
+        ("x = 1\nnosuch\n", ["line 2", "nosuch"]),
+        ("x = 1\n", ["0 scenarios"]),
+        (
+            "from lvslab.scenario import scenario\n@scenario(title='t', teaches='t', modes=['nat'])\ndef run(log, n): ...\n",
+            ["'n' has no default"],
+        ),
+    ],
+)
+def test_a_broken_scenario_file_is_named_with_its_line(tmp_path: Path, text: str, words: list[str]) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(text)
+    done = lvslab("run", str(own))
+    assert done.returncode == 2
+    assert str(own) in done.stderr and all(word in done.stderr for word in words), done.stderr
+
+
+def test_list_is_valid_json_with_all_modes() -> None:
+    data = json.loads(lvslab("list", "--json").stdout)
+    assert [each["name"] for each in data["modes"]] == ["nat", "dr", "tun", "fullnat", "synproxy"]
+    assert {each["name"] for each in data["topologies"]} == {"nat", "dr", "tun", "fullnat", "synproxy"}
+
+
+def test_help_names_every_command() -> None:
+    text = lvslab("--help").stdout
+    assert all(f"\n  {command} " in text for command in ("check", "verify", "run", "report", "list", "shell"))
+    assert len(text.splitlines()) < 40
