@@ -101,12 +101,29 @@ def check_machine() -> Iterator[Line]:
     yield _try_kvm()
 
 
-def _programs() -> Line:
-    missing = [
+def missing_packages() -> list[Package]:
+    """The needed packages whose program is not there."""
+    return [
         package
         for package in packages()
         if package.needed and package.program and not shutil.which(package.program, path=_path())
     ]
+
+
+def require_programs() -> None:
+    """Refuse to start where a needed program is missing.
+
+    Raises:
+        CannotError: names each and the command that installs them.
+    """
+    missing = missing_packages()
+    if missing:
+        names = ", ".join(str(package.program) for package in missing)
+        raise CannotError(f"programs: {names} not found; run: {_install(package.name for package in missing)}")
+
+
+def _programs() -> Line:
+    missing = missing_packages()
     if missing:
         names = ", ".join(f"{package.program} ({package.why})" for package in missing)
         return Line("programs", "fail", f"missing: {names}", _install(package.name for package in missing))

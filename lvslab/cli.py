@@ -477,8 +477,10 @@ def _kind(kernel: str | None) -> KernelKind | None:
 
 
 def _kernels(needs: Sequence[Any], kernel: str | None) -> Kernels:
+    from lvslab.check import require_programs
     from lvslab.kernels import probe
 
+    require_programs()
     return probe.kernels_here(needs, _kind(kernel))
 
 

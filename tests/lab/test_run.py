@@ -85,6 +85,11 @@ def test_a_missing_program_is_named_with_its_package(tmp_path: Path) -> None:
     done = run_lvslab("check", prefix=("unshare", "--map-root-user", "--mount", "sh", "-c", hide, "sh"))
     assert done.code == 4
     assert "nginx-light" in done.out
+    verified = run_lvslab(
+        "verify", "nat", "--runs", str(tmp_path), prefix=("unshare", "--map-root-user", "--mount", "sh", "-c", hide, "sh")
+    )
+    assert verified.code == 4 and "nginx not found; run: apt-get install" in verified.err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("topology", ["nat", "dr", "tun", "fullnat", "synproxy"])
