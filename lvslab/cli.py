@@ -306,7 +306,7 @@ def _run_scenario(chosen: Any, values: dict[str, Any], kernel: str | None, draw:
         tools=provenance.tools(),
     ) as run_writer:
         with Progress() as progress:
-            experiment = Experiment(run_writer, _kernels(tuple(Need), kernel), progress, _kind(kernel))
+            experiment = Experiment(run_writer, _kernels(tuple(Need), kernel), progress, [kernel] if kernel else [])
             chosen.run(experiment, **values)
     report_file = None
     if draw:
@@ -509,7 +509,7 @@ def _planner(
             topology_name=topology,
             clients=clients,
             servers=servers,
-            director_kernel=_kind(kernel),
+            director_kernels=[kernel] if kernel else [],
             **options,
         )
 

@@ -13,15 +13,17 @@ class Event:
 
     Attributes:
         lab: name of the lab, or "" for the whole command.
-        kind: a word for the class of event, for example "boot", "ready", "fault", "measure", "verdict".
+        kind: a word for the class of event, for example "boot", "ready", "fault", "repair", "table", "vrrp", "measure", "verdict".
         text: one line for people.
         t: seconds since the epoch, the clock of the captures.
+        node: where it happened; "" when it is no single node's.
     """
 
     lab: str
     kind: str
     text: str = ""
     t: float = field(default_factory=time.time)
+    node: str = ""
 
 
 Listener = Callable[[Event], None]

@@ -30,6 +30,7 @@ def plan_lab(
     topology_name: str | None = None,
     clients: int = 1,
     servers: int = 2,
+    directors: int = 1,
     alike: Sequence[Mode] = (),
     **options: Any,
 ) -> LabPlan:
@@ -43,9 +44,8 @@ def plan_lab(
     Raises:
         UsageError, CannotError: as make_plan.
     """
-    name, topo = topology.load(
-        topology_name or mode.topology, shipped.shipped_files("topologies"), {"clients": clients, "servers": servers}
-    )
+    size = {"clients": clients, "servers": servers, **({"directors": directors} if directors != 1 else {})}
+    name, topo = topology.load(topology_name or mode.topology, shipped.shipped_files("topologies"), size)
     needs = union_of_needs(alike) if alike else None
     return make_plan(mode, name, topo, kernels, needs=needs, **options)
 
@@ -58,8 +58,8 @@ class Experiment:
         failures: expectations that did not hold.
     """
 
-    def __init__(self, run: RunWriter, kernels: Kernels, listener: Listener, director_kernel: KernelKind | None = None) -> None:
-        self.run, self._kernels, self._listener, self._director_kernel = run, kernels, listener, director_kernel
+    def __init__(self, run: RunWriter, kernels: Kernels, listener: Listener, director_kernels: Sequence[str] = ()) -> None:
+        self.run, self._kernels, self._listener, self._director_kernels = run, kernels, listener, director_kernels
         self.failures = 0
         self.last_verification: Verification | None = None
         self._labs: dict[str, int] = {}
@@ -103,7 +103,7 @@ class Experiment:
             clients=clients,
             servers=servers,
             alike=[mode_named(each) for each in alike],
-            director_kernel=self._director_kernel,
+            director_kernels=self._director_kernels,
             scheduler=Scheduler(scheduler),
             weights=weights,
             without=without,

@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +17,6 @@ from lvslab import events
 from lvslab.control.ipvsadm import Ipvsadm
 from lvslab.errors import LabError
 from lvslab.events import Event, Listener
-from lvslab.kernels.needs import KernelKind
 from lvslab.modes.base import Role, set_up_script
 from lvslab.network import linux, sandbox
 from lvslab.plan import LabPlan, NodePlan
@@ -46,6 +45,7 @@ class Lab:
         self.start_seconds: float | None = None
         self.stop_seconds: float | None = None
         self._guests: dict[str, UmlGuest] = {}
+        self._boots: dict[str, int] = {}
         self._net: LabNet | None = None
         self._namespaces: set[str] = set()
         self._stack = ExitStack()
@@ -76,7 +76,7 @@ class Lab:
         _allow_many_files()
         self._directory.mkdir(parents=True)
         (self._logs / "commands.sh").write_text("\n".join(plan.commands()) + "\n")
-        guests = [node for node in plan.nodes if node.kernel == KernelKind.UML]
+        guests = [node for node in plan.nodes if node.is_guest]
         self.tell("boot", f"{plan.mode.title}: booting {len(guests)} guest kernel(s), building the network")
         self._stack.callback(self._end_processes)
         for node in guests:
@@ -89,34 +89,88 @@ class Lab:
         self._namespaces |= {os.readlink(f"/proc/{node.pid}/ns/net") for node in self._net.hosts}
         self._net.start()
         # The director first: its guest is what everybody waits for. A failure in one node is raised here, the others are then ended.
-        order = sorted(plan.nodes, key=lambda node: (node.kernel == KernelKind.HOST, node.role != Role.DIRECTOR))
+        order = sorted(plan.nodes, key=lambda node: (not node.is_guest, node.role != Role.DIRECTOR))
         self._everywhere(order, self._set_up)
+        self._start_controls(plan.directors)
 
-    def _boot(self, node: NodePlan) -> None:
+    def _boot(self, node: NodePlan) -> UmlGuest:
+        """Start a guest for a node; one that is booted again goes on in the namespace, with the links, of the one before."""
         from lvslab.kernels.uml import UmlGuest, UmlKernel
 
+        before = self._guests.get(node.name)
+        boot = self._boots[node.name] = self._boots.get(node.name, 0) + 1
+        name = node.name if boot == 1 else f"{node.name}.{boot}"
         guest = UmlGuest(
-            UmlKernel.find(), node.name, node.modules, self._directory / node.name, self._logs / f"{node.name}.console"
+            UmlKernel.find(),
+            node.name,
+            node.modules,
+            self._directory / name,
+            self._logs / f"{name}.console",
+            network=os.dup(before.network) if before else None,
         )
         self._guests[node.name] = guest
         self._stack.callback(guest.close)
+        return guest
 
     def _set_up(self, planned: NodePlan) -> None:
         from lvslab.traffic.servers import start_nginx
 
         node = self.node(planned.name)
         steps = (*planned.network_steps, *planned.mode_steps)
-        if planned.kernel == KernelKind.UML:
-            node.settle(steps=steps, iptables=self.plan.iptables)
+        iptables = self.plan.iptables.get(planned.name)
+        if planned.is_guest:
+            node.settle(steps=steps, iptables=iptables)
         else:
             with linux.network_of(node.pid):
                 linux.set_link_up("lo")
                 linux.silence_ipv6()
-            node.run(set_up_script(steps, self.plan.iptables)).check(planned.name, "set-up")
-        if planned.role == Role.DIRECTOR:
-            self.ipvsadm.restore(self.plan.services)
+            node.run(set_up_script(steps, iptables)).check(planned.name, "set-up")
+        if planned.role == Role.DIRECTOR and not self.plan.health.builds_table:
+            self.table(planned.name).restore(self.plan.services)
         elif planned.role == Role.REAL_SERVER:
             start_nginx(node)
+
+    def _start_controls(self, directors: Sequence[NodePlan]) -> None:
+        pass
+
+    # -- power -------------------------------------------------------------------------------------------------------------------
+
+    def power_off(self, name: str) -> None:
+        """Cut a node's power: what ran in it is gone at once, and its links are silent."""
+        guest = self._guests.get(name)
+        if guest:
+            guest.kill()
+            return
+        node, interfaces = self.node(name), self.plan.node(name).interfaces
+        with linux.network_of(node.pid):
+            for each in interfaces:
+                linux.set_link_up(each.name, up=False)
+        _end_processes({os.readlink(f"/proc/{node.pid}/ns/net")}, spare={node.pid})
+
+    def power_on(self, name: str) -> None:
+        """Switch a node on again: it comes up configured as at first, and remembers nothing.
+
+        Raises:
+            GuestError: its kernel did not come up.
+            CommandError: a set-up command failed.
+        """
+        planned = self.plan.node(name)
+        node = self.node(name)
+        if planned.is_guest:
+            node.take_guest(self._boot(planned))
+        else:
+            node.run(_FORGET).check(name, _FORGET)
+        self._set_up(planned)
+        if planned.role == Role.DIRECTOR:
+            self._start_controls([planned])
+
+    def is_on(self, name: str) -> bool:
+        """Whether a node has power."""
+        guest = self._guests.get(name)
+        if guest:
+            return guest.alive
+        with linux.network_of(self.node(name).pid):
+            return any(linux.is_link_up(each.name) for each in self.plan.node(name).interfaces)
 
     def _everywhere(self, nodes: Iterable[NodePlan], work: Callable[[NodePlan], None]) -> None:
         """Do something in several nodes side by side; raise the first error by the nodes' order."""
@@ -136,15 +190,7 @@ class Lab:
                 node.cleanup()
 
     def _end_processes(self) -> None:
-        """End what still runs in the lab's network namespaces: daemons started by its nodes. All of them are the lab's own."""
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
-                continue
-            try:
-                if os.readlink(entry / "ns/net") in self._namespaces:
-                    os.kill(int(entry.name), signal.SIGKILL)
-            except OSError:  # it has ended by itself
-                continue
+        _end_processes(self._namespaces, spare={os.getpid()})
 
     # -- parts -------------------------------------------------------------------------------------------------------------------
 
@@ -173,16 +219,36 @@ class Lab:
 
     @property
     def ipvsadm(self) -> Ipvsadm:
-        """ipvsadm in the director."""
+        """ipvsadm in the director, the first one of a pair."""
         return Ipvsadm(self.director)
+
+    def table(self, director: str) -> Ipvsadm:
+        """ipvsadm in one of the directors."""
+        return Ipvsadm(self.node(director))
 
     def guest(self, name: str) -> UmlGuest | None:
         """The guest behind a node, or None if it runs on the machine's own kernel."""
         return self._guests.get(name)
 
-    def tell(self, kind: str, text: str) -> None:
-        """Report an event."""
-        self._listener(Event(self.plan.name, kind, text))
+    def tell(self, kind: str, text: str, node: str = "", t: float | None = None) -> None:
+        """Report an event, of now or of the time `t`, in the whole lab or at one node."""
+        self._listener(Event(self.plan.name, kind, text, node=node, **({} if t is None else {"t": t})))
+
+
+_FORGET = "ip address flush scope global"
+"""A node without a kernel of its own keeps its addresses when its links go down; a machine that was switched off does not."""
+
+
+def _end_processes(namespaces: set[str], spare: set[int]) -> None:
+    """End what runs in network namespaces that the lab made: all of it is the lab's own."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) in spare:
+            continue
+        try:
+            if os.readlink(entry / "ns/net") in namespaces:
+                os.kill(int(entry.name), signal.SIGKILL)
+        except OSError:  # it has ended by itself
+            continue
 
 
 def _allow_many_files() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from lvslab import layout
+from lvslab.control.health import NO_CONTROL, HealthControl, HealthSettings
+from lvslab.control.redundancy import Floating, Redundancy
 from lvslab.errors import CannotError, UsageError
 from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need, modules_for
+from lvslab.layout import Interface
 from lvslab.modes import MODES
 from lvslab.modes.base import Addresses, Ip, Mode, Role, Step, Sysctl, plain_lines
 from lvslab.service import (
@@ -31,27 +33,12 @@ _THROUGHPUT_PERSISTENCE = 300
 
 
 @dataclass(frozen=True)
-class Interface:
-    """One network interface of a node: its name, MAC address, network (the switch's name) and address with prefix length."""
-
-    name: str
-    mac: str
-    network: str
-    address: str | None
-
-    @property
-    def ip(self) -> str:
-        """The address without prefix length."""
-        return (self.address or "").partition("/")[0]
-
-
-@dataclass(frozen=True)
 class NodePlan:
     """A node and the kernel that it gets.
 
     Attributes:
         needs: what it needs from its kernel.
-        kernel, why: the choice and the reason.
+        kernel, why: the choice and the reason; a name of `Kernels.facts`.
         modules: kernel modules to load when the kernel is a guest's.
         network_steps: addresses, routes and parameters that belong to the network.
         mode_steps: set-up that the forwarding mode asks for.
@@ -60,7 +47,7 @@ class NodePlan:
     name: str
     role: Role
     needs: frozenset[Need]
-    kernel: KernelKind
+    kernel: str
     why: str
     modules: tuple[str, ...]
     interfaces: tuple[Interface, ...]
@@ -73,6 +60,11 @@ class NodePlan:
         """Its first address."""
         return self.interfaces[0].ip
 
+    @property
+    def is_guest(self) -> bool:
+        """Whether it has a kernel of its own."""
+        return self.kernel != KernelKind.HOST
+
 
 @dataclass(frozen=True)
 class LabPlan:
@@ -82,8 +74,13 @@ class LabPlan:
         name: of the lab, also of its files.
         topo: the Mininet topology that is built.
         networks: switch name → subnet.
+        addresses: as the first director sees them.
+        services: the virtual services that the directors' tables begin with.
         without: names of mode steps that are left out on purpose.
-        iptables: program for the director's rules, or None where none are needed.
+        iptables: director → program for its rules, or None where none are needed.
+        health, health_settings: what watches the real servers, and how.
+        redundancy: how the directors of a pair watch each other; None with one director.
+        floating: the addresses that move between the directors of a pair.
     """
 
     name: str
@@ -95,14 +92,23 @@ class LabPlan:
     addresses: Addresses
     services: tuple[VirtualService, ...]
     without: tuple[str, ...]
-    iptables: str | None
+    iptables: Mapping[str, str | None]
+    health: HealthControl
+    health_settings: HealthSettings
+    redundancy: Redundancy | None = None
+    floating: tuple[Floating, ...] = ()
 
     def of_role(self, role: Role) -> tuple[NodePlan, ...]:
         return tuple(node for node in self.nodes if node.role == role)
 
     @property
     def director(self) -> NodePlan:
-        return self.of_role(Role.DIRECTOR)[0]
+        """The only director, or the first of a pair: the one with the higher VRRP priority."""
+        return self.directors[0]
+
+    @property
+    def directors(self) -> tuple[NodePlan, ...]:
+        return self.of_role(Role.DIRECTOR)
 
     def node(self, name: str) -> NodePlan:
         return next(node for node in self.nodes if node.name == name)
@@ -122,10 +128,10 @@ class LabPlan:
 class Kernels:
     """The kernels there are to choose from: facts of those that were tried, reasons for those that cannot be had."""
 
-    facts: Mapping[KernelKind, KernelFacts]
-    absent: Mapping[KernelKind, str]
+    facts: Mapping[str, KernelFacts]
+    absent: Mapping[str, str] = field(default_factory=dict)
 
-    def choose(self, needs: frozenset[Need], wanted: KernelKind | None, who: str) -> tuple[KernelKind, str]:
+    def choose(self, needs: frozenset[Need], wanted: str | None, who: str) -> tuple[str, str]:
         """The cheapest kernel that meets the needs, and why.
 
         Args:
@@ -135,7 +141,7 @@ class Kernels:
             CannotError: none does; says what each lacks.
         """
         lacking = []
-        for kind in [wanted] if wanted else list(KernelKind):
+        for kind in [wanted] if wanted else [str(kind) for kind in KernelKind]:
             facts = self.facts.get(kind)
             if facts is None:
                 lacking.append(f"{kind}: {self.absent.get(kind, 'not tried')}")
@@ -168,20 +174,32 @@ def make_plan(
     kernels: Kernels,
     *,
     name: str | None = None,
-    director_kernel: KernelKind | None = None,
+    director_kernels: Sequence[str] = (),
     needs: Mapping[Role, frozenset[Need]] | None = None,
+    more_needs: Iterable[Need] = (),
     scheduler: Scheduler = Scheduler.RR,
     weights: Sequence[int] = (),
+    persistence: int = 0,
+    ops: bool = False,
     without: Sequence[str] = (),
+    sysctls: Mapping[str, str | int] | None = None,
+    health: HealthControl = NO_CONTROL,
+    health_settings: HealthSettings | None = None,
+    redundancy: Redundancy | None = None,
 ) -> LabPlan:
     """Decide everything about a lab.
 
     Args:
         topology, topo: the topology's name and itself.
-        director_kernel: overrides the choice for the director.
+        director_kernels: override the choice for the directors, in their order; one is for all of them.
         needs: needs per role instead of the mode's own, for comparisons (`union_of_needs`).
+        more_needs: what the directors need besides.
         weights: of the real servers, in their order; 1 where not given.
+        persistence: seconds for which the HTTP service keeps a client at its real server; 0: not.
+        ops: one-packet scheduling of the UDP service.
         without: names of set-up steps to leave out, to see what they are for.
+        sysctls: kernel parameters of the directors, set last.
+        redundancy: of a pair; the default one where the topology has two directors.
 
     Raises:
         UsageError: the mode cannot work there, addresses clash, a node or step is missing.
@@ -193,32 +211,42 @@ def make_plan(
         raise UsageError(
             f"mode '{mode.name}': {refusal}; use --topology {mode.topology}, or one of the modes: {', '.join(fitting)}"
         )
-    roles = _roles(topo, topology)
-    interfaces, networks = _interfaces(topo, roles, topology)
-    addresses = _addresses(topo, roles, interfaces, topology)
-    _check_clashes(topo, interfaces, topology)
+    roles = layout.roles(topo, topology)
+    interfaces, networks = layout.interfaces(topo, roles, topology)
+    directors = [node for node, role in roles.items() if role == Role.DIRECTOR]
+    seen_by = {each: layout.addresses(topo, roles, interfaces, topology, each) for each in directors}
+    addresses = seen_by[directors[0]]
+    layout.check_clashes(topo, interfaces, topology)
     if len(weights) > len(addresses.rips):
         raise UsageError(f"weights: {len(weights)} given for {len(addresses.rips)} real servers; give one for each at most")
-    services = standard_services(mode, addresses, scheduler, weights)
-    steps = {
-        Role.DIRECTOR: mode.director(addresses, services),
-        Role.REAL_SERVER: mode.real_server(addresses),
-    }
-    known = [step.name for each in steps.values() for step in each]
-    _check_without(mode, without, [*known, "gateway"])
+    services = standard_services(mode, addresses, scheduler, weights, persistence, ops)
+    settings = health_settings or HealthSettings()
+    refused = health.refuse(services, settings)
+    if refused:
+        raise UsageError(f"control '{health.name}': {refused}")
+    if redundancy and len(directors) == 1:
+        raise UsageError(f"topology '{topology}': has one director; VRRP and connection sync need a pair (directors=2)")
+    pair = (redundancy or Redundancy()) if len(directors) > 1 else None
+    tuned = tuple(Sysctl(key, value) for key, value in (sysctls or {}).items())
+    own_steps: dict[str, tuple[Step, ...]] = {each: mode.director(seen_by[each], services) for each in directors}
+    steps = {Role.REAL_SERVER: mode.real_server(addresses)}
+    known = [step.name for each in (*own_steps.values(), *steps.values()) for step in each]
+    _check_without(mode, without, [*dict.fromkeys(known), "gateway"])
     wanted_needs = needs if needs is not None else mode.needs
-    nodes, placed = [], dict[Role, tuple[KernelKind, str]]()
+    nodes, placed = [], dict[tuple[Role, str | None], tuple[str, str]]()
     for node, role in roles.items():
-        need = wanted_needs.get(role, frozenset())
-        if role not in placed:
-            placed[role] = kernels.choose(
-                need, director_kernel if role == Role.DIRECTOR else None, f"{role} of mode '{mode.name}'"
-            )
-        kernel, why = placed[role]
+        need = wanted_needs.get(role, frozenset()) | (frozenset(more_needs) if role == Role.DIRECTOR else frozenset())
+        wanted = _nth(director_kernels, directors.index(node)) if role == Role.DIRECTOR else None
+        if (role, wanted) not in placed:
+            placed[role, wanted] = kernels.choose(need, wanted, f"{role} of mode '{mode.name}'")
+        kernel, why = placed[role, wanted]
         modules = modules_for(need) + (required_modules(services) if role == Role.DIRECTOR else ())
         gateway = topo.nodeInfo(node).get("defaultRoute", "").removeprefix("via ") or None
         if role == Role.REAL_SERVER and "gateway" in without:
             gateway = None
+        mode_steps = tuple(step for step in own_steps.get(node, steps.get(role, ())) if step.name not in without)
+        if role == Role.DIRECTOR:
+            mode_steps = _director_steps(mode_steps, moving=pair is not None, tuned=tuned)
         nodes.append(
             NodePlan(
                 node,
@@ -230,18 +258,56 @@ def make_plan(
                 interfaces[node],
                 gateway,
                 _network_steps(interfaces[node], gateway, topo.nodeInfo(node)),
-                tuple(step for step in steps.get(role, ()) if step.name not in without),
+                mode_steps,
             )
         )
-    director = next(node for node in nodes if node.role == Role.DIRECTOR)
-    iptables = kernels.facts[director.kernel].iptables if any(NEEDS[need].uses_iptables for need in director.needs) else None
+    iptables = {
+        node.name: kernels.facts[node.kernel].iptables if any(NEEDS[need].uses_iptables for need in node.needs) else None
+        for node in nodes
+        if node.role == Role.DIRECTOR
+    }
     return LabPlan(
-        name or str(mode.name), mode, topology, topo, tuple(nodes), networks, addresses, services, tuple(without), iptables
+        name or str(mode.name),
+        mode,
+        topology,
+        topo,
+        tuple(nodes),
+        networks,
+        addresses,
+        services,
+        tuple(without),
+        iptables,
+        health,
+        settings,
+        pair,
+        _floating(topo, addresses) if pair else (),
     )
 
 
+_MOVING_STEPS = ("vip", "local-addresses")
+"""Set-up steps that give a director the addresses of the service; in a pair VRRP does that."""
+
+
+def _director_steps(steps: tuple[Step, ...], moving: bool, tuned: tuple[Sysctl, ...]) -> tuple[Step, ...]:
+    kept = tuple(step for step in steps if not (moving and step.name in _MOVING_STEPS))
+    return (*kept, Step("sysctls", "chosen for this experiment", tuned)) if tuned else kept
+
+
+def _floating(topo: LvsTopo, addresses: Addresses) -> tuple[Floating, ...]:
+    """The addresses that VRRP moves: outside the virtual one, inside the servers' gateway and FullNAT's local addresses."""
+    inner = [each for each in (topo.virtual_gateway, *addresses.lips) if each]
+    return (
+        Floating(f"{addresses.vip}/32", outer=True),
+        *(Floating(f"{address}/{addresses.inner_prefix}", outer=False) for address in inner),
+    )
+
+
+def _nth(values: Sequence[str], index: int) -> str | None:
+    return (values[index] if len(values) > index else values[0]) if values else None
+
+
 def standard_services(
-    mode: Mode, addresses: Addresses, scheduler: Scheduler, weights: Sequence[int] = ()
+    mode: Mode, addresses: Addresses, scheduler: Scheduler, weights: Sequence[int] = (), persistence: int = 0, ops: bool = False
 ) -> tuple[VirtualService, ...]:
     """The virtual services of a lab: HTTP, a UDP echo where the mode carries UDP, and iperf3."""
     forwarding = ForwardingMode(mode.name).packet_forwarding
@@ -253,101 +319,11 @@ def standard_services(
         )
         return VirtualService(protocol, addresses.vip, port, scheduler=scheduler, real_servers=real_servers, **options)  # type: ignore[arg-type]
 
-    services = [service(Protocol.TCP, HTTP_PORT, HTTP_SERVER_PORT)]
+    services = [service(Protocol.TCP, HTTP_PORT, HTTP_SERVER_PORT, persistence_timeout=persistence)]
     if mode.carries_udp:
-        services.append(service(Protocol.UDP, UDP_PORT, UDP_SERVER_PORT))
+        services.append(service(Protocol.UDP, UDP_PORT, UDP_SERVER_PORT, ops=ops))
     services.append(service(Protocol.TCP, THROUGHPUT_PORT, THROUGHPUT_PORT, persistence_timeout=_THROUGHPUT_PERSISTENCE))
     return tuple(services)
-
-
-# -- reading the topology ------------------------------------------------------------------------------------------------------------
-
-
-def _roles(topo: LvsTopo, topology: str) -> dict[str, Role]:
-    order = [Role.CLIENT, Role.DIRECTOR, Role.ROUTER, Role.REAL_SERVER]
-    roles = {}
-    for node in topo.hosts():
-        role = topo.nodeInfo(node).get("role")
-        if not isinstance(role, Role):
-            raise UsageError(f"topology '{topology}': node '{node}' has no role; add it with add_node(name, Role.…)")
-        roles[node] = role
-    for role, least in ((Role.CLIENT, 1), (Role.DIRECTOR, 1), (Role.REAL_SERVER, 1)):
-        if sum(each == role for each in roles.values()) < least:
-            raise UsageError(f"topology '{topology}': has no {role}; a lab needs at least one")
-    directors = [node for node, role in roles.items() if role == Role.DIRECTOR]
-    if len(directors) > 1:
-        raise UsageError(
-            f"topology '{topology}': has {len(directors)} directors ({', '.join(directors)}); this version builds one"
-        )
-    return dict(sorted(roles.items(), key=lambda item: order.index(item[1])))
-
-
-def _interfaces(
-    topo: LvsTopo, roles: Mapping[str, Role], topology: str
-) -> tuple[dict[str, tuple[Interface, ...]], dict[str, str]]:
-    found: dict[str, dict[int, Interface]] = {node: {} for node in roles}
-    networks: dict[str, str] = {}
-    numbers = {node: number for number, node in enumerate(roles, start=1)}
-    for _, _, info in topo.links(sort=True, withInfo=True):
-        for here, there in ((1, 2), (2, 1)):
-            node, other = info[f"node{here}"], info[f"node{there}"]
-            if node not in found:
-                continue
-            if other in found:
-                raise UsageError(f"topology '{topology}': '{node}' and '{other}' are linked directly; put a switch between them")
-            port, address = info[f"port{here}"], (info.get(f"params{here}") or {}).get("ip")
-            try:
-                subnet = str(ipaddress.ip_interface(address).network) if address else None
-            except ValueError:
-                raise UsageError(
-                    f"topology '{topology}': '{node}' has the address '{address}', which is none; write it as 10.0.0.1/24"
-                ) from None
-            if subnet is None:
-                raise UsageError(
-                    f"topology '{topology}': '{node}' has no address on '{other}'; link it with attach(node, switch, address)"
-                )
-            if networks.setdefault(other, subnet) != subnet:
-                raise UsageError(
-                    f"topology '{topology}': '{node}' has {address} on '{other}', which is {networks[other]}; use one subnet"
-                )
-            mac = f"02:00:00:00:{numbers[node]:02x}:{port:02x}"
-            found[node][port] = Interface(f"{node}-eth{port}", mac, other, address)
-    for node, ports in found.items():
-        if not ports:
-            raise UsageError(f"topology '{topology}': '{node}' is not linked to any switch; attach it")
-    return {node: tuple(ports[port] for port in sorted(ports)) for node, ports in found.items()}, networks
-
-
-def _addresses(
-    topo: LvsTopo, roles: Mapping[str, Role], interfaces: Mapping[str, tuple[Interface, ...]], topology: str
-) -> Addresses:
-    director = next(node for node, role in roles.items() if role == Role.DIRECTOR)
-    client_networks = {each.network for node, role in roles.items() if role == Role.CLIENT for each in interfaces[node]}
-    server_networks = {each.network for node, role in roles.items() if role == Role.REAL_SERVER for each in interfaces[node]}
-    outer = next((each for each in interfaces[director] if each.network in client_networks), None)
-    if outer is None:
-        raise UsageError(
-            f"topology '{topology}': director '{director}' has no interface in the clients' network; attach it there"
-        )
-    inner = next((each for each in interfaces[director] if each.network in server_networks), outer)
-    return Addresses(
-        vip=topo.vip,
-        dip=outer.ip,
-        rips={node: interfaces[node][0].ip for node, role in roles.items() if role == Role.REAL_SERVER},
-        lips=topo.local_addresses,
-        outer=outer.name,
-        inner=inner.name,
-        inner_prefix=ipaddress.ip_interface(inner.address or "0.0.0.0/24").network.prefixlen,
-    )
-
-
-def _check_clashes(topo: LvsTopo, interfaces: Mapping[str, tuple[Interface, ...]], topology: str) -> None:
-    owners = [(each.ip, node) for node, own in interfaces.items() for each in own if each.address]
-    owners += [(topo.vip, "the virtual address"), *((lip, "a local address") for lip in topo.local_addresses)]
-    address, count = Counter(address for address, _ in owners).most_common(1)[0]
-    if count > 1:
-        who = " and ".join(owner for each, owner in owners if each == address)
-        raise UsageError(f"topology '{topology}': address {address} belongs to {who}; give each its own")
 
 
 def _check_without(mode: Mode, without: Sequence[str], known: Sequence[str]) -> None:
@@ -383,4 +359,4 @@ def _network_steps(interfaces: Sequence[Interface], gateway: str | None, info: M
 def any_kernel() -> Kernels:
     """Kernels that can do everything: for checking the user's input before looking at the machine."""
     facts = {kind: KernelFacts(kind, "", None, frozenset(Need), {}, "iptables-legacy") for kind in KernelKind}
-    return Kernels(facts, {})
+    return Kernels({str(kind): each for kind, each in facts.items()})

@@ -25,6 +25,9 @@ from lvslab.modes.base import ReplyPath, Role
 MAX_CLIENTS = MAX_SERVERS = 50
 """Clients have host numbers 101…150, real servers 11…60, crafted clients 201…250: that is how many fit."""
 
+MAX_DIRECTORS = 2
+"""One director, or one that takes over from the other."""
+
 
 class LvsTopo(Topo):  # type: ignore[misc]
     """Base of the shipped topologies.
@@ -33,12 +36,14 @@ class LvsTopo(Topo):  # type: ignore[misc]
         vip: the virtual address.
         reply_path: how a real server's packets get to a client.
         local_addresses: addresses of the director that FullNAT may use towards the real servers.
+        virtual_gateway: the real servers' gateway that moves with the virtual address, in a pair of directors whose topology has one.
         needs: what nodes of a role need from their kernel when the network is used outside lvslab, with `mn --host lab`.
     """
 
     vip: ClassVar[str] = "10.0.0.10"
     reply_path: ClassVar[ReplyPath]
     local_addresses: ClassVar[tuple[str, ...]] = ()
+    virtual_gateway: str | None = None
     needs: ClassVar[Mapping[Role, frozenset[Need]]] = {Role.DIRECTOR: frozenset({Need.IP_VS})}
 
     def add_node(
@@ -68,6 +73,20 @@ class LvsTopo(Topo):  # type: ignore[misc]
         if node["ip"] is None:
             node["ip"] = address  # Mininet configures a host's first interface from the host's own options
         self.addLink(switch, name, params2={"ip": address})
+
+    def add_directors(self, count: int, *networks: tuple[str, str], routes: Iterable[str] = ()) -> None:
+        """Director "lvs" with host number 1, or a pair "lvs1" and "lvs2" with 1 and 2.
+
+        Args:
+            networks: where they are attached, each (switch, network), for example ("s1", "10.0.0.0/24").
+        """
+        if count not in (1, MAX_DIRECTORS) or isinstance(count, bool):
+            raise UsageError(f"directors: {count!r} is neither 1 nor {MAX_DIRECTORS}; a lab has one director or a pair")
+        for number in range(1, count + 1):
+            name = self.add_node("lvs" if count == 1 else f"lvs{number}", Role.DIRECTOR, routes=routes)
+            for switch, network in networks:
+                prefix = ipaddress.ip_network(network)
+                self.attach(name, switch, f"{prefix[number]}/{prefix.prefixlen}")
 
     def add_clients(self, count: int, switch: str, gateway: str | None = None) -> None:
         """Clients c1, c2, … with addresses 10.0.0.101, …"""

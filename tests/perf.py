@@ -69,7 +69,7 @@ def start_and_stop() -> tuple[float, float]:
 
 def through_director() -> tuple[list[tools.Throughput], float, float, float]:
     """iperf3 runs, new connections per second, requests per second and UDP packets per second through a guest director."""
-    plan = plan_lab(mode_named("nat"), probe.kernels_here(), director_kernel=KernelKind.UML)
+    plan = plan_lab(mode_named("nat"), probe.kernels_here(), director_kernels=[KernelKind.UML])
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
         assert isinstance(lab.director, GuestNode)
         lab.director.offload()

@@ -11,18 +11,18 @@ lvslab shell dr
 mn --custom topologies/dr.py --topo dr,clients=2,servers=3 --host lab --switch lxbr --controller none
 """
 
-from lvslab.modes.base import ReplyPath, Role
+from lvslab.modes.base import ReplyPath
 from lvslab.topology import LabNode, LvsTopo
 
 
 class DrTopo(LvsTopo):
-    """One LAN; `clients` and `servers` say how many of each."""
+    """One LAN; `clients`, `servers` and `directors` (1, or 2 for a pair) say how many of each."""
 
     reply_path = ReplyPath.DIRECT
 
-    def build(self, clients: int = 1, servers: int = 2) -> None:
+    def build(self, clients: int = 1, servers: int = 2, directors: int = 1) -> None:
         lan = self.addSwitch("s1")
-        self.attach(self.add_node("lvs", Role.DIRECTOR), lan, "10.0.0.1/24")
+        self.add_directors(directors, (lan, "10.0.0.0/24"))
         self.add_clients(clients, lan)
         self.add_real_servers(servers, lan, "10.0.0.0/24")
 

@@ -20,17 +20,15 @@ from lvslab.topology import LabNode, LvsTopo
 
 
 class FullnatTopo(LvsTopo):
-    """Two networks without a route between them; `clients` and `servers` say how many of each."""
+    """Two networks without a route between them; `clients`, `servers` and `directors` (1, or 2 for a pair) say how many of each."""
 
     reply_path = ReplyPath.NONE
     local_addresses = ("10.0.1.201", "10.0.1.202")
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS, Need.IPVS_SNAT})}
 
-    def build(self, clients: int = 1, servers: int = 2) -> None:
+    def build(self, clients: int = 1, servers: int = 2, directors: int = 1) -> None:
         outside, inside = self.addSwitch("s1"), self.addSwitch("s2")
-        director = self.add_node("lvs", Role.DIRECTOR)
-        self.attach(director, outside, "10.0.0.1/24")
-        self.attach(director, inside, "10.0.1.1/24")
+        self.add_directors(directors, (outside, "10.0.0.0/24"), (inside, "10.0.1.0/24"))
         self.add_clients(clients, outside)
         self.add_real_servers(servers, inside, "10.0.1.0/24")
 

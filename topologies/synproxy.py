@@ -8,7 +8,7 @@
                      │ .1
 ────┬─────────┬──────┴────── s2   10.0.1.0/24
     │         │
-  rs1 .11   rs2 .12 …        default route via 10.0.1.1
+  rs1 .11   rs2 .12 …        default route via 10.0.1.1 (a pair of directors: via 10.0.1.254, which moves with the VIP)
 
 lvslab shell synproxy
 mn --custom topologies/synproxy.py --topo synproxy,clients=2,servers=3 --host lab --switch lxbr --controller none
@@ -20,18 +20,17 @@ from lvslab.topology import LabNode, LvsTopo
 
 
 class SynproxyTopo(LvsTopo):
-    """Two-arm network; `clients` and `servers` say how many of each."""
+    """Two-arm network; `clients`, `servers` and `directors` (1, or 2 for a pair) say how many of each."""
 
     reply_path = ReplyPath.DIRECTOR
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS, Need.SYNPROXY})}
 
-    def build(self, clients: int = 1, servers: int = 2) -> None:
+    def build(self, clients: int = 1, servers: int = 2, directors: int = 1) -> None:
         outside, inside = self.addSwitch("s1"), self.addSwitch("s2")
-        director = self.add_node("lvs", Role.DIRECTOR)
-        self.attach(director, outside, "10.0.0.1/24")
-        self.attach(director, inside, "10.0.1.1/24")
+        self.add_directors(directors, (outside, "10.0.0.0/24"), (inside, "10.0.1.0/24"))
+        self.virtual_gateway = "10.0.1.254" if directors > 1 else None
         self.add_clients(clients, outside)
-        self.add_real_servers(servers, inside, "10.0.1.0/24", gateway="10.0.1.1")
+        self.add_real_servers(servers, inside, "10.0.1.0/24", gateway=self.virtual_gateway or "10.0.1.1")
 
 
 topos = {"synproxy": SynproxyTopo}

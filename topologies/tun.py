@@ -20,14 +20,14 @@ from lvslab.topology import LabNode, LvsTopo
 
 
 class TunTopo(LvsTopo):
-    """Two subnets joined by a router; `clients` and `servers` say how many of each."""
+    """Two subnets joined by a router; `clients`, `servers` and `directors` (1, or 2 for a pair) say how many of each."""
 
     reply_path = ReplyPath.DIRECT
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS}), Role.REAL_SERVER: frozenset({Need.IPIP})}
 
-    def build(self, clients: int = 1, servers: int = 2) -> None:
+    def build(self, clients: int = 1, servers: int = 2, directors: int = 1) -> None:
         near, far = self.addSwitch("s1"), self.addSwitch("s2")
-        self.attach(self.add_node("lvs", Role.DIRECTOR, routes=["10.0.2.0/24 via 10.0.0.254"]), near, "10.0.0.1/24")
+        self.add_directors(directors, (near, "10.0.0.0/24"), routes=["10.0.2.0/24 via 10.0.0.254"])
         # Replies carry the virtual address of the near network as their source and come from the far one: a strict reverse path
         # filter on the router would drop them.
         forwarding = {"net.ipv4.ip_forward": 1, "net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.default.rp_filter": 0}

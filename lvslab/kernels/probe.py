@@ -34,8 +34,8 @@ def kernels_here(needs: Iterable[Need] = tuple(Need), wanted: KernelKind | None 
         fresh: boot the User-Mode Linux trial again even if its result is kept.
     """
     needs = tuple(dict.fromkeys(needs))
-    facts: dict[KernelKind, KernelFacts] = {KernelKind.HOST: host_facts(needs if wanted != KernelKind.UML else ())}
-    absent: dict[KernelKind, str] = {}
+    facts: dict[str, KernelFacts] = {KernelKind.HOST: host_facts(needs if wanted != KernelKind.UML else ())}
+    absent: dict[str, str] = {}
     if wanted != KernelKind.HOST and not set(needs) <= facts[KernelKind.HOST].met:
         try:
             facts[KernelKind.UML] = uml_facts(UmlKernel.find(), fresh)

@@ -24,6 +24,7 @@ from lvslab.errors import CannotError, GuestError
 from lvslab.kernels import initramfs, sockets
 from lvslab.kernels.agent import Agent
 from lvslab.kernels.mconsole import ManagementConsole
+from lvslab.network import linux
 
 MEMORY_MIB = 128
 """Host memory is taken only as it is used. A kernel sizes its TCP buffers and its connection tracking by this number."""
@@ -118,7 +119,8 @@ class UmlGuest:
 
     Attributes:
         name: the node's name.
-        pid: the guest's main process; its network namespace holds the host side of the guest's NICs.
+        pid: the guest's main process.
+        network: descriptor of the network namespace around the guest, which holds the host side of its NICs and outlives its kernel.
         share: host folder that the guest sees as `initramfs.SHARE`.
         terminal: host end of the line that the guest sees as tty1.
         console_log: file with everything the guest's kernel printed.
@@ -132,8 +134,13 @@ class UmlGuest:
         directory: Path,
         console_log: Path,
         memory_mib: int = MEMORY_MIB,
+        network: int | None = None,
     ) -> None:
-        """Start booting; `wait_ready` tells when it is up. `directory` is private to this guest and must not exist yet.
+        """Start booting; `wait_ready` tells when it is up.
+
+        Args:
+            directory: private to this guest; must not exist yet.
+            network: namespace to boot in, by default a new one. The guest takes the descriptor over.
 
         Raises:
             CannotError: a file that the boot needs is missing.
@@ -167,11 +174,12 @@ class UmlGuest:
             console_fd=passed[1],
             stream_fds=passed[2:],
         )
+        self.network = linux.new_network() if network is None else network
         try:
-            with console_log.open("wb") as log:
-                # mnexec, Mininet's own tool: a session of its own (so that the group can be ended whole) and a network namespace
+            with console_log.open("wb") as log, linux.inside_network(self.network):
+                # mnexec, Mininet's own tool: a session of its own, so that the group can be ended whole
                 self.process = subprocess.Popen(
-                    ["mnexec", "-dn", *command],
+                    ["mnexec", "-d", *command],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -313,6 +321,23 @@ class UmlGuest:
         self.agent.close()
         for line in (self.terminal, *self._streams):
             line.close()
+        os.close(self.network)
+
+    def freeze(self) -> None:
+        """Stop the guest's kernel where it stands (SIGSTOP): nothing in it runs until `thaw`; its programs run only when it lets them."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen guest go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the guest's kernel is stopped, as the machine's own kernel sees it."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        except OSError:
+            return False
 
 
 def _children(pid: int) -> list[int]:

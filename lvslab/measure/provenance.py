@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvslab.kernels.needs import KernelFacts, KernelKind
+from lvslab.kernels.needs import KernelFacts
 from lvslab.service import format_rules
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _version(command: list[str]) -> str | None:
 
 
 def lab_entry(
-    plan: LabPlan, facts: Mapping[KernelKind, KernelFacts], lab: Lab | None = None, counters: list[dict[str, Any]] | None = None
+    plan: LabPlan, facts: Mapping[str, KernelFacts], lab: Lab | None = None, counters: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
     """A lab as run.json keeps it (docs/run-directory.md)."""
     return {
@@ -82,7 +82,7 @@ def lab_entry(
                 "role": str(node.role),
                 "needs": sorted(node.needs),
                 "kernel": {
-                    "kind": str(node.kernel),
+                    "kind": str(facts[node.kernel].kind),
                     "release": facts[node.kernel].release,
                     "config_sha256": facts[node.kernel].config_sha256,
                     "why": node.why,

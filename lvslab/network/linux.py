@@ -85,13 +85,24 @@ def network_of(pid: int) -> Iterator[None]:
     Raises:
         OSError: the process is gone or its namespace may not be entered.
     """
+    there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with inside_network(there):
+            yield
+    finally:
+        os.close(there)
+
+
+@contextmanager
+def inside_network(namespace: int) -> Iterator[None]:
+    """Put the calling thread into a network namespace given by descriptor; processes started and sockets opened inside stay there.
+
+    Raises:
+        OSError: it may not be entered.
+    """
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _check(_libc.setns(there, CLONE_NEWNET), "setns")
-        finally:
-            os.close(there)
+        _check(_libc.setns(namespace, CLONE_NEWNET), "setns")
         try:
             yield
         finally:
@@ -100,12 +111,36 @@ def network_of(pid: int) -> Iterator[None]:
         os.close(home)
 
 
-def set_link_up(name: str) -> None:
-    """Bring an interface of the current network namespace up (netdevice(7), SIOCSIFFLAGS)."""
+def new_network() -> int:
+    """A new, empty network namespace, as a descriptor that keeps it until it is closed."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        unshare(CLONE_NEWNET)
+        try:
+            return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            _check(_libc.setns(home, CLONE_NEWNET), "setns")
+    finally:
+        os.close(home)
+
+
+def set_link_up(name: str, up: bool = True) -> None:
+    """Bring an interface of the current network namespace up, or down (netdevice(7), SIOCSIFFLAGS)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        request = struct.pack("16sH14x", name.encode(), 0)
-        flags = struct.unpack("16sH14x", fcntl.ioctl(sock, _SIOCGIFFLAGS, request))[1]
-        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14x", name.encode(), flags | _IFF_UP))
+        flags = _link_flags(sock, name)
+        wanted = flags | _IFF_UP if up else flags & ~_IFF_UP
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14x", name.encode(), wanted))
+
+
+def is_link_up(name: str) -> bool:
+    """Whether an interface of the current network namespace is up."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        return bool(_link_flags(sock, name) & _IFF_UP)
+
+
+def _link_flags(sock: socket.socket, name: str) -> int:
+    flags: int = struct.unpack("16sH14x", fcntl.ioctl(sock, _SIOCGIFFLAGS, struct.pack("16sH14x", name.encode(), 0)))[1]
+    return flags
 
 
 def silence_ipv6() -> None:

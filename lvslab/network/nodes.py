@@ -130,6 +130,14 @@ class GuestNode(Node):  # type: ignore[misc]
         self.inToNode[self.stdin.fileno()] = self
         self.execed, self.lastCmd, self.lastPid, self.readbuf, self.waiting = False, None, None, "", False
 
+    def take_guest(self, guest: UmlGuest) -> None:
+        """Go on with another guest in the same outer namespace: the node was switched on again. Its owner calls `settle`."""
+        self.outToNode.pop(self.stdout.fileno(), None)
+        self.inToNode.pop(self.stdin.fileno(), None)
+        self.guest, self.directory = guest, guest.share
+        self._shell_started = False
+        self.startShell()
+
     def _ensure_shell(self) -> None:
         if self._shell_started:
             return

@@ -25,7 +25,7 @@ def in_nat_lab(work: Callable[[Lab], Any], kernel: KernelKind | None = KernelKin
     """Run something in a NAT lab whose director is a guest."""
 
     def inside() -> Any:
-        plan = plan_lab(mode_named("nat"), probe.kernels_here([Need.IP_VS], kernel), director_kernel=kernel)
+        plan = plan_lab(mode_named("nat"), probe.kernels_here([Need.IP_VS], kernel), director_kernels=[kernel] if kernel else [])
         with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
             return work(lab)
 

@@ -71,14 +71,14 @@ def test_only_nodes_whose_needs_the_host_lacks_get_a_guest() -> None:
 
 
 def test_the_user_chooses_the_directors_kernel_and_nobody_elses() -> None:
-    made = plan(director_kernel=UML)
+    made = plan(director_kernels=[UML])
     assert placed(made) == {"c1": HOST, "lvs": UML, "rs1": HOST, "rs2": HOST}
     assert made.director.why == "chosen with --kernel"
 
 
 def test_a_chosen_kernel_that_lacks_something_is_refused_and_not_replaced() -> None:
     with pytest.raises(CannotError) as caught:
-        plan("fullnat", POOR_HOST, director_kernel=HOST)
+        plan("fullnat", POOR_HOST, director_kernels=[HOST])
     assert str(caught.value) == (
         "director of mode 'fullnat': no kernel for it here: kernel 'host' (6.1-host) lacks ip_vs (no ip_vs here); "
         "xt_ipvs (no xt_ipvs here); see: lvslab check"
@@ -135,9 +135,9 @@ def test_the_modules_of_a_guest_are_those_of_its_needs_and_its_scheduler() -> No
 
 def test_the_iptables_variant_is_the_directors_kernels_own() -> None:
     both = kernels(facts(HOST, *Need, iptables="iptables-nft"), facts(UML, *Need))
-    assert plan("fullnat", both).iptables == "iptables-nft"
-    assert plan("fullnat", both, director_kernel=UML).iptables == "iptables-legacy"
-    assert plan("nat", both).iptables is None
+    assert plan("fullnat", both).iptables == {"lvs": "iptables-nft"}
+    assert plan("fullnat", both, director_kernels=[UML]).iptables == {"lvs": "iptables-legacy"}
+    assert plan("nat", both).iptables == {"lvs": None}
 
 
 # -- what a plan holds ---------------------------------------------------------------------------------------------------------------
@@ -362,13 +362,14 @@ def test_a_topology_without_a_director_is_refused() -> None:
     assert refused(_two_arms) == "topology 'own': has no director; a lab needs at least one"
 
 
-def test_a_topology_with_two_directors_is_refused_by_their_names() -> None:
+def test_a_topology_with_three_directors_is_refused_by_their_names() -> None:
     def build(topo: LvsTopo) -> None:
         _two_arms(topo)
         _with_director(topo)
         _with_director(topo, "lvs2", "10.0.0.2/24", "10.0.1.2/24")
+        _with_director(topo, "lvs3", "10.0.0.3/24", "10.0.1.3/24")
 
-    assert "has 2 directors (lvs, lvs2)" in refused(build)
+    assert "has 3 directors (lvs, lvs2, lvs3)" in refused(build)
 
 
 def test_a_topology_without_clients_or_servers_is_refused() -> None:
