@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from lvslab import shipped, topology
+from lvslab.control.health import control_named
 from lvslab.events import Event, Listener
-from lvslab.kernels.needs import KernelKind
 from lvslab.lab import Lab
 from lvslab.measure import provenance
 from lvslab.measure.rundir import RunWriter
@@ -17,6 +17,8 @@ from lvslab.modes import MODES, mode_named
 from lvslab.modes.base import Mode
 from lvslab.plan import HTTP_PORT, Kernels, LabPlan, make_plan, union_of_needs
 from lvslab.service import Scheduler
+from lvslab.trial import Bound, Trial
+from lvslab.traffic.prober import ProbeSpec
 from lvslab.verify import Verification, verify
 
 _COUNTER_SECONDS = 2.5
@@ -58,17 +60,29 @@ class Experiment:
         failures: expectations that did not hold.
     """
 
-    def __init__(self, run: RunWriter, kernels: Kernels, listener: Listener, director_kernels: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        run: RunWriter,
+        kernels: Kernels,
+        listener: Listener,
+        director_kernels: Sequence[str] = (),
+        sysctls: Mapping[str, str] | None = None,
+    ) -> None:
+        """`director_kernels`, `sysctls`: what the command line says about the directors."""
         self.run, self._kernels, self._listener, self._director_kernels = run, kernels, listener, director_kernels
+        self._sysctls = dict(sysctls or {})
         self.failures = 0
         self.last_verification: Verification | None = None
         self._labs: dict[str, int] = {}
         self._counters: dict[str, list[dict[str, Any]]] = {}
+        self._trial: Trial | None = None
 
     def tell(self, event: Event) -> None:
         """Pass an event on to the terminal and note it in the run directory."""
         self._listener(event)
         self.run.add_event(event.lab, event.kind, event.text, t=event.t)
+        if self._trial:
+            self._trial.hear(event)
 
     def note(self, text: str) -> None:
         """Note something in the log book."""
@@ -82,19 +96,29 @@ class Experiment:
         topology: str | None = None,
         clients: int = 1,
         servers: int = 2,
+        directors: int = 1,
         scheduler: str = "rr",
-        weights: Sequence[int] = (),
         alike: Sequence[str] = (),
-        without: Sequence[str] = (),
+        name: str | None = None,
+        control: str = "none",
+        kernels: Sequence[str] = (),
+        **options: Any,
     ) -> Iterator[Lab]:
         """Bring up a lab; it is torn down when the block is left.
 
         Args:
             mode: nat, dr, tun, fullnat or synproxy.
+            directors: 1, or 2 for a pair.
             scheduler: as ipvsadm names it.
-            weights: of the real servers, in their order; 1 where not given.
             alike: modes that will be compared, so that every role gets the same kind of kernel in all of them.
-            without: set-up steps to leave out.
+            name: of the lab, where a run has several of one mode.
+            control: none, mon, ldirectord or keepalived.
+            kernels: of the directors, in their order, where the command line does not say; names as `--kernel` takes them.
+            options: further arguments of `lvslab.plan.make_plan`: weights, without, persistence, ops, sysctls, health_settings,
+                redundancy, more_needs.
+
+        Raises:
+            UsageError, CannotError: as make_plan.
         """
         plan = plan_lab(
             mode_named(mode),
@@ -102,11 +126,14 @@ class Experiment:
             topology_name=topology,
             clients=clients,
             servers=servers,
+            directors=directors,
             alike=[mode_named(each) for each in alike],
-            director_kernels=self._director_kernels,
+            director_kernels=self._director_kernels or kernels,
             scheduler=Scheduler(scheduler),
-            weights=weights,
-            without=without,
+            name=name,
+            health=control_named(control),
+            sysctls={**self._sysctls, **options.pop("sysctls", {})},
+            **options,
         )
         with self.planned_lab(plan) as lab:
             yield lab
@@ -122,6 +149,37 @@ class Experiment:
         with lab:
             yield lab
         self.run.add_lab(provenance.lab_entry(plan, self._kernels.facts, lab, self._counters.get(plan.name)))
+
+    @contextmanager
+    def trial(
+        self,
+        lab: Lab,
+        *,
+        variant: str,
+        expects: str,
+        repeat: int = 1,
+        bound: Bound | None = None,
+        rate: float | None = 500.0,
+        port: int = HTTP_PORT,
+        **probe: Any,
+    ) -> Iterator[Trial]:
+        """Put a lab under the load of a prober in its first client; everything that happens meanwhile is marked.
+
+        Args:
+            variant: what is compared in this scenario: "mon", "with sync", …
+            expects: one sentence that says what must happen, failures included.
+            bound: what a formula predicts for the outage.
+            rate: new connections (or datagrams) a second, None for none.
+            probe: further fields of `lvslab.traffic.prober.ProbeSpec`.
+        """
+        spec = ProbeSpec(lab.plan.addresses.vip, port, tuple(lab.plan.addresses.rips), rate=rate, **probe)
+        trial = Trial(lab, self.run, spec, variant=variant, repeat=repeat, expects=expects, bound=bound)
+        self._trial = trial
+        try:
+            with trial:
+                yield trial
+        finally:
+            self._trial = None
 
     def verify(self, lab: Lab) -> Verification:
         """Prove the lab's packet paths; the verdict becomes a result of the run."""
@@ -140,9 +198,16 @@ class Experiment:
         answers = http.get(node, f"http://{lab.plan.addresses.vip}:{HTTP_PORT}/", times)
         return [answer.server or "" for answer in answers]
 
-    def expect(self, name: str, holds: bool, reason: str, evidence: Sequence[str] = ()) -> None:
-        """Note whether an expectation held; one that did not makes the run fail (exit code 1)."""
+    def expect(self, name: str, holds: bool, reason: str, evidence: Sequence[str] = (), trial: Trial | None = None) -> None:
+        """Note whether an expectation held; one that did not makes the run fail (exit code 1).
+
+        Args:
+            trial: the trial that it is about, whose files are the evidence.
+        """
         self.failures += not holds
+        if trial:
+            trial.judged(holds)
+            evidence = [*evidence, *trial.evidence]
         verdict = "pass" if holds else "fail"
         self.run.add_result({"name": name, "verdict": verdict, "reason": reason, "evidence": list(evidence), "checks": []})
         self.tell(Event("", "verdict", f"{name}: {verdict.upper()}: {reason}"))

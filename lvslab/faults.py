@@ -322,6 +322,7 @@ def director_panic(lab: Lab, director: str) -> Iterator[Fault]:
     guest = _own_kernel(lab, director)
 
     def panic() -> None:
+        lab.expect_death(director)
         guest.agent.start("echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger", guest.take_line()[0])
 
     def dead() -> str | None:

@@ -22,6 +22,7 @@ from lvslab.network import linux, sandbox
 from lvslab.plan import LabPlan, NodePlan
 
 if TYPE_CHECKING:  # Mininet and the guests' code are loaded while guests boot
+    from lvslab.control.director import DirectorControl
     from lvslab.kernels.uml import UmlGuest
     from lvslab.network.net import LabNet
     from lvslab.network.nodes import LabMachine
@@ -46,6 +47,9 @@ class Lab:
         self.stop_seconds: float | None = None
         self._guests: dict[str, UmlGuest] = {}
         self._boots: dict[str, int] = {}
+        self._controls: dict[str, DirectorControl] = {}
+        self._vrrp: dict[str, str] = {}
+        self._off: set[str] = set()
         self._net: LabNet | None = None
         self._namespaces: set[str] = set()
         self._stack = ExitStack()
@@ -130,13 +134,81 @@ class Lab:
         elif planned.role == Role.REAL_SERVER:
             start_nginx(node)
 
+    # -- control of the directors --------------------------------------------------------------------------------------------------
+
     def _start_controls(self, directors: Sequence[NodePlan]) -> None:
-        pass
+        """Start what watches servers and the other director, one director after the other: the first one becomes master."""
+        from lvslab.control.director import DirectorControl
+
+        for each in directors:
+            control = DirectorControl(self.plan, self.node(each.name), self._logs, self._hear_vrrp)
+            self._controls[each.name] = control
+            control.start(master=len(directors) > 1 and each is directors[0])
+
+    def _hear_vrrp(self, t: float, director: str, instance: str, state: str) -> None:
+        if instance == "outer":
+            self._vrrp[director] = state
+        self.tell("vrrp", f"{director}: {instance} addresses {state}", director, t)
+
+    def vrrp_state(self, director: str) -> str:
+        """ "MASTER", "BACKUP" or "FAULT" as the director's keepalived said last, "" before."""
+        return self._vrrp.get(director, "")
+
+    @property
+    def master(self) -> str:
+        """The director that holds the virtual address: the only one, or the one whose VRRP says so and that runs.
+
+        Raises:
+            LabError: none does at the moment.
+        """
+        names = [each.name for each in self.plan.directors]
+        if len(names) == 1:
+            return names[0]
+        found = next((name for name in names if self._vrrp.get(name) == "MASTER" and self.is_on(name)), None)
+        if found is None:
+            states = ", ".join(f"{name} {self._vrrp.get(name, 'unknown')}" for name in names)
+            raise LabError(f"lab '{self.plan.name}': no director is master ({states})")
+        return found
+
+    def stop_control(self, director: str) -> None:
+        """End the daemons of a director orderly."""
+        self._controls[director].stop()
+
+    def start_control(self, director: str) -> None:
+        """Start them again.
+
+        Raises:
+            LabError: one did not start.
+        """
+        self._controls[director].start()
+
+    def is_controlled(self, director: str) -> bool:
+        """Whether any daemon of a director runs."""
+        return self._controls[director].running
+
+    def check(self) -> None:
+        """Make sure that what should run does.
+
+        Raises:
+            GuestError: a guest that was not switched off is dead.
+            LabError: a daemon ended unasked.
+        """
+        for name, guest in self._guests.items():
+            if name not in self._off:
+                guest.agent.check_alive()
+        for name, control in self._controls.items():
+            if name not in self._off:
+                control.check()
 
     # -- power -------------------------------------------------------------------------------------------------------------------
 
+    def expect_death(self, name: str) -> None:
+        """A node is about to lose its kernel on purpose: its end is no accident until it is powered on again."""
+        self._off.add(name)
+
     def power_off(self, name: str) -> None:
         """Cut a node's power: what ran in it is gone at once, and its links are silent."""
+        self.expect_death(name)
         guest = self._guests.get(name)
         if guest:
             guest.kill()
@@ -163,6 +235,7 @@ class Lab:
         self._set_up(planned)
         if planned.role == Role.DIRECTOR:
             self._start_controls([planned])
+        self._off.discard(name)
 
     def is_on(self, name: str) -> bool:
         """Whether a node has power."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from lvslab import layout
 from lvslab.control.health import NO_CONTROL, HealthControl, HealthSettings
-from lvslab.control.redundancy import Floating, Redundancy
+from lvslab.control.keepalived import Vrrp
+from lvslab.control.redundancy import Redundancy, vrrp_of
 from lvslab.errors import CannotError, UsageError
 from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need, modules_for
 from lvslab.layout import Interface
@@ -79,8 +80,8 @@ class LabPlan:
         without: names of mode steps that are left out on purpose.
         iptables: director → program for its rules, or None where none are needed.
         health, health_settings: what watches the real servers, and how.
-        redundancy: how the directors of a pair watch each other; None with one director.
-        floating: the addresses that move between the directors of a pair.
+        redundancy: how the directors of a pair stand in for each other; None with one director.
+        vrrp: the same for each director by name; empty with one.
     """
 
     name: str
@@ -96,7 +97,7 @@ class LabPlan:
     health: HealthControl
     health_settings: HealthSettings
     redundancy: Redundancy | None = None
-    floating: tuple[Floating, ...] = ()
+    vrrp: Mapping[str, Vrrp] = field(default_factory=dict)
 
     def of_role(self, role: Role) -> tuple[NodePlan, ...]:
         return tuple(node for node in self.nodes if node.role == role)
@@ -280,7 +281,9 @@ def make_plan(
         health,
         settings,
         pair,
-        _floating(topo, addresses) if pair else (),
+        {each: vrrp_of(pair, number, seen_by[each], topo.virtual_gateway) for number, each in enumerate(directors)}
+        if pair
+        else {},
     )
 
 
@@ -291,15 +294,6 @@ _MOVING_STEPS = ("vip", "local-addresses")
 def _director_steps(steps: tuple[Step, ...], moving: bool, tuned: tuple[Sysctl, ...]) -> tuple[Step, ...]:
     kept = tuple(step for step in steps if not (moving and step.name in _MOVING_STEPS))
     return (*kept, Step("sysctls", "chosen for this experiment", tuned)) if tuned else kept
-
-
-def _floating(topo: LvsTopo, addresses: Addresses) -> tuple[Floating, ...]:
-    """The addresses that VRRP moves: outside the virtual one, inside the servers' gateway and FullNAT's local addresses."""
-    inner = [each for each in (topo.virtual_gateway, *addresses.lips) if each]
-    return (
-        Floating(f"{addresses.vip}/32", outer=True),
-        *(Floating(f"{address}/{addresses.inner_prefix}", outer=False) for address in inner),
-    )
 
 
 def _nth(values: Sequence[str], index: int) -> str | None:

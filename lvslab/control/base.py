@@ -114,7 +114,10 @@ class HealthControl(ABC):
 
     @abstractmethod
     def ready(self, services: Sequence[VirtualService], settings: HealthSettings) -> tuple[str, ...]:
-        """Regular expressions, each of which matches a line that the program says by the time it watches the real servers."""
+        """Regular expressions of the lines that the program has said when it watches the real servers and the table is complete.
+
+        One that is there twice is found in two lines.
+        """
 
     @abstractmethod
     def bound(self, settings: HealthSettings) -> tuple[float, str]:

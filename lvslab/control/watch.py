@@ -122,6 +122,7 @@ class TableWatch:
         self._thread.join(timeout=1)
 
     def _read(self) -> None:
+        assert self._process.stdout is not None
         with suppress(OSError, ValueError):
             for line in self._process.stdout:
                 now, table = time.time(), parse_table(line.decode())

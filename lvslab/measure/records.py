@@ -12,11 +12,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from lvslab.errors import UsageError
 from lvslab.measure.fields import Fields
 
 Verdict = Literal["pass", "fail", "skip"]
 StepVerdict = Literal["ok", "wrong", "unjudged"]
 Status = Literal["running", "complete", "interrupted", "broken"]
+MarkKind = Literal["fault", "repair", "table", "vrrp", "control", "note"]
+TrialVerdict = Literal["pass", "fail"]
+
+_MARK_KINDS = ("fault", "repair", "table", "vrrp", "control", "note")
+
+
+def _number(item: Fields, key: str) -> float:
+    """The number at `key`, which must be there."""
+    value = item.maybe_number(key)
+    if value is None:
+        raise UsageError(f"{item.where}.{key}: a number is expected here, it is missing")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +203,88 @@ class Result:
 
         checks = tuple(Check(c.text("name"), verdict(c), c.text("reason", "")) for c in item.objects("checks"))
         return cls(item.text("name"), verdict(item), item.text("reason", ""), item.texts("evidence"), checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened in a trial at `t`, seconds since the epoch, on the clock of the probes and captures.
+
+    `table` is a change of a director's IPVS table as its watcher saw it, `vrrp` a change of a director's VRRP state, `control`
+    something that health control said.
+    """
+
+    t: float
+    kind: MarkKind
+    node: str
+    text: str
+
+    @classmethod
+    def read(cls, item: Fields) -> Mark:
+        """The mark in a JSON object; a kind that this version does not know becomes a note."""
+        kind = item.text("kind")
+        known = cast(MarkKind, kind if kind in _MARK_KINDS else "note")
+        return cls(_number(item, "t"), known, item.text("node", ""), item.text("text", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The longest outage that the configuration allows, in seconds from the fault, and the formula that says so."""
+
+    seconds: float
+    formula: str
+
+    @classmethod
+    def read(cls, item: Fields) -> Bound:
+        """The bound in a JSON object."""
+        return cls(_number(item, "seconds"), item.text("formula", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One failure experiment with one prober: something was broken and repaired while the service was probed.
+
+    Its probes are in probes/<name>.attempts.csv and probes/<name>.beats.csv. `start` and `end` are seconds since the epoch, `end`
+    is None when the trial was cut short. `interval` (between attempts), `timeout` (of one attempt) and `heartbeat` are seconds,
+    None where there were none. `expects` says in a sentence what must happen.
+    """
+
+    name: str
+    variant: str
+    mode: str
+    lab: str
+    repeat: int
+    start: float
+    end: float | None
+    interval: float | None
+    timeout: float | None
+    heartbeat: float | None
+    marks: tuple[Mark, ...]
+    bound: Bound | None
+    expects: str
+    verdict: TrialVerdict | None
+
+    @classmethod
+    def read(cls, item: Fields) -> Trial:
+        """The trial in a JSON object; its marks come in the order of time."""
+        bound = item.data.get("bound")
+        verdict = item.data.get("verdict")
+        marks = [Mark.read(mark) for mark in item.objects("marks")]
+        return cls(
+            name=item.text("name"),
+            variant=item.text("variant", ""),
+            mode=item.text("mode", ""),
+            lab=item.text("lab", ""),
+            repeat=int(_number(item, "repeat")),
+            start=_number(item, "start"),
+            end=item.maybe_number("end"),
+            interval=item.maybe_number("interval"),
+            timeout=item.maybe_number("timeout"),
+            heartbeat=item.maybe_number("heartbeat"),
+            marks=tuple(sorted(marks, key=lambda mark: mark.t)),
+            bound=None if bound is None else Bound.read(Fields(bound, f"{item.where}.bound")),
+            expects=item.text("expects", ""),
+            verdict=None if verdict is None else cast(TrialVerdict, item.choice("verdict", ("pass", "fail"))),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from typing import Any, NoReturn, Self, cast
 from lvslab import __version__
 from lvslab.errors import LabError, LvslabError, UsageError
 from lvslab.measure.fields import Fields
-from lvslab.measure.records import Event, Lab, PathFile, Result, Sample, Status
+from lvslab.measure.records import Event, Lab, PathFile, Result, Sample, Status, Trial
 
 FORMAT = "lvslab-run"
 VERSION = 1
@@ -55,10 +55,16 @@ class Run:
     events: tuple[Event, ...]
     results: tuple[Result, ...]
     not_comparable: tuple[str, ...]
+    trials: tuple[Trial, ...]
     samples: tuple[Sample, ...]
     paths: Mapping[str, PathFile]
     """Name of a lab → its test flows, for the labs that have a readable captures/<lab>.path.json."""
     warnings: tuple[str, ...]
+
+    @property
+    def probes(self) -> Path:
+        """The folder of the prober's files; it need not exist."""
+        return self.path / "probes"
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -116,6 +122,7 @@ def load(path: Path | str) -> Run:
         events=tuple(Event.read(item) for item in top.objects("events")),
         results=tuple(Result.read(item) for item in top.objects("results")),
         not_comparable=top.texts("not_comparable"),
+        trials=tuple(Trial.read(item) for item in top.objects("trials")),
         samples=_load_samples(directory / "samples.jsonl", warnings),
         paths=_load_paths(directory, labs, warnings),
         warnings=tuple(warnings),
@@ -170,7 +177,7 @@ class RunWriter:
 
     Attributes:
         path: the run directory; it exists once the block is entered.
-        captures, logs: its folders for captures and logs.
+        captures, logs, probes: its folders for captures, logs and the prober's files.
     """
 
     def __init__(
@@ -211,6 +218,7 @@ class RunWriter:
             "events": [],
             "results": [],
             "not_comparable": [],
+            "trials": [],
         }
 
     @property
@@ -223,11 +231,17 @@ class RunWriter:
         """The folder of the logs, one folder a lab inside."""
         return self.path / "logs"
 
+    @property
+    def probes(self) -> Path:
+        """The folder of the prober's files."""
+        return self.path / "probes"
+
     def __enter__(self) -> Self:
         try:
             self.path = self._make_directory()
             self.captures.mkdir()
             self.logs.mkdir()
+            self.probes.mkdir()
             self._samples = (self.path / "samples.jsonl").open("ab", buffering=0)
         except OSError as error:
             _write_failed(self.path, error)
@@ -257,15 +271,12 @@ class RunWriter:
     def add_lab(self, lab: Mapping[str, Any]) -> None:
         """Add an entry of `labs`; one with the same name is replaced, so a lab may be added when it is planned and again when
         it ended with its counters."""
-        with self._lock:
-            labs = self._data["labs"]
-            for index, known in enumerate(labs):
-                if known["name"] == lab["name"]:
-                    labs[index] = dict(lab)
-                    break
-            else:
-                labs.append(dict(lab))
-            self._save()
+        self._replace("labs", lab)
+
+    def add_trial(self, trial: Mapping[str, Any]) -> None:
+        """Add an entry of `trials`; one with the same name is replaced, so a trial may be added when it begins and again when it
+        ended with its marks and verdict."""
+        self._replace("trials", trial)
 
     def add_result(self, result: Mapping[str, Any]) -> None:
         """Add an entry of `results`: `name`, `verdict`, `reason`, `evidence`, `checks`."""
@@ -317,6 +328,18 @@ class RunWriter:
     def _add(self, key: str, item: object) -> None:
         with self._lock:
             self._data[key].append(item)
+            self._save()
+
+    def _replace(self, key: str, item: Mapping[str, Any]) -> None:
+        """Put an item in the place of the one of the same name, or at the end."""
+        with self._lock:
+            items = self._data[key]
+            for index, known in enumerate(items):
+                if known["name"] == item["name"]:
+                    items[index] = dict(item)
+                    break
+            else:
+                items.append(dict(item))
             self._save()
 
     def _make_directory(self) -> Path:

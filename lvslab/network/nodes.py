@@ -267,14 +267,18 @@ class GuestProcess:
         return None, os.dup(target if isinstance(target, int) else target.fileno())
 
     def _copy(self, streams: dict[socket.socket, int]) -> None:
-        """Copy live output until the process has ended and its lines are empty."""
+        """Copy live output until the process has ended and its lines are empty, or the guest is gone."""
         code: int | None = None
         while True:
-            readable, _, _ = select.select(list(streams), [], [], 0 if code is not None else 0.05)
-            for sock in readable:
-                data = sock.recv(65536)
-                with suppress(BrokenPipeError):  # the reader has lost interest, the process goes on
-                    os.write(streams[sock], data)
+            try:
+                readable, _, _ = select.select(list(streams), [], [], 0 if code is not None else 0.05)
+                for sock in readable:
+                    data = sock.recv(65536)
+                    with suppress(BrokenPipeError):  # the reader has lost interest, the process goes on
+                        os.write(streams[sock], data)
+            except (OSError, ValueError):  # the guest was closed, its lines with it
+                code = 128 + signal.SIGKILL
+                break
             if code is not None and not readable:
                 break
             if code is None and not readable:
