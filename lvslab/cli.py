@@ -245,91 +245,154 @@ def _verify(
 # -- run -----------------------------------------------------------------------------------------------------------------------------
 
 
-@_group.command()
-@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the scenario; repeatable.")
+@_group.command(context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SCENARIO... [--PARAMETER VALUE]...")
+@click.option("--all", "all_", is_flag=True, help="Run every shipped scenario, each in all of its modes or in those of --mode.")
+@click.option("--mode", "modes", multiple=True, metavar="MODE", help="Forwarding mode to run in; repeatable, or 'all'.")
+@click.option("--repeat", type=int, metavar="N", help="Repeat every trial N times.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE",
+    help="A parameter of the scenario, or, with dots in its name, a sysctl of the directors; repeatable.",
+)  # fmt: skip
+@click.option("--keep-going", is_flag=True, help="Go on with the other scenarios after one has failed or broken.")
 @_KERNEL
 @click.option("--report/--no-report", default=True, show_default=True, help="Draw the report afterwards.")
 @_RUNS
 @_JSON
 @_DRY_RUN
 def run(
-    scenarios: tuple[str, ...],
+    words: tuple[str, ...],
+    all_: bool,
+    modes: tuple[str, ...],
+    repeat: int | None,
     settings: tuple[str, ...],
+    keep_going: bool,
     kernel: str | None,
     report: bool,
     runs: Path,
     as_json: bool,
     dry_run: bool,
 ) -> int:
-    """Run scenarios: shipped ones by name, your own by file name. `lvslab list` shows them with their parameters."""
-    from lvslab import scenario, shipped
+    """Run scenarios: shipped ones by name, your own by file name. `lvslab list` shows them with their parameters.
 
-    pairs = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise UsageError(f"--set {setting}: write it as NAME=VALUE")
-        pairs[name] = value
+    A scenario's parameters are options of their own (--control mon,keepalived --sync no); lists are separated by commas. Every scenario
+    leaves a run directory; several leave an overview of all.
+    """
+    from lvslab import scenario, shipped
+    from lvslab.jobs import plan_jobs, read_settings
+    from lvslab.modes import MODES, mode_named
+
+    read, names = read_settings(settings, words)
     files = shipped.shipped_files("scenarios")
-    chosen = [scenario.load(name, files) for name in scenarios]
-    bound = [(each, scenario.parameters(each, pairs)) for each in chosen]
+    if all_ == bool(names):
+        raise UsageError("run: name scenarios, or give --all; `lvslab list` shows them")
+    asked = [str(mode_named(mode).name) for mode in (MODES if "all" in modes else modes)]
+    chosen = [scenario.load(name, files) for name in (files if all_ else names)]
+    jobs = plan_jobs(chosen, read, asked, repeat, every_mode=all_ or "all" in modes)
     if dry_run:
         from lvslab.terminal import print_lines
 
-        for each, values in bound:
-            print_lines([f"{each.name}: {each.title}", f"  file {each.file}, expected {each.seconds:g} s"])
-            print_lines([f"  {name}={value}" for name, value in values.items()])
+        for job in jobs:
+            print_lines([f"{job.title}: {job.scenario.title}", f"  file {job.scenario.file}, expected {job.seconds:g} s"])
+            print_lines([f"  {name}={value}" for name, value in job.values.items()])
+        print_lines([f"  {name}={value} (sysctl of the directors)" for name, value in read.sysctls.items()])
         return ExitCode.OK
 
     def work() -> int:
-        return max(_run_scenario(each, values, kernel, report, runs, as_json) for each, values in bound)
+        from lvslab.kernels.needs import Need
+        from lvslab.running import overall, run_jobs
+        from lvslab.terminal import Progress
+
+        outcomes = []
+        with Progress() as progress:
+            ended = run_jobs(
+                jobs,
+                _kernels(tuple(Need), kernel),
+                progress,
+                runs,
+                director_kernels=[kernel] if kernel else [],
+                sysctls=read.sysctls,
+                draw=report,
+                keep_going=keep_going,
+            )
+            for outcome in ended:
+                outcomes.append(outcome)
+                if outcome.error:
+                    progress.say(f"lvslab: {outcome.job.title}: {outcome.error}")
+                if not as_json:
+                    progress.pause()
+                    _print_outcome(outcome)
+                    progress.go_on()
+        _print_all(outcomes, len(jobs), runs, as_json, draw=report)
+        return overall(outcomes)
 
     return _in_sandbox(work)
 
 
-def _run_scenario(chosen: Any, values: dict[str, Any], kernel: str | None, draw: bool, runs: Path, as_json: bool) -> int:
-    from lvslab.experiment import Experiment
-    from lvslab.kernels.needs import Need
-    from lvslab.measure import provenance, rundir
-    from lvslab.terminal import Progress, print_json, print_lines, print_table
+def _print_outcome(outcome: Any) -> None:
+    """Verdicts and figures of one finished run."""
+    from lvslab.measure import rundir
+    from lvslab.report import text
+    from lvslab.terminal import print_lines, print_table
 
-    about = {"name": chosen.name, "title": chosen.title, "teaches": chosen.teaches}
-    with rundir.RunWriter(
-        runs,
-        chosen.name,
-        kind="run",
-        command=["lvslab", *sys.argv[1:]],
-        scenario=about,
-        parameters=values,
-        host=provenance.host(),
-        tools=provenance.tools(),
-    ) as run_writer:
-        with Progress() as progress:
-            experiment = Experiment(run_writer, _kernels(tuple(Need), kernel), progress, [kernel] if kernel else [])
-            chosen.run(experiment, **values)
-    report_file = None
-    if draw:
-        from lvslab.report.page import write_report
-
-        report_file = write_report(run_writer.path).html
-    finished = rundir.load(run_writer.path)
-    if as_json:
-        results = [
-            {"name": each.name, "verdict": each.verdict, "reason": each.reason, "evidence": list(each.evidence)}
-            for each in finished.results
-        ]
-        print_json({"run": str(run_writer.path), "report": str(report_file) if report_file else None, "results": results})
-    else:
-        from lvslab.report import text
-
-        print_table(("name", "verdict", "reason"), text.verdict_table(finished).rows)
-        summary = text.summary_table(finished)
-        if summary.rows:
+    finished = rundir.load(outcome.run)
+    print_lines([outcome.job.scenario.title])
+    print_table(("name", "verdict", "reason"), text.verdict_table(finished).rows)
+    for table in (text.failover_table(finished), text.summary_table(finished)):
+        if table.rows:
             print_lines([""])
-            print_table(summary.headers, summary.rows)
-        print_lines(["", f"run: {run_writer.path}", *([f"report: {report_file}"] if report_file else [])])
-    return ExitCode.FAILED if experiment.failures else ExitCode.OK
+            print_table(table.headers, table.rows)
+    print_lines(["", f"run: {outcome.run}", *([f"report: {outcome.report}"] if outcome.report else []), ""])
+
+
+def _print_all(outcomes: Sequence[Any], planned: int, runs: Path, as_json: bool, draw: bool) -> None:
+    """What several runs came to, and their overview; or everything as JSON."""
+    from lvslab.measure import rundir
+    from lvslab.terminal import print_json, print_lines, print_table
+
+    overview = None
+    if draw and len(outcomes) > 1:
+        from lvslab.report.matrix import write_matrix
+
+        overview = write_matrix([each.run for each in outcomes], runs / f"{outcomes[0].run.name[:15]}-overview")
+    if as_json:
+        results = []
+        for each in outcomes:
+            finished = rundir.load(each.run)
+            results += [
+                {"name": result.name, "verdict": result.verdict, "reason": result.reason, "evidence": list(result.evidence)}
+                for result in finished.results
+            ]
+        first = outcomes[0]
+        print_json(
+            {
+                "run": str(first.run),
+                "report": str(first.report) if first.report else None,
+                "runs": [
+                    {
+                        "scenario": each.job.scenario.name,
+                        "mode": each.job.mode,
+                        "run": str(each.run),
+                        "report": str(each.report) if each.report else None,
+                        "exit_code": int(each.code),
+                        "error": each.error,
+                    }
+                    for each in outcomes
+                ],
+                "overview": str(overview.html) if overview else None,
+                "results": results,
+            }
+        )
+    elif len(outcomes) > 1 or planned > 1:
+        words = {ExitCode.OK: "PASS", ExitCode.CANNOT: "SKIP", ExitCode.FAILED: "FAIL"}
+        print_table(
+            ("scenario", "mode", "verdict", "run"),
+            [(each.job.scenario.name, each.job.mode, words.get(each.code, "BROKE"), str(each.run)) for each in outcomes],
+        )
+        lines = (
+            [""] if len(outcomes) == planned else ["", f"{planned - len(outcomes)} not run; --keep-going goes on after a failure"]
+        )
+        print_lines([*lines, *([f"overview: {overview.html}"] if overview else [])])
 
 
 # -- report, list, shell -------------------------------------------------------------------------------------------------------------

@@ -303,6 +303,11 @@ class Lab:
         """The guest behind a node, or None if it runs on the machine's own kernel."""
         return self._guests.get(name)
 
+    @staticmethod
+    def now() -> float:
+        """The lab's one clock: seconds since the epoch, as in events, probes and captures."""
+        return time.time()
+
     def tell(self, kind: str, text: str, node: str = "", t: float | None = None) -> None:
         """Report an event, of now or of the time `t`, in the whole lab or at one node."""
         self._listener(Event(self.plan.name, kind, text, node=node, **({} if t is None else {"t": t})))

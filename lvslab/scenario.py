@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from lvslab.errors import UsageError
 from lvslab.topology import load_module
-
-if TYPE_CHECKING:
-    pass
 
 _Run = TypeVar("_Run", bound=Callable[..., None])
 _TRUE, _FALSE = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
@@ -27,7 +25,8 @@ class Scenario:
         title: one line.
         teaches: what one learns from it, one sentence.
         modes: forwarding modes that it uses.
-        seconds: expected duration.
+        seconds: expected duration with the default parameters.
+        choices: parameter → the values that it may have, where they are few.
         parameters: name → default value; a value from the command line takes the default's type.
         run: the function itself; its first argument is the experiment.
     """
@@ -37,16 +36,31 @@ class Scenario:
     teaches: str
     modes: tuple[str, ...]
     seconds: float
+    choices: Mapping[str, tuple[str, ...]]
     parameters: Mapping[str, Any]
     run: Callable[..., None]
     file: Path
 
 
-def scenario(*, title: str, teaches: str, modes: tuple[str, ...] | list[str], seconds: float = 10.0) -> Callable[[_Run], _Run]:
+def scenario(
+    *,
+    title: str,
+    teaches: str,
+    modes: tuple[str, ...] | list[str],
+    seconds: float = 10.0,
+    choices: Mapping[str, Iterable[str]] | None = None,
+) -> Callable[[_Run], _Run]:
     """Mark a function as a scenario: `def run(log: Experiment, parameter=default, …)`."""
+    facts = {
+        "title": title,
+        "teaches": teaches,
+        "modes": tuple(modes),
+        "seconds": seconds,
+        "choices": {name: tuple(values) for name, values in (choices or {}).items()},
+    }
 
     def mark(function: _Run) -> _Run:
-        function.__lvslab_scenario__ = {"title": title, "teaches": teaches, "modes": tuple(modes), "seconds": seconds}  # type: ignore[attr-defined]
+        function.__lvslab_scenario__ = facts  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -91,6 +105,10 @@ def parameters(chosen: Scenario, settings: Mapping[str, str]) -> dict[str, Any]:
             known = ", ".join(f"{each}={_shown(value)}" for each, value in values.items()) or "none"
             raise UsageError(f"scenario '{chosen.name}' has no parameter '{name}'; it has: {known}")
         values[name] = _converted(chosen.name, name, text, values[name])
+        allowed = chosen.choices.get(name, chosen.modes if name in ("mode", "modes") else ())
+        for value in values[name] if isinstance(values[name], tuple) else [values[name]]:
+            if allowed and value not in allowed:
+                raise UsageError(f"scenario '{chosen.name}': {name} '{value}' is none of: {', '.join(allowed)}")
     return values
 
 
@@ -106,7 +124,7 @@ def _converted(scenario_name: str, name: str, text: str, default: Any) -> Any:
             return text.lower() in _TRUE
         if isinstance(default, (tuple, list)):
             kind = type(default[0]) if default else str
-            return tuple(kind(part) for part in text.split(",") if part)
+            return tuple(kind(part) for part in re.split("[,|]", text) if part)
         return type(default)(text) if default is not None else text
     except ValueError:
         wanted = "yes or no" if isinstance(default, bool) else f"like {_shown(default)}"

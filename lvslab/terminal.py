@@ -70,6 +70,26 @@ class Progress:
             self._status.stop()
             self._status = None
 
+    def say(self, line: str) -> None:
+        """A line that stays, on standard error."""
+        if self._status is None:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        else:
+            from rich.markup import escape
+
+            self._status.console.print(escape(line))
+
+    def pause(self) -> None:
+        """Take the live line away, so that something can be printed."""
+        if self._status:
+            self._status.stop()
+
+    def go_on(self) -> None:
+        """Show the live line again."""
+        if self._status:
+            self._status.start()
+
     def __call__(self, event: Event) -> None:
         """Take an event."""
         where = f"{event.lab}: " if event.lab else ""
@@ -79,7 +99,7 @@ class Progress:
             return
         from rich.markup import escape
 
-        if event.kind in ("verdict", "note"):
+        if event.kind in ("verdict", "note", "job", "fault", "repair", "vrrp"):
             self._status.console.print(f"{escape(where)}{escape(event.text)}")
         else:
             self._status.update(f"{escape(where)}{escape(event.text)}")

@@ -1,0 +1,268 @@
+"""Plots that several scenarios share: a server fails under health control; a director of a pair fails; and what is expected of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from lvslab.control.health import HealthSettings, control_named
+from lvslab.control.redundancy import SYNC_FLUSH, Redundancy
+from lvslab.control.watch import Table
+from lvslab.experiment import Experiment
+from lvslab.faults import Fault
+from lvslab.lab import Lab
+from lvslab.plan import HTTP_PORT
+from lvslab.service import VirtualService
+from lvslab.trial import Bound, Trial
+
+SETTLE = 1.0
+"""Seconds of undisturbed load before a fault and after the repair, to see both."""
+
+Break = Callable[[Lab, str], AbstractContextManager[Fault]]
+
+
+def http_service(lab: Lab) -> VirtualService:
+    """The lab's HTTP service."""
+    return next(each for each in lab.plan.services if each.port == HTTP_PORT)
+
+
+def weight_of(table: Table, lab: Lab, server: str) -> int | None:
+    """Weight of a server in the HTTP service of a director's table, None if it is not in it."""
+    entry = next(each for each in http_service(lab).real_servers if each.address == lab.plan.addresses.rips[server])
+    return table.get(http_service(lab).name, {}).get(entry.name)
+
+
+# -- servers -------------------------------------------------------------------------------------------------------------------------
+
+
+def server_fails(
+    log: Experiment,
+    break_server: Break,
+    *,
+    mode: str,
+    controls: Iterable[str],
+    check: str,
+    server: str = "rs1",
+    interval: float = 1.0,
+    timeout: float = 1.0,
+    rate: float = 500.0,
+    repeat: int = 1,
+    patience: float = 3.0,
+    notices: bool = True,
+) -> None:
+    """A server fails and is repaired, under each health control in turn.
+
+    Args:
+        break_server: one of `lvslab.faults`.
+        check: how the controls ask: tcp, http or misc.
+        interval, timeout: of the health checks, seconds.
+        patience: seconds to wait where nobody will take the server out.
+        notices: whether this kind of check can notice this kind of failure.
+    """
+    settings = HealthSettings(check=check, interval=interval, timeout=timeout)  # type: ignore[arg-type]
+    for repetition in range(1, repeat + 1):
+        for name in controls:
+            control = control_named(name)
+            acts = name != "none" and notices
+            bound = Bound(*control.bound(settings)) if acts else None
+            variant = name if name == "none" else f"{name}, {check} check"
+            expects = (
+                f"{server} leaves the table within {bound.seconds:g} s ({bound.formula}); no attempt fails after that"
+                if bound
+                else f"{server} stays in the table, attempts fail until it is repaired"
+            )
+            with log.lab(mode, control=name, health_settings=settings, name=f"{mode}-{name}") as lab:
+                with log.trial(lab, variant=variant, repeat=repetition, expects=expects, bound=bound, rate=rate) as trial:
+                    trial.steady(SETTLE)
+                    with break_server(lab, server) as fault:
+                        if bound:
+                            trial.until_table(lambda table: not weight_of(table, lab, server), 4 * bound.seconds)
+                            trial.steady(SETTLE)
+                        else:
+                            trial.steady(patience)
+                        repaired = lab.now()
+                    trial.until_table(lambda table: bool(weight_of(table, lab, server)), 30)
+                    trial.until_whole()
+                    trial.steady(SETTLE)
+            judge_server_failure(log, trial, fault, repaired, bound, server, f"{variant}, {repetition}")
+
+
+def judge_server_failure(
+    log: Experiment, trial: Trial, fault: Fault, repaired: float, bound: Bound | None, server: str, name: str
+) -> None:
+    """Whether a server's failure went as expected: noticed within the bound and harmless from then on, or harmful to the end."""
+    during = trial.since(fault.t, repaired)
+    failed = sum(each.failed for each in during)
+    noticed = trial.mark("table", fault.t)
+    if noticed is not None and noticed > repaired:
+        noticed = None
+    if bound is None:
+        late = [each for each in trial.since(repaired - 1.0, repaired) if each.failed]
+        log.expect(
+            f"{name}: nobody helps",
+            noticed is None and bool(late),
+            f"{failed} of {len(during)} attempts failed until the repair; the table "
+            + ("stayed as it was" if noticed is None else f"changed after {noticed - fault.t:.2f} s"),
+            trial=trial,
+        )
+        return
+    if noticed is None:
+        log.expect(
+            f"{name}: {server} is taken out",
+            False,
+            f"{failed} of {len(during)} attempts failed, the table never changed",
+            trial=trial,
+        )
+        return
+    after = noticed - fault.t
+    log.expect(
+        f"{name}: {server} is taken out",
+        after <= bound.seconds,
+        f"after {after:.2f} s; {bound.formula}: at most {bound.seconds:g} s; {failed} of {len(during)} attempts failed",
+        trial=trial,
+    )
+    harmed = [each for each in trial.since(noticed, repaired) if each.failed]
+    log.expect(
+        f"{name}: harmless from then on", not harmed, f"{len(harmed)} attempts failed after the table had changed", trial=trial
+    )
+    back = trial.mark("table", repaired)
+    log.expect(
+        f"{name}: {server} comes back",
+        back is not None,
+        f"{back - repaired:.2f} s after the repair began" if back else "it never came back into the table",
+        trial=trial,
+    )
+
+
+# -- directors -----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Lasting connections of a trial: their number, seconds between their openings, and seconds between heartbeats."""
+
+    number: int = 40
+    stagger: float = 0.15
+    heartbeat: float = 0.1
+
+    @property
+    def probe(self) -> dict[str, Any]:
+        """As the prober takes it."""
+        return {"connections": self.number, "stagger": self.stagger, "heartbeat": self.heartbeat, "beat_timeout": 5.0}
+
+
+SYNC_WORDS = {"yes": "with sync", "no": "without sync"}
+
+
+def director_fails(
+    log: Experiment,
+    break_director: Break,
+    *,
+    mode: str,
+    sync: Iterable[str],
+    advert: float = 0.2,
+    preempt: bool = False,
+    rate: float = 500.0,
+    connections: int = 40,
+    repeat: int = 1,
+    announced: bool = False,
+    noticed: bool = True,
+    kernels: tuple[str, ...] = ("uml",),
+) -> None:
+    """The master of a pair fails, the backup takes over; connections were opened before at regular intervals and send heartbeats.
+
+    Args:
+        break_director: one of `lvslab.faults`.
+        sync: "yes" and "no": with connection sync and without, one trial each.
+        advert: seconds between VRRP advertisements.
+        announced: the master itself tells the backup to take over, so that nobody has to wait.
+        noticed: whether the failing master's own kernel goes on, so that it gives up its addresses by itself.
+    """
+    lasting = Connections(connections)
+    for repetition in range(1, repeat + 1):
+        for synced in sync:
+            with_sync = synced == "yes"
+            redundancy = Redundancy(advert=advert, preempt=preempt, sync=with_sync)
+            name = f"{mode}-{'sync' if with_sync else 'nosync'}"
+            with log.lab(mode, directors=2, name=name, redundancy=redundancy, kernels=kernels) as lab:
+                first, second = (each.name for each in lab.plan.directors)
+                bound = Bound(*lab.plan.vrrp[second].bound)
+                expects = f"new connections succeed again within {bound.seconds:.3g} s of the last advertisement; " + (
+                    f"every connection older than {SYNC_FLUSH:g} s lives on"
+                    if with_sync
+                    else "no established connection lives on"
+                )
+                trial_of = log.trial(
+                    lab, variant=SYNC_WORDS[synced], repeat=repetition, expects=expects, bound=bound, rate=rate, **lasting.probe
+                )
+                with trial_of as trial:
+                    trial.steady(max(SETTLE, connections * lasting.stagger))
+                    with break_director(lab, first) as fault:
+                        trial.until_master(second)
+                        trial.until_whole()
+                        trial.steady(SETTLE)
+                        over = lab.now()
+                    trial.until_whole()
+                    trial.steady(SETTLE)
+            judge_takeover(log, trial, fault, over, bound, second, f"{SYNC_WORDS[synced]}, {repetition}", advert)
+            judge_survival(log, trial, fault, over, with_sync, f"{SYNC_WORDS[synced]}, {repetition}")
+
+
+def judge_takeover(
+    log: Experiment, trial: Trial, fault: Fault, until: float, bound: Bound, backup: str, name: str, advert: float
+) -> None:
+    """Whether the backup became master when the formula says, and the outage was over as soon as it was.
+
+    One advertisement interval is allowed for on top: the backup's timer runs in a kernel that shares its processor.
+    """
+    detected = trial.mark("vrrp", fault.t, f"{backup}: outer addresses MASTER")
+    broken = trial.outage(fault.t)
+    if detected is None:
+        log.expect(f"{name}: {backup} takes over", False, f"it never became master; {bound.formula}", trial=trial)
+        return
+    took = detected - fault.t
+    log.expect(
+        f"{name}: {backup} takes over",
+        took <= bound.seconds + advert,
+        f"{took:.3f} s after the fault; {bound.formula}: at most {bound.seconds:.3f} s",
+        trial=trial,
+    )
+    if broken is None:
+        log.expect(f"{name}: outage", True, "no attempt failed", trial=trial)
+        return
+    outage = broken.end - fault.t
+    log.expect(
+        f"{name}: outage",
+        broken.ended and broken.end < until and outage <= bound.seconds + took,
+        f"{outage:.3f} s, {broken.failed} attempts failed; the formula's bound plus the detection measured is {bound.seconds + took:.3f} s",
+        trial=trial,
+    )
+
+
+def judge_survival(log: Experiment, trial: Trial, fault: Fault, until: float, with_sync: bool, name: str) -> None:
+    """Whether the lasting connections fared as connection sync promises."""
+    found = trial.survival(fault.t, until)
+    if with_sync:
+        old = [age for _, age, _ in found.lost if age > SYNC_FLUSH]
+        log.expect(
+            f"{name}: old connections live on",
+            bool(found.kept) and not old,
+            f"{found.survived} of {found.total} survived; {len(old)} older than {SYNC_FLUSH:g} s died"
+            + (f", {len(found.lost)} younger" if found.lost else ""),
+            trial=trial,
+        )
+    else:
+        ends = ", ".join(sorted({outcome for _, _, outcome in found.lost}))
+        log.expect(
+            f"{name}: no connection lives on",
+            found.total > 0 and found.survived == 0,
+            f"{found.survived} of {found.total} survived" + (f"; the others ended by {ends}" if ends else ""),
+            trial=trial,
+        )
+
+
+def faulty(break_it: Callable[..., AbstractContextManager[Fault]], **how: Any) -> Break:
+    """A fault with some of its arguments given."""
+    return lambda lab, node: break_it(lab, node, **how)
