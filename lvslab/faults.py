@@ -372,8 +372,8 @@ def handed_over(lab: Lab, director: str) -> Iterator[Fault]:
 
 
 @contextmanager
-def weight_zero(lab: Lab, server: str, port: int = HTTP_PORT) -> Iterator[Fault]:
-    """An operator drains a server: weight 0 in the TCP service on `port`, in every director."""
+def weight_zero(lab: Lab, server: str, port: int = HTTP_PORT, protocol: str = "TCP") -> Iterator[Fault]:
+    """An operator drains a server: weight 0 in a service, in every director."""
 
     def drain(table: Ipvsadm, service: VirtualService, entry: RealServer) -> None:
         table.edit_server(service, replace(entry, weight=0))
@@ -381,19 +381,19 @@ def weight_zero(lab: Lab, server: str, port: int = HTTP_PORT) -> Iterator[Fault]
     def drained(entry: RealServer | None) -> bool:
         return entry is not None and entry.weight == 0
 
-    with _edited(lab, server, port, f"{server}: weight 0", drain, Ipvsadm.edit_server, drained) as fault:
+    with _edited(lab, server, (protocol, port), f"{server}: weight 0", drain, Ipvsadm.edit_server, drained) as fault:
         yield fault
 
 
 @contextmanager
-def server_removed(lab: Lab, server: str, port: int = HTTP_PORT) -> Iterator[Fault]:
-    """An operator removes a server from the TCP service on `port`, in every director."""
+def server_removed(lab: Lab, server: str, port: int = HTTP_PORT, protocol: str = "TCP") -> Iterator[Fault]:
+    """An operator removes a server from a service, in every director."""
 
     def absent(entry: RealServer | None) -> bool:
         return entry is None
 
     text = f"{server}: removed from the table"
-    with _edited(lab, server, port, text, Ipvsadm.delete_server, Ipvsadm.add_server, absent) as fault:
+    with _edited(lab, server, (protocol, port), text, Ipvsadm.delete_server, Ipvsadm.add_server, absent) as fault:
         yield fault
 
 
@@ -417,11 +417,11 @@ _Edit = Callable[[Ipvsadm, VirtualService, RealServer], None]
 
 @contextmanager
 def _edited(
-    lab: Lab, server: str, port: int, text: str, edit: _Edit, undo: _Edit, gone: Callable[[RealServer | None], bool]
+    lab: Lab, server: str, where: tuple[str, int], text: str, edit: _Edit, undo: _Edit, gone: Callable[[RealServer | None], bool]
 ) -> Iterator[Fault]:
     planned = _planned(lab, server, Role.REAL_SERVER)
     tables = [lab.table(each.name) for each in lab.plan.directors]
-    service, entry = _entry(lab.plan.services, planned.ip, port)
+    service, entry = _entry(lab.plan.services, planned.ip, *where)
 
     def found() -> list[RealServer | None]:
         saved = [next((each for each in table.save() if each.name == service.name), None) for table in tables]
@@ -441,15 +441,14 @@ def _edited(
             undo(table, service, entry)
 
 
-def _entry(services: Sequence[VirtualService], address: str, port: int) -> tuple[VirtualService, RealServer]:
+def _entry(services: Sequence[VirtualService], address: str, protocol: str, port: int) -> tuple[VirtualService, RealServer]:
     for service in services:
-        if service.port == port and str(service.protocol).upper() == "TCP":
+        if service.port == port and str(service.protocol).upper() == protocol.upper():
             for entry in service.real_servers:
                 if entry.address == address:
                     return service, entry
-    raise UsageError(
-        f"there is no TCP service on port {port} with the real server {address}; services: {[s.name for s in services]}"
-    )
+    names = ", ".join(service.name for service in services)
+    raise UsageError(f"fault: no {protocol} service on port {port} has the real server {address}; services: {names}")
 
 
 # -- shared --------------------------------------------------------------------------------------------------------------------------

@@ -168,7 +168,7 @@ def director_fails(
     connections: int = 40,
     repeat: int = 1,
     announced: bool = False,
-    noticed: bool = True,
+    afterwards: Callable[[Experiment, Trial, float, str], None] | None = None,
     kernels: tuple[str, ...] = ("uml",),
 ) -> None:
     """The master of a pair fails, the backup takes over; connections were opened before at regular intervals and send heartbeats.
@@ -177,8 +177,8 @@ def director_fails(
         break_director: one of `lvslab.faults`.
         sync: "yes" and "no": with connection sync and without, one trial each.
         advert: seconds between VRRP advertisements.
-        announced: the master itself tells the backup to take over, so that nobody has to wait.
-        noticed: whether the failing master's own kernel goes on, so that it gives up its addresses by itself.
+        announced: the master itself tells the backup to take over, which then waits for its skew time only (RFC 5798, 6.4.2).
+        afterwards: judges what came after the repair; gets the trial, the time of the repair and a name for its expectations.
     """
     lasting = Connections(connections)
     for repetition in range(1, repeat + 1):
@@ -188,7 +188,7 @@ def director_fails(
             name = f"{mode}-{'sync' if with_sync else 'nosync'}"
             with log.lab(mode, directors=2, name=name, redundancy=redundancy, kernels=kernels) as lab:
                 first, second = (each.name for each in lab.plan.directors)
-                bound = Bound(*lab.plan.vrrp[second].bound)
+                bound = takeover_bound(lab, announced)
                 expects = f"new connections succeed again within {bound.seconds:.3g} s of the last advertisement; " + (
                     f"every connection older than {SYNC_FLUSH:g} s lives on"
                     if with_sync
@@ -208,6 +208,16 @@ def director_fails(
                     trial.steady(SETTLE)
             judge_takeover(log, trial, fault, over, bound, second, f"{SYNC_WORDS[synced]}, {repetition}", advert)
             judge_survival(log, trial, fault, over, with_sync, f"{SYNC_WORDS[synced]}, {repetition}")
+            if afterwards:
+                afterwards(log, trial, over, f"{SYNC_WORDS[synced]}, {repetition}")
+
+
+def takeover_bound(lab: Lab, announced: bool = False) -> Bound:
+    """When the second director takes over at the latest after the first one's last advertisement."""
+    vrrp = lab.plan.vrrp[lab.plan.directors[1].name]
+    if not announced:
+        return Bound(*vrrp.bound)
+    return Bound((256 - vrrp.priority) / 256 * vrrp.advert, f"skew (256 − {vrrp.priority}) / 256 × advert {vrrp.advert:g} s")
 
 
 def judge_takeover(

@@ -188,6 +188,11 @@ class Trial:
     # -- afterwards --------------------------------------------------------------------------------------------------------------
 
     @property
+    def timeout(self) -> float:
+        """Seconds that an attempt may take."""
+        return self._spec.timeout
+
+    @property
     def attempts_file(self) -> Path:
         return self._run.probes / f"{self.name}.attempts.csv"
 

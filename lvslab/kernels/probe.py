@@ -11,11 +11,14 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lvslab.completed import Completed
-from lvslab.errors import CannotError, LabError
+from lvslab.errors import CannotError, GuestError, LabError
 from lvslab.kernels import initramfs
 from lvslab.kernels.needs import IPTABLES_VARIANTS, NEEDS, KernelFacts, KernelKind, Need, modules_for
 from lvslab.kernels.uml import UmlGuest, UmlKernel
@@ -110,70 +113,139 @@ def uml_facts(kernel: UmlKernel, fresh: bool = False) -> KernelFacts:
         CannotError: a file that the boot needs is missing.
         GuestError: it does not boot.
     """
-    trials = hashlib.sha256(repr(NEEDS).encode()).hexdigest()[:16]
-    kept = _cache_directory() / f"uml-{kernel.identity}-{trials}.json"
     if not fresh:
-        facts = _read_kept(kept)
+        facts = _read_kept(_kept(kernel))
         if facts:
             return facts
-    facts = _boot_trial(kernel)
-    _keep(kept, facts)
+    facts = _boot_trial(kernel).facts
+    keep_facts(kernel, facts)
     return facts
 
 
-def _boot_trial(kernel: UmlKernel) -> KernelFacts:
+@dataclass(frozen=True)
+class Trial:
+    """What booting a kernel showed.
+
+    Attributes:
+        kernel: the one that booted, with the extra arguments that proved useful.
+        boot_seconds: from its start until it ran jobs.
+    """
+
+    kernel: UmlKernel
+    facts: KernelFacts
+    boot_seconds: float
+
+
+SECCOMP = ("seccomp=on",)
+"""Lets programs in the guest run under a seccomp filter instead of ptrace, which is faster; known since 6.16, ignored before
+(arch/um/os-Linux/start_up.c)."""
+
+
+def try_kernel(kernel: UmlKernel, console: Path) -> Trial:
+    """Try a kernel that was never booted here, and whether `SECCOMP` is of use: it must boot with it, and trace no process any more.
+
+    Args:
+        console: file for what the kernel prints.
+
+    Raises:
+        CannotError: a file that the boot needs is missing.
+        GuestError: it does not boot.
+    """
+    try:
+        trial = _boot_trial(replace(kernel, extra_arguments=(*kernel.extra_arguments, *SECCOMP)), console)
+    except GuestError:
+        return _boot_trial(kernel, console)
+    return trial if trial.untraced else replace(trial, kernel=kernel)
+
+
+@dataclass(frozen=True)
+class _BootTrial(Trial):
+    untraced: bool
+
+
+def _boot_trial(kernel: UmlKernel, console: Path | None = None) -> _BootTrial:
     wanted = modules_for(NEEDS)
     there = [name for name in wanted if name not in set(initramfs.missing_modules(kernel.modules, wanted))]
     base = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="lvslab-trial-", dir=base) as home:
-        guest = UmlGuest(kernel, "trial", there, Path(home) / "trial", Path(home) / "console")
+        began = time.monotonic()
+        guest = UmlGuest(kernel, "trial", there, Path(home) / "trial", console or Path(home) / "console")
         try:
             guest.wait_ready()
+            took = time.monotonic() - began
             met, unmet, iptables = try_needs(NEEDS, lambda script: guest.run(f"({script}\n)", _TRIAL_TIMEOUT))
             release = guest.run("uname -r").out.strip()
+            untraced = _untraced(guest.pid)
         finally:
             guest.close()
-    return KernelFacts(KernelKind.UML, release, kernel.config_sha256, met, unmet, iptables)
+    return _BootTrial(kernel, KernelFacts(KernelKind.UML, release, kernel.config_sha256, met, unmet, iptables), took, untraced)
 
 
-def _cache_directory() -> Path:
+def _untraced(pid: int) -> bool:
+    """Whether a guest's programs run without ptrace: it has processes for them, and traces none."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        texts = [Path(f"/proc/{child}/status").read_text() for child in children]
+    except OSError:
+        return False
+    return bool(texts) and all("\nTracerPid:\t0\n" in text for text in texts)
+
+
+def _kept(kernel: UmlKernel) -> Path:
+    trials = hashlib.sha256(repr(NEEDS).encode()).hexdigest()[:16]
+    return cache_directory() / f"uml-{kernel.identity}-{trials}.json"
+
+
+def cache_directory() -> Path:
+    """Where lvslab keeps kernels and what it found out about them: below $XDG_CACHE_HOME, or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvslab" / "kernels"
+
+
+def facts_to_json(facts: KernelFacts) -> dict[str, Any]:
+    """Facts as JSON keeps them."""
+    return {
+        "version": _CACHE_VERSION,
+        "release": facts.release,
+        "config_sha256": facts.config_sha256,
+        "met": sorted(facts.met),
+        "unmet": dict(facts.unmet),
+        "iptables": facts.iptables,
+    }
+
+
+def facts_from_json(kept: Mapping[str, Any]) -> KernelFacts:
+    """Facts of a User-Mode Linux kernel from `facts_to_json`.
+
+    Raises:
+        ValueError, KeyError, TypeError: another version wrote them, or they are damaged.
+    """
+    if kept["version"] != _CACHE_VERSION:
+        raise ValueError("another version of lvslab wrote these facts")
+    return KernelFacts(
+        KernelKind.UML,
+        kept["release"],
+        kept["config_sha256"],
+        frozenset(map(Need, kept["met"])),
+        {Need(need): reason for need, reason in kept["unmet"].items()},
+        kept["iptables"],
+    )
 
 
 def _read_kept(path: Path) -> KernelFacts | None:
     """A kept result, or None if there is none that this version understands."""
     try:
-        kept = json.loads(path.read_text())
-        if kept.get("version") != _CACHE_VERSION:
-            return None
-        return KernelFacts(
-            KernelKind.UML,
-            kept["release"],
-            kept["config_sha256"],
-            frozenset(map(Need, kept["met"])),
-            {Need(need): reason for need, reason in kept["unmet"].items()},
-            kept["iptables"],
-        )
+        return facts_from_json(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _keep(path: Path, facts: KernelFacts) -> None:
-    """Keep a result; a machine whose cache cannot be written boots the trial again next time."""
-    text = json.dumps(
-        {
-            "version": _CACHE_VERSION,
-            "release": facts.release,
-            "config_sha256": facts.config_sha256,
-            "met": sorted(facts.met),
-            "unmet": dict(facts.unmet),
-            "iptables": facts.iptables,
-        }
-    )
+def keep_facts(kernel: UmlKernel, facts: KernelFacts) -> None:
+    """Keep a trial's result; a machine whose cache cannot be written boots the trial again next time."""
+    path = _kept(kernel)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(text)
+        temporary.write_text(json.dumps(facts_to_json(facts)))
         temporary.replace(path)
     except OSError:
         return

@@ -44,10 +44,15 @@ _EARLY_TICK_SECONDS = 0.0005
 
 @dataclass(frozen=True)
 class UmlKernel:
-    """A User-Mode Linux binary and its modules."""
+    """A User-Mode Linux binary and its modules.
+
+    Attributes:
+        extra_arguments: further words for its command line, which make it faster.
+    """
 
     binary: Path
     modules: initramfs.ModuleTree
+    extra_arguments: tuple[str, ...] = ()
 
     @classmethod
     def find(cls) -> UmlKernel:
@@ -64,6 +69,18 @@ class UmlKernel:
             raise CannotError("/usr/lib/uml/modules: no kernel modules; run: apt-get install --reinstall user-mode-linux")
         return cls(Path(binary), initramfs.ModuleTree(trees[-1].parent))
 
+    @classmethod
+    def at(cls, directory: Path, extra_arguments: tuple[str, ...] = ()) -> UmlKernel:
+        """The one in a directory: the program `linux.uml`, and one tree of modules below `modules/`.
+
+        Raises:
+            CannotError: the program or its modules are not there.
+        """
+        binary, trees = directory / "linux.uml", sorted((directory / "modules").glob("*/modules.dep"))
+        if not binary.is_file() or len(trees) != 1:
+            raise CannotError(f"{directory}: not a whole kernel: needs the program linux.uml and one tree modules/RELEASE")
+        return cls(binary, initramfs.ModuleTree(trees[0].parent), extra_arguments)
+
     @cached_property
     def config_sha256(self) -> str | None:
         """SHA-256 of the configuration that the binary itself prints, or None if it prints none."""
@@ -75,7 +92,7 @@ class UmlKernel:
         """Changes whenever the binary or its modules do: the key under which trial results are kept."""
         parts = [self.binary.stat(), (self.modules.directory / "modules.dep").stat()]
         text = "|".join(f"{part.st_size}:{part.st_mtime_ns}:{part.st_ino}" for part in parts)
-        return hashlib.sha256(f"{self.binary}|{text}".encode()).hexdigest()[:16]
+        return hashlib.sha256("|".join([str(self.binary), text, *self.extra_arguments]).encode()).hexdigest()[:16]
 
 
 def arguments(
@@ -111,6 +128,7 @@ def arguments(
         "panic=-1",  # a panic ends the process, so that it is noticed
         "quiet",
         f"LVSLAB_MODULES={','.join(modules)}",
+        *kernel.extra_arguments,
     ]
 
 

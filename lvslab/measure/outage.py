@@ -4,6 +4,10 @@ All times are seconds since the epoch, on one clock. **An outage can be no finer
 up to one interval before the first failed attempt, and may have been whole again up to one interval before the attempt that ends the
 stretch. Say the interval beside every figure.
 
+Failed means failed for the client: an attempt that was held up and still answered within its timeout is a good one. A fault that only
+delays packets (a kernel that stands still and goes on) therefore seems to end up to one timeout before it is over, and one shorter
+than the timeout shows in the durations alone. `local` failures count, since a prober that could not ask has not seen a whole service.
+
 Impaired is not down: with two real servers of which one is dead every other attempt fails. A stretch therefore goes on until no attempt
 has failed for longer than a **gap**, and its share of failures is `failed / attempts`.
 """
@@ -198,8 +202,8 @@ def timeline(attempts: Iterable[Attempt], width: float = 0.01) -> tuple[Bin, ...
     origin = min(each.planned for each in everything)
     counts: dict[int, Counter[str]] = {}
     for each in everything:
-        # Times have whole microseconds, so a tenth of one decides on which side of a bin's edge a rounded float lies.
-        index = int((each.planned - origin + _TICK / 10) / width)
+        # The records have whole microseconds; floats near the epoch's seconds are only a quarter of one apart.
+        index = int((round((each.planned - origin) / _TICK) + 0.001) * _TICK / width)
         counts.setdefault(index, Counter())[each.outcome] += 1
     return tuple(Bin(origin + index * width, dict(counts.get(index, {}))) for index in range(max(counts) + 1))
 

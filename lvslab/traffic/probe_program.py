@@ -11,8 +11,9 @@ waits for what is under way (each attempt and heartbeat is bounded by its own ti
 Standard output: "started T0" before the first attempt, one JSON object with totals at the end.
 
 Outcomes: ok; refused (RST to the SYN, or ICMP port unreachable); reset (RST before the whole answer); timeout; wrong (not an expected
-server's answer, or an orderly end before the whole of it); unreachable (ICMP, no route, no neighbour); local (this machine could not start
-it); closed (only long-lived connections: an orderly end between answers).
+server's answer, or an orderly end before the whole of it); unreachable (ICMP, no route, or a neighbour that is known to be missing; a
+first search for a neighbour takes 3 s, which is a timeout); local (this machine could not start it); closed (only long-lived
+connections: an orderly end before a byte of an answer). After a whole answer an RST counts as its end; an end that never comes is a timeout.
 
 An attempt's timeout should stay below 1 s, after which TCP sends a lost SYN again: then a lost SYN is a failed attempt, not a slow one.
 A connection that timed out after it was established is reset, so that it does not hold its port.
@@ -38,6 +39,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn, Protocol
 
 ATTEMPTS_HEADER = "planned,start,connect,first_byte,end,local_port,server,outcome\n"
@@ -176,6 +178,7 @@ class Lines:
     """A CSV file that grows by whole lines. Records are kept raw and made into text when there is time."""
 
     def __init__(self, path: str, header: str, offset: int) -> None:
+        self._path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._offset = offset
         self._text = [header]
@@ -209,9 +212,12 @@ class Lines:
         """Put everything into the file."""
         self.format(len(self.raw))
         data = "".join(self._text).encode()
-        while data:
-            data = data[os.write(self._fd, data) :]
         self._text.clear()
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError as error:
+            raise OSError(error.errno, "write", self._path) from None
         self.oldest = None
 
 
@@ -259,8 +265,8 @@ class Prober:
 
     def watch(self, fd: int, owner: Owner, mask: int) -> None:
         """Tell an owner when its descriptor is ready; closing the descriptor ends that."""
-        self.owners[fd] = owner
         self.epoll.register(fd, mask)
+        self.owners[fd] = owner
 
     def stop(self) -> None:
         """Begin nothing new."""
@@ -277,7 +283,14 @@ class Prober:
         self.end = t0 + self.seconds
         for index, connection in enumerate(self.connections):
             connection.plan(t0 + index * self.stagger, t0 + index * self.heartbeat // len(self.connections))
-        say("started %d.%06d" % divmod((t0 + self.offset) // 1000, 1_000_000))
+        say(f"started {(t0 + self.offset) / SECOND:.6f}")
+        try:
+            self._loop()
+        finally:
+            self.attempts.flush()
+            self.beats.flush()
+
+    def _loop(self) -> None:
         poll, owners = self.epoll.poll, self.owners
         while True:
             self._due()
@@ -295,8 +308,6 @@ class Prober:
                     owner.ready(mask)
                 if self.next_attempt <= now():
                     self._start_attempts()
-        self.attempts.flush()
-        self.beats.flush()
 
     def _due(self) -> None:
         """Do what is due by now."""
@@ -558,8 +569,7 @@ class UdpFlow:
             return attempt
         try:
             sock.send(b"lvslab probe\n")
-        except OSError as error:  # send(2) reports what an earlier datagram met, and sends nothing
-            self._fail(outcome_of(error.errno))
+        except OSError as error:  # perhaps what an earlier datagram met: send(2) reports that, and sends nothing
             self._empty_error_queue()
             try:
                 sock.send(b"lvslab probe\n")
@@ -568,6 +578,7 @@ class UdpFlow:
                 self.waiting.append(attempt)
                 self.settle(attempt, outcome_of(again.errno))
                 return attempt
+            self._fail(outcome_of(error.errno))
         attempt = UdpAttempt(self, planned, start)
         self.waiting.append(attempt)
         return attempt
@@ -761,8 +772,9 @@ class StandardInput:
 
     def __init__(self, prober: Prober) -> None:
         self._prober, self._text = prober, b""
-        os.set_blocking(0, False)
-        prober.watch(0, self, _IN)
+        with suppress(PermissionError):  # epoll watches no files, /dev/null among them: then `seconds` or a signal is the end
+            prober.watch(0, self, _IN)
+            os.set_blocking(0, False)
 
     def ready(self, mask: int) -> None:
         try:
@@ -819,7 +831,7 @@ def main(arguments: list[str]) -> None:
         gc.freeze()
         prober.run()
     except OSError as error:
-        fail(f"{error.filename or 'records'}: {os.strerror(error.errno or 0)}")
+        fail(f"{error.filename or error.strerror}: {os.strerror(error.errno or 0)}")
     totals = {
         "attempts": prober.count,
         "outcomes": dict(prober.outcomes),

@@ -88,14 +88,14 @@ class ProbeSpec:
         wrong = [
             name
             for name, value in times.items()
-            if not (math.isfinite(value) and (value > 0 or name == "stagger" and value == 0))
+            if not (math.isfinite(value) and (value > 0 or (name == "stagger" and value == 0)))
         ]
         checks: list[tuple[bool, str]] = [
             (not 1 <= self.port <= 65535, f"port {self.port} is not between 1 and 65535"),
             (self.protocol not in PROTOCOLS, f"protocol '{self.protocol}' is not one of {', '.join(PROTOCOLS)}"),
             (not self.servers, "servers: name at least one whose answer is good"),
             (bool(wrong), f"{', '.join(wrong)}: a positive number of seconds is expected"),
-            (self.rate is not None and not 0 < self.rate <= MAX_RATE, f"rate {self.rate}: more than 0 and at most {MAX_RATE:g} attempts a second"),
+            (self.rate is not None and not 0 < self.rate <= MAX_RATE, f"rate {self.rate} is not above 0 and at most {MAX_RATE:g} a second"),
             (self.flows < 0 or self.connections < 0, "flows and connections cannot be negative"),
             (self.rate is None and not self.connections, "neither a rate of attempts nor connections: nothing to do"),
             (self.protocol == "udp" and self.connections > 0, "long-lived connections need protocol 'tcp'; use a second prober"),
@@ -164,7 +164,7 @@ class Prober:
             LabError: it did not start; the message is its own.
         """
         self._node.run(_EPHEMERAL).check(self._node.name, _EPHEMERAL)
-        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed when the process is
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")
         try:
             self._process = subprocess.Popen(
                 self._command(),
@@ -211,6 +211,8 @@ class Prober:
         Raises:
             LabError: it has ended, by itself or by an accident.
         """
+        if self._process is not None and self._process.poll() == 0:
+            raise LabError(f"prober in {self._node.name}: has ended after its {self._spec.seconds:g} s")
         if not self.alive:
             raise self._broken("is not running")
 

@@ -1,0 +1,44 @@
+"""The master's kernel stands still and goes on later, still believing that it is the master: for a moment there are two."""
+
+from lvslab import faults
+from lvslab.experiment import Experiment
+from lvslab.scenario import scenario
+from lvslab.stories import director_fails
+from lvslab.trial import Trial
+
+
+def two_masters(log: Experiment, trial: Trial, woke: float, name: str) -> None:
+    """The old master wakes up as master: the other one hears its higher priority and steps back."""
+    first, second = (each.name for each in trial.lab.plan.directors)
+    stepped_back = trial.mark("vrrp", woke, f"{second}: outer addresses BACKUP")
+    again = trial.outage(woke)
+    log.expect(
+        f"{name}: two masters",
+        stepped_back is not None,
+        f"{first} woke as master; "
+        + (f"{second} stepped back {stepped_back - woke:.3f} s later" if stepped_back else f"{second} did not step back")
+        + (f"; {again.failed} attempts failed within {again.end - again.start:.3f} s" if again else "; no attempt failed"),
+        trial=trial,
+    )
+
+
+@scenario(
+    title="Director hung, and back as a second master",
+    teaches="a frozen master is replaced like a dead one, but it wakes up as master: two hold the virtual address until one hears the other",
+    modes=["nat", "dr", "tun"],
+    seconds=35,
+    choices={"sync": ["yes", "no"]},
+)
+def run(
+    log: Experiment,
+    mode: str = "nat",
+    sync: tuple[str, ...] = ("yes", "no"),
+    advert: float = 0.2,
+    rate: float = 500.0,
+    connections: int = 40,
+    repeat: int = 1,
+) -> None:
+    director_fails(
+        log, faults.director_hung, mode=mode, sync=sync, advert=advert, rate=rate, connections=connections, repeat=repeat,
+        afterwards=two_masters,
+    )  # fmt: skip
