@@ -236,7 +236,7 @@ def judge_takeover(
     log.expect(
         f"{name}: {backup} takes over",
         took <= bound.seconds + advert,
-        f"{took:.3f} s after the fault; {bound.formula}: at most {bound.seconds:.3f} s",
+        f"{took:.3f} s after the fault; {bound.formula} = {bound.seconds:.3f} s, and an interval of {advert:g} s for the machine's own delays",
         trial=trial,
     )
     if broken is None:

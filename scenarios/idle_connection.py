@@ -3,7 +3,7 @@
 from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
 
-TIMEOUT = 3
+TIMEOUT = 2
 
 
 @scenario(
@@ -25,9 +25,9 @@ def run(
                 expects = "the connections are reset when they speak again" if silent else "the connections live on"
                 with log.trial(
                     lab, variant=kind, repeat=repetition, expects=expects, rate=None, connections=connections,
-                    stagger=0.02, heartbeat=2.5 * TIMEOUT if silent else TIMEOUT / 3, beat_timeout=2.0,
+                    stagger=0.02, heartbeat=2 * TIMEOUT if silent else TIMEOUT / 4, beat_timeout=2.0,
                 ) as trial:  # fmt: skip
-                    trial.steady(3 * TIMEOUT)
+                    trial.steady(5 * TIMEOUT)
             ends = [beat.outcome for beat in trial.beats if beat.outcome != "ok"]
             log.expect(
                 f"{kind}, {repetition}: connections",

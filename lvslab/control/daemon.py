@@ -60,6 +60,7 @@ class Daemon:
         self._changed = threading.Condition()
         self._lines: list[tuple[float, str]] = []
         self._asked_to_end = False
+        self._problem: Exception | None = None
         self._process: GuestProcess | subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
 
@@ -91,7 +92,9 @@ class Daemon:
         with self._changed:
             self._lines, self._asked_to_end = [], False
         self._process = self.node.popen(["/bin/sh", "-c", self._command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self._reader = threading.Thread(target=self._read, args=(self._process,), name=f"{self.node.name}-{self.name}", daemon=True)
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process,), name=f"{self.node.name}-{self.name}", daemon=True
+        )
         self._reader.start()
 
     def stop(self, timeout: float = 3.0) -> None:
@@ -101,7 +104,7 @@ class Daemon:
         """
         self._end(signal.SIGTERM, timeout)
         self._end(signal.SIGKILL, _KILL_SECONDS)
-        if self._reader is not None:
+        if self._reader is not None and not self.running:
             self._reader.join(_KILL_SECONDS)
 
     def kill(self) -> None:
@@ -156,9 +159,14 @@ class Daemon:
             return tuple(self._lines)
 
     def check(self) -> None:
-        """Raise LabError if the program has ended unasked; the error tells its exit status and what it said last."""
+        """Raise LabError if the program has ended unasked; the error tells its exit status and what it said last.
+
+        An exception of the listener is raised here, too.
+        """
         if self._process is None:
             raise LabError(f"{self.node.name}: {self.name} has not been started")
+        if self._problem is not None:
+            raise LabError(f"{self.node.name}: what {self.name} said could not be handled: {self._problem!r}") from self._problem
         if self.running or self._asked_to_end:
             return
         if self._reader is not None:
@@ -231,7 +239,10 @@ class Daemon:
                 with self._changed:
                     self._lines.append((t, text))
                     self._changed.notify_all()
-                self._listener(t, text)
+                try:
+                    self._listener(t, text)
+                except Exception as error:  # the program must not be held up by a line that nobody takes
+                    self._problem = self._problem or error
 
 
 def health_daemon(

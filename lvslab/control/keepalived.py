@@ -79,7 +79,9 @@ class Vrrp:
         if not 1 <= self.priority <= 254:
             raise UsageError(f"VRRP: priority {self.priority} is outside 1..254; choose one inside")
         if not 0.01 <= self.advert <= 40.95 or round(self.advert * 100, 6) % 1:
-            raise UsageError(f"VRRP: advert {self.advert:g} s: version 3 takes 0.01 to 40.95 s in steps of 0.01 (RFC 5798, 5.2.7)")
+            raise UsageError(
+                f"VRRP: advert {self.advert:g} s: version 3 takes 0.01 to 40.95 s in steps of 0.01 (RFC 5798, 5.2.7)"
+            )
         if not all(1 <= each <= 255 for each in self.router_ids) or self.router_ids[0] == self.router_ids[1]:
             raise UsageError(f"VRRP: router ids {self.router_ids}: give two different ones of 1..255")
         if not self.outer_addresses:
@@ -142,11 +144,13 @@ class Keepalived(HealthControl):
             where = re.escape(f"[{server.address}]")
             port = server.port
             if settings.check == Check.TCP:
-                lines.append(rf"TCP connection to {where}:tcp:{port} (success|failed|timeout)|Check on service {where}:tcp:{port} ")
+                lines.append(
+                    rf"TCP connection to {where}:tcp:{port} (success|failed|timeout)|Check on service {where}:tcp:{port} "
+                )
             elif settings.check == Check.HTTP:
                 lines.append(rf"(HTTP|Remote|Error|Timeout|Check).*{where}:tcp:{port}")
             else:
-                lines.append(rf"Misc check to {where} for .* (succeeded|failed|timed out)")
+                lines.append(rf"Misc check for \[{where}:tcp:{port} .* (succeeded|failed|timed out)")
         return tuple(dict.fromkeys(lines))
 
     def bound(self, settings: HealthSettings) -> tuple[float, str]:
@@ -169,6 +173,11 @@ class Keepalived(HealthControl):
     def _refuse(self, services: Sequence[VirtualService], settings: HealthSettings) -> str | None:
         if settings.check == Check.MISC and (settings.timeout != int(settings.timeout) or settings.timeout < 1):
             return f"misc_timeout counts in whole seconds, and timeout is {settings.timeout:g} s; choose 1, 2, … s"
+        for service in services:
+            for server in service.real_servers:
+                if service.protocol == Protocol.FWMARK and server.port and server.forwarding != PacketForwarding.MASQ:
+                    what = f"virtual service {service.name}: real server {server.name}"
+                    return f"{what}: keepalived drops port {server.port} there, as {server.forwarding.value} does; give port 0"
         return None
 
 
@@ -202,11 +211,15 @@ def keepalived_files(
 def keepalived_command(directory: PurePath) -> str:
     """keepalived in the foreground, saying everything on standard error and nothing to syslog.
 
-    The table stays when it ends, as with the other controls; the addresses of VRRP go.
+    The table stays when it ends, as with the other controls; the addresses of VRRP go. The configuration is tested first, because keepalived
+    would work on with the part of it that it understands. Status 6 of the test (KEEPALIVED_EXIT_CONFIG_TEST_SECURITY) only says that scripts
+    are run as root.
     """
+    test = f"keepalived --config-test --use-file={directory}/{CONFIGURATION}"
     options = "--dont-fork --log-console --log-detail --no-syslog --dont-release-ipvs"
     pids = f"--pid={directory}/keepalived.pid --checkers_pid={directory}/checkers.pid --vrrp_pid={directory}/vrrp.pid"
-    return f"exec keepalived {options} --use-file={directory}/{CONFIGURATION} {pids} --bfd_pid={directory}/bfd.pid"
+    start = f"exec keepalived {options} --use-file={directory}/{CONFIGURATION} {pids} --bfd_pid={directory}/bfd.pid"
+    return f"{test} || [ $? = 6 ] || exit 5; {start}"
 
 
 def vrrp_event(line: str) -> tuple[str, str] | None:

@@ -1,7 +1,8 @@
 """The host's end of the line to a guest's agent (guest/agent.sh): jobs with exit codes over a serial line.
 
 Commands and results travel as files in a folder that both sides see, because a tty does not carry large data whole; the serial line only
-rings the bell.
+rings the bell. User-Mode Linux loses the interrupt of a line now and then when its network cards are busy, so every bell is acknowledged
+and an empty line is sent after one that was not heard.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ from pathlib import Path
 
 from lvslab.completed import Completed
 from lvslab.errors import GuestError
+
+
+_NUDGE = 0.02
+"""Seconds after which an unheard bell is followed by an empty line; doubled each time."""
+
+_SIGNAL_PATIENCE = 1.0
+_START_PATIENCE = 10.0
 
 
 @dataclass
@@ -38,7 +46,8 @@ class Agent:
         self.name, self.ready, self.began = name, threading.Event(), threading.Event()
         self._line, self._directory, self._why_lost = line, jobs, why_lost
         self._jobs: dict[int, _Job] = {}
-        self._next = 0
+        self._next = self._bells = 0
+        self._unheard: dict[int, threading.Event] = {}
         self._lock = threading.Lock()
         self._lost = False
         self._problems: list[str] = []
@@ -71,6 +80,8 @@ class Agent:
         with self._lock:
             for job in self._jobs.values():
                 job.ended.set()
+            for heard in self._unheard.values():
+                heard.set()
 
     def _heard(self, word: str, arguments: list[str]) -> None:
         if word == "=init":
@@ -79,6 +90,11 @@ class Agent:
             self.ready.set()
         elif word == "=problem":
             self._problems.append(" ".join(arguments))
+        elif word == "=heard" and arguments[:1] and arguments[0].isdigit():
+            with self._lock:
+                heard = self._unheard.pop(int(arguments[0]), None)
+            if heard:
+                heard.set()
         elif word == "=ended":
             try:
                 job, code = self._jobs[int(arguments[0])], int(arguments[1])
@@ -121,8 +137,9 @@ class Agent:
             GuestError: the guest died or did not answer within the timeout.
         """
         number, job = self._submit(script)
-        self._ring(f"run {number}")
-        if not job.ended.wait(timeout):
+        deadline = time.monotonic() + timeout
+        self._ring(f"run {number}", timeout)
+        if not job.ended.wait(max(0.0, deadline - time.monotonic())):
             raise GuestError(
                 f"{self.name}: no answer within {timeout:g} s to: {script.strip().splitlines()[-1]}; {self._why_lost()}"
             )
@@ -131,12 +148,12 @@ class Agent:
     def start(self, script: str, line: int) -> int:
         """Start a script in a session of its own, its standard streams on serial lines `line` and `line` + 1; returns the job's number."""
         number, _ = self._submit(script)
-        self._ring(f"start {number} {line}")
+        self._ring(f"start {number} {line}", _START_PATIENCE)
         return number
 
     def signal(self, number: int, sig: signal.Signals) -> None:
-        """Send a signal to all processes of a started job."""
-        self._ring(f"signal {number} {int(sig)}")
+        """Send a signal to all processes of a started job; a guest that stands still takes it when it goes on."""
+        self._ring(f"signal {number} {int(sig)}", _SIGNAL_PATIENCE)
 
     def wait(self, number: int, timeout: float | None) -> int | None:
         """Exit status of a started job (128 + signal when a signal ended it), or None when `timeout` seconds were not enough.
@@ -163,12 +180,24 @@ class Agent:
         (self._directory / f"{number}.sh").write_text(script if script.endswith("\n") else script + "\n")
         return number, job
 
-    def _ring(self, line: str) -> None:
+    def _ring(self, line: str, patience: float) -> None:
+        """Send a line and wait until it was heard, at most `patience` seconds."""
+        heard = threading.Event()
+        with self._lock:
+            bell = self._bells = self._bells + 1
+            self._unheard[bell] = heard
+        self._send(f"{bell} {line}\n".encode())
+        deadline, pause = time.monotonic() + patience, _NUDGE
+        while not heard.wait(min(pause, max(0.0, deadline - time.monotonic()))) and time.monotonic() < deadline:
+            self._send(b"\n")
+            pause *= 2
+
+    def _send(self, data: bytes) -> None:
         try:
-            self._line.sendall(line.encode() + b"\n")
+            self._line.sendall(data)
         except OSError:
             self._lost = True
-            self.check_alive()
+        self.check_alive()
 
     def _collect(self, number: int, job: _Job) -> Completed:
         if job.code is None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from lvslab.measure.records import Flow, Lab
 from lvslab.measure.rundir import Run
-from lvslab.report import charts, ladder, network, style
+from lvslab.report import charts, failover_charts, ladder, network, style, timeline
+from lvslab.report.failover import Group, Observed
 from lvslab.report.series import Series, Subject
 
 if TYPE_CHECKING:
@@ -65,10 +66,81 @@ def measurements(studio: Studio, run: Run, series: Sequence[Series], subjects: S
     if any(sample.value is not None for sample in run.of("answers")):
         text = "Share of the requests that each real server answered"
         drawn.append(studio.draw("answers", text, partial(charts.answers, run, subjects)))
-    if any(lab.counters for lab in run.labs):
+    if any(lab.counters for lab in run.labs) and (run.samples or not run.trials):  # of trials, each lab's section shows them
         text = "Connections, packets and bytes that IPVS counted in each lab"
         drawn.append(studio.draw("counters", text, partial(charts.counters, run, subjects)))
     return drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """The figures of a run's trials; `repeats` is one timeline a group that has several, all its repeats one below the other."""
+
+    timelines: tuple[Drawn, ...]
+    charts: tuple[Drawn, ...]
+    comparison: Drawn
+    repeats: tuple[tuple[Group, Drawn], ...]
+
+
+def failures(studio: Studio, groups: Sequence[Group]) -> Failures:
+    """All figures of a run's trials but the matrix, at least one group.
+
+    Named timeline (timeline-MODE when the run has several modes), outage, comparison, survivors and repeats-VARIANT-MODE.
+    """
+    modes = list(dict.fromkeys(group.mode for group in groups))
+    timelines = []
+    for mode in modes:
+        chosen = [group for group in groups if group.mode == mode]
+        name, title = "timeline", "Attempts around the fault"
+        if len(modes) > 1:
+            name, title = f"timeline {mode}", f"{title}: {style.mode_title(mode)}"
+        panels = [timeline.Panel(group.typical(), group.variant or group.label, _which(group)) for group in chosen]
+        numbers = ", ".join(f"{panel.title} {panel.trial.length_text}" for panel in panels)
+        text = f"{title}. Outage of the repeats shown: {numbers}"
+        timelines.append(studio.draw(name, text, partial(timeline.draw, title, _SUBTITLE, panels)))
+    numbers = ", ".join(f"{group.label} {group.median_text}" for group in groups)
+    connections = any(group.survivals for group in groups)
+    make = partial(failover_charts.outages, groups, wide=not connections)
+    shown = [studio.draw("outage", f"Outage of every repeat; medians: {numbers}", make)]
+    if connections:
+        numbers = ", ".join(f"{group.label} {group.survivors_text}" for group in groups if group.survivals)
+        text = f"Long-lived connections that survived, by their age at the fault: {numbers}"
+        shown.append(studio.draw("survivors", text, partial(failover_charts.survivors, groups)))
+    numbers = "; ".join(f"{group.label}: outage {group.median_text}, failed {group.failed_text}" for group in groups)
+    compared = studio.draw("comparison", f"The variants compared. {numbers}", partial(failover_charts.comparison, groups))
+    repeats = []
+    for group in groups:
+        if len(group.trials) > 1:
+            panels = [timeline.Panel(trial, f"Repeat {trial.trial.repeat}", _told(trial)) for trial in group.trials]
+            numbers = ", ".join(trial.length_text for trial in group.trials)
+            text = f"All repeats of {group.label} around their faults; outages: {numbers}"
+            make = partial(timeline.draw, f"All repeats: {group.label}", _SUBTITLE, panels)
+            repeats.append((group, studio.draw(f"repeats {group.variant} {group.mode}", text, make)))
+    return Failures(tuple(timelines), tuple(shown), compared, tuple(repeats))
+
+
+_SUBTITLE = (
+    "every attempt by its planned time: failures grow from below, what worked stands above them; a hole is time without attempts"
+)
+
+
+def _which(group: Group) -> str:
+    """Which repeat of a group is shown, and why that one."""
+    trial = group.typical()
+    told = _told(trial)
+    if len(group.trials) > 1:
+        even = len(group.lengths) % 2 == 0
+        median = "the last one below the median outage" if even else "the one with the median outage"
+        of = median if trial.length is not None else "the first that has attempts"
+        told = f"repeat {trial.trial.repeat} of {len(group.trials)}, {of}" + (f"; {told}" if told else "")
+    return told
+
+
+def _told(trial: Observed) -> str:
+    """What a reader of a timeline must know of it."""
+    parts = ["no fault was recorded: time counts from the start of the trial" if trial.fault is None else ""]
+    parts += ["cut short" if trial.trial.end is None else ""]
+    return "; ".join(filter(None, parts))
 
 
 def network_of(studio: Studio, run: Run, lab: Lab) -> Drawn | None:

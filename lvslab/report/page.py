@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +19,10 @@ from lvslab.errors import LabError
 from lvslab.measure.records import Lab, Result
 from lvslab.measure.rundir import Run, load
 from lvslab.measure.stats import UNSTABLE_SPREAD
-from lvslab.report import figures, style, text
+from lvslab.report import failover, figures, grid, style, text
+from lvslab.report.failover import Group, Observed
 from lvslab.report.series import Series, Subject, all_series, subjects
-from lvslab.report.units import percent, quantity
+from lvslab.report.units import MISSING, percent, quantity
 
 MAX_FILES = 300
 """So many raw files are linked from the page."""
@@ -45,14 +47,15 @@ def write_report(run_dir: Path, out: Path | None = None) -> Report:
     try:
         pictures.mkdir(parents=True, exist_ok=True)
         studio = figures.Studio(pictures)
-        page = _render(_context(run, studio, folder))
+        page = render("report.html.j2", _context(run, studio, folder))
         html.write_text(page, encoding="utf-8")
     except OSError as error:
         raise LabError(f"{error.filename or html}: the report cannot be written: {error.strerror or error}") from error
     return Report(html, tuple(studio.files))
 
 
-def _render(context: Mapping[str, Any]) -> str:
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """A page from one of the templates."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -65,7 +68,7 @@ def _render(context: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["svg"] = lambda drawn: Markup(drawn.svg)
-    return environment.get_template("report.html.j2").render(**context)
+    return environment.get_template(template).render(**context)
 
 
 def _context(run: Run, studio: figures.Studio, folder: Path) -> dict[str, Any]:
@@ -73,17 +76,19 @@ def _context(run: Run, studio: figures.Studio, folder: Path) -> dict[str, Any]:
     everyone, series = subjects(run), all_series(run)
     link = _Linker(run.path, folder)
     shown = figures.measurements(studio, run, series, everyone)
-    labs = [_lab(run, lab, studio, link) for lab in run.labs]
+    groups = failover.observe(run)
+    labs = [_lab(run, lab, studio, link) for lab in run.labs] if not groups else _alike_labs(run, studio, link)
     return {
         "title": str((run.scenario or {}).get("title") or run.name),
         "run": run,
         "headline": text.headline(run),
-        "outcome": _outcome(run),
-        "started": _started(run),
+        "outcome": outcome(run),
+        "started": started(run),
         "duration": _duration(run),
         "theme": style.THEME,
         "verdicts": [_result(result, link) for result in run.results],
         "failures": [_failure(run, result, link) for result in run.results if result.verdict == "fail"],
+        "failover": _failover(run, groups, studio, link) if groups else None,
         "summary": _summary(series, everyone),
         "columns": everyone,
         "unstable": [
@@ -95,7 +100,7 @@ def _context(run: Run, studio: figures.Studio, folder: Path) -> dict[str, Any]:
         "unstable_spread": percent(UNSTABLE_SPREAD, 0),
         "charts": [_picture(drawn, folder) for drawn in shown],
         "labs": labs,
-        "kernels": _kernels(run),
+        "kernels": _kernels(run, short=bool(groups)),
         "provenance": _provenance(run),
         "events": _events(run),
         "files": _files(run.path, link),
@@ -120,7 +125,7 @@ class _Linker:
         return quote(Path(os.path.relpath(file, self.page.resolve())).as_posix()) if inside and file.exists() else None
 
 
-def _outcome(run: Run) -> tuple[str, str]:
+def outcome(run: Run) -> tuple[str, str]:
     """The whole run as a kind of badge and its words."""
     if run.status == "running":
         return "skip", "not finished: still running, or killed"
@@ -132,7 +137,8 @@ def _outcome(run: Run) -> tuple[str, str]:
     return ("pass", "passed") if "pass" in verdicts else ("skip", "skipped" if verdicts else "no verdict")
 
 
-def _started(run: Run) -> str:
+def started(run: Run) -> str:
+    """When the run began, for people."""
     try:
         return datetime.fromisoformat(run.started).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except ValueError:
@@ -172,6 +178,111 @@ def _summary(series: tuple[Series, ...], everyone: tuple[Subject, ...]) -> list[
     return [{"series": one, "cells": [text.cell(one, subject) for subject in everyone]} for one in series]
 
 
+def _failover(run: Run, groups: Sequence[Group], studio: figures.Studio, link: _Linker) -> dict[str, Any]:
+    """What the page shows of the trials."""
+    drawn = figures.failures(studio, groups)
+    modes = {group.mode for group in groups}
+    table = None
+    if len(modes) > 1:
+        cells = grid.of_run(run, groups)
+        table = _picture(studio.draw("matrix", grid.describe(cells), lambda: grid.draw(cells)), link.page)
+    return {
+        "summary": failover.summary(groups),
+        "problems": failover.problems(groups),
+        "expects": _expectations(groups),
+        "timelines": [_picture(each, link.page) for each in drawn.timelines],
+        "comparison": _picture(drawn.comparison, link.page),
+        "charts": [_picture(each, link.page) for each in drawn.charts],
+        "matrix": table,
+        "repeats": [(group.label, len(group.trials), _picture(each, link.page)) for group, each in drawn.repeats],
+        "trials": [_trial(group, trial, link) for group in groups for trial in group.trials],
+    }
+
+
+def _expectations(groups: Sequence[Group]) -> list[tuple[str, str]]:
+    """What the trials expect as (whose, sentence): once without a name when all expect the same."""
+    pairs = [
+        (group.variant or group.label, trial.trial.expects) for group in groups for trial in group.trials if trial.trial.expects
+    ]
+    sentences = list(dict.fromkeys(sentence for _, sentence in pairs))
+    if len(sentences) <= 1:
+        return [("", sentence) for sentence in sentences]
+    whose = {sentence: list(dict.fromkeys(label for label, each in pairs if each == sentence)) for sentence in sentences}
+    return [(", ".join(whose[sentence]), sentence) for sentence in sentences]
+
+
+def _trial(group: Group, trial: Observed, link: _Linker) -> dict[str, Any]:
+    """A row of the table of trials."""
+    name = trial.trial.name
+    files = [(kind, link(f"probes/{name}.{kind}.csv")) for kind in ("attempts", "beats")]
+    survival = trial.survival
+    bound = trial.trial.bound
+    seen = trial.detection
+    return {
+        "name": name,
+        "label": group.label,
+        "mode": style.mode_title(trial.trial.mode),
+        "repeat": trial.trial.repeat,
+        "verdict": trial.trial.verdict,
+        "outage": trial.length_text,
+        "unknown": trial.unknown,
+        "bad": trial.exceeded,
+        "predicted": f"≤ {quantity(bound.seconds, 's')}" if bound else MISSING,
+        "formula": bound.formula if bound else "",
+        "noticed": MISSING if trial.fault is None else "never" if seen is None else failover.seconds_text(seen, 0.001),
+        "failed": f"{failover.count(trial.failed)} of {failover.count(len(trial.attempts))}" if trial.attempts else MISSING,
+        "outcomes": failover.outcomes_text(trial.outcomes),
+        "survivors": f"{survival.survived} of {survival.total}" if survival else MISSING,
+        "marks": [
+            (f"{trial.since(mark.t):+.3f} s".replace("-", "−"), mark.kind, mark.node, mark.text) for mark in trial.trial.marks
+        ],
+        "since": "the start of the trial" if trial.fault is None else "the fault",
+        "expects": trial.trial.expects,
+        "files": [(kind, href) for kind, href in files if href],
+    }
+
+
+def _alike_labs(run: Run, studio: figures.Studio, link: _Linker) -> list[dict[str, Any]]:
+    """The labs of a run with trials: those with equal networks share an entry, that of the one of which most was recorded."""
+    kinds: dict[object, list[Lab]] = {}
+    for lab in run.labs:
+        kinds.setdefault(_shape(lab), []).append(lab)
+    entries = []
+    for alike in kinds.values():
+        first = next((lab for lab in alike if lab.name in run.paths), alike[0])
+        entry = _lab(run, first, studio, link)
+        if len(alike) > 1:
+            entry["title"] = f"{style.mode_title(first.mode)} · {len(alike)} labs with this network"
+            entry["verdict"] = None
+            entry["no_ladder"] = entry["no_ladder"] and "No packet paths were recorded for these labs."
+            entry["alike"] = [
+                {
+                    "lab": lab,
+                    "start": quantity(lab.start_seconds, "s"),
+                    "stop": quantity(lab.stop_seconds, "s"),
+                    "counters": [(row.label, *row.cells) for row in _counter_rows(lab)],
+                }
+                for lab in alike
+            ]
+        entries.append(entry)
+    return entries
+
+
+def _shape(lab: Lab) -> object:
+    """What two labs must share to be drawn once: mode, nodes, addresses and wires; names and MAC addresses may differ."""
+    nodes = tuple(
+        (
+            node.name,
+            node.role,
+            tuple((i.name, i.network, i.addresses) for i in node.interfaces),
+            node.extra_addresses,
+            node.gateway,
+        )
+        for node in lab.nodes
+    )
+    return lab.mode, lab.topology, nodes, lab.networks
+
+
 def _lab(run: Run, lab: Lab, studio: figures.Studio, link: _Linker) -> dict[str, Any]:
     network = figures.network_of(studio, run, lab)
     ladders = figures.ladders_of(studio, run, lab)
@@ -193,6 +304,7 @@ def _lab(run: Run, lab: Lab, studio: figures.Studio, link: _Linker) -> dict[str,
         "start": quantity(lab.start_seconds, "s"),
         "stop": quantity(lab.stop_seconds, "s"),
         "counters": [(row.label, *row.cells) for row in _counter_rows(lab)],
+        "alike": [],
     }
 
 
@@ -216,20 +328,27 @@ def _counter_rows(lab: Lab) -> list[_CounterRow]:
     return rows
 
 
-def _kernels(run: Run) -> list[dict[str, Any]]:
-    """Every kernel of the run once, with the nodes that ran it."""
-    rows: dict[tuple[str, str, str, str], list[str]] = {}
+def _kernels(run: Run, short: bool) -> list[dict[str, Any]]:
+    """Every kernel of the run once, with the nodes that ran it; `short`: nodes of the same name in many labs once."""
+    rows: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
     for lab in run.labs:
         for node in lab.nodes:
             kernel = node.kernel
             key = (
                 (kernel.kind, kernel.release, kernel.config_sha256 or "", kernel.why) if kernel else ("", "not recorded", "", "")
             )
-            rows.setdefault(key, []).append(f"{lab.name}/{node.name}")
+            rows.setdefault(key, []).append((lab.name, node.name))
     return [
-        {"kind": kind, "release": release, "config": config, "why": why, "nodes": nodes}
+        {"kind": kind, "release": release, "config": config, "why": why, "nodes": _node_names(nodes, short)}
         for (kind, release, config, why), nodes in rows.items()
     ]
+
+
+def _node_names(nodes: Sequence[tuple[str, str]], short: bool) -> list[str]:
+    """Nodes as lab/node, or, short, as "lvs (in 20 labs)"."""
+    if not short or len(nodes) <= 12:
+        return [f"{lab}/{node}" for lab, node in nodes]
+    return [f"{node} (in {number} labs)" if number > 1 else node for node, number in Counter(node for _, node in nodes).items()]
 
 
 def _provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from html import escape
@@ -25,6 +25,20 @@ MODE_TITLES: Mapping[str, str] = {"nat": "NAT", "dr": "DR", "tun": "TUN", "fulln
 _MODES = {"nat": "#0072b2", "dr": "#e69f00", "tun": "#009e73", "fullnat": "#b5529b", "synproxy": "#56b4e9"}
 _MODES_DARK = {"nat": "#4aa8e0", "dr": "#f0b429", "tun": "#2fc79a", "fullnat": "#d884c2", "synproxy": "#8fd0f7"}
 _OTHER, _OTHER_DARK = "#7b8794", "#9aa5b1"
+
+# How an attempt ended: calm for what worked, and six failures that differ in hue and in lightness.
+_OUTCOMES = {
+    "ok": ("#b9cfdf", "#3f5d73"),
+    "timeout": ("#d55e00", "#ff8f3f"),
+    "refused": ("#7a1230", "#d6456f"),
+    "reset": ("#f0c23c", "#ffd75e"),
+    "unreachable": ("#5b3fa8", "#9b84f0"),
+    "wrong": ("#e07bb5", "#f5a3d0"),
+    "closed": ("#00796b", "#4db6ac"),
+    "local": ("#8c8c8c", "#a6a6a6"),
+}
+OUTCOMES: tuple[str, ...] = tuple(_OUTCOMES)
+"""The outcomes of attempts and heartbeats in the order in which figures stack and legends list them."""
 
 INK, MUTED, LINE, GRID = "#1b2733", "#5f6b79", "#9aa6b2", "#e3e7ec"
 PAPER, CARD, TRAY = "#ffffff", "#f5f7f9", "#e9edf1"
@@ -44,6 +58,7 @@ THEME: Mapping[str, tuple[str, str, str]] = {
     "good": ("--good", GOOD, "#4cc38a"),
     "other": ("--other", _OTHER, _OTHER_DARK),
     **{mode: (f"--{mode}", color, _MODES_DARK[mode]) for mode, color in _MODES.items()},
+    **{f"outcome-{name}": (f"--outcome-{name}", light, dark) for name, (light, dark) in _OUTCOMES.items()},
 }
 """Name → (CSS variable, colour in light, colour in dark)."""
 
@@ -89,6 +104,11 @@ def mode_title(mode: str) -> str:
 def mode_color(mode: str) -> str:
     """The colour of a forwarding mode, the same in every figure; grey for one that is not known."""
     return _MODES.get(mode.lower(), _OTHER)
+
+
+def outcome_color(outcome: str) -> str:
+    """The colour of an attempt's outcome, the same in every figure; grey for one that is not known."""
+    return _OUTCOMES.get(outcome, (_OTHER,))[0]
 
 
 @contextmanager
@@ -151,6 +171,17 @@ def wrap(text: str, width: float, size: float) -> list[str]:
         else:
             lines.append(fit(word, width, size))
     return lines
+
+
+def flow(widths: Sequence[float], room: float, gap: float = 12) -> list[tuple[int, float]]:
+    """Where the entries of a key stand, set in rows no wider than `room` points: (row, x) of each."""
+    places, row, x = [], 0, 0.0
+    for width in widths:
+        if x and x + width > room:
+            row, x = row + 1, 0.0
+        places.append((row, x))
+        x += width + gap
+    return places
 
 
 def save_png(figure: Figure, file: Path) -> None:

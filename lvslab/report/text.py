@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lvslab.measure.rundir import Run
 from lvslab.measure.stats import Summary
+from lvslab.report.failover import Group, observe
 from lvslab.report.series import Series, Subject, all_series, subjects
+from lvslab.report.style import mode_title
 from lvslab.report.units import MISSING, percent, scale
 
 
@@ -53,6 +56,43 @@ def summary_table(run: Run) -> Table:
     labs = subjects(run)
     rows = tuple((series.title, *(cell(series, subject).text for subject in labs)) for series in all_series(run))
     return Table(("Metric", *(subject.label for subject in labs)), rows)
+
+
+FAILOVER_HEADERS = (
+    "Variant", "Mode", "Repeats", "Outage, median", "Range", "Predicted", "Noticed after", "Failed attempts", "Survivors",
+)  # fmt: skip
+
+
+def failover_table(run: Run) -> Table:
+    """One row a variant and mode: the outages of its repeats, their prediction and detection, the attempts and connections lost.
+
+    Without a row for a run that has no trials.
+    """
+    return Table(FAILOVER_HEADERS, failover_rows(observe(run)))
+
+
+def failover_rows(groups: Sequence[Group]) -> tuple[tuple[str, ...], ...]:
+    """The rows of `failover_table` for trials that are read already."""
+    return tuple(
+        (
+            group.variant or MISSING,
+            mode_title(group.mode),
+            _repeats(group),
+            group.median_text,
+            group.range_text or MISSING,
+            group.bound_text,
+            group.detection_text,
+            group.failed_text,
+            group.survivors_text,
+        )
+        for group in groups
+    )
+
+
+def _repeats(group: Group) -> str:
+    """How many repeats there are, and of how many the outage is not known."""
+    unknown = len(group.trials) - len(group.lengths)
+    return f"{len(group.trials)} ({unknown} without an outage known)" if unknown else str(len(group.trials))
 
 
 def cell(series: Series, subject: Subject) -> Cell:

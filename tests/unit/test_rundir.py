@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sample_failover
 import sample_run
 
 from lvslab.errors import GuestError, LabError, UsageError
@@ -79,6 +80,44 @@ def test_a_lab_added_again_replaces_its_first_entry(tmp_path: Path) -> None:
     assert [lab.name for lab in labs] == ["nat", "dr"] and labs[0].counters and not labs[1].counters
 
 
+def test_a_trial_is_read_back_and_one_added_again_replaces_its_first_entry(tmp_path: Path) -> None:
+    case = sample_failover.CRASH[1]
+    entry = sample_failover.trial(case, "nat", 2, 1000.0, repair=7.0, end=9.0)
+    entry["marks"].reverse()
+    with sample_run.writer(tmp_path) as run:
+        assert run.probes == run.path / "probes" and run.probes.is_dir()
+        run.add_trial({**entry, "end": None, "marks": [], "bound": None, "verdict": None})
+        assert load(run.path).trials[0].end is None and load(run.path).trials[0].bound is None
+        run.add_trial({**entry, "name": "other", "interval": None})
+        run.add_trial(entry)
+    read = load(run.path)
+    first, other = read.trials
+    assert read.probes == run.probes
+    assert (first.name, first.variant, first.mode, first.lab, first.repeat) == ("mon-nat-2", "mon", "nat", "nat-mon", 2)
+    assert (first.start, first.end, first.interval, first.timeout, first.heartbeat) == (1000.0, 1009.0, 0.01, 0.5, None)
+    assert [mark.kind for mark in first.marks] == ["fault", "control", "table", "repair", "table"]
+    assert first.marks[0].node == "rs1" and first.bound is not None and first.bound.formula == "interval + timeout + alert"
+    assert first.verdict == "pass" and first.expects == entry["expects"]
+    assert other.name == "other" and other.interval is None
+
+
+def test_a_run_of_before_there_were_trials_has_none(tmp_path: Path) -> None:
+    path = sample_run.complete(tmp_path, modes=["nat"])
+    document = _document(path)
+    del document["trials"]
+    (path / "run.json").write_text(json.dumps(document))
+    assert load(path).trials == ()
+
+
+def test_a_mark_of_a_later_version_is_a_note(tmp_path: Path) -> None:
+    with sample_run.writer(tmp_path) as run:
+        run.add_trial(
+            {"name": "a", "repeat": 1, "start": 1.0, "marks": [{"t": 2.0, "kind": "bgp", "node": "lvs", "text": "withdrawn"}]}
+        )
+    mark = load(run.path).trials[0].marks[0]
+    assert (mark.kind, mark.text) == ("note", "withdrawn")
+
+
 def test_what_is_known_late_is_added(tmp_path: Path) -> None:
     with sample_run.writer(tmp_path) as run:
         run.update(tools={"nginx": "1.22"}, host={"cpus": 4})
@@ -144,6 +183,16 @@ def test_a_directory_that_is_no_run_is_refused_with_the_cause(tmp_path: Path) ->
         ({"status": "great"}, r"run\.json\.status: 'great' is not one of"),
         ({"labs": {"nat": 1}}, r"run\.json\.labs: a list is expected here, found dict"),
         ({"labs": [{"name": "nat"}]}, r"labs\[0\]\.mode: a string is expected here, it is missing"),
+        ({"trials": [{"name": "a", "repeat": 1}]}, r"trials\[0\]\.start: a number is expected here, it is missing"),
+        ({"trials": [{"name": "a", "repeat": 1, "start": 1, "verdict": "skip"}]}, r"trials\[0\]\.verdict: 'skip' is not one of"),
+        (
+            {"trials": [{"name": "a", "repeat": 1, "start": 1, "bound": {"formula": "x"}}]},
+            r"trials\[0\]\.bound\.seconds: a number",
+        ),
+        (
+            {"trials": [{"name": "a", "repeat": 1, "start": 1, "marks": [{"kind": "fault"}]}]},
+            r"marks\[0\]\.t: a number is expected",
+        ),
         ({"results": [{"name": "nat", "verdict": "maybe"}]}, r"results\[0\]\.verdict: 'maybe' is not one of pass, fail, skip"),
     ],
 )

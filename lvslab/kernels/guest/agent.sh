@@ -1,9 +1,10 @@
 # Runs jobs in a guest for the host: process 1 after the switch to the real root, under the host's own /bin/sh (busybox's would
 # prefer its own ip, ps, … to the real ones).
-#   host to guest, a line each:  run N       source /mnt/jobs/N.sh in a subshell; output to N.out and N.err
-#                                start N L   run /mnt/jobs/N.sh in its own session on the serial lines L (in, out) and L+1 (error)
-#                                signal N S  send signal S to the session of job N
-#   guest to host:               =up SECONDS   =started N PID   =ended N STATUS
+#   host to guest, a line each:  B run N       source /mnt/jobs/N.sh in a subshell; output to N.out and N.err
+#                                B start N L   run /mnt/jobs/N.sh in its own session on the serial lines L (in, out) and L+1 (error)
+#                                B signal N S  send signal S to the session of job N
+#                                (empty)       nothing: wakes a line whose interrupt was lost
+#   guest to host:               =up SECONDS   =heard B   =started N PID   =ended N STATUS
 # The line to the host is descriptor 3, open since process 1 began.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb
 cd /mnt/jobs
@@ -26,7 +27,8 @@ start() {
 
 read -r up rest </proc/uptime
 echo "=up $up" >&3
-while read -r verb job argument <&3; do
+while read -r bell verb job argument <&3; do
+    [ -z "$bell" ] || echo "=heard $bell" >&3
     case $verb in
         run) run "$job" & ;;
         start) start "$job" "$argument" & ;;

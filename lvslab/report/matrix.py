@@ -1,0 +1,73 @@
+"""The overview of several runs: one page with the matrix of scenarios and modes, and links to the report of each run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from lvslab.errors import LabError, UsageError
+from lvslab.measure.rundir import Run, load
+from lvslab.report import failover, figures, grid, style, text
+from lvslab.report.failover import Group
+from lvslab.report.page import Report, outcome, render, started
+
+
+def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:
+    """Write overview.html and figures/matrix.png into the directory `out`: all runs at a glance, each linked to its report.
+
+    A run that cannot be read is listed with the cause. Runs of the same scenario share its rows.
+
+    Raises:
+        UsageError: none of the runs can be read.
+        LabError: the files cannot be written.
+    """
+    runs: list[Run] = []
+    broken: list[str] = []
+    for directory in run_dirs:
+        try:
+            runs.append(load(directory))
+        except UsageError as error:
+            broken.append(str(error))
+    if not runs:
+        raise UsageError(broken[0] if broken else "a matrix needs at least one run directory")
+    found = [(run, failover.observe(run)) for run in runs]
+    table = grid.joined([grid.of_run(run, groups) for run, groups in found])
+    html = out / "overview.html"
+    try:
+        (out / "figures").mkdir(parents=True, exist_ok=True)
+        studio = figures.Studio(out / "figures")
+        picture = studio.draw("matrix", grid.describe(table), lambda: grid.draw(table))
+        page = render(
+            "overview.html.j2",
+            {
+                "theme": style.THEME,
+                "matrix": {"drawn": picture, "png": "figures/matrix.png", "name": "matrix"},
+                "runs": [_run_entry(run, groups, out) for run, groups in found],
+                "broken": broken,
+                "headers": text.FAILOVER_HEADERS,
+            },
+        )
+        html.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"{error.filename or html}: the overview cannot be written: {error.strerror or error}") from error
+    return Report(html, tuple(studio.files))
+
+
+def _run_entry(run: Run, groups: Sequence[Group], out: Path) -> dict[str, Any]:
+    report = run.path / "report.html"
+    target = report if report.is_file() else run.path
+    link = quote(Path(os.path.relpath(target.resolve(), out.resolve())).as_posix())
+    return {
+        "title": grid.scenario_title(run),
+        "name": run.path.name,
+        "href": link if target == report else f"{link}/",
+        "has_report": target == report,
+        "outcome": outcome(run),
+        "headline": text.headline(run),
+        "started": started(run),
+        "rows": text.failover_rows(groups),
+        "problems": failover.problems(groups),
+    }
