@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
-from lvslab.errors import CannotError, LvslabError
+from lvslab.control.keepalived import Keepalived
+from lvslab.errors import CannotError, LabError, LvslabError
 from lvslab.kernels import initramfs, probe
 from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need
 from lvslab.kernels.uml import UmlKernel
 from lvslab.modes import MODES
-from lvslab.plan import Kernels
+from lvslab.plan import Kernels, LabPlan
 
 _KVM_SECONDS = 20.0
 _MARK = "lvslab guest is up"
@@ -41,11 +42,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Package:
-    """A Debian package and why lvslab uses it; `program` is None for those without one."""
+    """A Debian package and why lvslab uses it.
+
+    Attributes:
+        program: None for those without one.
+        needed: nothing runs without it.
+        controls: only labs that use it need it; it is installed with the others.
+    """
 
     name: str
     program: str | None
     needed: bool
+    controls: bool
     why: str
 
 
@@ -55,7 +63,7 @@ def packages() -> list[Package]:
     for line in (files("lvslab") / "data" / "debian-packages.txt").read_text().splitlines():
         if line.strip() and not line.startswith("#"):
             name, program, need, why = line.split(None, 3)
-            found.append(Package(name, None if program == "-" else program, need == "need", why))
+            found.append(Package(name, None if program == "-" else program, need == "need", need == "control", why))
     return found
 
 
@@ -102,12 +110,9 @@ def check_machine() -> Iterator[Line]:
 
 
 def missing_packages() -> list[Package]:
-    """The needed packages whose program is not there."""
-    return [
-        package
-        for package in packages()
-        if package.needed and package.program and not shutil.which(package.program, path=_path())
-    ]
+    """The packages whose program is not there, but not those that are optional."""
+    wanted = [package for package in packages() if package.needed or package.controls]
+    return [package for package in wanted if package.program and not shutil.which(package.program, path=_path())]
 
 
 def require_programs() -> None:
@@ -116,10 +121,23 @@ def require_programs() -> None:
     Raises:
         CannotError: names each and the command that installs them.
     """
-    missing = missing_packages()
+    missing = [package for package in missing_packages() if package.needed]
     if missing:
         names = ", ".join(str(package.program) for package in missing)
         raise CannotError(f"programs: {names} not found; run: {_install(package.name for package in missing)}")
+
+
+def require_control(plan: LabPlan) -> None:
+    """Refuse a lab whose directors lack a program that watches servers or the other director.
+
+    Raises:
+        LabError: names it and the command that installs it.
+    """
+    wanted = {*plan.health.programs, *((Keepalived.name,) if plan.vrrp else ())}
+    missing = [package for package in missing_packages() if package.program in wanted]
+    if missing:
+        names = ", ".join(str(package.program) for package in missing)
+        raise LabError(f"lab '{plan.name}': {names} not found; run: {_install(package.name for package in missing)}")
 
 
 def _programs() -> Line:
@@ -127,7 +145,7 @@ def _programs() -> Line:
     if missing:
         names = ", ".join(f"{package.program} ({package.why})" for package in missing)
         return Line("programs", "fail", f"missing: {names}", _install(package.name for package in missing))
-    count = sum(package.needed and package.program is not None for package in packages())
+    count = sum((package.needed or package.controls) and package.program is not None for package in packages())
     return Line("programs", "pass", f"all {count} are there")
 
 

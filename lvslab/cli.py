@@ -14,7 +14,6 @@ from lvslab.errors import LvslabError, UsageError
 from lvslab.exitcodes import ExitCode
 
 if TYPE_CHECKING:
-    from lvslab.kernels.needs import KernelKind
     from lvslab.plan import Kernels, LabPlan
 
 _EXIT_CODES = (
@@ -94,8 +93,8 @@ _RUNS = click.option(
 )
 _KERNEL = click.option(
     "--kernel",
-    type=click.Choice(["host", "uml"]),
-    help="Kernel of the director; by default the cheapest that has what the mode needs.",
+    metavar="NAME",
+    help="Kernel of the directors: host, uml, or one of `lvslab kernels`; by default the cheapest that has what the mode needs.",
 )
 _SIZE = _options(
     click.option("--clients", type=int, default=1, show_default=True, help="Number of clients."),
@@ -282,6 +281,7 @@ def run(
     from lvslab.jobs import plan_jobs, read_settings
     from lvslab.modes import MODES, mode_named
 
+    _check_kernel(kernel)
     read, names = read_settings(settings, words)
     files = shipped.shipped_files("scenarios")
     if all_ == bool(names):
@@ -530,21 +530,90 @@ def shell(
     return _in_sandbox(work)
 
 
+# -- kernels -------------------------------------------------------------------------------------------------------------------------
+
+
+@_group.group(invoke_without_command=True)
+@click.pass_context
+@_JSON
+def kernels(context: click.Context, as_json: bool) -> int:
+    """List the kernels that are here; `kernels fetch` gets others. Each name can be given to --kernel."""
+    if context.invoked_subcommand:
+        return ExitCode.OK
+    from lvslab.terminal import print_json, print_table
+
+    def work() -> int:
+        from lvslab.kernels import catalog, probe
+
+        here = probe.kernels_here()
+        rows = [(str(name), each.release, sorted(each.met), dict(each.unmet)) for name, each in here.facts.items()]
+        rows += [(each.full_name, each.release, sorted(each.facts.met), dict(each.facts.unmet)) for each in catalog.entries()]
+        if as_json:
+            print_json(
+                {
+                    "kernels": [
+                        {"name": name, "release": release, "has": has, "lacks": {str(need): why for need, why in lacks.items()}}
+                        for name, release, has, lacks in rows
+                    ]
+                }
+            )
+        else:
+            print_table(
+                ("kernel", "release", "has", "lacks"),
+                [(name, release, ", ".join(has), ", ".join(map(str, lacks))) for name, release, has, lacks in rows],
+            )
+        return ExitCode.OK
+
+    return _in_sandbox(work)
+
+
+@kernels.command("fetch")
+@click.argument("specs", nargs=-1, required=True, metavar="debian/SUITE[:uml][=VERSION]...")
+def kernels_fetch(specs: tuple[str, ...]) -> int:
+    """Get User-Mode Linux kernels of other Debian suites through apt's own tools: signatures checked, nothing installed, tried by a boot.
+
+    For example: debian/trixie:uml, debian/sid:uml.
+    """
+    from lvslab.check import require_programs
+    from lvslab.kernels.catalog import Spec
+    from lvslab.kernels.fetch import fetch
+    from lvslab.terminal import Progress, print_lines
+
+    for spec in specs:
+        Spec.parse(spec)
+    require_programs()
+    with Progress() as progress:
+        fetched = [fetch(spec, tell=progress) for spec in specs]
+    print_lines(
+        [
+            f"{each.full_name}: {each.release}, ready after {each.boot_seconds:.1f} s; use it: --kernel {each.name}"
+            for each in fetched
+        ]
+    )
+    return ExitCode.OK
+
+
 # -- shared --------------------------------------------------------------------------------------------------------------------------
 
 
-def _kind(kernel: str | None) -> KernelKind | None:
+def _check_kernel(kernel: str | None) -> None:
+    """Refuse a kernel that is not here, before anything starts."""
     from lvslab.kernels.needs import KernelKind
 
-    return KernelKind(kernel) if kernel else None
+    if kernel is not None and kernel not in set(KernelKind):
+        from lvslab.kernels import catalog
+
+        catalog.find_entry(kernel)
 
 
 def _kernels(needs: Sequence[Any], kernel: str | None) -> Kernels:
     from lvslab.check import require_programs
-    from lvslab.kernels import probe
+    from lvslab.kernels import catalog, probe
+    from lvslab.kernels.needs import KernelKind
 
     require_programs()
-    return probe.kernels_here(needs, _kind(kernel))
+    kind = KernelKind(kernel) if kernel in set(KernelKind) else None
+    return catalog.including(probe.kernels_here(needs, kind), [kernel] if kernel else [])
 
 
 def _check_scheduler(name: str) -> None:
@@ -558,6 +627,7 @@ def _planner(
     topology: str | None, clients: int, servers: int, kernel: str | None, **options: Any
 ) -> Callable[[Any, Kernels | None], LabPlan]:
     """A function that plans a lab for a mode; without kernels it assumes that there is one for everything, to check the rest."""
+    _check_kernel(kernel)
     from lvslab.experiment import plan_lab
     from lvslab.plan import any_kernel
     from lvslab.service import Scheduler
@@ -568,7 +638,7 @@ def _planner(
     def plan(mode: Any, kernels: Kernels | None) -> LabPlan:
         return plan_lab(
             mode,
-            kernels or any_kernel(),
+            kernels or any_kernel(*([kernel] if kernel else [])),
             topology_name=topology,
             clients=clients,
             servers=servers,

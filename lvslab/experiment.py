@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from lvslab import shipped, topology
+from lvslab.check import require_control
 from lvslab.control.health import control_named
 from lvslab.events import Event, Listener
+from lvslab.kernels import catalog
 from lvslab.lab import Lab
 from lvslab.measure import provenance
 from lvslab.measure.rundir import RunWriter
@@ -17,8 +19,8 @@ from lvslab.modes import MODES, mode_named
 from lvslab.modes.base import Mode
 from lvslab.plan import HTTP_PORT, Kernels, LabPlan, make_plan, union_of_needs
 from lvslab.service import Scheduler
-from lvslab.trial import Bound, Trial
 from lvslab.traffic.prober import ProbeSpec
+from lvslab.trial import Bound, Trial
 from lvslab.verify import Verification, verify
 
 _COUNTER_SECONDS = 2.5
@@ -120,6 +122,8 @@ class Experiment:
         Raises:
             UsageError, CannotError: as make_plan.
         """
+        wanted = self._director_kernels or kernels
+        self._kernels = catalog.including(self._kernels, wanted)
         plan = plan_lab(
             mode_named(mode),
             self._kernels,
@@ -128,7 +132,7 @@ class Experiment:
             servers=servers,
             directors=directors,
             alike=[mode_named(each) for each in alike],
-            director_kernels=self._director_kernels or kernels,
+            director_kernels=wanted,
             scheduler=Scheduler(scheduler),
             name=name,
             health=control_named(control),
@@ -141,6 +145,7 @@ class Experiment:
     @contextmanager
     def planned_lab(self, plan: LabPlan) -> Iterator[Lab]:
         """Bring up a lab from its plan."""
+        require_control(plan)
         number = self._labs[plan.name] = self._labs.get(plan.name, 0) + 1
         logs = self.run.logs / (plan.name if number == 1 else f"{plan.name}.{number}")
         logs.mkdir()

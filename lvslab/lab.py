@@ -99,13 +99,14 @@ class Lab:
 
     def _boot(self, node: NodePlan) -> UmlGuest:
         """Start a guest for a node; one that is booted again goes on in the namespace, with the links, of the one before."""
-        from lvslab.kernels.uml import UmlGuest, UmlKernel
+        from lvslab.kernels import catalog
+        from lvslab.kernels.uml import UmlGuest
 
         before = self._guests.get(node.name)
         boot = self._boots[node.name] = self._boots.get(node.name, 0) + 1
         name = node.name if boot == 1 else f"{node.name}.{boot}"
         guest = UmlGuest(
-            UmlKernel.find(),
+            catalog.find(node.kernel),
             node.name,
             node.modules,
             self._directory / name,

@@ -350,7 +350,7 @@ def _network_steps(interfaces: Sequence[Interface], gateway: str | None, info: M
     return tuple(steps)
 
 
-def any_kernel() -> Kernels:
-    """Kernels that can do everything: for checking the user's input before looking at the machine."""
-    facts = {kind: KernelFacts(kind, "", None, frozenset(Need), {}, "iptables-legacy") for kind in KernelKind}
-    return Kernels({str(kind): each for kind, each in facts.items()})
+def any_kernel(*names: str) -> Kernels:
+    """Kernels that can do everything, also of further names: for checking the user's input before looking at the machine."""
+    every = {str(kind): KernelFacts(kind, "", None, frozenset(Need), {}, "iptables-legacy") for kind in KernelKind}
+    return Kernels({**every, **{name: every[KernelKind.UML] for name in names if name not in every}})

@@ -32,7 +32,7 @@ def run(
                         over = lab.now()
                     trial.steady(SETTLE)
             calm = [each.connect - each.start for each in trial.since(0, fault.t - 0.1) if each.connect]
-            during = trial.since(fault.t + SETTLE, over)
+            during = trial.since(fault.t + SETTLE, over - 4 * seconds)  # netem takes what it holds along when it goes
             slow = [each.connect - each.start for each in during if each.connect]
             failed = sum(each.failed for each in during)
             log.expect(

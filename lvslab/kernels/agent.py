@@ -18,7 +18,6 @@ from pathlib import Path
 from lvslab.completed import Completed
 from lvslab.errors import GuestError
 
-
 _NUDGE = 0.02
 """Seconds after which an unheard bell is followed by an empty line; doubled each time."""
 

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lvslab.errors import CannotError, UsageError
+from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.kernels import apt, probe
 from lvslab.kernels.needs import KernelFacts, KernelKind
 from lvslab.kernels.uml import UmlKernel
+from lvslab.plan import Kernels
 
 ENTRY = "entry.json"
 _VERSION = 1
@@ -177,3 +179,21 @@ def find(name: str, cache: Path | None = None) -> UmlKernel:
         CannotError: it is not here; names the command that helps.
     """
     return UmlKernel.find() if name == KernelKind.UML else find_entry(name, cache).kernel()
+
+
+def including(kernels: Kernels, names: Iterable[str]) -> Kernels:
+    """The kernels, and those of some names that are not among them: each is tried, or its kept trial read.
+
+    Raises:
+        UsageError: a name that no kernel can have.
+        CannotError: a kernel was not fetched.
+    """
+    facts, absent = dict(kernels.facts), dict(kernels.absent)
+    for name in names:
+        if name in facts or name == KernelKind.HOST:
+            continue
+        try:
+            facts[name] = probe.uml_facts(find(name))
+        except LabError as error:
+            absent[name] = str(error)
+    return Kernels(facts, absent)

@@ -83,6 +83,7 @@ def lab_entry(
                 "needs": sorted(node.needs),
                 "kernel": {
                     "kind": str(facts[node.kernel].kind),
+                    "name": node.kernel,
                     "release": facts[node.kernel].release,
                     "config_sha256": facts[node.kernel].config_sha256,
                     "why": node.why,

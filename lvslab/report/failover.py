@@ -372,7 +372,8 @@ def _observe(folder: Path, trial: Trial, lab: Lab | None) -> Observed:
     if attempts is None:
         unknown = "attempts were not made" if trial.interval is None else "the attempts are not there"
     elif fault is None:
-        unknown = "no fault was recorded"
+        calm = trial.end is not None and attempts and not any(attempt.failed for attempt in attempts)
+        unknown = "" if calm else "no fault was recorded"
     elif not any(attempt.planned >= fault for attempt in attempts):
         unknown = "no attempt was made after the fault"
     else:

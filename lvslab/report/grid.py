@@ -26,7 +26,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A variant of a scenario (`variant` is "" where there is one only): mode → cell, for the modes it ran in."""
+    """A variant of a scenario (`variant` is "" where the trials name none): mode → cell, for the modes it ran in."""
 
     scenario: str
     variant: str
@@ -56,7 +56,7 @@ def of_run(run: Run, groups: Sequence[Group] | None = None) -> Matrix:
     rows = []
     for variant in variants:
         cells = {group.mode: _cell(group) for group in groups if group.variant == variant}
-        rows.append(Row(title, variant if len(variants) > 1 else "", cells))
+        rows.append(Row(title, variant, cells))
     return Matrix(_sorted(mode for row in rows for mode in row.cells), tuple(rows))
 
 
@@ -99,15 +99,21 @@ def _sorted(modes: Iterable[str]) -> tuple[str, ...]:
 def _cell(group: Group) -> Cell:
     verdict = group.verdict or ""
     median = group.median
+    if median is None and all(trial.trial.interval is None for trial in group.trials):
+        words = {"pass": "held", "fail": "failed"}.get(verdict, "not judged")
+        return Cell(verdict, words, f"{group.survivors_text} kept" if group.survivals else "no attempts were planned")
     if median is None:
         return Cell(verdict, "not known", next((t.unknown for t in group.trials if t.unknown), ""))
     notes = [
-        f"noticed {group.detection_text}" if group.detections else "",
+        f"noticed after {group.detection_text}" if group.detections else "",
         f"{group.survivors_text} kept" if group.survivals else "",
     ]
+    later = sum(stretch.failed for trial in group.trials for stretch in trial.later)
+    if later:
+        notes.insert(0, f"{failover.count(later)} failed later")
     failed = sum(trial.trial.verdict == "fail" for trial in group.trials)
     if failed and failed < len(group.trials):
-        notes.insert(0, f"{failed} of {len(group.trials)} failed")
+        notes.insert(0, f"{failed} of {len(group.trials)} repeats failed")
     return Cell(verdict, "no outage" if not median.seconds and median.ended else group.median_text, next(filter(None, notes), ""))
 
 

@@ -208,7 +208,7 @@ def _expectations(groups: Sequence[Group]) -> list[tuple[str, str]]:
     if len(sentences) <= 1:
         return [("", sentence) for sentence in sentences]
     whose = {sentence: list(dict.fromkeys(label for label, each in pairs if each == sentence)) for sentence in sentences}
-    return [(", ".join(whose[sentence]), sentence) for sentence in sentences]
+    return [("; ".join(whose[sentence]), sentence) for sentence in sentences]
 
 
 def _trial(group: Group, trial: Observed, link: _Linker) -> dict[str, Any]:

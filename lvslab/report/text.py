@@ -92,7 +92,7 @@ def failover_rows(groups: Sequence[Group]) -> tuple[tuple[str, ...], ...]:
 def _repeats(group: Group) -> str:
     """How many repeats there are, and of how many the outage is not known."""
     unknown = len(group.trials) - len(group.lengths)
-    return f"{len(group.trials)} ({unknown} without an outage known)" if unknown else str(len(group.trials))
+    return f"{len(group.trials)} ({unknown} not known)" if unknown else str(len(group.trials))
 
 
 def cell(series: Series, subject: Subject) -> Cell:

@@ -25,8 +25,9 @@ _WIDTH, _EDGE, _SIDE = 816.0, 14.0, 158.0
 _LEFT, _RIGHT = 48.0, _WIDTH - _SIDE - _EDGE  # of the strips
 _STRIP, _LANE, _LABEL, _LINE = 42.0, 12.5, 8.0, 11.0
 _BINS = 330
+_BEAT_BINS = 110
 _MIN_BIN = 0.01
-_MAX_LANES = 6
+_MAX_LANES = 8
 _IMPORTANCE = ("fault", "repair", "vrrp", "table", "control", "note")
 
 
@@ -130,13 +131,15 @@ def bins(trial: Observed, window: Window) -> tuple[float, list[tuple[float, Coun
     A bin is a whole number of intervals, at least 10 ms, and begins when an attempt is planned: so all bins hold the same number of
     attempts, and none holds attempts from both sides of the fault.
     """
-    interval = trial.trial.interval if trial.attempts is not None else trial.trial.heartbeat
-    interval = interval or _MIN_BIN
-    wanted = max(_MIN_BIN, (window.high - window.low) / _BINS)
-    together = max(1, math.ceil(wanted / interval - 1e-6))
-    # Servers take turns: a bin of whole rounds of 2, 3, 4 or 6 servers shows the share of failures without a beat of its own.
-    round_of = next((size for size in (12, 6, 2) if together > size / 2), 1)
-    width = math.ceil(together / round_of) * round_of * interval
+    span = window.high - window.low
+    if trial.attempts is None:  # heartbeats of many connections have no common rhythm
+        interval = width = max(_MIN_BIN, span / _BEAT_BINS)
+    else:
+        interval = trial.trial.interval or _MIN_BIN
+        together = max(1, math.ceil(max(_MIN_BIN, span / _BINS) / interval - 1e-6))
+        # Servers take turns: a bin of whole rounds of 2, 3, 4 or 6 servers shows the share of failures without a beat of its own.
+        round_of = next((size for size in (12, 6, 2) if together > size / 2), 1)
+        width = math.ceil(together / round_of) * round_of * interval
     events = trial.attempts if trial.attempts is not None else trial.beats or ()
     times = [(trial.since(event.planned), event.outcome) for event in events]
     origin = min((t for t, _ in times if t > -1e-6), default=0.0)  # times have whole microseconds

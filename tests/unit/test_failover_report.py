@@ -108,6 +108,27 @@ def test_an_outage_that_did_not_end_is_a_lower_bound_everywhere(tmp_path: Path) 
     assert any("lower bound" in sentence for sentence in failover.summary([group]))
 
 
+def test_failures_after_the_service_was_whole_again_are_told_and_shown(tmp_path: Path) -> None:
+    group = _group(_run(tmp_path, [(_trial(), {**_failing(100, 110), **_failing(250, 290)})]))
+    trial = group.trials[0]
+    assert (trial.length_text, [stretch.failed for stretch in trial.later]) == ("100 ms", [40])
+    assert any("In 1 trial 40 attempts failed later" in sentence for sentence in failover.summary([group]))
+    assert timeline.choose_window([trial]).high > 1.9
+    words = _words(timeline.draw("t", "s", [timeline.Panel(trial, "x")]))
+    assert "later 40 more failed" in words and "400 ms" in words
+
+
+def test_a_trial_without_a_fault_in_which_nothing_failed_had_no_outage(tmp_path: Path) -> None:
+    assert _group(_run(tmp_path / "calm", [(_trial(marks=[]), {})])).median_text == "none"
+    assert _group(_run(tmp_path / "not", [(_trial(marks=[]), {5: "timeout"})])).median is None
+
+
+def test_files_for_which_the_prober_had_nothing_to_do_are_no_problem(tmp_path: Path) -> None:
+    path = _run(tmp_path, [(_trial(), {})])
+    (path / "probes" / "mon-nat-1.beats.csv").write_text(sample_failover.BEATS + "\n")
+    assert failover.problems([_group(path)]) == []
+
+
 def test_a_median_below_an_endless_outage_is_exact(tmp_path: Path) -> None:
     group = _group(
         _run(tmp_path, [(_trial(1), _failing(100, 130)), (_trial(2), _failing(100, 120)), (_trial(3), _failing(100, 400))])
@@ -208,7 +229,7 @@ def test_a_broken_line_costs_the_trial_not_the_report(tmp_path: Path) -> None:
     group = _group(path)
     assert group.median_text == "200 ms" and len(group.lengths) == 1
     assert any("mon-nat-2.attempts.csv cannot be used" in line and "great" in line for line in failover.problems([group]))
-    assert text.failover_table(load(path)).rows[0][2] == "2 (1 without an outage known)"
+    assert text.failover_table(load(path)).rows[0][2] == "2 (1 not known)"
     write_report(path)
 
 
@@ -273,7 +294,7 @@ def test_a_crowd_of_marks_stays_legible_and_loses_the_least_important_first(tmp_
     marks.append({"t": START + 1.5, "kind": "repair", "node": "rs1", "text": "and all is started again"})
     trial = _observed(tmp_path, _failing(100, 140), marks=marks)
     placed, left_out = timeline.labels(trial, timeline.choose_window([trial]))
-    assert {label.kind for label in placed} >= {"fault", "repair"} and max(label.lane for label in placed) < 6
+    assert {label.kind for label in placed} >= {"fault", "repair"} and max(label.lane for label in placed) < 8
     assert left_out and {mark.kind for mark in left_out} <= {"note", "control", "table"}
     assert sum(mark.kind == "note" for mark in left_out) == 9
     with style.styled():
@@ -424,7 +445,17 @@ def test_the_cells_of_the_matrix_are_verdict_and_median(tmp_path: Path) -> None:
         ("mon", "tun"): ("", "no outage"),
         ("none", "tun"): ("", "not known"),
     }
-    assert found.rows[1].cells["nat"].note == "1 of 3 failed"
+    assert found.rows[1].cells["nat"].note == "1 of 3 repeats failed"
+
+
+def test_a_cell_tells_of_later_failures_and_of_trials_without_attempts(tmp_path: Path) -> None:
+    trials: list[tuple[dict[str, Any], dict[int, str] | None]] = [
+        (_trial(), {**_failing(100, 110), **_failing(250, 290)}),
+        (_trial(variant="idle", interval=None, verdict="fail"), None),
+    ]
+    first, second = grid.of_run(load(_run(tmp_path, trials))).rows
+    assert (first.cells["nat"].text, first.cells["nat"].note) == ("100 ms", "40 failed later")
+    assert second.cells["nat"] == grid.Cell("fail", "failed", "no attempts were planned")
 
 
 def test_a_run_without_trials_has_its_verdicts_in_the_matrix(tmp_path: Path) -> None:

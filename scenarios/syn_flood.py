@@ -1,0 +1,63 @@
+"""A SYN flood fills the servers' queues through LVS-NAT; the defences of IPVS protect the director's memory, SYNPROXY the servers."""
+
+from lvslab.experiment import Experiment
+from lvslab.scenario import scenario
+from lvslab.stories import SETTLE
+from lvslab.traffic.flood import syn_flood
+
+VARIANTS = ("nat", "nat, drop_entry", "nat, secure_tcp", "synproxy")
+SYSCTLS = {"nat, drop_entry": "drop_entry", "nat, secure_tcp": "secure_tcp"}
+UNPROTECTED = "echo 0 >/proc/sys/net/ipv4/tcp_syncookies; echo 512 >/proc/sys/net/ipv4/tcp_max_syn_backlog"
+BLACK_HOLE = "ip route add blackhole 198.18.0.0/15"
+
+
+@scenario(
+    title="SYN flood against NAT, with and without SYNPROXY",
+    teaches="IPVS passes every SYN on, so servers without SYN cookies drown; drop_entry and secure_tcp save the director's table, not the servers",
+    modes=["nat", "synproxy"],
+    seconds=40,
+    choices={"variant": VARIANTS},
+)
+def run(
+    log: Experiment, variant: tuple[str, ...] = VARIANTS, flood: float = 3000.0, rate: float = 200.0, seconds: float = 4.0, repeat: int = 1
+) -> None:
+    for repetition in range(1, repeat + 1):
+        plain = 0
+        for kind in variant:
+            protected = kind == "synproxy"
+            sysctls = {f"net.ipv4.vs.{SYSCTLS[kind]}": 3} if kind in SYSCTLS else {}
+            with log.lab("synproxy" if protected else "nat", clients=2, sysctls=sysctls, name=f"flood-{VARIANTS.index(kind)}") as lab:
+                for server in lab.servers:
+                    server.run(UNPROTECTED).check(server.name, UNPROTECTED)
+                lab.director.run(BLACK_HOLE).check("lvs", BLACK_HOLE)  # answers to the flood vanish as on the Internet
+                expects = "nobody notices the flood" if protected else "the servers' queues are full: most connections fail"
+                with log.trial(lab, variant=kind, repeat=repetition, expects=expects, rate=rate) as trial:
+                    trial.steady(SETTLE)
+                    began = lab.now()
+                    with syn_flood(lab, "c2", flood):
+                        trial.steady(seconds)
+                        entries = half_open(lab.director.run("cat /proc/net/ip_vs").out)
+                        over = lab.now()
+                    trial.steady(SETTLE)
+            during = trial.since(began + SETTLE, over)
+            failed = sum(each.failed for each in during) / len(during)
+            log.expect(
+                f"{kind}, {repetition}: clients",
+                failed < 0.01 if protected else failed > 0.5,
+                f"{failed:.0%} of {len(during)} attempts failed during the flood of {flood:g} SYNs/s",
+                trial=trial,
+            )
+            plain = entries if kind == "nat" else plain
+            due = flood * seconds / 2
+            if kind != "nat, secure_tcp":
+                log.expect(
+                    f"{kind}, {repetition}: director",
+                    entries > due if kind == "nat" else not plain or entries < plain,
+                    f"{entries} inactive connections in the director's table" + (f"; without defence {plain}" if kind != "nat" and plain else ""),
+                    trial=trial,
+                )
+
+
+def half_open(table: str) -> int:
+    """Sum of the inactive connections in /proc/net/ip_vs: its last column counts those that are not established."""
+    return sum(int(line.split()[-1]) for line in table.splitlines() if line.strip().startswith("->") and line.split()[-1].isdigit())
