@@ -116,7 +116,7 @@ class Experiment:
             name: of the lab, where a run has several of one mode.
             control: none, mon, ldirectord or keepalived.
             kernels: of the directors, in their order, where the command line does not say; names as `--kernel` takes them.
-            options: further arguments of `lvslab.plan.make_plan`: weights, without, persistence, ops, sysctls, health_settings,
+            options: further arguments of `lvslab.plan.make_plan`: weights, without, persistence, ops, spare, sysctls, health_settings,
                 redundancy, more_needs.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lvslab import layout
 from lvslab.control.health import NO_CONTROL, HealthControl, HealthSettings
@@ -182,6 +182,7 @@ def make_plan(
     weights: Sequence[int] = (),
     persistence: int = 0,
     ops: bool = False,
+    spare: Sequence[str] = (),
     without: Sequence[str] = (),
     sysctls: Mapping[str, str | int] | None = None,
     health: HealthControl = NO_CONTROL,
@@ -198,6 +199,7 @@ def make_plan(
         weights: of the real servers, in their order; 1 where not given.
         persistence: seconds for which the HTTP service keeps a client at its real server; 0: not.
         ops: one-packet scheduling of the UDP service.
+        spare: real servers that no service has, for example a sorry server.
         without: names of set-up steps to leave out, to see what they are for.
         sysctls: kernel parameters of the directors, set last.
         redundancy: of a pair; the default one where the topology has two directors.
@@ -220,7 +222,11 @@ def make_plan(
     layout.check_clashes(topo, interfaces, topology)
     if len(weights) > len(addresses.rips):
         raise UsageError(f"weights: {len(weights)} given for {len(addresses.rips)} real servers; give one for each at most")
-    services = standard_services(mode, addresses, scheduler, weights, persistence, ops)
+    for each in spare:
+        if each not in addresses.rips:
+            raise UsageError(f"spare '{each}': there is no such real server; choose from: {', '.join(addresses.rips)}")
+    serving = replace(addresses, rips={name: rip for name, rip in addresses.rips.items() if name not in spare})
+    services = standard_services(mode, serving, scheduler, weights, persistence, ops)
     settings = health_settings or HealthSettings()
     refused = health.refuse(services, settings)
     if refused:

@@ -11,7 +11,7 @@ VARIANTS = ("defaults", "udp timeout 1 s", "one-packet scheduling", "expire_node
 
 @scenario(
     title="UDP service whose server dies: stuck flows",
-    teaches="a UDP flow sticks to a dead server, even a removed one, until its entry expires: a short timeout, expire_nodest_conn or --ops (not in NAT) helps",
+    teaches="a UDP flow sticks to a dead, even to a removed server: a short timeout, expire_nodest_conn or (not in NAT) --ops sets it free",
     modes=["nat", "dr", "tun", "fullnat"],
     seconds=30,
     choices={"variant": VARIANTS},

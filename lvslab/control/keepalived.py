@@ -60,6 +60,7 @@ class Vrrp:
         preempt: the director with the higher priority takes the addresses back when it returns.
         router_ids: VRRP's numbers of the outer and of the inner addresses, 1..255.
         sync: connection sync, or None.
+        garp_refresh: seconds after which a master repeats its gratuitous ARP, 0: never (vrrp_garp_master_refresh).
 
     Raises:
         UsageError: a value that VRRP version 3 does not have.
@@ -74,8 +75,11 @@ class Vrrp:
     preempt: bool = False
     router_ids: tuple[int, int] = (51, 52)
     sync: SyncDaemon | None = None
+    garp_refresh: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.garp_refresh <= 3600:
+            raise UsageError(f"VRRP: garp_refresh {self.garp_refresh} s is outside 0..3600; choose one inside")
         if not 1 <= self.priority <= 254:
             raise UsageError(f"VRRP: priority {self.priority} is outside 1..254; choose one inside")
         if not 0.01 <= self.advert <= 40.95 or round(self.advert * 100, 6) % 1:
@@ -245,6 +249,8 @@ def _global(vrrp: Vrrp | None) -> str:
             "vrrp_garp_master_repeat 5",
             "vrrp_garp_master_delay 1",
         ]
+        if vrrp.garp_refresh:
+            lines.append(f"vrrp_garp_master_refresh {vrrp.garp_refresh}")
         if vrrp.sync is not None:
             lines.append(f"lvs_sync_daemon {vrrp.sync.interface} {vrrp.instances[0].name} id {vrrp.sync.id}")
     return _block("global_defs", lines)

@@ -24,11 +24,13 @@ class Redundancy:
         advert: seconds between the master's advertisements.
         preempt: whether the first director takes the addresses back when it returns.
         sync: whether the master tells the backup about its connections.
+        garp_refresh: seconds after which a master repeats its gratuitous ARP; 0: never, as keepalived does by default.
     """
 
     advert: float = 0.2
     preempt: bool = False
     sync: bool = True
+    garp_refresh: int = 0
 
 
 def vrrp_of(settings: Redundancy, number: int, addresses: Addresses, virtual_gateway: str | None) -> Vrrp:
@@ -52,4 +54,5 @@ def vrrp_of(settings: Redundancy, number: int, addresses: Addresses, virtual_gat
         advert=settings.advert,
         preempt=settings.preempt,
         sync=SyncDaemon(addresses.inner) if settings.sync else None,
+        garp_refresh=settings.garp_refresh,
     )
