@@ -6,7 +6,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 LVSLAB := $(VENV)/bin/lvslab
 
-.PHONY: help install packages demo test lint perf clean
+.PHONY: help install packages kernels demo test lint perf clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -22,11 +22,15 @@ $(VENV)/.installed: pyproject.toml | packages
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: install ## build, prove and measure all five modes; leaves a report
+demo: install ## prove and measure all five modes, then cut a director's power; leaves two reports
 	$(LVSLAB) check
 	$(LVSLAB) run compare-modes
+	$(LVSLAB) run director-power-cut
 
-test: install ## all tests; lab tests boot kernels
+kernels: install ## a second, newer guest kernel for rolling upgrades; without a network only that scenario is skipped
+	-@$(LVSLAB) kernels fetch debian/trixie:uml
+
+test: install kernels ## all tests; lab tests boot kernels
 	$(VENV)/bin/pytest
 
 lint: install ## style and types

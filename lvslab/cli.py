@@ -342,7 +342,9 @@ def _print_outcome(outcome: Any) -> None:
         if table.rows:
             print_lines([""])
             print_table(table.headers, table.rows)
-    print_lines(["", f"run: {outcome.run}", *([f"report: {outcome.report}"] if outcome.report else []), ""])
+    timeline = outcome.run / "figures" / "timeline.png"
+    shown = [f"report: {outcome.report}"] if outcome.report else []
+    print_lines(["", f"run: {outcome.run}", *shown, *([f"failover figure: {timeline}"] if timeline.exists() else []), ""])
 
 
 def _print_all(outcomes: Sequence[Any], planned: int, runs: Path, as_json: bool, draw: bool) -> None:

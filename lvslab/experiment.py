@@ -23,6 +23,10 @@ from lvslab.traffic.prober import ProbeSpec
 from lvslab.trial import Bound, Trial
 from lvslab.verify import Verification, verify
 
+_PORTS = (1024, 60999)
+"""Local ports that a trial's attempts go round in: a port that comes back too soon would meet the entry of its old connection in the
+director's table, which is an experiment of its own (scenarios/port_reuse.py)."""
+
 _COUNTER_SECONDS = 2.5
 """Kernels up to 6.1 bring the counters that ipvsadm shows up to date every two seconds (ip_vs_est.c)."""
 
@@ -177,6 +181,8 @@ class Experiment:
             rate: new connections (or datagrams) a second, None for none.
             probe: further fields of `lvslab.traffic.prober.ProbeSpec`.
         """
+        if probe.get("protocol", "tcp") == "tcp":
+            probe.setdefault("ports", _PORTS)
         spec = ProbeSpec(lab.plan.addresses.vip, port, tuple(lab.plan.addresses.rips), rate=rate, **probe)
         trial = Trial(lab, self.run, spec, variant=variant, repeat=repeat, expects=expects, bound=bound)
         self._trial = trial

@@ -150,7 +150,7 @@ class Kernels:
             unmet = sorted(need for need in needs if need not in facts.met)
             if not unmet:
                 if wanted:
-                    return kind, "chosen with --kernel"
+                    return kind, "chosen by name"
                 return kind, "needs " + ", ".join(sorted(needs)) + (
                     f", which {'; '.join(lacking)}" if lacking else ""
                 ) if needs else ("needs nothing special")

@@ -12,17 +12,22 @@ from pathlib import Path
 from statistics import median
 
 from lvslab.experiment import plan_lab
-from lvslab.kernels import probe
+from lvslab.kernels import probe, sockets
 from lvslab.kernels.needs import KernelKind
 from lvslab.kernels.uml import UmlGuest, UmlKernel
 from lvslab.lab import Lab
+from lvslab.measure.outage import outage, start_errors
+from lvslab.measure.probes import read_probes
 from lvslab.modes import mode_named
 from lvslab.network import linux, sandbox
 from lvslab.network.nodes import GuestNode
 from lvslab.traffic import http, tools
+from lvslab.traffic.prober import Prober, ProbeSpec, ProbeSummary
 from lvslab.traffic.servers import start_iperf3
 
 REPEAT = 5
+OUTAGE = 0.02
+"""Seconds of the injected outages."""
 SEGMENT = 1448
 """Payload bytes of a TCP segment with time stamps over Ethernet."""
 
@@ -112,6 +117,36 @@ def through_router() -> list[tools.Throughput]:
     return runs
 
 
+def probing() -> tuple[ProbeSummary, list[float], list[float]]:
+    """A prober at 1,000 attempts/s through a guest director that hears nothing for 20 ms now and then.
+
+    Returns:
+        The prober's summary, its start errors, and for each injected outage the found one minus the injected one, in seconds.
+    """
+    plan = plan_lab(mode_named("nat"), probe.kernels_here(), director_kernels=[KernelKind.UML])
+    with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
+        guest = lab.guest("lvs")
+        assert guest is not None
+        attempts_file, beats_file = Path(logs) / "attempts.csv", Path(logs) / "beats.csv"
+        injected = []
+        spec = ProbeSpec(plan.addresses.vip, 80, tuple(plan.addresses.rips), rate=1000, connections=50)
+        with Prober(lab.clients[0], spec, attempts_file, beats_file) as prober:
+            for _ in range(10):
+                time.sleep(1.0)  # the load runs
+                with sockets.deaf(guest.pid):
+                    began = time.time()
+                    while time.time() < began + OUTAGE:
+                        pass
+                    ended = time.time()
+                injected.append((began, ended - began))
+            time.sleep(1.0)
+            summary = prober.stop()
+        attempts = read_probes(attempts_file, None).attempts
+        found = [outage(attempts, spec.interval or 0, began) for began, _ in injected]
+        differences = [each.seconds - length if each else -length for each, (_, length) in zip(found, injected, strict=True)]
+        return summary, sorted(start_errors(attempts)), differences
+
+
 def line(what: str, value: str, aim: str = "") -> None:
     print(f"{what:<66} {value:>12}   {aim}", flush=True)
 
@@ -139,6 +174,16 @@ def main() -> int:
     heavy = "import lvslab, sys; print(sum(name in sys.modules for name in ('scapy', 'matplotlib', 'mininet')))"
     loaded = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout.strip()
     line("of scapy, matplotlib, mininet loaded by import lvslab", loaded, "aim 0")
+    summary, errors, differences = probing()
+    p99 = errors[int(len(errors) * 0.99)]
+    line(f"prober at 1,000 attempts/s ({summary.scheduling}), start error p99", f"{p99 * 1e3:.3f} ms", "aim ≤ 1 ms")
+    line("  start error p50 and worst", f"{errors[len(errors) // 2] * 1e3:.3f}, {errors[-1] * 1e3:.1f} ms")
+    worst = max(differences, key=abs)
+    line(
+        f"outage found minus the {OUTAGE * 1e3:.0f} ms injected, worst of {len(differences)}",
+        f"{worst * 1e3:+.2f} ms",
+        "aim ± 2 ms",
+    )
     lvs, new, kept, packets = through_director()
     routed = through_router()
     rate, base = (median(each.bits_per_second for each in runs) for runs in (lvs, routed))

@@ -19,7 +19,7 @@ from lvslab.network import linux
 RECEIVE_BUFFER = 4 << 20
 """Bytes of receive buffer a NIC gets."""
 
-_SO_ATTACH_FILTER = 26
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 _SO_RCVBUFFORCE = 33
 _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
 _ETH_P_ALL = 3
@@ -74,3 +74,17 @@ def tune(pid: int) -> int:
             else:
                 _drop_everything(sock)
         return len(sockets)
+
+
+@contextmanager
+def deaf(pid: int) -> Iterator[None]:
+    """Guest `pid` gets no frame while the block is entered, to the microsecond: a filter drops what its NICs would have received."""
+    with _packet_sockets(pid) as found:
+        receiving = [sock for sock in found if sock.getsockname()[1] == _ETH_P_ALL]
+        for sock in receiving:
+            _drop_everything(sock)
+        try:
+            yield
+        finally:
+            for sock in receiving:
+                sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)

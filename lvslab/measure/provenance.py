@@ -97,7 +97,7 @@ def lab_entry(
                     }
                     for each in node.interfaces
                 ],
-                "extra_addresses": _extra_addresses(node.mode_steps),
+                "extra_addresses": [*_extra_addresses(node.mode_steps), *_moving_addresses(plan, node.name)],
                 "gateway": node.gateway,
             }
             for node in plan.nodes
@@ -120,6 +120,14 @@ def _extra_addresses(steps: Any) -> list[str]:
             if added:
                 found.append(f"{added[1]} on {added[2]}")
     return found
+
+
+def _moving_addresses(plan: LabPlan, node: str) -> list[str]:
+    """Addresses that VRRP may give a director of a pair."""
+    vrrp = plan.vrrp.get(node)
+    if vrrp is None:
+        return []
+    return [f"{address} on {each.interface} (VRRP)" for each in vrrp.instances for address in each.addresses]
 
 
 def counters(lab: Lab) -> list[dict[str, Any]]:

@@ -37,9 +37,22 @@ def syn_flood(lab: Lab, client: str, rate: float, seconds: float = MAX_SECONDS, 
     interface = planned.interfaces[0]
     gateway = next(each for each in lab.plan.node(lab.master).interfaces if each.network == interface.network)
     program = Path(__file__).with_name("flood_program.py")
-    command = ["mnexec", "-a", str(node.pid), sys.executable, "-I", "-S", str(program), interface.name, interface.mac, gateway.mac]
+    command = [
+        "mnexec",
+        "-a",
+        str(node.pid),
+        sys.executable,
+        "-I",
+        "-S",
+        str(program),
+        interface.name,
+        interface.mac,
+        gateway.mac,
+    ]
     command += [lab.plan.addresses.vip, str(port), f"{rate:g}", f"{seconds:g}"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         lab.tell("fault", f"{client}: SYN flood, {rate:g}/s from 198.18.0.0/15", client)
         try:
             yield

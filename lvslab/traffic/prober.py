@@ -25,7 +25,9 @@ PROTOCOLS = ("tcp", "udp")
 MAX_RATE = 5000.0
 """Attempts a second. On a slow machine one attempt costs 0.2 ms of processor time, so this is all that one processor can do."""
 
-_EPHEMERAL = "echo '1024 65535' >/proc/sys/net/ipv4/ip_local_port_range"
+_PORTS = (1024, 65535)
+"""What a client may use; those that attempts go round in are kept out of the kernel's own choice, so that they never meet."""
+
 _START_TIMEOUT = 15.0
 _SPARE = 10.0  # seconds that the program gets beyond its own bounds before it is killed
 
@@ -108,6 +110,15 @@ class ProbeSpec:
         return next((text for failed, text in checks if failed), None)
 
 
+def _own_choice(ports: tuple[int, int] | None) -> tuple[int, int]:
+    """The ports that the kernel may choose itself, for connections that are not bound: the larger part beside the attempts' own."""
+    least, most = _PORTS
+    if ports is None:
+        return _PORTS
+    below, above = (least, ports[0] - 1), (ports[1] + 1, most)
+    return max(below, above, key=lambda part: part[1] - part[0])
+
+
 @dataclass(frozen=True)
 class ProbeSummary:
     """What a prober says of itself at its end.
@@ -163,7 +174,9 @@ class Prober:
         Raises:
             LabError: it did not start; the message is its own.
         """
-        self._node.run(_EPHEMERAL).check(self._node.name, _EPHEMERAL)
+        low, high = _own_choice(self._spec.ports)
+        widen = f"echo '{low} {high}' >/proc/sys/net/ipv4/ip_local_port_range"
+        self._node.run(widen).check(self._node.name, widen)
         self._errors = tempfile.TemporaryFile("w+", errors="replace")
         try:
             self._process = subprocess.Popen(

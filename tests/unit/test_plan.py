@@ -73,7 +73,7 @@ def test_only_nodes_whose_needs_the_host_lacks_get_a_guest() -> None:
 def test_the_user_chooses_the_directors_kernel_and_nobody_elses() -> None:
     made = plan(director_kernels=[UML])
     assert placed(made) == {"c1": HOST, "lvs": UML, "rs1": HOST, "rs2": HOST}
-    assert made.director.why == "chosen with --kernel"
+    assert made.director.why == "chosen by name"
 
 
 def test_a_chosen_kernel_that_lacks_something_is_refused_and_not_replaced() -> None:
