@@ -462,11 +462,10 @@ def list_(as_json: bool) -> int:
     )
     print_lines([""])
     print_table(
-        ("scenario", "parameter", "default"),
+        ("scenario", "parameters with their defaults"),
         [
-            (each.name, name, ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value))
+            (each.name, " ".join(f"--{name} {scenario.shown(value)}" for name, value in each.parameters.items()))
             for each in scenarios
-            for name, value in each.parameters.items()
         ],
     )
     return ExitCode.OK

@@ -44,12 +44,14 @@ class Fault:
         text: what broke, one line.
         t: seconds since the epoch, just before it was broken.
         proof: what was seen that proves it.
+        lasted: seconds from `t` until the proof was seen.
     """
 
     node: str
     text: str
     t: float
     proof: str
+    lasted: float
 
 
 # -- real servers --------------------------------------------------------------------------------------------------------------------
@@ -460,8 +462,9 @@ def _broken(lab: Lab, node: str, text: str, break_it: Callable[[], object], proo
     began = time.time()
     break_it()
     seen = _wait(proof, f"fault '{text}' does not show")
+    lasted = time.time() - began
     lab.tell("fault", f"{text} ({seen})", node, began)
-    yield Fault(node, text, began, str(seen))
+    yield Fault(node, text, began, str(seen), lasted)
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def parameters(chosen: Scenario, settings: Mapping[str, str]) -> dict[str, Any]:
     values = dict(chosen.parameters)
     for name, text in settings.items():
         if name not in values:
-            known = ", ".join(f"{each}={_shown(value)}" for each, value in values.items()) or "none"
+            known = ", ".join(f"{each}={shown(value)}" for each, value in values.items()) or "none"
             raise UsageError(f"scenario '{chosen.name}' has no parameter '{name}'; it has: {known}")
         values[name] = _converted(chosen.name, name, text, values[name])
         allowed = chosen.choices.get(name, chosen.modes if name in ("mode", "modes") else ())
@@ -112,7 +112,8 @@ def parameters(chosen: Scenario, settings: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A parameter's value as it is written on the command line."""
     return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
@@ -127,5 +128,5 @@ def _converted(scenario_name: str, name: str, text: str, default: Any) -> Any:
             return tuple(kind(part) for part in re.split("[,|]", text) if part)
         return type(default)(text) if default is not None else text
     except ValueError:
-        wanted = "yes or no" if isinstance(default, bool) else f"like {_shown(default)}"
+        wanted = "yes or no" if isinstance(default, bool) else f"like {shown(default)}"
         raise UsageError(f"scenario '{scenario_name}': {name}={text} is not {wanted}") from None

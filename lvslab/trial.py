@@ -164,15 +164,17 @@ class Trial:
         return False
 
     def until_whole(self, timeout: float = 30.0, calm: float = CALM) -> bool:
-        """Let the load run until no attempt of the last `calm` seconds failed; returns whether that came within `timeout` seconds."""
+        """Let the load run until no attempt of `calm` seconds failed, from now on; returns whether that came within `timeout` seconds.
+
+        An attempt may take the prober's own timeout until it has failed, so the answer comes that much later.
+        """
         tail = _Tail(self.attempts_file)
         begin = time.time()
 
         def whole() -> bool:
             tail.read()
-            now = time.time()
             since = max(tail.last_failure, begin)
-            return tail.last_ok > since and tail.last_ok - since >= calm and now - tail.last_ok < calm
+            return tail.last_ok >= since + calm and time.time() >= since + calm + self._spec.timeout
 
         return self.until(whole, timeout, None)
 

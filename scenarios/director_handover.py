@@ -9,7 +9,7 @@ from lvslab.stories import director_fails
 @scenario(
     title="Planned hand-over, with and without connection sync",
     teaches="a master that says goodbye is replaced after the skew time alone; without sync even a planned hand-over cuts everybody off",
-    modes=["nat", "dr", "tun"],
+    modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=35,
     choices={"sync": ["yes", "no"]},
 )

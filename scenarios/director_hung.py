@@ -25,7 +25,7 @@ def two_masters(log: Experiment, trial: Trial, woke: float, name: str) -> None:
 @scenario(
     title="Director hung, and back as a second master",
     teaches="a frozen master is replaced like a dead one, but it wakes up as master: two hold the virtual address until one hears the other",
-    modes=["nat", "dr", "tun"],
+    modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=35,
     choices={"sync": ["yes", "no"]},
 )

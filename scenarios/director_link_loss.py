@@ -9,7 +9,7 @@ from lvslab.stories import director_fails
 @scenario(
     title="Director loses its links, with and without connection sync",
     teaches="a director without links is as good as dead to the others, and comes back as a backup that holds its old connections",
-    modes=["nat", "dr", "tun"],
+    modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=35,
     choices={"sync": ["yes", "no"]},
 )

@@ -9,7 +9,7 @@ from lvslab.stories import director_fails
 @scenario(
     title="Director kernel panic, with and without connection sync",
     teaches="to the rest of the network a panic is a power cut: silence, then the backup's gratuitous ARP",
-    modes=["nat", "dr", "tun"],
+    modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=35,
     choices={"sync": ["yes", "no"]},
 )

@@ -9,7 +9,7 @@ from lvslab.stories import director_fails
 @scenario(
     title="Director power cut, with and without connection sync",
     teaches="a backup takes over after 3 × advert + skew; established connections live on only if they were synchronised",
-    modes=["nat", "dr", "tun"],
+    modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=35,
     choices={"sync": ["yes", "no"]},
 )

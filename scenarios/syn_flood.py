@@ -16,7 +16,7 @@ BLACK_HOLE = "ip route add blackhole 198.18.0.0/15"
 
 @scenario(
     title="SYN flood against NAT, with and without SYNPROXY",
-    teaches="IPVS passes every SYN on: servers without SYN cookies drown; drop_entry spares the director's table, not the servers; SYNPROXY spares both",
+    teaches="IPVS passes every SYN on: servers without cookies drown; drop_entry spares the director's table, SYNPROXY the servers too",
     modes=["nat", "synproxy"],
     seconds=40,
     choices={"variant": VARIANTS},
