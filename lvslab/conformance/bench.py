@@ -1,0 +1,379 @@
+"""The bench: one director on a real IPVS kernel between two wires; everything else in its world is played packet by packet.
+
+Clients are behind a router on the outside wire, real servers are on the inside wire; the director knows all neighbours beforehand, so no ARP
+disturbs. A check configures the director, sends frames and gets back everything that came out of either side, in order and without
+waiting: an echo request to the director itself goes behind the frames, and when its answer is there, all that they caused is there too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Any
+
+from lvslab.conformance.check import CheckFailed, CheckSkipped
+from lvslab.conformance.wire import Wire
+from lvslab.control.ipvsadm import Ipvsadm
+from lvslab.errors import CommandError, LabError
+from lvslab.lab import Lab
+from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
+
+ROUTER_MAC = "02:00:00:fe:00:01"
+SERVERS = 8
+"""Real servers that the director knows: numbers 1 to 8."""
+
+PORT, SERVER_PORT = 80, 8080
+_ANSWER_SECONDS = 3.0
+_FORWARDING = {"nat": PacketForwarding.MASQ, "dr": PacketForwarding.DR, "tun": PacketForwarding.TUN}
+
+
+@dataclass(frozen=True)
+class Net:
+    """The bench's addresses in one IP version.
+
+    Attributes:
+        vip: virtual address. dip, inner: the director's own, outside and inside. router: the clients' way to it.
+    """
+
+    version: int
+    vip: str
+    dip: str
+    inner: str
+    router: str
+    _server: str
+    _client: str
+
+    def server(self, number: int) -> str:
+        """Address of real server 1, 2, …"""
+        return str(ip_address(self._server) + number)
+
+    def client(self, number: int) -> str:
+        """Address of client 1, 2, …, never used twice in one bench."""
+        return str(ip_address(self._client) + number)
+
+    def packet(self, source: str, destination: str, **fields: Any) -> Any:
+        """A scapy IP or IPv6 header."""
+        from scapy.layers.inet import IP
+        from scapy.layers.inet6 import IPv6
+
+        return (IP if self.version == 4 else IPv6)(src=source, dst=destination, **fields)
+
+
+V4 = Net(4, "10.0.0.10", "10.0.0.1", "10.0.1.1", "10.0.0.254", "10.0.1.10", "198.18.0.0")
+V6 = Net(6, "2001:db8::10", "2001:db8::1", "2001:db8:1::1", "2001:db8::fe", "2001:db8:1::10", "2001:db8:c::")
+NETS = {4: V4, 6: V6}
+
+
+def server_mac(number: int) -> str:
+    """MAC address of real server 1, 2, …"""
+    return f"02:00:00:01:00:{number:02x}"
+
+
+@dataclass
+class Seen:
+    """Frames that came out of the director, in order, without its echo replies, ARP, neighbour discovery and multicast reports."""
+
+    outside: list[Any] = field(default_factory=list)
+    inside: list[Any] = field(default_factory=list)
+
+    def one(self, side: str, what: str) -> Any:
+        """The only frame on one side, with nothing on the other.
+
+        Raises:
+            CheckFailed: there is none, or another one.
+        """
+        here, there = (self.inside, self.outside) if side == "inside" else (self.outside, self.inside)
+        if len(here) == 1 and not there:
+            return here[0]
+        shown = [f"outside: {each.summary()}" for each in self.outside] + [f"inside: {each.summary()}" for each in self.inside]
+        raise CheckFailed(f"{what}: one frame was expected {side}, {len(here)} came, and {len(there)} on the other side", shown)
+
+    def nothing(self, what: str) -> None:
+        """Nothing must have come out.
+
+        Raises:
+            CheckFailed: something did.
+        """
+        if self.outside or self.inside:
+            shown = [f"outside: {each.summary()}" for each in self.outside] + [
+                f"inside: {each.summary()}" for each in self.inside
+            ]
+            raise CheckFailed(f"{what}: nothing was expected, {len(shown)} frame(s) came", shown)
+
+
+class Bench:
+    """A director between two wires, as a context manager inside a sandbox, in the network namespace of its lab.
+
+    Attributes:
+        lab: with the director; what else is in it keeps silent.
+        outside, inside: the wires.
+        log: every frame of the current check: time, wire's name, "sent" or "received", frame.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self._undo: list[str] = []
+        self._used_rules = False
+        self._clients = itertools.count(1)
+        self._barriers = itertools.count(1)
+        self.log: list[tuple[float, str, str, Any]] = []
+        self._stack = ExitStack()
+        self._baseline = ""
+
+    def __enter__(self) -> Bench:
+        outer, inner = self.lab.plan.director.interfaces[:2]
+        ends = {link.intf2.name: link.intf1.name for link in self.lab.net.links} | {
+            link.intf1.name: link.intf2.name for link in self.lab.net.links
+        }
+        self.outside = self._stack.enter_context(Wire("outside", ends[outer.name], outer.mac))
+        self.inside = self._stack.enter_context(Wire("inside", ends[inner.name], inner.mac))
+        self._prepare(outer.name, inner.name)
+        self._baseline = self._state()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def _prepare(self, outer: str, inner: str) -> None:
+        """Both IP versions, all neighbours, the route to the clients; an empty table."""
+        lines = []
+        for net in NETS.values():
+            if net.version == 6:
+                lines += [f"address add {net.vip}/128 dev {outer} nodad"]
+                lines += [f"address add {net.dip}/64 dev {outer} nodad", f"address add {net.inner}/64 dev {inner} nodad"]
+            lines += [f"neighbour replace {net.router} lladdr {ROUTER_MAC} dev {outer} nud permanent"]
+            lines += [
+                f"neighbour replace {net.server(number)} lladdr {server_mac(number)} dev {inner} nud permanent"
+                for number in range(1, SERVERS + 1)
+            ]
+            lines += [f"-{net.version} route replace default via {net.router}"]
+        plain = [line for line in lines if not line.startswith("-")]
+        script = f"""\
+set -e
+for each in all default {outer} {inner}; do
+    echo 0 >/proc/sys/net/ipv6/conf/$each/disable_ipv6
+    echo 0 >/proc/sys/net/ipv6/conf/$each/router_solicitations
+done
+echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects
+echo 0 >/proc/sys/net/ipv4/conf/{outer}/send_redirects
+echo 0 >/proc/sys/net/ipv4/conf/{inner}/send_redirects
+ip -batch - <<'END'
+{chr(10).join(plain)}
+END
+ip -4 route replace default via {V4.router}
+ip -6 route replace default via {V6.router}
+ipvsadm -C
+"""
+        self.run(script)
+
+    # -- the director --------------------------------------------------------------------------------------------------------------
+
+    def run(self, script: str) -> str:
+        """Run a /bin/sh script in the director; its output.
+
+        Raises:
+            CommandError: it failed.
+        """
+        return self.lab.director.run(script).check(self.lab.plan.director.name, script)
+
+    @property
+    def ipvsadm(self) -> Ipvsadm:
+        """ipvsadm in the director."""
+        return self.lab.ipvsadm
+
+    @cached_property
+    def release(self) -> str:
+        """Of the director's kernel."""
+        return self.lab.director.release
+
+    @property
+    def iptables(self) -> str:
+        """The director's variant of iptables.
+
+        Raises:
+            CheckSkipped: it has none.
+        """
+        program = self.lab.plan.iptables.get(self.lab.plan.director.name)
+        if not program:
+            raise CheckSkipped(f"kernel {self.release} has no iptables")
+        return program
+
+    def apply(self, script: str, undo: str) -> None:
+        """Change something in the director, and say how it is put back after the check.
+
+        Raises:
+            CommandError: the change failed; nothing is to be put back then.
+        """
+        self.run(script)
+        self._undo.append(undo)
+
+    def sysctl(self, key: str, value: str | int) -> None:
+        """Set a kernel parameter for this check; `key` with dots.
+
+        Raises:
+            CheckSkipped: this kernel does not have it.
+        """
+        path = f"/proc/sys/{key.replace('.', '/')}"
+        before = self.lab.director.run(f"cat {path}")
+        if before.code != 0:
+            raise CheckSkipped(f"kernel {self.release} has no {key}")
+        self.apply(f"echo '{value}' >{path}", f"echo '{' '.join(before.out.split())}' >{path}")
+
+    def rule(self, arguments: str) -> None:
+        """Add an iptables rule for this check: `arguments` as after "iptables", with -A.
+
+        Raises:
+            CheckSkipped: this kernel has no iptables.
+        """
+        program = self.iptables
+        self._used_rules = True
+        self.apply(f"{program} {arguments}", f"{program} {arguments.replace('-A ', '-D ', 1)}")
+
+    def add(self, service: VirtualService) -> VirtualService:
+        """Put a service into the table.
+
+        Raises:
+            CheckSkipped: this kernel has no such scheduler or protocol.
+        """
+        try:
+            self.ipvsadm.add_service(service)
+        except CommandError as error:
+            for word in ("Scheduler or persistence engine not found", "Protocol not available", "not supported"):
+                if word in str(error):
+                    raise CheckSkipped(f"kernel {self.release}: {error}") from None
+            raise
+        return service
+
+    def service(
+        self,
+        mode: str = "nat",
+        *,
+        protocol: Protocol = Protocol.TCP,
+        scheduler: Scheduler = Scheduler.RR,
+        weights: Sequence[int] = (1, 1),
+        port: int = PORT,
+        version: int = 4,
+        server_options: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> VirtualService:
+        """Put a service with real servers 1, 2, … into the table; it is gone after the check.
+
+        Args:
+            mode: nat, dr or tun: how packets reach the real servers. In nat their port is 8080, else the service's own.
+            weights: one for each real server.
+            server_options: further fields of every `RealServer`; options: of the `VirtualService`.
+        """
+        net = NETS[version]
+        server_port = SERVER_PORT if mode == "nat" and port else port
+        servers = tuple(
+            RealServer(net.server(number), server_port, _FORWARDING[mode], weight, **(server_options or {}))
+            for number, weight in enumerate(weights, start=1)
+        )
+        fwmark = options.get("fwmark")
+        address = () if fwmark else (net.vip, port)
+        if fwmark and version == 6:
+            options["ipv6"] = True
+        return self.add(VirtualService(protocol, *address, scheduler=scheduler, real_servers=servers, **options))
+
+    # -- frames --------------------------------------------------------------------------------------------------------------------
+
+    def client(self, version: int = 4) -> str:
+        """An address of a client that has never talked before."""
+        return NETS[version].client(next(self._clients))
+
+    def from_client(self, *packets: Any) -> Seen:
+        """Send packets of clients into the outside wire, each in a frame from the router; what came out of the director."""
+        return self._exchange(self.outside, [self.framed(packet, ROUTER_MAC, self.outside.mac) for packet in packets])
+
+    def from_server(self, number: int, *packets: Any) -> Seen:
+        """Send packets of a real server into the inside wire."""
+        return self._exchange(self.inside, [self.framed(packet, server_mac(number), self.inside.mac) for packet in packets])
+
+    @staticmethod
+    def framed(packet: Any, source: str, destination: str) -> Any:
+        """A packet in an Ethernet frame, all computed fields filled in."""
+        from scapy.layers.l2 import Ether
+
+        return Ether(bytes(Ether(src=source, dst=destination) / packet))
+
+    def _exchange(self, wire: Wire, frames: Sequence[Any]) -> Seen:
+        for frame in frames:
+            wire.send(frame)
+            self.log.append((time.time(), wire.name, "sent", frame))
+        seen = Seen()
+        other = self.inside if wire is self.outside else self.outside
+        for side in (wire, other):  # first what goes in, then what goes out on the other side, has passed the director
+            self._pass(side, seen)
+        seen.outside += self._kept(self.outside, self.outside.drain())
+        seen.inside += self._kept(self.inside, self.inside.drain())
+        return seen
+
+    def _pass(self, wire: Wire, seen: Seen) -> None:
+        """Wait until everything sent before has gone through the director, by an echo request behind it."""
+        from scapy.layers.inet import ICMP, IP
+
+        number = next(self._barriers) & 0xFFFF
+        source, destination = (V4.router, V4.dip) if wire is self.outside else (V4.server(1), V4.inner)
+        mac = ROUTER_MAC if wire is self.outside else server_mac(1)
+        wire.send(self.framed(IP(src=source, dst=destination) / ICMP(type=8, id=0xBA44, seq=number), mac, wire.mac))
+
+        def answered(frame: Any) -> bool:
+            return ICMP in frame and frame[ICMP].type == 0 and frame[ICMP].id == 0xBA44 and frame[ICMP].seq == number
+
+        found, before = wire.receive(answered, _ANSWER_SECONDS)
+        (seen.outside if wire is self.outside else seen.inside).extend(self._kept(wire, before))
+        if found is None:
+            raise LabError(f"{self.lab.plan.director.name}: does not answer on the {wire.name} wire within {_ANSWER_SECONDS:g} s")
+
+    def _kept(self, wire: Wire, frames: Sequence[Any]) -> list[Any]:
+        kept = [frame for frame in frames if not _is_noise(frame)]
+        self.log += [(time.time(), wire.name, "received", frame) for frame in kept]
+        return kept
+
+    # -- after a check -------------------------------------------------------------------------------------------------------------
+
+    def reset(self) -> str:
+        """Put back what the check changed.
+
+        Returns:
+            What is not as it was before the check, or "".
+        """
+        lines = [*reversed(self._undo), "read -r first second third </proc/net/ip_vs; ipvsadm -C"]
+        self._undo, self.log = [], []
+        self.lab.director.run("\n".join(lines))
+        after = self._state()
+        if self._used_rules:
+            after += self.run(f"{self.iptables}-save | sed -n /^-A/p")
+            self._used_rules = False
+        left = [line for line in after.splitlines() if line not in self._baseline.splitlines()]
+        gone = [line for line in self._baseline.splitlines() if line not in after.splitlines()]
+        return "; ".join([*(f"left: {line}" for line in left), *(f"gone: {line}" for line in gone)])
+
+    def _state(self) -> str:
+        """Everything of the director that a check may change, as text."""
+        return self.run(
+            'while read -r line; do echo "$line"; done </proc/net/ip_vs\n'
+            "for each in /proc/sys/net/ipv4/vs/* /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; do\n"
+            '    read -r value <"$each"; echo "$each=$value"\ndone\n'
+        )
+
+
+def _is_noise(frame: Any) -> bool:
+    """What an idle host says by itself, and the bench's own echo replies."""
+    from scapy.contrib.igmp import IGMP
+    from scapy.layers.inet import ICMP, IP
+    from scapy.layers.inet6 import ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RS
+    from scapy.layers.l2 import ARP
+
+    if ARP in frame or IGMP in frame or (IP in frame and frame[IP].proto == 2):
+        return True
+    if any(layer in frame for layer in (ICMPv6ND_NS, ICMPv6ND_NA, ICMPv6ND_RS, ICMPv6MLReport2)):
+        return True
+    return ICMP in frame and frame[ICMP].type == 0 and frame[ICMP].id == 0xBA44

@@ -1,0 +1,128 @@
+"""What a check is: a small function with a name, its expectation in one sentence, and what it needs from the kernel."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from lvslab.errors import UsageError
+from lvslab.kernels.needs import Need
+
+if TYPE_CHECKING:
+    from lvslab.conformance.bench import Bench
+
+_MARK = "__lvslab_checks__"
+
+Body = Callable[..., None]
+
+
+class CheckFailed(Exception):
+    """An expectation did not hold. `detail`: lines that show it, for example the wrong packet beside the expected one."""
+
+    def __init__(self, reason: str, detail: Sequence[str] = ()) -> None:
+        super().__init__(reason)
+        self.detail = tuple(detail)
+
+
+class CheckSkipped(Exception):
+    """The kernel under test cannot do this; the message says why."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Attributes:
+        name: SUBJECT:WHAT[:VARIANT], for example "scheduler:wrr:distribution".
+        expects: what must hold, one sentence.
+        tags: words to select by; the subject is always one.
+        needs: what the director's kernel must have besides IPVS.
+        body: called with the bench and `values`.
+    """
+
+    name: str
+    expects: str
+    tags: tuple[str, ...]
+    needs: frozenset[Need]
+    body: Body
+    values: Mapping[str, Any]
+
+    def run(self, bench: Bench) -> None:
+        """Carry it out.
+
+        Raises:
+            CheckFailed: an expectation did not hold.
+            CheckSkipped: the kernel cannot do it.
+        """
+        self.body(bench, **self.values)
+
+
+def check(
+    name: str,
+    expects: str,
+    *,
+    tags: Iterable[str] = (),
+    needs: Iterable[Need] = (),
+    each: Sequence[Mapping[str, Any]] = ({},),
+) -> Callable[[Body], Body]:
+    """Mark a function as one or several checks.
+
+    Args:
+        name, expects: may hold {placeholders} for the values of `each`.
+        each: values of the function's further arguments, one mapping a check.
+    """
+
+    def mark(body: Body) -> Body:
+        made = []
+        for values in each:
+            full = name.format(**values)
+            subject = full.partition(":")[0]
+            made.append(Check(full, expects.format(**values), (subject, *tags), frozenset(needs), body, dict(values)))
+        setattr(body, _MARK, made)
+        return body
+
+    return mark
+
+
+def all_checks() -> list[Check]:
+    """Every check there is, module by module, in the order in which they are written.
+
+    Raises:
+        ValueError: two have the same name.
+    """
+    from lvslab.conformance import checks
+
+    found: list[Check] = []
+    for module in sorted(pkgutil.iter_modules(checks.__path__), key=lambda each: each.name):
+        loaded = importlib.import_module(f"{checks.__name__}.{module.name}")
+        for value in vars(loaded).values():
+            found += getattr(value, _MARK, [])
+    names = [each.name for each in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"checks with the same name: {', '.join(twice)}")
+    return found
+
+
+def select(checks: Sequence[Check], only: Sequence[str], tags: Sequence[str] = ()) -> list[Check]:
+    """Checks by name patterns (`scheduler:*`) and tags; without either, all.
+
+    Raises:
+        UsageError: a pattern or tag that fits none.
+    """
+    for pattern in only:
+        if not any(fnmatchcase(each.name, pattern) for each in checks):
+            raise UsageError(f"--only '{pattern}': no check has such a name; see: lvslab list --checks")
+    known = sorted({tag for each in checks for tag in each.tags})
+    for tag in tags:
+        if tag not in known:
+            raise UsageError(f"--tag '{tag}': no check has it; tags: {', '.join(known)}")
+    return [
+        each
+        for each in checks
+        if (not only or any(fnmatchcase(each.name, pattern) for pattern in only)) and (not tags or set(tags) & set(each.tags))
+    ]

@@ -1,0 +1,103 @@
+"""A wire to the director under test: frames go in, frames come out, every one a scapy packet."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+_ETH_P_ALL = 3
+_PACKET_OUTGOING = 4
+_SOL_PACKET, _PACKET_AUXDATA, _TP_STATUS_CSUMNOTREADY = 263, 8, 1 << 3
+_BUFFER = 8 << 20
+
+
+class Wire:
+    """One side of the director: the switch's end of its link, as a packet socket.
+
+    What is sent here reaches the director alone; what comes out of the director is received here. Call it in the lab's own namespace.
+
+    Attributes:
+        name: "outside" or "inside".
+        mac: the director's on this wire.
+    """
+
+    def __init__(self, name: str, interface: str, mac: str) -> None:
+        self.name, self.mac = name, mac
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+        self._socket.bind((interface, _ETH_P_ALL))
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._socket.close()
+
+    def send(self, packet: Any) -> None:
+        """Send a scapy frame (or its bytes)."""
+        self._socket.send(bytes(packet))
+
+    def receive(self, wanted: Callable[[Any], bool], timeout: float) -> tuple[Any | None, list[Any]]:
+        """Frames as they come until one is wanted.
+
+        Args:
+            timeout: seconds, for all of it.
+
+        Returns:
+            The wanted frame, or None, and those that came before it.
+        """
+        deadline, others = time.monotonic() + timeout, []
+        while (rest := deadline - time.monotonic()) > 0:
+            frame = self._next(rest)
+            if frame is None:
+                continue
+            if wanted(frame):
+                return frame, others
+            others.append(frame)
+        return None, others
+
+    def drain(self) -> list[Any]:
+        """What has come and was not received yet."""
+        found = []
+        while (frame := self._next(0)) is not None:
+            found.append(frame)
+        return found
+
+    def _next(self, timeout: float) -> Any | None:
+        """The next frame from the director, or None; one whose checksum its kernel left to a card that does not exist gets it filled in."""
+        from scapy.layers.l2 import Ether
+
+        if timeout > 0:
+            self._socket.settimeout(timeout)
+        else:
+            self._socket.setblocking(False)
+        while True:
+            try:
+                data, ancillary, _, address = self._socket.recvmsg(1 << 17, 128)
+            except (BlockingIOError, TimeoutError):
+                return None
+            if address[2] == _PACKET_OUTGOING:
+                continue
+            frame = Ether(data)
+            pending = any(
+                level == _SOL_PACKET and kind == _PACKET_AUXDATA and struct.unpack_from("I", value)[0] & _TP_STATUS_CSUMNOTREADY
+                for level, kind, value in ancillary
+            )
+            return with_checksums(frame) if pending else frame
+
+
+def with_checksums(frame: Any) -> Any:
+    """The frame with the checksums of its innermost transport layer computed anew."""
+    from scapy.layers.inet import TCP, UDP
+    from scapy.layers.l2 import Ether
+
+    for layer in (TCP, UDP):
+        if layer in frame:
+            del frame[layer].chksum
+            return Ether(bytes(frame))
+    return frame
