@@ -152,6 +152,10 @@ def check(as_json: bool) -> int:
 @_KERNEL
 @_WITHOUT
 @click.option("--ladder/--no-ladder", default=None, help="Print each mode's packet path; by default when one mode is verified.")
+@click.option("--full", is_flag=True, help="Run the conformance suite: every IPVS feature, packet by packet.")
+@click.option("--only", multiple=True, metavar="PATTERN", help="Checks of the suite by name, such as 'scheduler:*'; repeatable.")
+@click.option("--tag", "tags", multiple=True, help="Checks of the suite by tag; repeatable. See: lvslab list --checks.")
+@click.option("--profile", type=click.Choice(["kernel-selftest"]), help="The Linux kernel's own selftest of IPVS, case by case.")
 @_RUNS
 @_JSON
 @_DRY_RUN
@@ -164,15 +168,25 @@ def verify(
     kernel: str | None,
     without: tuple[str, ...],
     ladder: bool | None,
+    full: bool,
+    only: tuple[str, ...],
+    tags: tuple[str, ...],
+    profile: str | None,
     runs: Path,
     as_json: bool,
     dry_run: bool,
 ) -> int:
     """Prove what forwarding modes do: build a lab for each MODE, send test flows, judge every captured packet.
 
-    MODE is nat, dr, tun, fullnat or synproxy; all five if none is given. `lvslab list` shows them.
+    MODE is nat, dr, tun, fullnat or synproxy; all five if none is given. `lvslab list` shows them. With --full (or --only, --tag) every
+    feature of IPVS is checked instead, packet by packet, in one director; `lvslab list --checks` shows what.
     """
     from lvslab.modes import MODES, mode_named
+
+    if full or only or tags or profile:
+        if modes or without or topology:
+            raise UsageError("verify: --full, --only, --tag and --profile take neither modes nor --topology nor --without")
+        return _conformance(only, tags, profile, kernel, runs, as_json, dry_run)
 
     chosen = [mode_named(mode) for mode in dict.fromkeys(modes)] or list(MODES.values())
     _check_scheduler(scheduler)
@@ -239,6 +253,50 @@ def _verify(
         print_lines([*shown, "", f"run: {run.path}", f"report: lvslab report {run.path}"])
     verdicts = {str(result["verdict"]) for result in results}
     return ExitCode.FAILED if "fail" in verdicts else ExitCode.CANNOT if "skip" in verdicts else ExitCode.OK
+
+
+def _conformance(
+    only: tuple[str, ...],
+    tags: tuple[str, ...],
+    profile: str | None,
+    kernel: str | None,
+    runs: Path,
+    as_json: bool,
+    dry_run: bool,
+) -> int:
+    from lvslab.conformance.check import all_checks, select
+
+    _check_kernel(kernel)
+    checks = [] if profile else select(all_checks(), only, tags)
+    if dry_run:
+        from lvslab.terminal import print_lines
+
+        print_lines([f"{each.name}: {each.expects}" for each in checks] or [f"profile {profile}"])
+        return ExitCode.OK
+
+    def work() -> int:
+        from lvslab.conformance.suite import run_suite
+        from lvslab.kernels.needs import Need
+        from lvslab.terminal import Progress, print_json, print_lines, print_table
+
+        kernels = _kernels(tuple(Need), kernel)
+        with Progress() as progress:
+            suite = run_suite(checks, profile, kernels, progress, runs, [kernel] if kernel else [])
+        if as_json:
+            print_json({"run": str(suite.run), "results": suite.results})
+        else:
+            bad = [each for each in suite.results if each["verdict"] == "fail"]
+            for each in bad:
+                print_lines([f"FAIL {each['name']}: {each['reason']}", *(f"     {line}" for line in each.get("detail", ())), ""])
+            skipped = [(each["name"], "SKIP", each["reason"]) for each in suite.results if each["verdict"] == "skip"]
+            if skipped:
+                print_table(("check", "verdict", "reason"), skipped)
+                print_lines([""])
+            print_table(("subject", "passed", "failed", "skipped", "seconds"), suite.by_subject())
+            print_lines(["", suite.headline, f"run: {suite.run} (results.txt, junit.xml, results.tap)"])
+        return suite.code
+
+    return _in_sandbox(work)
 
 
 # -- run -----------------------------------------------------------------------------------------------------------------------------
@@ -419,9 +477,12 @@ def report(directories: tuple[Path, ...], as_json: bool) -> int:
 
 
 @_group.command("list")
+@click.option("--checks", is_flag=True, help="List the checks of the conformance suite with their expectations.")
 @_JSON
-def list_(as_json: bool) -> int:
-    """List forwarding modes, topologies and scenarios."""
+def list_(checks: bool, as_json: bool) -> int:
+    """List forwarding modes, topologies and scenarios, or the checks of the conformance suite."""
+    if checks:
+        return _list_checks(as_json)
     from lvslab import scenario, shipped
     from lvslab.modes import MODES
     from lvslab.terminal import print_json, print_lines, print_table
@@ -468,6 +529,19 @@ def list_(as_json: bool) -> int:
             for each in scenarios
         ],
     )
+    return ExitCode.OK
+
+
+def _list_checks(as_json: bool) -> int:
+    from lvslab.conformance.check import all_checks
+    from lvslab.terminal import print_json, print_lines, print_table
+
+    found = all_checks()
+    if as_json:
+        print_json({"checks": [{"name": each.name, "expects": each.expects, "tags": list(each.tags)} for each in found]})
+        return ExitCode.OK
+    print_table(("check", "what it expects", "tags"), [(each.name, each.expects, " ".join(each.tags)) for each in found])
+    print_lines(["", f"{len(found)} checks; run them: lvslab verify --full, --only 'SUBJECT:*', --tag TAG"])
     return ExitCode.OK
 
 

@@ -32,7 +32,7 @@ def changed(packet: Any, change: Callable[[Any], None]) -> Any:
 
 def differences(expected: Any, seen: Any) -> list[str]:
     """Where two packets differ: one line a field, "IP.ttl: expected 63, seen 64"."""
-    found = []
+    found: list[str] = []
     left, right = rebuilt(expected), rebuilt(seen)
     while True:
         if left.name != right.name:

@@ -51,7 +51,8 @@ class Wire:
         Returns:
             The wanted frame, or None, and those that came before it.
         """
-        deadline, others = time.monotonic() + timeout, []
+        deadline = time.monotonic() + timeout
+        others: list[Any] = []
         while (rest := deadline - time.monotonic()) > 0:
             frame = self._next(rest)
             if frame is None:

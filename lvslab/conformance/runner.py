@@ -1,0 +1,117 @@
+"""Runs checks one after the other on one bench; after each the director must be as it was."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvslab.conformance.bench import Bench
+from lvslab.conformance.check import Check, CheckFailed, CheckSkipped
+from lvslab.errors import CommandError, GuestError, LabError
+from lvslab.experiment import Experiment
+from lvslab.kernels.needs import NEEDS, Need
+from lvslab.network.pcapng import INBOUND, OUTBOUND, PcapngWriter
+
+NEEDED = (Need.IPVS_SNAT, Need.SYNPROXY, Need.IPIP)
+"""What some checks need from the director's kernel besides IPVS; checks that need what it lacks are skipped."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a check.
+
+    Attributes:
+        verdict: "pass", "fail" or "skip".
+        reason: one line: what held, what was wrong, or why it could not be tried.
+        detail: lines that show what was wrong.
+        seconds: how long it took.
+        evidence: files, relative to the run directory.
+    """
+
+    check: Check
+    verdict: str
+    reason: str
+    detail: tuple[str, ...]
+    seconds: float
+    evidence: tuple[str, ...] = ()
+
+    def result(self) -> dict[str, Any]:
+        """As the run directory keeps it."""
+        return {
+            "name": self.check.name,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "evidence": list(self.evidence),
+            "checks": [],
+            "detail": list(self.detail),
+            "seconds": round(self.seconds, 3),
+            "tags": list(self.check.tags),
+        }
+
+
+@contextmanager
+def bench(log: Experiment, kernels: Sequence[str]) -> Iterator[Bench]:
+    """The bench in a lab of its own, with whatever of `NEEDED` the chosen kernel has.
+
+    Raises:
+        UsageError, CannotError, LabError: as for any lab.
+    """
+    with log.lab(
+        "nat", servers=1, name="conformance", kernels=kernels or ("uml",), more_needs=log.met(kernels or ("uml",), NEEDED)
+    ) as lab:
+        with Bench(lab) as made:
+            yield made
+
+
+def run_checks(bench: Bench, checks: Sequence[Check], captures: Path) -> Iterator[Outcome]:
+    """Run checks in their order; each outcome is yielded as soon as there is one.
+
+    Raises:
+        LabError: the director does not answer any more.
+    """
+    has = bench.lab.plan.director.needs
+    for check in checks:
+        began = time.monotonic()
+        lacking = [need for need in check.needs if need not in has]
+        if lacking:
+            titles = ", ".join(NEEDS[need].title for need in lacking)
+            yield Outcome(check, "skip", f"kernel {bench.release} lacks: {titles}", (), 0.0)
+            continue
+        yield _run(bench, check, captures, began)
+
+
+def _run(bench: Bench, check: Check, captures: Path, began: float) -> Outcome:
+    verdict, reason = "pass", check.expects
+    detail: tuple[str, ...] = ()
+    try:
+        check.run(bench)
+    except CheckFailed as failure:
+        verdict, reason, detail = "fail", str(failure), failure.detail
+    except CheckSkipped as why:
+        verdict, reason = "skip", str(why)
+    except GuestError:
+        raise
+    except (CommandError, LabError) as error:
+        verdict, reason = "fail", str(error)
+    log = list(bench.log)
+    left = bench.reset()
+    if left and verdict != "fail":
+        verdict, reason = "fail", f"the director is not as it was before: {left}"
+    evidence = (_write_capture(bench, check, log, captures),) if verdict == "fail" and log else ()
+    return Outcome(check, verdict, reason, tuple(detail), time.monotonic() - began, evidence)
+
+
+def _write_capture(bench: Bench, check: Check, log: Sequence[tuple[float, str, str, Any]], captures: Path) -> str:
+    """The frames of a failed check as a capture; the interfaces are the director's."""
+    names = [each.name for each in bench.lab.plan.director.interfaces[:2]]
+    file = captures / f"{re.sub('[^A-Za-z0-9]+', '-', check.name)}.pcapng"
+    with PcapngWriter(file, names) as writer:
+        for t, wire, direction, frame in log:
+            number = 0 if wire == bench.outside.name else 1
+            writer.write(number, int(t * 1e9), bytes(frame), INBOUND if direction == "sent" else OUTBOUND, "")
+    return f"captures/{file.name}"
