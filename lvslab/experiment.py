@@ -10,6 +10,7 @@ from typing import Any
 from lvslab import shipped, topology
 from lvslab.check import require_control
 from lvslab.control.health import control_named
+from lvslab.errors import UsageError
 from lvslab.events import Event, Listener
 from lvslab.kernels import catalog
 from lvslab.kernels.needs import Need
@@ -116,6 +117,7 @@ class Experiment:
         name: str | None = None,
         control: str = "none",
         kernels: Sequence[str] = (),
+        breaks: Sequence[str] = (),
         **options: Any,
     ) -> Iterator[Lab]:
         """Bring up a lab; it is torn down when the block is left.
@@ -128,6 +130,7 @@ class Experiment:
             name: of the lab, where a run has several of one mode.
             control: none, mon, ldirectord or keepalived.
             kernels: of the directors, in their order, where the command line does not say; names as `--kernel` takes them.
+            breaks: nodes that will be broken: they must be there, or nothing is started.
             options: further arguments of `lvslab.plan.make_plan`: weights, without, persistence, ops, spare, sysctls, health_settings,
                 redundancy, more_needs.
 
@@ -136,6 +139,12 @@ class Experiment:
         """
         wanted = self._director_kernels or kernels
         self._kernels = catalog.including(self._kernels, wanted)
+        own = options.pop("sysctls", {})
+        twice = sorted(set(own) & set(self._sysctls))
+        if twice:
+            raise UsageError(
+                f"--set {twice[0]}: the scenario sets it itself, to see what it does; use the scenario's own parameters"
+            )
         plan = plan_lab(
             mode_named(mode),
             self._kernels,
@@ -148,9 +157,13 @@ class Experiment:
             scheduler=Scheduler(scheduler),
             name=name,
             health=control_named(control),
-            sysctls={**self._sysctls, **options.pop("sysctls", {})},
+            sysctls={**self._sysctls, **own},
             **options,
         )
+        missing = [each for each in breaks if each not in [node.name for node in plan.nodes]]
+        if missing:
+            names = ", ".join(node.name for node in plan.nodes)
+            raise UsageError(f"lab '{plan.name}': there is no node '{missing[0]}' to break; nodes: {names}")
         with self.planned_lab(plan) as lab:
             yield lab
 

@@ -238,6 +238,8 @@ def make_plan(
     own_steps: dict[str, tuple[Step, ...]] = {each: mode.director(seen_by[each], services) for each in directors}
     steps = {Role.REAL_SERVER: mode.real_server(addresses)}
     known = [step.name for each in (*own_steps.values(), *steps.values()) for step in each]
+    if pair:  # those are VRRP's
+        known = [each for each in known if each not in _MOVING_STEPS]
     _check_without(mode, without, [*dict.fromkeys(known), "gateway"])
     wanted_needs = needs if needs is not None else mode.needs
     nodes, placed = [], dict[tuple[Role, str | None], tuple[str, str]]()

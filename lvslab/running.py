@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,8 @@ def _run(
                 code = ExitCode.FAILED
     except LvslabError as error:
         problem, code = str(error), error.exit_code
+    except Exception as error:
+        problem, code = _mishap(error, writer.logs), ExitCode.LAB_BROKE
     except KeyboardInterrupt:
         listener(Event("", "note", f"interrupted: {job.title}; what it measured is in {writer.path}"))
         raise
@@ -116,6 +119,13 @@ def _run(
 
         report = write_report(writer.path).html
     return Outcome(job, code, writer.path, report, problem)
+
+
+def _mishap(error: Exception, logs: Path) -> str:
+    """What to say of a mistake in a scenario's own code; the whole trace goes to the run's logs."""
+    (logs / "traceback.txt").write_text("".join(traceback.format_exception(error)))
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno}; {logs / 'traceback.txt'})"
 
 
 def _span(seconds: float) -> str:

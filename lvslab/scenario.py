@@ -80,6 +80,13 @@ def load(name_or_path: str, shipped: Mapping[str, Path]) -> Scenario:
     if len(marked) != 1:
         raise UsageError(f"{path}: holds {len(marked)} scenarios instead of one; mark one function with @scenario(title=…, …)")
     function = marked[0]
+    commas = [
+        value for values in function.__lvslab_scenario__["choices"].values() for value in values if re.search("[,|]", value)
+    ]
+    if commas:
+        raise UsageError(
+            f"{path}: choice '{commas[0]}' holds a separator of lists (, or |), so nobody could choose it; word it otherwise"
+        )
     _, *arguments = inspect.signature(function).parameters.values()
     for argument in arguments:
         if argument.default is inspect.Parameter.empty:

@@ -73,7 +73,7 @@ def server_fails(
                 if bound
                 else f"{server} stays in the table, attempts fail until it is repaired"
             )
-            with log.lab(mode, control=name, health_settings=settings, name=f"{mode}-{name}") as lab:
+            with log.lab(mode, control=name, health_settings=settings, name=f"{mode}-{name}", breaks=[server]) as lab:
                 with log.trial(lab, variant=variant, repeat=repetition, expects=expects, bound=bound, rate=rate) as trial:
                     trial.steady(SETTLE)
                     with break_server(lab, server) as fault:

@@ -153,6 +153,8 @@ class Trial:
         while True:
             self._prober.check_alive()
             self.lab.check()
+            for watch in self._watches.values():
+                watch.check()
             if condition():
                 return True
             rest = deadline - time.monotonic()

@@ -7,7 +7,7 @@ from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
 from lvslab.stories import SETTLE, weight_of
 
-VARIANTS = ("not persistent", "persistent", "persistent, expire_quiescent_template")
+VARIANTS = ("not persistent", "persistent", "persistent + expire_quiescent_template")
 
 
 @scenario(

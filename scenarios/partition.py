@@ -6,7 +6,7 @@ from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
 from lvslab.stories import SETTLE, takeover_bound
 
-VARIANTS = ("backup cut off", "master cut off", "master cut off, ARP refreshed")
+VARIANTS = ("backup cut off", "master cut off", "master cut off + garp_master_refresh")
 
 
 @scenario(

@@ -7,7 +7,7 @@ from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
 from lvslab.stories import SETTLE, weight_of
 
-VARIANTS = ("conntrack=0, conn_reuse_mode=1", "conntrack=1, conn_reuse_mode=1", "conntrack=0, conn_reuse_mode=0")
+VARIANTS = ("conntrack=0 conn_reuse_mode=1", "conntrack=1 conn_reuse_mode=1", "conntrack=0 conn_reuse_mode=0")
 PORTS = (20000, 20019)
 RETRANSMISSION = 0.9  # a lost SYN is sent again after one second
 
@@ -23,7 +23,7 @@ def run(log: Experiment, mode: str = "nat", variant: tuple[str, ...] = VARIANTS,
     for repetition in range(1, repeat + 1):
         for kind in variant:
             tied = kind.endswith("conn_reuse_mode=0")
-            sysctls = {f"net.ipv4.vs.{name}": value for name, value in (each.split("=") for each in kind.split(", "))}
+            sysctls = {f"net.ipv4.vs.{name}": value for name, value in (each.split("=") for each in kind.split())}
             with log.lab(mode, sysctls=sysctls, name=f"{mode}-{VARIANTS.index(kind)}") as lab:
                 release = lab.director.release
                 expects = (

@@ -5,8 +5,8 @@ from lvslab.scenario import scenario
 from lvslab.stories import SETTLE
 from lvslab.traffic.flood import syn_flood
 
-VARIANTS = ("nat", "nat, drop_entry", "nat, secure_tcp", "synproxy")
-SYSCTLS = {"nat, drop_entry": "drop_entry", "nat, secure_tcp": "secure_tcp"}
+VARIANTS = ("nat", "nat + drop_entry", "nat + secure_tcp", "synproxy")
+SYSCTLS = {"nat + drop_entry": "drop_entry", "nat + secure_tcp": "secure_tcp"}
 # Without cookies Linux keeps a quarter of tcp_max_syn_backlog for clients that it has met before, such as the prober; a large one leaves
 # the listening socket's own queue as the limit, which is the same for everybody (tcp_conn_request in net/ipv4/tcp_input.c).
 UNPROTECTED = "echo 0 >/proc/sys/net/ipv4/tcp_syncookies; echo 65536 >/proc/sys/net/ipv4/tcp_max_syn_backlog"
@@ -60,7 +60,7 @@ def run(
             )
             plain = entries if kind == "nat" else plain
             due = flood * seconds
-            if kind != "nat, secure_tcp":
+            if kind != "nat + secure_tcp":
                 log.expect(
                     f"{kind}, {repetition}: director",
                     entries > due if kind == "nat" else not plain or entries < plain,

@@ -100,6 +100,7 @@ class TableWatch:
         self._director, self._listener = director, listener
         self.table: Table = {}
         self._seen = threading.Event()
+        self._problem: LabError | None = None
         script = _SCRIPT.format(period=PERIOD)
         self._process = director.popen(["bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._thread = threading.Thread(target=self._read, name=f"watch-{director.name}", daemon=True)
@@ -114,6 +115,11 @@ class TableWatch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def check(self) -> None:
+        """Raise LabError if the director said what is no table."""
+        if self._problem:
+            raise self._problem
+
     def close(self) -> None:
         """Stop watching; a director that is dead or frozen does not hold this up."""
         with suppress(LabError, ProcessLookupError, OSError):
@@ -124,7 +130,11 @@ class TableWatch:
         assert self._process.stdout is not None
         with suppress(OSError, ValueError):
             for line in self._process.stdout:
-                now, table = time.time(), parse_table(line.decode())
+                try:
+                    now, table = time.time(), parse_table(line.decode())
+                except LabError as problem:
+                    self._problem = problem
+                    return
                 said = changes(self.table, table) if self._seen.is_set() else ()
                 self.table = table
                 self._seen.set()

@@ -112,7 +112,8 @@ def set_up_script(steps: Sequence[Step], iptables: str | None) -> str:
                 rules = [action for action in actions if isinstance(action, Iptables)]
                 lines += [f"{_restore_command(iptables)} <<'END' {failed}", *_restore_input(rules), "END"]
             else:
-                lines += [f"{action.fast()} {failed}" for action in actions if isinstance(action, Sysctl)]
+                sysctls = [action for action in actions if isinstance(action, Sysctl)]
+                lines += [f"{action.fast()} || failed '{step.name}: {action.key}'" for action in sysctls]
     return "\n".join(lines) + "\n"
 
 

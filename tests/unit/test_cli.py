@@ -28,7 +28,7 @@ def lvslab(*arguments: str) -> subprocess.CompletedProcess[str]:
             ["mode 'synproxy'", "real servers answer the clients directly", "--topology synproxy"],
         ),
         (["verify", "dr", "--topology", "nat"], ["mode 'dr'", "--topology dr"]),
-        (["verify", "--kernel", "bsd"], ["bsd", "--help"]),
+        (["verify", "--kernel", "bsd"], ["bsd", "debian/SUITE"]),
         (["run", "no-such"], ["scenario 'no-such'", "compare-modes"]),
         (["run", "compare-modes", "--set", "repeat"], ["--set repeat", "NAME=VALUE"]),
         (["run", "compare-modes", "--set", "repeat=often"], ["repeat=often", "like 3"]),

@@ -89,7 +89,7 @@ def test_the_first_failing_step_ends_the_script_and_is_named(run: Run, failing: 
 def test_a_kernel_parameter_that_cannot_be_set_ends_the_script_and_names_its_step(run: Run) -> None:
     steps = (Step("quiet", "…", (Sysctl("no.such.parameter", 1),)), *STEPS)
     done = run(set_up_script(steps, "iptables-legacy"))
-    assert done.returncode == 1 and "set-up step 'quiet' failed" in done.stderr and done.seen == []
+    assert done.returncode == 1 and "set-up step 'quiet: no.such.parameter' failed" in done.stderr and done.seen == []
 
 
 def test_a_missing_program_ends_the_script_and_names_the_step(run: Run) -> None:
@@ -129,7 +129,7 @@ def test_a_synproxys_rules_go_to_the_tables_they_belong_to(run: Run) -> None:
 def test_the_order_of_actions_is_kept_when_kinds_alternate() -> None:
     actions = (Ip("link set a up"), Sysctl("net.ipv4.ip_forward", 1), Ip("link set b up"))
     lines = set_up_script([Step("mixed", "…", actions)], None).splitlines()
-    wanted = ["link set a up", "echo '1' >/proc/sys/net/ipv4/ip_forward || failed 'mixed'", "link set b up"]
+    wanted = ["link set a up", "echo '1' >/proc/sys/net/ipv4/ip_forward || failed 'mixed: net.ipv4.ip_forward'", "link set b up"]
     assert [line for line in lines if line in wanted] == wanted and sum("-batch" in line for line in lines) == 2
 
 
