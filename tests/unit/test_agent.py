@@ -56,11 +56,11 @@ class FakeGuest:
                 self.unread.append((bell, text))
                 self.deaf = bool(text)
                 continue
-            for bell, text in [*self.unread, (bell, text)]:
-                if text:
-                    self.say(f"=heard {bell}")
-                    self.heard.append(text)
-                    self.answer(text)
+            for number, job in [*self.unread, (bell, text)]:
+                if job:
+                    self.say(f"=heard {number}")
+                    self.heard.append(job)
+                    self.answer(job)
             self.unread = []
 
 
