@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +151,7 @@ def check(as_json: bool) -> int:
 @click.option("--scheduler", default="rr", show_default=True, help="Scheduler of the virtual services.")
 @_KERNEL
 @_WITHOUT
+@click.option("--set", "settings", multiple=True, metavar="SYSCTL=VALUE", help="Set a sysctl of the director; repeatable.")
 @click.option("--ladder/--no-ladder", default=None, help="Print each mode's packet path; by default when one mode is verified.")
 @click.option("--full", is_flag=True, help="Run the conformance suite: every IPVS feature, packet by packet.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Checks of the suite by name, such as 'scheduler:*'; repeatable.")
@@ -167,6 +168,7 @@ def verify(
     scheduler: str,
     kernel: str | None,
     without: tuple[str, ...],
+    settings: tuple[str, ...],
     ladder: bool | None,
     full: bool,
     only: tuple[str, ...],
@@ -181,16 +183,22 @@ def verify(
     MODE is nat, dr, tun, fullnat or synproxy; all five if none is given. `lvslab list` shows them. With --full (or --only, --tag) every
     feature of IPVS is checked instead, packet by packet, in one director; `lvslab list --checks` shows what.
     """
+    from lvslab.jobs import read_settings
     from lvslab.modes import MODES, mode_named
 
+    read, _ = read_settings(settings)
+    if read.parameters:
+        raise UsageError(
+            f"--set {next(iter(read.parameters))}: give a sysctl with its dots, such as net.ipv4.vs.conn_reuse_mode=0"
+        )
     if full or only or tags or profile:
         if modes or without or topology:
             raise UsageError("verify: --full, --only, --tag and --profile take neither modes nor --topology nor --without")
-        return _conformance(only, tags, profile, kernel, runs, as_json, dry_run)
+        return _conformance(only, tags, profile, kernel, read.sysctls, runs, as_json, dry_run)
 
     chosen = [mode_named(mode) for mode in dict.fromkeys(modes)] or list(MODES.values())
     _check_scheduler(scheduler)
-    plans = _planner(topology, clients, servers, kernel, scheduler=scheduler, without=without)
+    plans = _planner(topology, clients, servers, kernel, scheduler=scheduler, without=without, sysctls=read.sysctls)
     for mode in chosen:
         plans(mode, None)  # everything that can be wrong without looking at the machine is found before anything starts
 
@@ -260,6 +268,7 @@ def _conformance(
     tags: tuple[str, ...],
     profile: str | None,
     kernel: str | None,
+    sysctls: Mapping[str, str],
     runs: Path,
     as_json: bool,
     dry_run: bool,
@@ -281,7 +290,7 @@ def _conformance(
 
         kernels = _kernels(tuple(Need), kernel)
         with Progress() as progress:
-            suite = run_suite(checks, profile, kernels, progress, runs, [kernel] if kernel else [])
+            suite = run_suite(checks, profile, kernels, progress, runs, [kernel] if kernel else [], sysctls)
         if as_json:
             print_json({"run": str(suite.run), "results": suite.results})
         else:

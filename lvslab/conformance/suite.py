@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,9 @@ def run_suite(
     listener: Listener,
     runs: Path,
     director_kernels: Sequence[str],
+    sysctls: Mapping[str, str],
 ) -> Suite:
-    """Run checks, or a profile, into a new run directory.
+    """Run checks, or a profile, into a new run directory; `sysctls` of the director are set before any check.
 
     Raises:
         LabError: the director broke; the results so far are in the run directory.
@@ -74,9 +75,15 @@ def run_suite(
     name = f"verify-{profile}" if profile else "verify-full"
     results: list[dict[str, Any]] = []
     with RunWriter(
-        runs, name, kind="verify", command=["lvslab", *sys.argv[1:]], host=provenance.host(), tools=provenance.tools()
+        runs,
+        name,
+        kind="verify",
+        command=["lvslab", *sys.argv[1:]],
+        host=provenance.host(),
+        tools=provenance.tools(),
+        parameters=sysctls,
     ) as run:
-        experiment = Experiment(run, kernels, listener, director_kernels)
+        experiment = Experiment(run, kernels, listener, director_kernels, sysctls)
         try:
             if profile:
                 from lvslab.conformance.selftest import run_selftest

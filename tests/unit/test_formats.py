@@ -1,0 +1,47 @@
+"""Verdicts as JUnit and TAP say what the results say, whatever is in the texts."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvslab.report import formats
+
+RESULTS = [
+    {"name": "nat:tcp:request", "verdict": "pass", "reason": "as expected", "seconds": 0.25},
+    {
+        "name": "nat:udp",
+        "verdict": "fail",
+        "reason": 'IP.ttl: expected 63, seen "64" <&>',
+        "detail": ["seen: Ether / IP", "x: \\ y"],
+        "seconds": 1,
+    },
+    {"name": "twos", "verdict": "skip", "reason": "kernel 6.1 lacks it"},
+]
+
+
+def test_junit_counts_and_explains() -> None:
+    suite = ElementTree.fromstring(formats.junit("verify-full", RESULTS))
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "1", "1")
+    cases = {f"{each.get('classname')}|{each.get('name')}": each for each in suite}
+    assert list(cases) == ["verify-full.nat|tcp:request", "verify-full.nat|udp", "verify-full.twos|twos"]
+    failure = cases["verify-full.nat|udp"].find("failure")
+    assert failure is not None and failure.get("message") == RESULTS[1]["reason"] and failure.text == "seen: Ether / IP\nx: \\ y"
+    skipped = cases["verify-full.twos|twos"].find("skipped")
+    assert skipped is not None and skipped.get("message") == "kernel 6.1 lacks it"
+    assert not list(cases["verify-full.nat|tcp:request"])
+
+
+def test_tap_numbers_every_result_and_quotes_what_yaml_would_not_take() -> None:
+    lines = formats.tap(RESULTS).splitlines()
+    assert lines[:3] == ["TAP version 14", "1..3", "ok 1 - nat:tcp:request"]
+    assert "not ok 2 - nat:udp" in lines and 'message: "IP.ttl: expected 63, seen \\"64\\" <&>"' in lines[5]
+    assert lines[-1] == "ok 3 - twos # SKIP kernel 6.1 lacks it"
+
+
+@given(st.text(), st.text(), st.sampled_from(["pass", "fail", "skip"]))
+def test_any_text_gives_readable_xml(name: str, reason: str, verdict: str) -> None:
+    suite = ElementTree.fromstring(formats.junit("suite", [{"name": f"a:{name}", "verdict": verdict, "reason": reason}]))
+    assert len(suite) == 1
