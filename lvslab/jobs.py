@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +96,8 @@ def plan_jobs(
     if repeat is not None and repeat < 1:
         raise UsageError(f"--repeat {repeat}: give 1 or more")
     values = {**settings.parameters, **({"repeat": str(repeat)} if repeat is not None else {})}
+    if "mode" in values and not modes:  # as a parameter like any other
+        modes = [each for each in re.split("[,|]", values.pop("mode")) if each]
     for name in values:
         if not any(name in each.parameters for each in scenarios):
             if len(scenarios) == 1:

@@ -7,7 +7,7 @@ from lvslab.scenario import scenario
 @scenario(
     title="Weighted round robin",
     teaches="with weights 3 and 1 three requests in four go to the first real server, exactly",
-    modes=["nat"],
+    modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=3,
 )
 def run(log: Experiment, mode: str = "nat", requests: int = 40, weights: tuple[int, ...] = (3, 1)) -> None:

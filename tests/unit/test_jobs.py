@@ -312,3 +312,9 @@ def test_a_mistake_in_a_scenario_breaks_its_run_and_not_the_others(tmp_path: Pat
     assert slip.code == ExitCode.LAB_BROKE and "ZeroDivisionError" in slip.error and "slip.py, line 4" in slip.error
     assert (slip.run / "logs" / "traceback.txt").is_file()
     assert fine.code == ExitCode.OK
+
+
+def test_a_mode_given_as_a_parameter_is_the_mode() -> None:
+    chosen = load("drain", shipped_files("scenarios"))
+    jobs = plan_jobs([chosen], read_settings(["mode=dr,tun"])[0])
+    assert [(job.mode, job.values["mode"]) for job in jobs] == [("dr", "dr"), ("tun", "tun")]
