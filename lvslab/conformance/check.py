@@ -81,7 +81,16 @@ def check(
         for values in each:
             full = name.format(**values)
             subject = full.partition(":")[0]
-            made.append(Check(full, expects.format(**values), (subject, *(tag.format(**values) for tag in tags)), frozenset(needs), body, dict(values)))
+            made.append(
+                Check(
+                    full,
+                    expects.format(**values),
+                    (subject, *(tag.format(**values) for tag in tags)),
+                    frozenset(needs),
+                    body,
+                    dict(values),
+                )
+            )
         setattr(body, _MARK, made)
         return body
 

@@ -32,6 +32,11 @@ def one_hop(packet: Any) -> None:
         packet.hlim -= 1
 
 
+def outer_class(inner: int) -> int:
+    """TOS or traffic class of a tunnel's outer header: the inner one, with ECT(0) for CE (INET_ECN_encapsulate, after RFC 3168)."""
+    return inner & ~1 if inner & 3 == 3 else inner
+
+
 def server_number(bench: Bench, frame: Any) -> int:
     """Which real server a frame on the inside wire is for: 1 to 8.
 
@@ -76,11 +81,16 @@ def at_server(bench: Bench, sent: Any, mode: str, number: int = 1, *, port: int 
         return frame
     inner = frame.payload
     if net.version == 6:
-        outer = IPv6(src=net.inner, dst=net.server(number), hlim=inner.hlim, tc=inner.tc, nh=41)
+        outer = IPv6(src=net.inner, dst=net.server(number), hlim=inner.hlim, tc=outer_class(inner.tc), nh=41)
     else:
         identification = seen[IP].id if seen is not None else 0
         outer = IP(
-            src=net.inner, dst=net.server(number), ttl=inner.ttl, tos=inner.tos, flags=int(inner.flags) & 2, id=identification
+            src=net.inner,
+            dst=net.server(number),
+            ttl=inner.ttl,
+            tos=outer_class(inner.tos),
+            flags=int(inner.flags) & 2,
+            id=identification,
         )
         outer.proto = 4
     return Ether(bytes(Ether(src=frame.src, dst=frame.dst) / outer / inner))

@@ -11,7 +11,12 @@ from typing import Any
 
 _ETH_P_ALL = 3
 _PACKET_OUTGOING = 4
-_SOL_PACKET, _PACKET_AUXDATA, _TP_STATUS_CSUMNOTREADY = 263, 8, 1 << 3
+_SOL_PACKET, _PACKET_VNET_HDR = 263, 15
+_VNET_HEADER = struct.Struct("=BBHHHH")
+"""struct virtio_net_hdr of linux/virtio_net.h before every frame: flags, GSO type, header length, GSO size, csum_start, csum_offset."""
+_NEEDS_CSUM = 1
+_UDP_CHECKSUM = 6
+"""Where UDP has its checksum; 0 there would mean that there is none."""
 _BUFFER = 8 << 20
 
 
@@ -29,7 +34,7 @@ class Wire:
         self.name, self.mac = name, mac
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
         self._socket.bind((interface, _ETH_P_ALL))
 
     def __enter__(self) -> Wire:
@@ -40,7 +45,7 @@ class Wire:
 
     def send(self, packet: Any) -> None:
         """Send a scapy frame (or its bytes)."""
-        self._socket.send(bytes(packet))
+        self._socket.send(bytes(_VNET_HEADER.size) + bytes(packet))
 
     def receive(self, wanted: Callable[[Any], bool], timeout: float) -> tuple[Any | None, list[Any]]:
         """Frames as they come until one is wanted.
@@ -79,26 +84,26 @@ class Wire:
             self._socket.setblocking(False)
         while True:
             try:
-                data, ancillary, _, address = self._socket.recvmsg(1 << 17, 128)
+                data, address = self._socket.recvfrom(1 << 17)
             except (BlockingIOError, TimeoutError):
                 return None
             if address[2] == _PACKET_OUTGOING:
                 continue
-            frame = Ether(data)
-            pending = any(
-                level == _SOL_PACKET and kind == _PACKET_AUXDATA and struct.unpack_from("I", value)[0] & _TP_STATUS_CSUMNOTREADY
-                for level, kind, value in ancillary
-            )
-            return with_checksums(frame) if pending else frame
+            flags, _, _, _, start, offset = _VNET_HEADER.unpack_from(data)
+            data = data[_VNET_HEADER.size :]
+            return Ether(with_checksum(data, start, offset) if flags & _NEEDS_CSUM else data)
 
 
-def with_checksums(frame: Any) -> Any:
-    """The frame with the checksums of its innermost transport layer computed anew."""
-    from scapy.layers.inet import TCP, UDP
-    from scapy.layers.l2 import Ether
+def with_checksum(data: bytes, start: int, offset: int) -> bytes:
+    """A frame whose kernel left a checksum to the card, with that checksum.
 
-    for layer in (TCP, UDP):
-        if layer in frame:
-            del frame[layer].chksum
-            return Ether(bytes(frame))
-    return frame
+    Args:
+        start: where what is summed up begins, to the end of the frame.
+        offset: where in it the checksum belongs; there is already the sum of the pseudo-header, if there is one.
+    """
+    from scapy.utils import checksum
+
+    value = int(checksum(data[start:]))
+    if value == 0 and offset == _UDP_CHECKSUM:
+        value = 0xFFFF
+    return data[: start + offset] + value.to_bytes(2, "big") + data[start + offset + 2 :]

@@ -6,14 +6,30 @@ there, the check names the function.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from lvslab.conformance.bench import NETS, PORT, ROUTER_MAC, SERVER_PORT, Bench, server_mac
-from lvslab.conformance.check import CheckFailed, check
-from lvslab.conformance.flows import Conversation, at_client, at_server, ip_layer, one_hop
-from lvslab.conformance.packets import changed, must, must_equal
+from lvslab.conformance.check import check
+from lvslab.conformance.datagrams import (
+    SPORT,
+    answer,
+    answer_to,
+    answered,
+    datagram,
+    expect_refused,
+    field,
+    forwarded,
+    fragments,
+    is_error,
+    narrow,
+    quoted,
+    reassembled,
+    routed,
+    too_big,
+    transport,
+)
+from lvslab.conformance.flows import Conversation, at_client, at_server, server_number
+from lvslab.conformance.packets import must, must_equal
 from lvslab.service import PacketForwarding, Protocol, RealServer, VirtualService
 
 MODES = ("nat", "dr", "tun")
@@ -23,150 +39,6 @@ _MODES_VERSIONS = [{"mode": mode, "version": version} for mode in MODES for vers
 _EVERY = [{**each, "protocol": protocol} for each in _MODES_VERSIONS for protocol in ("tcp", "udp", "sctp")]
 _NAT = [{"version": version} for version in VERSIONS]
 _NAT_EVERY = [{"version": version, "protocol": protocol} for version in VERSIONS for protocol in ("tcp", "udp", "sctp")]
-
-SPORT = 40000
-
-
-def transport(protocol: str, sport: int, dport: int, payload: bytes = b"") -> Any:
-    """The first packet of a conversation: a SYN, a datagram, an INIT chunk."""
-    from scapy.layers.inet import TCP, UDP
-    from scapy.layers.sctp import SCTP, SCTPChunkInit
-
-    if protocol == "tcp":
-        return TCP(sport=sport, dport=dport, seq=1000, flags="S", options=[("MSS", 1460)])
-    if protocol == "sctp":
-        return SCTP(sport=sport, dport=dport, tag=0) / SCTPChunkInit(init_tag=0x1234, n_in_streams=3, n_out_streams=3, init_tsn=7)
-    return UDP(sport=sport, dport=dport) / (payload or b"lvslab")
-
-
-def answer(protocol: str, sport: int, dport: int, payload: bytes = b"") -> Any:
-    """A real server's first packet: a SYN-ACK, a datagram, an INIT-ACK chunk."""
-    from scapy.layers.inet import TCP, UDP
-    from scapy.layers.sctp import SCTP, SCTPChunkInitAck
-
-    if protocol == "tcp":
-        return TCP(sport=sport, dport=dport, seq=5000, ack=1001, flags="SA", options=[("MSS", 1460)])
-    if protocol == "sctp":
-        return SCTP(sport=sport, dport=dport, tag=0x1234) / SCTPChunkInitAck(init_tag=0x4321, init_tsn=9)
-    return UDP(sport=sport, dport=dport) / (payload or b"answer")
-
-
-def forwarded(bench: Bench, packet: Any, mode: str, what: str, number: int = 1) -> Any:
-    """Send a client's packet, judge the frame that the real server gets, byte for byte; that frame."""
-    seen = bench.from_client(packet).one("inside", what)
-    must_equal(seen, at_server(bench, packet, mode, number, seen=seen), what)
-    return seen
-
-
-def answered(bench: Bench, packet: Any, what: str, number: int = 1) -> Any:
-    """Send a real server's packet in mode nat, judge the frame that the client gets, byte for byte; that frame."""
-    seen = bench.from_server(number, packet).one("outside", what)
-    must_equal(seen, at_client(bench, packet), what)
-    return seen
-
-
-def datagram(bench: Bench, version: int, payload: bytes = b"lvslab", client: str = "", **fields: Any) -> Any:
-    """A datagram of a client to the VIP, of a new client when none is given; `fields` of the IP header."""
-    from scapy.layers.inet import UDP
-
-    net = NETS[version]
-    return net.packet(client or bench.client(version), net.vip, **fields) / UDP(sport=SPORT, dport=PORT) / payload
-
-
-def answer_to(request: Any, payload: bytes = b"answer", number: int = 1, **fields: Any) -> Any:
-    """What the real server of mode nat answers to a client's datagram."""
-    from scapy.layers.inet import UDP
-
-    net = NETS[request.version]
-    return net.packet(net.server(number), request.src, **fields) / UDP(sport=SERVER_PORT, dport=request[UDP].sport) / payload
-
-
-def routed(bench: Bench, packet: Any, side: str, mac: str) -> Any:
-    """The frame that a plain router makes of a packet: one hop less, nothing else; it goes to `mac` on the wire `side`."""
-    wire = bench.inside if side == "inside" else bench.outside
-    return changed(bench.framed(packet, wire.mac, mac), lambda frame: one_hop(frame.payload))
-
-
-def is_error(frame: Any, version: int, kind: int, code: int, what: str) -> None:
-    """The frame must carry this ICMP error.
-
-    Raises:
-        CheckFailed: it is something else.
-    """
-    from scapy.layers.inet import ICMP
-
-    packet = frame.payload
-    if version == 4 and ICMP in packet:
-        found = (packet[ICMP].type, packet[ICMP].code)
-    else:
-        found = (getattr(packet.payload, "type", -1), getattr(packet.payload, "code", -1)) if version == 6 else (-1, -1)
-    if found != (kind, code) or ip_layer(version) not in frame:
-        raise CheckFailed(f"{what}: ICMP type {kind} code {code} was expected", [f"seen: {frame.summary()}", repr(frame)])
-
-
-def quoted(frame: Any) -> bytes:
-    """The packet that an ICMP error quotes."""
-    packet = frame.payload
-    return bytes(packet)[(packet.ihl * 4 if packet.version == 4 else 40) + 8 :]
-
-
-def reassembled(frames: Sequence[Any], what: str) -> Any:
-    """The frame that the fragments make up, without a fragment header.
-
-    Raises:
-        CheckFailed: pieces are missing or overlap, they are not of one packet, or one is longer than 1500 bytes.
-    """
-    from scapy.layers.inet6 import IPv6ExtHdrFragment
-    from scapy.layers.l2 import Ether
-
-    pieces = []
-    for frame in frames:
-        packet = frame.payload
-        if packet.version == 4:
-            pieces.append((packet.frag * 8, bool(packet.flags & 1), bytes(packet.payload), packet.id, frame))
-        elif IPv6ExtHdrFragment in packet:
-            header = packet[IPv6ExtHdrFragment]
-            pieces.append((header.offset * 8, bool(header.m), bytes(header.payload), header.id, frame))
-        else:
-            raise CheckFailed(f"{what}: fragments were expected", [each.summary() for each in frames])
-    pieces.sort(key=lambda piece: piece[0])
-    data, shown = b"", [f"offset {piece[0]}, {len(piece[2])} bytes: {piece[4].summary()}" for piece in pieces]
-    for offset, more, content, identification, frame in pieces:
-        good = offset == len(data) and more == (frame is not pieces[-1][4]) and identification == pieces[0][3]
-        must(good, f"{what}: the fragments do not fit together", *shown)
-        must(len(frame.payload) <= 1500, f"{what}: a fragment is longer than 1500 bytes", *shown)
-        data += content
-    first = pieces[0][4]
-    header = first.payload.copy()
-    header.remove_payload()
-    if header.version == 4:
-        header.flags, header.frag, header.len, header.chksum = header.flags & ~1, 0, None, None
-    else:
-        header.nh, header.plen = first.payload[IPv6ExtHdrFragment].nh, None
-    return Ether(bytes(Ether(src=first.src, dst=first.dst) / header) + b"").__class__(
-        bytes(Ether(src=first.src, dst=first.dst) / header / data)
-    )
-
-
-def fragments(packet: Any, size: int, identification: int = 0x4242) -> list[Any]:
-    """A packet cut into fragments with `size` bytes of payload each, a multiple of 8."""
-    from scapy.layers.inet6 import IPv6ExtHdrFragment
-
-    whole = type(packet)(bytes(packet))
-    data, header = bytes(whole.payload), whole.copy()
-    header.remove_payload()
-    cut = []
-    for offset in range(0, len(data), size):
-        part, more = data[offset : offset + size], offset + size < len(data)
-        piece = header.copy()
-        if piece.version == 4:
-            piece.id, piece.flags, piece.frag, piece.len, piece.chksum = identification, int(more), offset // 8, None, None
-        else:
-            piece.plen = None
-            piece.nh = 44
-            piece = piece / IPv6ExtHdrFragment(nh=whole.nh, offset=offset // 8, m=int(more), id=identification)
-        cut.append(type(packet)(bytes(piece / part)))
-    return cut
 
 
 # -- single packets ----------------------------------------------------------------------------------------------------------------------
@@ -284,15 +156,15 @@ def source_port(bench: Bench, mode: str, version: int) -> None:
     each=_MODES_VERSIONS,
 )
 def ttl(bench: Bench, mode: str, version: int) -> None:
-    # decrement_ttl of ip_vs_xmit.c: unlike a plain director of old kernels, IPVS counts as a hop since Linux 4.1.
-    hops = {"ttl": 2} if version == 4 else {"hlim": 2}
+    # decrement_ttl of ip_vs_xmit.c: IPVS counts as a hop, in every mode.
+    hops: dict[str, Any] = {"ttl": 2} if version == 4 else {"hlim": 2}
     bench.service(mode, protocol=Protocol.UDP, version=version, weights=(1,))
     forwarded(bench, datagram(bench, version, **hops), mode, "a datagram with TTL 2")
-    last = datagram(bench, version, **dict.fromkeys(hops, 1))
+    last = datagram(bench, version, **field("ttl" if version == 4 else "hlim", 1))
     frame = bench.from_client(last).one("outside", "the answer to a datagram with TTL 1")
     is_error(frame, version, 11 if version == 4 else 3, 0, "the answer to a datagram with TTL 1")
     must(frame.payload.dst == last.src, "time exceeded does not go to the client", frame.summary())
-    must(quoted(frame) == bytes(last), "time exceeded does not quote the datagram as it came", repr(frame), repr(last))
+    must(quoted(frame) == bytes(last), "time exceeded does not quote the datagram as it came", frame.summary(), last.summary())
 
 
 @check(
@@ -306,12 +178,12 @@ def ttl_of_reply(bench: Bench, version: int) -> None:
     sent = datagram(bench, version)
     forwarded(bench, sent, "nat", "the request")
     name = "ttl" if version == 4 else "hlim"
-    answered(bench, answer_to(sent, **{name: 2}), "a reply with TTL 2")
-    last = answer_to(sent, **{name: 1})
+    answered(bench, answer_to(sent, **field(name, 2)), "a reply with TTL 2")
+    last = answer_to(sent, **field(name, 1))
     frame = bench.from_server(1, last).one("inside", "the answer to a reply with TTL 1")
     is_error(frame, version, 11 if version == 4 else 3, 0, "the answer to a reply with TTL 1")
     must(frame.payload.dst == last.src, "time exceeded does not go to the real server", frame.summary())
-    must(quoted(frame) == bytes(last), "time exceeded does not quote the reply as it came", repr(frame), repr(last))
+    must(quoted(frame) == bytes(last), "time exceeded does not quote the reply as it came", frame.summary(), last.summary())
 
 
 # -- headers kept ----------------------------------------------------------------------------------------------------------------------
@@ -319,7 +191,7 @@ def ttl_of_reply(bench: Bench, version: int) -> None:
 
 @check(
     "{mode}:dscp-ecn:ipv{version}",
-    "DSCP and ECN of a packet are kept, in tun in the outer header too",
+    "DSCP and ECN of a packet are kept; in tun the outer header has them too, with ECT(0) for congestion experienced",
     tags=("forwarding", "ipv{version}", "header"),
     each=_MODES_VERSIONS,
 )
@@ -327,10 +199,10 @@ def dscp_ecn(bench: Bench, mode: str, version: int) -> None:
     bench.service(mode, protocol=Protocol.UDP, version=version, weights=(1,))
     client, name = bench.client(version), "tos" if version == 4 else "tc"
     for value in (0x01, 0x02, 0x03, 0x10, 0xB8, 0xFF):
-        sent = datagram(bench, version, client=client, **{name: value})
+        sent = datagram(bench, version, client=client, **field(name, value))
         forwarded(bench, sent, mode, f"a datagram with traffic class {value:#04x}")
         if mode == "nat":
-            answered(bench, answer_to(sent, **{name: value}), f"a reply with traffic class {value:#04x}")
+            answered(bench, answer_to(sent, **field(name, value)), f"a reply with traffic class {value:#04x}")
 
 
 @check(
@@ -412,7 +284,6 @@ _TCP_OPTIONS: dict[str, list[Any]] = {
     each=_MODES_VERSIONS,
 )
 def tcp_options(bench: Bench, mode: str, version: int) -> None:
-    net = NETS[version]
     bench.service(mode, version=version, weights=(1,))
     for name, options in _TCP_OPTIONS.items():
         talk = Conversation(bench, mode, version)
@@ -420,7 +291,6 @@ def tcp_options(bench: Bench, mode: str, version: int) -> None:
         if mode == "nat":
             talk.server, talk.sequence["client"] = 1, talk.sequence["client"] + 1
             answered(bench, talk.from_server("SA", options=options), f"a SYN-ACK with options '{name}'")
-    assert net.version == version
 
 
 @check(
@@ -521,11 +391,15 @@ def udp_checksum_ffff(bench: Bench, version: int) -> None:
     sum_now = at_server(bench, request, "nat")[UDP].chksum
     request[UDP].payload.load = sum_now.to_bytes(2, "big")
     expected = at_server(bench, request, "nat")
-    must(expected[UDP].chksum == 0xFFFF, "the check is wrong: the datagram's checksum at the server is not ffff", repr(expected))
+    must(
+        expected[UDP].chksum == 0xFFFF,
+        "the check is wrong: the datagram's checksum at the server is not ffff",
+        expected.summary(),
+    )
     must_equal(bench.from_client(request).one("inside", "the request"), expected, "a datagram whose sum is 0 at the server")
 
 
-def _with_checksum(frame: Any, value: int, of: Any = None) -> Any:
+def _with_checksum(frame: Any, value: int) -> Any:
     """The frame with the transport layer's checksum overwritten, nothing else recomputed."""
     from scapy.layers.inet import TCP, UDP
     from scapy.layers.l2 import Ether
@@ -587,17 +461,19 @@ def wrong_checksum_sctp(bench: Bench, version: int) -> None:
 
 @check(
     "{mode}:wrong-ip-checksum",
-    "an IPv4 packet with a wrong header checksum is dropped, one with a wrong length too",
+    "an IPv4 packet with a wrong header checksum is dropped, one with a wrong length too; the same packet undamaged passes",
     tags=("forwarding", "ipv4", "checksum"),
     each=[{"mode": mode} for mode in MODES],
 )
 def wrong_ip_checksum(bench: Bench, mode: str) -> None:
     bench.service(mode, protocol=Protocol.UDP, weights=(1,))
-    damaged = bench.framed(datagram(bench, 4), ROUTER_MAC, ROUTER_MAC).payload
+    right = bench.framed(datagram(bench, 4), ROUTER_MAC, ROUTER_MAC).payload
+    damaged = right.copy()
     damaged.chksum ^= 1
     bench.from_client(damaged).nothing("a packet with a wrong header checksum")
     too_long = datagram(bench, 4, len=100)
     bench.from_client(too_long).nothing("a packet that is shorter than its header says")
+    forwarded(bench, right, mode, "the packet undamaged")
 
 
 # -- fragments -------------------------------------------------------------------------------------------------------------------------
@@ -621,21 +497,8 @@ def fragmented(bench: Bench, mode: str, version: int) -> None:
         seen = bench.from_client(*(pieces[at] for at in order))
         what = f"a datagram in fragments, order {order}"
         must(not seen.outside, f"{what}: something came back outside", *(frame.summary() for frame in seen.outside))
-        if mode == "tun":
-            _tunnelled_fragments(bench, whole, seen.inside, what)
-        else:
-            must_equal(reassembled(seen.inside, what), at_server(bench, whole, mode), what)
-
-
-def _tunnelled_fragments(bench: Bench, whole: Any, frames: Sequence[Any], what: str) -> None:
-    """The whole packet must be in the tunnel, whether the inner or the outer packet is in fragments."""
-    net = NETS[whole.version]
-    layer = ip_layer(whole.version)
-    must(len(frames) > 1, f"{what}: fragments were expected inside", *(frame.summary() for frame in frames))
-    must(all(frame.payload.dst == net.server(1) for frame in frames), f"{what}: not all go to real server 1", repr(frames))
-    outer = reassembled(frames, what)
-    must(layer in outer.payload.payload, f"{what}: no packet is in the tunnel", outer.summary())
-    must_equal(outer, at_server(bench, whole, "tun", seen=outer), what)
+        joined = reassembled(seen.inside, what)
+        must_equal(joined, at_server(bench, whole, mode, server_number(bench, joined), seen=joined), what)
 
 
 @check(
@@ -668,8 +531,229 @@ def fragmented_reply(bench: Bench, version: int) -> None:
 )
 def lone_fragment(bench: Bench, mode: str, version: int) -> None:
     bench.service(mode, protocol=Protocol.UDP, version=version, weights=(1,))
-    whole = datagram(bench, version, bytes(1000))
+    whole = datagram(bench, version, bytes(1000), **field("id", 0x4242) if version == 4 else {})
     first, later = fragments(whole, 512)[:2]
     bench.from_client(later).nothing("a later fragment alone")
     seen = bench.from_client(first)
-    must(bool(seen.inside) and not seen.outside, "the completed datagram did not reach the real server")
+    what = "the datagram when its first fragment came last"
+    must(bool(seen.inside) and not seen.outside, f"{what}: it did not reach the real server")
+    joined = reassembled(seen.inside, what) if len(seen.inside) > 1 else seen.inside[0]
+    must_equal(joined, at_server(bench, whole, mode, seen=joined), what)
+
+
+# -- path MTU --------------------------------------------------------------------------------------------------------------------------
+
+
+@check(
+    "{mode}:path-mtu:ipv{version}",
+    "toward a server behind a path of 1400 bytes a packet of 1400 passes; one more byte is answered with fragmentation needed, MTU 1400",
+    tags=("forwarding", "ipv{version}", "mtu", "boundary"),
+    each=[each for each in _MODES_VERSIONS if each["mode"] != "tun"],
+)
+def path_mtu(bench: Bench, mode: str, version: int) -> None:
+    narrow(bench, NETS[version].server(1), "inside", 1400)
+    bench.service(mode, protocol=Protocol.UDP, version=version, weights=(1,))
+    client, room = bench.client(version), 1400 - (28 if version == 4 else 48)
+    flags: dict[str, Any] = {"flags": "DF"} if version == 4 else {}
+    forwarded(bench, datagram(bench, version, bytes(room), client=client, **flags), mode, "a packet of 1400 bytes")
+    long = datagram(bench, version, bytes(room + 1), client=client, **flags)
+    frame = bench.from_client(long).one("outside", "the answer to a packet of 1401 bytes")
+    too_big(frame, long, 1400, "the answer to a packet of 1401 bytes", hops=1)
+
+
+@check(
+    "{mode}:fragmentation",
+    "an IPv4 packet of 1500 bytes without DF reaches a server behind a path of 1400 bytes in two fragments",
+    tags=("forwarding", "ipv4", "mtu", "fragments"),
+    each=[{"mode": "nat"}, {"mode": "dr"}],
+)
+def fragmentation(bench: Bench, mode: str) -> None:
+    narrow(bench, NETS[4].server(1), "inside", 1400)
+    bench.service(mode, protocol=Protocol.UDP, weights=(1,))
+    sent = datagram(bench, 4, bytes(at % 251 for at in range(1472)), id=0x7777)
+    seen = bench.from_client(sent)
+    must(
+        len(seen.inside) == 2 and not seen.outside,
+        "two fragments were expected inside",
+        *(each.summary() for each in seen.inside),
+    )
+    must(len(seen.inside[0].payload) <= 1400, "the first fragment is longer than the path", seen.inside[0].summary())
+    must_equal(reassembled(seen.inside, "the fragments"), at_server(bench, sent, mode), "the packet in two fragments")
+
+
+@check(
+    "nat:path-mtu-of-reply:ipv{version}",
+    "a reply of 1401 bytes to a client behind a path of 1400 is answered to the server with fragmentation needed, 1400; one of 1400 passes",
+    tags=("forwarding", "ipv{version}", "mtu", "boundary"),
+    each=_NAT,
+)
+def path_mtu_of_reply(bench: Bench, version: int) -> None:
+    bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
+    sent, room = datagram(bench, version), 1400 - (28 if version == 4 else 48)
+    narrow(bench, sent.src, "outside", 1400)
+    forwarded(bench, sent, "nat", "the request")
+    flags: dict[str, Any] = {"flags": "DF"} if version == 4 else {}
+    answered(bench, answer_to(sent, bytes(room), **flags), "a reply of 1400 bytes")
+    long = answer_to(sent, bytes(room + 1), **flags)
+    frame = bench.from_server(1, long).one("inside", "the answer to a reply of 1401 bytes")
+    too_big(frame, long, 1400, "the answer to a reply of 1401 bytes")
+
+
+# -- what is not balanced --------------------------------------------------------------------------------------------------------------
+
+
+@check(
+    "forwarding:unserved-port:ipv{version}-{protocol}",
+    "a port of the VIP without a service is the director's own affair: it refuses; the same port with a service is balanced",
+    tags=("ipv{version}", "{protocol}", "boundary"),
+    each=[{"version": version, "protocol": protocol} for version in VERSIONS for protocol in ("tcp", "udp")],
+)
+def unserved_port(bench: Bench, version: int, protocol: str) -> None:
+    net = NETS[version]
+    bench.service("nat", protocol=Protocol(protocol), version=version, weights=(1,))
+    packet = net.packet(bench.client(version), net.vip) / transport(protocol, SPORT, PORT + 1)
+    expect_refused(bench, packet, "a packet to port 81")
+    other = "udp" if protocol == "tcp" else "tcp"
+    packet = net.packet(bench.client(version), net.vip) / transport(other, SPORT, PORT)
+    expect_refused(bench, packet, f"a {other} packet to the port of the {protocol} service")
+    packet = net.packet(bench.client(version), net.dip) / transport(protocol, SPORT, PORT)
+    expect_refused(bench, packet, "a packet to the director's own address")
+    packet = net.packet(bench.client(version), net.vip) / transport(protocol, SPORT, PORT)
+    forwarded(bench, packet, "nat", "a packet to the service's port")
+
+
+@check(
+    "forwarding:no-real-server:ipv{version}-{protocol}",
+    "a service without a usable real server answers with ICMP port unreachable, TCP too; a weight above 0 ends that",
+    tags=("ipv{version}", "{protocol}", "boundary"),
+    each=[{"version": version, "protocol": protocol} for version in VERSIONS for protocol in ("tcp", "udp")],
+)
+def no_real_server(bench: Bench, version: int, protocol: str) -> None:
+    # ip_vs_leave of ip_vs_core.c: "we notify the client that the destination is unreachable".
+    net = NETS[version]
+    service = bench.service("nat", protocol=Protocol(protocol), version=version, weights=(0,))
+    packet = net.packet(bench.client(version), net.vip) / transport(protocol, SPORT, PORT)
+    frame = bench.from_client(packet).one("outside", "a packet to a service whose only server has weight 0")
+    is_error(frame, version, *((3, 3) if version == 4 else (1, 4)), "a packet to a service whose only server has weight 0")
+    must(quoted(frame) == bytes(packet), "the error does not quote the packet", frame.summary())
+    bench.ipvsadm.edit_server(service, RealServer(net.server(1), SERVER_PORT, PacketForwarding.MASQ, 1))
+    forwarded(bench, packet, "nat", "the packet when the server has weight 1")
+
+
+@check(
+    "forwarding:stray-segment:ipv{version}",
+    "a TCP segment without SYN and without a connection is not balanced: the director's own TCP answers with a RST, and not to a RST",
+    tags=("ipv{version}", "tcp", "boundary"),
+    each=_NAT,
+)
+def stray_segment(bench: Bench, version: int) -> None:
+    bench.service("nat", version=version, weights=(1,))
+    for flags in ("A", "PA", "FA"):
+        expect_refused(bench, Conversation(bench, "nat", version).from_client(flags), f"a stray segment with flags {flags}")
+    bench.from_client(Conversation(bench, "nat", version).from_client("R")).nothing("a stray RST")
+
+
+@check(
+    "forwarding:routed:ipv{version}",
+    "what is not for the VIP passes the director as a plain router, both ways, with services in the table",
+    tags=("ipv{version}",),
+    each=_NAT,
+)
+def plain_routing(bench: Bench, version: int) -> None:
+    net = NETS[version]
+    for protocol in ("tcp", "udp"):
+        bench.service("nat", protocol=Protocol(protocol), version=version, weights=(1,))
+    client = bench.client(version)
+    for protocol in ("tcp", "udp"):
+        packet = net.packet(client, net.server(1)) / transport(protocol, SPORT, PORT)
+        seen = bench.from_client(packet).one("inside", "a client's packet to a real server's own address")
+        must_equal(seen, routed(bench, packet, "inside", server_mac(1)), "a client's packet to a real server's own address")
+        packet = net.packet(net.server(1), client) / transport(protocol, SERVER_PORT, SPORT)
+        seen = bench.from_server(1, packet).one("outside", "a real server's own packet from the service's port")
+        must_equal(seen, routed(bench, packet, "outside", ROUTER_MAC), "a real server's own packet from the service's port")
+
+
+@check(
+    "{mode}:no-ip-forward:ipv{version}",
+    "with forwarding off requests still reach the real server; in nat its replies no longer reach the client, with forwarding on they do",
+    tags=("forwarding", "ipv{version}", "sysctl"),
+    each=_MODES_VERSIONS,
+)
+def no_ip_forward(bench: Bench, mode: str, version: int) -> None:
+    # Requests come in by LOCAL_IN and leave by the transmitters' own route; replies of nat cross FORWARD, where ip_forward counts.
+    # Writing the key resets other keys of the interfaces (devinet.c, inet_forward_change), so it is written and put back as it was.
+    key = "net.ipv4.ip_forward" if version == 4 else "net.ipv6.conf.all.forwarding"
+    bench.service(mode, version=version, weights=(1,))
+    talk = Conversation(bench, mode, version).establish()
+    path = f"/proc/sys/{key.replace('.', '/')}"
+    bench.apply(f"echo 0 >{path}", f"echo 1 >{path}")
+    talk.request(b"with forwarding off")
+    Conversation(bench, mode, version).syn()
+    if mode == "nat":
+        bench.from_server(1, talk.from_server("PA", b"unheard")).nothing("a reply with forwarding off")
+    bench.run(f"echo 1 >{path}")
+    talk.reply(b"heard")
+
+
+@check(
+    "{mode}:vip-not-local:ipv{version}",
+    "a VIP that is no address of the director's is not balanced; a local route to it is enough for that",
+    tags=("forwarding", "ipv{version}"),
+    each=_MODES_VERSIONS,
+)
+def vip_not_local(bench: Bench, mode: str, version: int) -> None:
+    # IPVS takes requests at LOCAL_IN: what the director routes on does not come by there.
+    vip = "10.0.0.99" if version == 4 else "2001:db8::99"
+    net = NETS[version]
+    port = SERVER_PORT if mode == "nat" else PORT
+    kind = {"nat": PacketForwarding.MASQ, "dr": PacketForwarding.DR, "tun": PacketForwarding.TUN}[mode]
+    bench.add(VirtualService(Protocol.TCP, vip, PORT, real_servers=(RealServer(net.server(1), port, kind),)))
+    # Elsewhere than on its own link the director sends such a packet back to the router, which is where we see that it was routed.
+    bits = 32 if version == 4 else 128
+    bench.apply(
+        f"ip -{version} route add {vip}/{bits} via {net.router}", f"ip -{version} route del {vip}/{bits} via {net.router}"
+    )
+    packet = net.packet(bench.client(version), vip) / transport("tcp", SPORT, PORT)
+    frame = bench.from_client(packet).one("outside", "a packet to a VIP that is not local")
+    must_equal(frame, routed(bench, packet, "outside", ROUTER_MAC), "a packet to a VIP that is not local")
+    bench.apply(f"ip -{version} route add local {vip}/{bits} dev lo", f"ip -{version} route del local {vip}/{bits} dev lo")
+    Conversation(bench, mode, version, vip=vip).establish().request()
+
+
+@check(
+    "{mode}:local-real-server:ipv{version}",
+    "a real server that is the director itself gets the packet in its own stack, whose answer comes to the client from the VIP",
+    tags=("forwarding", "ipv{version}"),
+    each=[{"mode": mode, "version": version} for mode in ("nat", "dr") for version in VERSIONS],
+)
+def local_real_server(bench: Bench, mode: str, version: int) -> None:
+    # Nothing listens there, so the answer is a RST. In dr the kernel shows such a server as Local; in nat its answer is translated back
+    # at LOCAL_OUT.
+    net, client = NETS[version], bench.client(version)
+    kind, port = (PacketForwarding.MASQ, SERVER_PORT) if mode == "nat" else (PacketForwarding.DR, PORT)
+    bench.add(VirtualService(Protocol.TCP, net.vip, PORT, real_servers=(RealServer(net.dip, port, kind),)))
+    expect_refused(bench, net.packet(client, net.vip) / transport("tcp", SPORT, PORT), "a SYN to the director's own server")
+    entries = [entry for entry in bench.ipvsadm.list_connections() if entry.client.address == client]
+    found = [(entry.state, entry.destination.address, entry.destination.port) for entry in entries]
+    must(found == [("CLOSE", net.dip, port)], f"one connection to the director itself, state CLOSE, was expected: {found}")
+
+
+@check(
+    "forwarding:edit-server:{mode}-ipv{version}",
+    "a connection keeps the forwarding method it began with when the server's method is edited; a new connection has the new one",
+    tags=("ipv{version}", "configuration"),
+    each=[{"mode": mode, "version": version} for mode in ("dr", "tun") for version in VERSIONS],
+)
+def edit_server(bench: Bench, mode: str, version: int) -> None:
+    net = NETS[version]
+    service = bench.add(
+        VirtualService(Protocol.TCP, net.vip, PORT, real_servers=(RealServer(net.server(1), PORT, PacketForwarding.MASQ),))
+    )
+    talk = Conversation(bench, "nat", version, server_port=PORT).establish()
+    kind = PacketForwarding.DR if mode == "dr" else PacketForwarding.TUN
+    bench.ipvsadm.edit_server(service, RealServer(net.server(1), PORT, kind))
+    # The new connection first: the route is cached with the server, and a packet of the old connection would cache one that has no
+    # KNOWN_NH, with which dr asks by ARP for the VIP itself (ip_vs_xmit.c, __ip_vs_get_out_rt; seen so on 6.1).
+    Conversation(bench, mode, version).establish().request()
+    talk.request()
+    talk.reply()
