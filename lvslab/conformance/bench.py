@@ -22,6 +22,7 @@ from lvslab.conformance.wire import Wire
 from lvslab.control.ipvsadm import Ipvsadm
 from lvslab.errors import CommandError, LabError
 from lvslab.lab import Lab
+from lvslab.modes.base import Iptables, Step, set_up_script
 from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 
 ROUTER_MAC = "02:00:00:fe:00:01"
@@ -169,6 +170,7 @@ ip -batch - <<'END'
 END
 ip -4 route replace default via {V4.router}
 ip -6 route replace default via {V6.router}
+modprobe -qa ip_vs_lblc ip_vs_lblcr || true # they bring sysctls of their own, which are part of the baseline
 ipvsadm -C
 """
         self.run(script)
@@ -235,6 +237,20 @@ ipvsadm -C
         program = self.iptables
         self._used_rules = True
         self.apply(f"{program} {arguments}", f"{program} {arguments.replace('-A ', '-D ', 1)}")
+
+    def rules(self, *rules: str) -> None:
+        """Add several iptables rules for this check by one program, whose modules are loaded already; each as `rule` takes it.
+
+        Raises:
+            CheckSkipped: this kernel has no iptables.
+        """
+        program = self.iptables
+        self._used_rules = True
+        gone = [each.replace("-A ", "-D ", 1) for each in reversed(rules)]
+        scripts = [
+            set_up_script([Step("rules", "rules of this check", tuple(map(Iptables, lines)))], program) for lines in (rules, gone)
+        ]
+        self.apply(scripts[0], f"({scripts[1]})")
 
     def add(self, service: VirtualService) -> VirtualService:
         """Put a service into the table.
@@ -348,6 +364,8 @@ ipvsadm -C
         lines = [*reversed(self._undo), "read -r first second third </proc/net/ip_vs; ipvsadm -C"]
         self._undo, self.log = [], []
         self.lab.director.run("\n".join(lines))
+        for wire in (self.outside, self.inside):  # what daemons of the check said last
+            wire.drain()
         after = self._state()
         if self._used_rules:
             after += self.run(f"{self.iptables}-save | sed -n /^-A/p")
@@ -359,9 +377,10 @@ ipvsadm -C
     def _state(self) -> str:
         """Everything of the director that a check may change, as text."""
         return self.run(
-            'while read -r line; do echo "$line"; done </proc/net/ip_vs\n'
-            "for each in /proc/sys/net/ipv4/vs/* /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; do\n"
-            '    read -r value <"$each"; echo "$each=$value"\ndone\n'
+            # Without its first line: the table's size there grows by itself since 7.x.
+            '{ read -r _; while read -r line; do echo "$line"; done; } </proc/net/ip_vs\n'
+            # Not by the shell's own read: it takes byte by byte, of which a number's file gives the first one only.
+            "grep -H . /proc/sys/net/ipv4/vs/* /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding\n"
         )
 
 

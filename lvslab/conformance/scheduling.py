@@ -1,0 +1,306 @@
+"""A service on the director beside its model: both are changed together, and every connection must go where the model says.
+
+Each rig has a port (or firewall mark) of its own: the kernel keeps a removed real server for two minutes with its connections and
+gives them back when a service with the same address, port and protocol adds it again (ip_vs_trash_get_dest in ip_vs_ctl.c).
+"""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lvslab.conformance.bench import NETS, SERVER_PORT, SERVERS, Bench, Net, Seen, server_mac
+from lvslab.conformance.check import CheckFailed
+from lvslab.conformance.models import Flow, Model, TwoRandomChoices, ways
+from lvslab.conformance.packets import must
+from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, SchedulerFlag, VirtualService
+
+_PORTS = itertools.count(2001)
+_BATCH = 64
+_CLOSED_PORT, _CLOSED_PORT_6 = (3, 3), (1, 4)
+"""Type and code of "port unreachable" in ICMP and in ICMPv6: what a client gets whose connection nobody can take."""
+
+CALLED = {4: "203.0.113.0/24", 6: "2001:db8:d::/64"}
+"""Networks whose addresses a firewall-mark service takes over."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One packet of a client: "open" a connection, "close" it by a FIN, or "go on" in it.
+
+    A FIN, because it makes a half-open connection inactive (TIME_WAIT); a client's reset does not (ip_vs_proto_tcp.c).
+    """
+
+    what: str
+    flow: Flow
+
+
+class Rig:
+    """A service with real servers 1, 2, … behind NAT, and its model.
+
+    Attributes:
+        bench: where it is. net: of its IP version. model: what the kernel must do.
+        port: of the service. mark: the firewall mark of a service that takes many addresses over, else 0.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        scheduler: Scheduler,
+        weights: Sequence[int],
+        *,
+        protocol: Protocol = Protocol.TCP,
+        version: int = 4,
+        flags: Sequence[SchedulerFlag] = (),
+        thresholds: Mapping[int, tuple[int, int]] | None = None,
+        many_addresses: bool = False,
+    ) -> None:
+        """`thresholds`: upper and lower one of some servers by number; `many_addresses`: the service takes all of `CALLED`."""
+        self.bench, self.net, self.protocol = bench, NETS[version], protocol
+        self.port = next(_PORTS)
+        self.mark = self.port if many_addresses else 0
+        self._ports = itertools.count(10001)
+        self.model = Model(scheduler, tuple(flags), protocol is Protocol.TCP, ways(bench.release))
+        if self.mark:
+            self._divert()
+        limits = thresholds or {}
+        servers = []
+        for number, weight in enumerate(weights, start=1):
+            upper, lower = limits.get(number, (0, 0))
+            servers.append(
+                RealServer(
+                    self.net.server(number),
+                    SERVER_PORT,
+                    PacketForwarding.MASQ,
+                    weight,
+                    upper_threshold=upper,
+                    lower_threshold=lower,
+                )
+            )
+            self.model.add(number, self.net.server(number), SERVER_PORT, weight, upper=upper, lower=lower)
+        kind = Protocol.FWMARK if self.mark else protocol
+        where = () if self.mark else (self.net.vip, self.port)
+        options: dict[str, Any] = {"fwmark": self.mark, "ipv6": version == 6} if self.mark else {}
+        self.service = bench.add(
+            VirtualService(
+                kind, *where, scheduler=scheduler, scheduler_flags=tuple(flags), real_servers=tuple(servers), **options
+            )
+        )
+        self._selector = shlex.join(self.service.selector)
+
+    def _divert(self) -> None:
+        """Mark the packets to many addresses and take them in."""
+        called, six = CALLED[self.net.version], self.net.version == 6
+        program = self.bench.iptables.replace("iptables", "ip6tables") if six else self.bench.iptables
+        rule = f"PREROUTING -d {called} -j MARK --set-mark {self.mark}"
+        route = f"local {called} dev lo"
+        ip = "ip -6" if six else "ip"
+        self.bench.apply(
+            f"{program} -t mangle -A {rule} && {ip} route add {route}", f"{program} -t mangle -D {rule}; {ip} route del {route}"
+        )
+
+    # -- configuration ---------------------------------------------------------------------------------------------------------
+
+    def change(self, *changes: tuple[Any, ...]) -> None:
+        """Change servers, by one script: ("add", number, weight, upper, lower), ("edit", …the same) or ("remove", number)."""
+        lines = ["set -e"]
+        for what, number, *rest in changes:
+            weight, upper, lower = (*rest, 1, 0, 0)[:3] if not rest else (*rest, 0, 0)[:3]
+            address = self.net.server(number)
+            there = f"[{address}]:{SERVER_PORT}" if self.net.version == 6 else f"{address}:{SERVER_PORT}"
+            if what == "remove":
+                lines.append(f"ipvsadm -d {self._selector} -r {there}")
+                self.model.remove(number)
+                continue
+            limits = (f" -x {upper}" if upper else "") + (f" -y {lower}" if lower else "")
+            lines.append(f"ipvsadm -{what[0]} {self._selector} -r {there} -m -w {weight}{limits}")
+            if what == "add":
+                self.model.add(number, address, SERVER_PORT, weight, upper=upper, lower=lower)
+            else:
+                self.model.edit(number, weight=weight, upper=upper, lower=lower)
+        self.bench.run("\n".join(lines))
+
+    def change_scheduler(self, scheduler: Scheduler, flags: Sequence[SchedulerFlag] = ()) -> None:
+        """`ipvsadm -E` with another scheduler or other flags."""
+        words = f" -b {','.join(flags)}" if flags else ""
+        self.bench.run(f"ipvsadm -E {self._selector} -s {scheduler}{words}")
+        self.model.edit_service(scheduler, flags)
+
+    # -- traffic ---------------------------------------------------------------------------------------------------------------
+
+    def flows(self, count: int, *, client: str = "", destinations: Sequence[str] = ("",)) -> list[Flow]:
+        """New connections: each from a client of its own, or all from one client; to the VIP, or to addresses in turn."""
+        called = itertools.cycle(destinations)
+        return [
+            Flow(client or self.bench.client(self.net.version), next(self._ports), next(called) or self.net.vip)
+            for _ in range(count)
+        ]
+
+    def packet(self, step: Step) -> Any:
+        """The client's packet of a step."""
+        from scapy.layers.inet import TCP, UDP
+
+        flow = step.flow
+        ip = self.net.packet(flow.source, flow.destination)
+        if self.protocol is Protocol.UDP:
+            return ip / UDP(sport=flow.port, dport=self.port) / step.what.encode()
+        if step.what == "open":
+            return ip / TCP(sport=flow.port, dport=self.port, seq=1000, flags="S")
+        return ip / TCP(sport=flow.port, dport=self.port, seq=1001, flags="FA" if step.what == "close" else "A")
+
+    def play(self, what: str, steps: Iterable[Step]) -> list[int | None]:
+        """Send the packets of some steps in one go; each must come out at the server that the model names, or be refused.
+
+        Args:
+            what: the moment in words, for messages.
+
+        Returns:
+            The servers, None where the client was refused.
+
+        Raises:
+            CheckFailed: a packet went elsewhere, nowhere, or something else came out.
+        """
+        places: list[int | None] = []
+        todo = list(steps)
+        for start in range(0, len(todo), _BATCH):
+            batch = todo[start : start + _BATCH]
+            seen = self.bench.from_client(*(self.packet(step) for step in batch))
+            expected = [self._expect(step, seen) for step in batch]
+            self._judge(what, batch, expected, seen)
+            places += expected
+        return places
+
+    def open(self, what: str, flows: Iterable[Flow]) -> list[int | None]:
+        """Open connections; see `play`."""
+        return self.play(what, [Step("open", flow) for flow in flows])
+
+    def go_on(self, what: str, flows: Iterable[Flow]) -> list[int | None]:
+        """A further packet in every connection that was served; see `play`."""
+        return self.play(what, [Step("go on", flow) for flow in flows if self.model.knows(flow)])
+
+    def _expect(self, step: Step, seen: Seen) -> int | None:
+        if isinstance(self.model.algorithm, TwoRandomChoices):
+            drawn = [_number(frame, self.net) for frame in seen.inside if _key(frame)[:2] == (step.flow.source, step.flow.port)]
+            self.model.algorithm.drawn = drawn[0] if drawn else None
+        if step.what == "open":
+            return self.model.connect(step.flow)
+        return self.model.settle(step.flow) if step.what == "close" else self.model.serving(step.flow)
+
+    def _judge(self, what: str, batch: Sequence[Step], expected: Sequence[int | None], seen: Seen) -> None:
+        came: dict[tuple[str, int], list[tuple[str, str, Any]]] = {}
+        for frame in seen.inside:
+            source, port, kind = _key(frame)
+            came.setdefault((source, port), []).append((kind, str(_number(frame, self.net)), frame))
+        for frame in seen.outside:
+            came.setdefault(_quoted(frame), []).append(("open", "refused", frame))
+        wanted = ["refused" if each is None else str(each) for each in expected]
+        found = []
+        for step in batch:
+            frames = came.get((step.flow.source, step.flow.port), [])
+            found.append("+".join(place for kind, place, _ in frames if kind == step.what) or "lost")
+        shown = [f"expected servers: {' '.join(wanted)}", f"seen:             {' '.join(found)}"]
+        for number, (step, left, right) in enumerate(zip(batch, wanted, found, strict=True), start=1):
+            if left == right:
+                continue
+            flow = step.flow
+            frames = came.get((flow.source, flow.port), [])
+            raise CheckFailed(
+                f"{what}: packet {number} ({step.what}, {flow.source}:{flow.port}) must be {_words(left)}, was {_words(right)}",
+                [
+                    *shown,
+                    f"sent:     {self.packet(step).summary()}",
+                    f"expected: {self._summary(step, left)}",
+                    *(f"seen:     {frame.summary()}" for _, _, frame in frames),
+                ],
+            )
+        extra = len(seen.inside) + len(seen.outside) - len(batch)
+        must(extra == 0, f"{what}: {extra} frame(s) more than packets came out", *shown)
+
+    def _summary(self, step: Step, place: str) -> str:
+        """What had to come out, in one line."""
+        if place == "refused":
+            return f"port unreachable to {step.flow.source}"
+        packet = self.packet(step)
+        packet.dst, packet.payload.dport = self.net.server(int(place)), SERVER_PORT
+        return str(packet.summary())
+
+    def counts(self) -> dict[int, tuple[int, int]]:
+        """Active and inactive connections of every server as /proc/net/ip_vs shows them, by number."""
+        found = {}
+        for line in self.bench.run('while read -r line; do echo "$line"; done </proc/net/ip_vs').splitlines():
+            words = line.split()
+            if words[:1] != ["->"] or len(words) != 6 or words[1].startswith("Rem"):
+                continue
+            address = words[1].rpartition(":")[0].strip("[]")
+            for number in range(1, SERVERS + 1):
+                if _in_proc(self.net.server(number)) == address.lower():
+                    found[number] = (int(words[4]), int(words[5]))
+        return found
+
+    def must_count(self, what: str) -> None:
+        """The director's numbers of active and inactive connections must be the model's.
+
+        Raises:
+            CheckFailed: they are not.
+        """
+        wanted = {each.number: (each.active, each.inactive) for each in self.model.servers}
+        seen = self.counts()
+        must(
+            seen == wanted,
+            f"{what}: the counts of active and inactive connections are wrong",
+            f"expected (server: active, inactive): {_counted(wanted)}",
+            f"seen:                                {_counted(seen)}",
+        )
+
+
+def _counted(counts: Mapping[int, tuple[int, int]]) -> str:
+    return "; ".join(f"{number}: {active}, {inactive}" for number, (active, inactive) in sorted(counts.items()))
+
+
+def _in_proc(address: str) -> str:
+    """An address as /proc/net/ip_vs prints it: hexadecimal, IPv6 in full words."""
+    from ipaddress import ip_address
+
+    parsed = ip_address(address)
+    return parsed.exploded if parsed.version == 6 else f"{int(parsed):08x}"
+
+
+def _words(place: str) -> str:
+    return {"refused": "refused (port unreachable)", "lost": "lost"}.get(place, f"sent to server {place}")
+
+
+def _key(frame: Any) -> tuple[str, int, str]:
+    """Source, port and kind of step of a client's packet inside."""
+    from scapy.layers.inet import TCP, UDP
+
+    ip = frame.payload
+    if TCP in frame:
+        flags = frame[TCP].flags
+        return ip.src, int(frame[TCP].sport), "open" if flags.S else "close" if flags.F else "go on"
+    if UDP in frame:
+        return ip.src, int(frame[UDP].sport), bytes(frame[UDP].payload).decode(errors="replace")
+    return getattr(ip, "src", ""), 0, frame.summary()
+
+
+def _number(frame: Any, net: Net) -> int:
+    """The server that a frame is for: its MAC address and, behind NAT, its IP address must agree."""
+    for number in range(1, SERVERS + 1):
+        if frame.dst == server_mac(number) and frame.payload.dst == net.server(number):
+            return number
+    return 0
+
+
+def _quoted(frame: Any) -> tuple[str, int]:
+    """The client's address and port that an ICMP port unreachable quotes."""
+    from scapy.layers.inet import ICMP, IPerror, TCPerror, UDPerror
+    from scapy.layers.inet6 import ICMPv6DestUnreach, IPerror6
+
+    for layer, error, kind in ((ICMP, IPerror, _CLOSED_PORT), (ICMPv6DestUnreach, IPerror6, _CLOSED_PORT_6)):
+        if layer in frame and (frame[layer].type, frame[layer].code) == kind and error in frame:
+            for transport in (TCPerror, UDPerror):
+                if transport in frame and frame.payload.dst == frame[error].src:
+                    return frame[error].src, int(frame[transport].sport)
+    return "", 0

@@ -1,0 +1,342 @@
+"""The kernel's own selftest of IPVS as a profile: its three cases with its addresses, plus the packet contracts that it does not look at.
+
+tools/testing/selftests/net/netfilter/ipvs.sh of Linux: three machines, ns0 client, ns1 director, ns2 real server; direct routing, NAT and
+tunnelling; in each case 32 random bytes go through one connection from client to server and must arrive as they were. The real server has a
+leg in the clients' network, by which it answers with DR and TUN, and one in the director's.
+
+     ns0 client            ns1 director, VIP 207.175.44.110:8080
+      │ 10.0.0.2            │ 10.0.0.1   │ 172.16.0.1
+ ─────┴──────────┬──────────┴───── s1    │
+                 │ 10.0.0.3 (not in NAT) │
+                ns2 real server          │
+                 │ 172.16.0.2            │
+ ────────────────┴───────────────────────┴───── s2
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lvslab.errors import CannotError, LabError
+from lvslab.events import Event, Listener
+from lvslab.exitcodes import ExitCode
+from lvslab.kernels.needs import Need
+from lvslab.modes import mode_named
+from lvslab.modes.base import Ip, ReplyPath, Role, Step, Sysctl
+from lvslab.plan import Kernels, LabPlan, make_plan
+from lvslab.service import ForwardingMode, Protocol, RealServer, Scheduler, VirtualService
+from lvslab.topology import LvsTopo
+
+if TYPE_CHECKING:
+    from lvslab.experiment import Experiment
+    from lvslab.lab import Lab
+    from lvslab.measure.judge import Flow
+    from lvslab.measure.rundir import RunWriter
+
+VIP, PORT = "207.175.44.110", 8080
+CIP, GIP, DIP, RIP, SIP = "10.0.0.2", "10.0.0.1", "172.16.0.1", "172.16.0.2", "10.0.0.3"
+"""The script's names: client, gateway (the director outside), director inside, real server inside and outside."""
+
+BYTES = 32
+_SERVER_SECONDS, _CLIENT_SECONDS = 5, 2
+
+
+class DirectTopo(LvsTopo):
+    """The real server with a leg in the clients' network."""
+
+    vip = VIP
+    reply_path: ClassVar[ReplyPath] = ReplyPath.DIRECT
+
+    def build(self) -> None:
+        outside, inside = self.addSwitch("s1"), self.addSwitch("s2")
+        self.attach(self.add_node("ns0", Role.CLIENT, routes=[f"{VIP}/32 via {GIP}"]), outside, f"{CIP}/24")
+        director = self.add_node("ns1", Role.DIRECTOR)
+        self.attach(director, outside, f"{GIP}/24")
+        self.attach(director, inside, f"{DIP}/24")
+        self._add_server(outside, inside)
+
+    def _add_server(self, outside: str, inside: str) -> None:
+        server = self.add_node("ns2", Role.REAL_SERVER)
+        self.attach(server, inside, f"{RIP}/24")
+        self.attach(server, outside, f"{SIP}/24")
+
+
+class GatewayTopo(DirectTopo):
+    """The real server without that leg; the director is its gateway."""
+
+    reply_path: ClassVar[ReplyPath] = ReplyPath.DIRECTOR
+
+    def _add_server(self, outside: str, inside: str) -> None:
+        self.attach(self.add_node("ns2", Role.REAL_SERVER, gateway=DIP), inside, f"{RIP}/24")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of the script.
+
+    Attributes:
+        title: what the script prints before it.
+        director, server: set-up of the two beyond addresses and routes, as the script does it.
+        needs: what the nodes need from their kernels.
+    """
+
+    mode: ForwardingMode
+    title: str
+    topology: type[DirectTopo]
+    director: tuple[Step, ...]
+    server: tuple[Step, ...]
+    needs: dict[Role, frozenset[Need]]
+
+
+_VIP_ON_DIRECTOR = Step(
+    "vip", "the director accepts packets for the virtual address", (Ip(f"address add {VIP}/32 dev lo label lo:1"),)
+)
+_FORWARD = Step("ip-forward", "the director is a router", (Sysctl("net.ipv4.ip_forward", 1),))
+_VIP_ON_SERVER = Step(
+    "vip-on-lo",
+    "the real server accepts packets for the virtual address, and nobody hears of it",
+    (
+        Sysctl("net.ipv4.conf.all.arp_ignore", 1),
+        Sysctl("net.ipv4.conf.all.arp_announce", 2),
+        Ip(f"address add {VIP}/32 dev lo label lo:1"),
+    ),
+)
+
+
+def _no_filter(*interfaces: str) -> Step:
+    actions = tuple(Sysctl(f"net.ipv4.conf.{each}.rp_filter", 0) for each in ("all", *interfaces))
+    return Step("rp-filter", "packets come in where their source is not reached", actions)
+
+
+_TUNNEL = Step("tunl0", "the fallback tunnel is up", (Ip("link set tunl0 up"),))
+
+CASES = (
+    Case(
+        ForwardingMode.DR,
+        "Testing DR mode...",
+        DirectTopo,
+        (_VIP_ON_DIRECTOR, _FORWARD),
+        (_VIP_ON_SERVER, _no_filter("ns2-eth0")),
+        {Role.DIRECTOR: frozenset({Need.IP_VS})},
+    ),
+    Case(
+        ForwardingMode.NAT,
+        "Testing NAT mode...",
+        GatewayTopo,
+        (_VIP_ON_DIRECTOR, _FORWARD),
+        (),
+        {Role.DIRECTOR: frozenset({Need.IP_VS})},
+    ),
+    Case(
+        ForwardingMode.TUN,
+        "Testing Tunnel mode...",
+        DirectTopo,
+        (
+            Step(
+                "no-forward",
+                "the director is no router, and sends no redirects",
+                (
+                    Sysctl("net.ipv4.ip_forward", 0),
+                    Sysctl("net.ipv4.conf.all.send_redirects", 0),
+                    Sysctl("net.ipv4.conf.default.send_redirects", 0),
+                ),
+            ),
+            _TUNNEL,
+            _VIP_ON_DIRECTOR,
+        ),
+        (_TUNNEL, _VIP_ON_SERVER, _no_filter("tunl0", "ns2-eth0")),
+        {Role.DIRECTOR: frozenset({Need.IP_VS, Need.IPIP}), Role.REAL_SERVER: frozenset({Need.IPIP})},
+    ),
+)
+
+
+def case_plan(case: Case, kernels: Kernels, director_kernels: Sequence[str] = ()) -> LabPlan:
+    """The plan of a case's lab: lvslab's own, with the script's service and the script's set-up in place of the mode's.
+
+    Raises:
+        CannotError: no kernel here can do it.
+    """
+    plan = make_plan(
+        mode_named(case.mode),
+        "kernel-selftest",
+        case.topology(),
+        kernels,
+        name=f"kernel-selftest-{case.mode}",
+        director_kernels=director_kernels,
+        needs=case.needs,
+    )
+    server = RealServer(RIP, PORT, case.mode.packet_forwarding)
+    steps = {Role.DIRECTOR: case.director, Role.REAL_SERVER: case.server}
+    nodes = tuple(replace(node, mode_steps=steps.get(node.role, ())) for node in plan.nodes)
+    service = VirtualService(Protocol.TCP, VIP, PORT, scheduler=Scheduler.RR, real_servers=(server,))
+    return replace(plan, nodes=nodes, services=(service,))
+
+
+def run_selftest(
+    kernels: Kernels, listener: Listener, run_writer: RunWriter, director_kernels: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Run the three cases, each in a lab of its own, inside a sandbox; results are also added to the run.
+
+    Returns:
+        For each case what the run directory keeps: name, verdict ("pass", "fail", or "skip" where no kernel here can do it), reason,
+        evidence, checks, detail, seconds.
+    """
+    from lvslab.experiment import Experiment
+
+    log = Experiment(run_writer, kernels, listener, director_kernels)
+    results = []
+    for case in CASES:
+        began = time.monotonic()
+        log.tell(Event("", "note", case.title))
+        try:
+            result = _run_case(case, case_plan(case, kernels, director_kernels), log, run_writer)
+        except CannotError as error:
+            result = _result(case, "skip", str(error))
+        result["seconds"] = round(time.monotonic() - began, 3)
+        results.append(result)
+        run_writer.add_result(result)
+        log.tell(Event("", "verdict", f"{result['name']}: {result['verdict'].upper()}: {result['reason']}"))
+    word = {ExitCode.OK: "PASS", ExitCode.FAILED: "FAIL", ExitCode.CANNOT: "SKIP"}[exit_code(results)]
+    log.tell(Event("", "verdict", f"ipvs.sh: {word}"))
+    return results
+
+
+def exit_code(results: Sequence[dict[str, Any]]) -> ExitCode:
+    """The script's: 0 all passed, 1 one failed, 4 (kselftest's SKIP) one could not be tried and none failed."""
+    verdicts = {each["verdict"] for each in results}
+    if "fail" in verdicts:
+        return ExitCode.FAILED
+    return ExitCode.CANNOT if "skip" in verdicts else ExitCode.OK
+
+
+def _result(case: Case, verdict: str, reason: str, **more: Any) -> dict[str, Any]:
+    name = f"kernel-selftest:{case.mode}"
+    return {"name": name, "verdict": verdict, "reason": reason, "evidence": [], "checks": [], "detail": [], "tags": [], **more}
+
+
+def _run_case(case: Case, plan: LabPlan, log: Experiment, run: RunWriter) -> dict[str, Any]:
+    from lvslab.measure import ladder
+    from lvslab.measure.frames import read_frames
+    from lvslab.measure.judge import Setting, judge, mark_unanswered
+    from lvslab.measure.path import hops
+    from lvslab.network.capture import Capture
+    from lvslab.verify import ports, taps
+
+    capture_file = run.captures / f"{plan.name}.pcapng"
+    sent = os.urandom(BYTES)
+    with log.planned_lab(plan) as lab:
+        stop_web_server(lab)
+        with Capture(capture_file, taps(lab)) as capture:
+            received, error = transfer(lab, sent)
+            capture.wait_quiet()
+    roles = {node.name: node.role for node in plan.nodes}
+    setting = Setting(plan.mode.contract, roles, VIP, DIP, plan.addresses.rips, (), {})
+    flows = [each for each in judge(hops(read_frames(capture_file), ports(plan)), setting) if each.protocol == "TCP"]
+    if error:
+        for each in flows:
+            mark_unanswered(each, setting)
+    lines = [line for flow in flows for line in (*ladder.text(flow, roles), "")]
+    ladder_file = run.captures / f"{plan.name}.ladder.txt"
+    ladder_file.write_text("\n".join(lines))
+    checks = [_bytes_check(sent, received, error), *_contract_checks(flows, capture.lost, plan)]
+    failed = next((each for each in checks if each["verdict"] == "fail"), None)
+    wrong = next((flow for flow in flows if flow.wrong), None)
+    evidence = [f"captures/{capture_file.name}", f"captures/{ladder_file.name}"]
+    detail = ladder.wrong_packet(wrong, evidence[0], plan.mode.contract.in_words) if wrong else []
+    reason = f"{failed['name']}: {failed['reason']}" if failed else "; ".join(each["reason"] for each in checks)
+    return _result(case, "fail" if failed else "pass", reason, evidence=evidence, checks=checks, detail=detail)
+
+
+def _bytes_check(sent: bytes, received: bytes, error: str) -> dict[str, str]:
+    if not error and received == sent:
+        return {"name": "bytes", "verdict": "pass", "reason": f"{BYTES} random bytes arrived intact"}
+    reason = error or f"{len(received)} bytes arrived, other than the {BYTES} that were sent"
+    return {"name": "bytes", "verdict": "fail", "reason": reason}
+
+
+def _contract_checks(flows: Sequence[Flow], lost: int, plan: LabPlan) -> list[dict[str, str]]:
+    """What the script does not look at: every packet of the connection as the mode's contract says."""
+    if lost:
+        return [{"name": "contract", "verdict": "fail", "reason": f"the kernel lost {lost} captured frames; run again"}]
+    if len(flows) != 1:
+        return [{"name": "contract", "verdict": "fail", "reason": f"{len(flows)} TCP connections were captured, expected 1"}]
+    wrong = flows[0].wrong
+    if wrong:
+        return [
+            {
+                "name": "contract",
+                "verdict": "fail",
+                "reason": f"{wrong.hop.sender} > {wrong.hop.receiver or 'nobody'}: {wrong.why}",
+            }
+        ]
+    return [{"name": "contract", "verdict": "pass", "reason": f"{len(flows[0].hops)} packets: {plan.mode.contract.in_words}"}]
+
+
+# -- the connection --------------------------------------------------------------------------------------------------------------------
+
+# As socat -u TCP-LISTEN:8080,reuseaddr and socat -u - TCP:VIP:8080 in the script.
+_SERVER = """\
+import socket, time
+for trial in range(100):
+    try:
+        listener = socket.create_server(("", {port}))
+        break
+    except OSError:
+        if trial == 99:
+            raise
+        time.sleep(0.02)
+with listener:
+    listener.settimeout({seconds})
+    print("listening", flush=True)
+    connection, _ = listener.accept()
+    connection.settimeout({seconds})
+    data = b""
+    while part := connection.recv(65536):
+        data += part
+    print(data.hex(), flush=True)
+"""
+"""The web server that ends may keep the port for a moment."""
+
+_CLIENT = """\
+import socket
+with socket.create_connection(("{vip}", {port}), timeout={seconds}) as connection:
+    connection.sendall(bytes.fromhex("{data}"))
+"""
+
+
+def stop_web_server(lab: Lab) -> None:
+    """End the real server's web server, which has the port that the script uses; by SIGKILL, it does not always obey SIGTERM in a guest."""
+    node = lab.servers[0]
+    node.run(f"read -r pid <{node.inside}/nginx.pid && kill -9 $pid").check(node.name, "end of nginx")
+
+
+def transfer(lab: Lab, data: bytes) -> tuple[bytes, str]:
+    """Send data through the virtual service, one way, in one connection.
+
+    Returns:
+        What arrived, and why it did not, "" if it did.
+    """
+    server_program = _SERVER.format(port=PORT, seconds=_SERVER_SECONDS)
+    server: Any = lab.servers[0].popen(["python3", "-S", "-c", server_program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        if server.stdout.readline().strip() != b"listening":
+            raise LabError(f"{lab.servers[0].name}: the server does not listen: {_last_line(server.stderr.read())}")
+        client_program = _CLIENT.format(vip=VIP, port=PORT, seconds=_CLIENT_SECONDS, data=data.hex())
+        _, err, code = lab.clients[0].pexec(["python3", "-S", "-c", client_program])
+        if code != 0:
+            return b"", f"client: {_last_line(err.encode())}"
+        received = server.stdout.readline().strip()
+        return bytes.fromhex(received.decode()), "" if received else f"server: {_last_line(server.stderr.read())}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _last_line(text: bytes) -> str:
+    """What a program complained about in the end."""
+    return (text.decode(errors="replace").strip().splitlines() or ["no message"])[-1]

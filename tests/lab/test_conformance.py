@@ -1,0 +1,108 @@
+"""The conformance suite on a real kernel: it holds, it says the same twice, and what is broken on purpose turns the right checks red."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from lvslab.conformance import bench as bench_module
+from lvslab.conformance.bench import Bench
+from lvslab.conformance.check import all_checks, select
+from lvslab.conformance.runner import NEEDED, run_checks
+from lvslab.experiment import plan_lab
+from lvslab.kernels import probe
+from lvslab.lab import Lab
+from lvslab.modes import mode_named
+from lvslab.service import PacketForwarding, Scheduler, VirtualService
+from tests.lab.conftest import Outcome, in_sandbox, run_lvslab
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    runs = tmp_path_factory.mktemp("full")
+    return run_lvslab("verify", "--full", "--json", "--runs", str(runs), timeout=900)
+
+
+def test_every_check_holds_or_says_why_it_cannot(full: Outcome) -> None:
+    results = full.data["results"]
+    wrong = [(each["name"], each["reason"]) for each in results if each["verdict"] == "fail"]
+    assert full.code == 0 and not wrong, wrong
+    assert sum(each["verdict"] == "pass" for each in results) >= 120
+    assert all(each["reason"] for each in results)
+
+
+def test_results_are_kept_in_every_format(full: Outcome) -> None:
+    run, results = Path(full.data["run"]), full.data["results"]
+    suite = ElementTree.parse(run / "junit.xml").getroot()
+    assert int(suite.get("tests", "0")) == len(results) == len(suite)
+    assert f"1..{len(results)}" in (run / "results.tap").read_text()
+    assert len((run / "results.txt").read_text().splitlines()) >= len(results)
+
+
+def test_another_run_gives_the_same_verdicts(full: Outcome, tmp_path: Path) -> None:
+    subjects = ("scheduler:*", "nat:*", "sync:*")
+    again = run_lvslab(
+        "verify", *(word for each in subjects for word in ("--only", each)), "--json", "--runs", str(tmp_path), timeout=600
+    )
+    before = {each["name"]: each["verdict"] for each in full.data["results"]}
+    assert {each["name"]: each["verdict"] for each in again.data["results"]} == {
+        each.name: before[each.name] for each in select(all_checks(), subjects)
+    }
+
+
+def test_a_changed_sysctl_of_the_director_turns_red_what_needs_it(tmp_path: Path) -> None:
+    chosen = ("--only", "*:request:ipv4-tcp", "--only", "*:reply:ipv4-tcp")
+    done = run_lvslab("verify", *chosen, "--set", "net.ipv4.ip_forward=0", "--json", "--runs", str(tmp_path))
+    verdicts = {each["name"]: each["verdict"] for each in done.data["results"]}
+    assert done.code == 1 and verdicts["nat:reply:ipv4-tcp"] == "fail"
+    assert verdicts["dr:request:ipv4-tcp"] == verdicts["tun:request:ipv4-tcp"] == "pass"
+    (failed,) = [each for each in done.data["results"] if each["name"] == "nat:reply:ipv4-tcp"]
+    assert (Path(done.data["run"]) / failed["evidence"][0]).stat().st_size > 0
+
+
+def verdicts(patterns: tuple[str, ...], break_it: Callable[[], None]) -> dict[str, str]:
+    """Name → verdict of checks on a bench that is broken first; call it in a sandbox."""
+    break_it()
+    kernels = probe.kernels_here()
+    needs = [need for need in NEEDED if need in kernels.facts["uml"].met]
+    plan = plan_lab(mode_named("nat"), kernels, director_kernels=["uml"], servers=1, more_needs=needs)
+    with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab, Bench(lab) as bench:
+        return {each.check.name: each.verdict for each in run_checks(bench, select(all_checks(), patterns), Path(logs))}
+
+
+def _swap(mode: str, forwarding: PacketForwarding) -> None:
+    bench_module._FORWARDING[mode] = forwarding
+
+
+@pytest.mark.parametrize(("broken", "instead"), [("dr", PacketForwarding.TUN), ("tun", PacketForwarding.DR)])
+def test_a_mode_that_forwards_otherwise_turns_its_own_checks_red(broken: str, instead: PacketForwarding) -> None:
+    patterns = tuple(f"{mode}:request:*" for mode in ("nat", "dr", "tun"))
+    found = in_sandbox(verdicts, patterns, lambda: _swap(broken, instead))
+    assert {name for name, verdict in found.items() if verdict == "fail"} == {
+        name for name in found if name.startswith(f"{broken}:")
+    }
+
+
+def _disguise(wanted: Scheduler, instead: Scheduler) -> None:
+    """The director gets another scheduler than the check asks for."""
+    add = Bench.add
+
+    def other(self: Bench, service: VirtualService) -> VirtualService:
+        return add(self, replace(service, scheduler=instead) if service.scheduler == wanted else service)
+
+    Bench.add = other  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "instead"), [(Scheduler.WRR, Scheduler.RR), (Scheduler.RR, Scheduler.SH), (Scheduler.SH, Scheduler.RR)]
+)
+def test_a_wrong_scheduler_turns_its_own_distribution_red(wanted: Scheduler, instead: Scheduler) -> None:
+    patterns = ("scheduler:rr:*", "scheduler:wrr:*", "scheduler:sh:*")
+    found = in_sandbox(verdicts, patterns, lambda: _disguise(wanted, instead))
+    red = {name for name, verdict in found.items() if verdict == "fail"}
+    assert red and all(name.startswith(f"scheduler:{wanted}:") for name in red), red

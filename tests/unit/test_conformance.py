@@ -1,0 +1,87 @@
+"""The suite without a kernel: what checks there are, how they are chosen, and what is said of packets that differ."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.l2 import Ether
+
+from lvslab.conformance.check import CheckFailed, all_checks, select
+from lvslab.conformance.packets import changed, differences, must, must_equal
+from lvslab.errors import UsageError
+
+CHECKS = all_checks()
+
+
+def test_there_are_many_checks_and_each_says_what_it_expects() -> None:
+    assert len(CHECKS) >= 120
+    for each in CHECKS:
+        assert re.fullmatch(r"[a-z0-9]+(:[A-Za-z0-9_.,+=-]+)+", each.name), each.name
+        assert len(each.expects) > 15 and "{" not in each.expects, each.name
+        assert each.tags[0] == each.name.partition(":")[0] and not [tag for tag in each.tags if "{" in tag or " " in tag]
+
+
+def test_no_two_checks_have_one_name() -> None:
+    names = [each.name for each in CHECKS]
+    assert len(names) == len(set(names))
+
+
+def test_checks_are_chosen_by_name_and_tag() -> None:
+    subject = CHECKS[0].tags[0]
+    chosen = select(CHECKS, [f"{subject}:*"])
+    assert chosen and all(each.name.startswith(f"{subject}:") for each in chosen)
+    assert select(CHECKS, [], [subject]) == [each for each in CHECKS if subject in each.tags]
+    assert select(CHECKS, []) == CHECKS
+    assert select(CHECKS, [CHECKS[0].name, CHECKS[-1].name]) == [CHECKS[0], CHECKS[-1]]
+
+
+@pytest.mark.parametrize(
+    ("only", "tags", "words"), [(["nosuch:*"], [], "no check has such a name"), ([], ["nosuch"], "no check has it")]
+)
+def test_a_choice_of_nothing_is_wrong_input(only: list[str], tags: list[str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        select(CHECKS, only, tags)
+
+
+FRAME = Ether(
+    bytes(
+        Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+        / IP(src="10.0.0.1", dst="10.0.0.2", ttl=64)
+        / TCP(sport=1, dport=2)
+    )
+)
+
+
+def test_a_wrong_packet_is_shown_beside_the_expected_one() -> None:
+    wrong = changed(FRAME, lambda frame: setattr(frame[IP], "ttl", 63))
+    with pytest.raises(CheckFailed, match=r"the request: IP.ttl: expected 64, seen 63") as caught:
+        must_equal(wrong, FRAME, "the request")
+    assert any(line.startswith("expected: ") for line in caught.value.detail) and any(
+        line.startswith("seen: ") for line in caught.value.detail
+    )
+
+
+def test_another_protocol_is_named() -> None:
+    other = Ether(bytes(Ether(src=FRAME.src, dst=FRAME.dst) / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2)))
+    assert "expected TCP here, seen UDP" in differences(FRAME, other)
+
+
+@given(st.integers(0, 65535), st.integers(0, 65535), st.integers(1, 255))
+def test_a_changed_packet_has_right_checksums(sport: int, dport: int, ttl: int) -> None:
+    def change(frame: Ether) -> None:
+        frame[IP].ttl, frame[TCP].sport, frame[TCP].dport = ttl, sport, dport
+
+    found = changed(FRAME, change)
+    fresh = Ether(src=FRAME.src, dst=FRAME.dst) / IP(src="10.0.0.1", dst="10.0.0.2", ttl=ttl) / TCP(sport=sport, dport=dport)
+    assert bytes(found) == bytes(fresh) and not differences(found, fresh)
+
+
+def test_equal_packets_do_not_differ() -> None:
+    must_equal(FRAME, FRAME, "it")
+    must(True, "never")
+    with pytest.raises(CheckFailed, match="said"):
+        must(False, "said")
