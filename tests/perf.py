@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from lvslab.experiment import plan_lab
 from lvslab.kernels import probe, sockets
@@ -20,8 +23,10 @@ from lvslab.measure.outage import outage, start_errors
 from lvslab.measure.probes import read_probes
 from lvslab.modes import mode_named
 from lvslab.network import linux, sandbox
-from lvslab.network.nodes import GuestNode
+from lvslab.network.nodes import GuestNode, LabHost
 from lvslab.traffic import http, tools
+from lvslab.traffic.engine import Draw, Engine, Received, Span, Stream, host
+from lvslab.traffic.engine.compile import compile_stream
 from lvslab.traffic.prober import Prober, ProbeSpec, ProbeSummary
 from lvslab.traffic.servers import start_iperf3
 
@@ -97,8 +102,6 @@ def through_director() -> tuple[list[tools.Throughput], float, float, float]:
 
 def through_router() -> list[tools.Throughput]:
     """The same with a router namespace on the machine's own kernel in the director's place."""
-    from lvslab.network.nodes import LabHost
-
     linux.fresh_network()
     client, router, server = (LabHost(name, directory=sandbox.PRIVATE_DIRECTORY) for name in ("client", "router", "server"))
     for name, node in (("c", client), ("s", server)):
@@ -145,6 +148,121 @@ def probing() -> tuple[ProbeSummary, list[float], list[float]]:
         found = [outage(attempts, spec.interval or 0, began) for began, _ in injected]
         differences = [each.seconds - length if each else -length for each, (_, length) in zip(found, injected, strict=True)]
         return summary, sorted(start_errors(attempts)), differences
+
+
+FLOWS = 100_000
+FLOOD_SECONDS = 1.5
+HELD_RATES = (1_000, 20_000, 100_000)
+SENDP = """\
+import sys
+from scapy.all import RawPcapReader, Ether, conf, sendp
+packets = [Ether(data) for data, _ in zip((data for data, _ in RawPcapReader(sys.argv[1])), range(5000))]
+sendp(packets, iface="c", verbose=False)
+"""
+
+
+class Bout:
+    """A veth pair between two nodes, on which every generator sends the same SYNs.
+
+    They are addressed to a MAC address that nobody has, so that the other end counts them and its IP stack has nothing to do with them:
+    compared are the generators.
+    """
+
+    def __init__(self) -> None:
+        from scapy.layers.inet import IP, TCP
+        from scapy.layers.l2 import Ether
+        from scapy.utils import RawPcapWriter
+
+        linux.fresh_network()
+        self.client, self.server = (LabHost(name, directory=sandbox.PRIVATE_DIRECTORY) for name in ("client", "server"))
+        nobody = "02:00:00:00:00:09"
+        ends = (("c", "02:00:00:00:00:01", self.client), ("s", "02:00:00:00:00:02", self.server))
+        words = [["name", name, "address", mac, "netns", str(node.pid)] for name, mac, node in ends]
+        subprocess.run(["ip", "link", "add", *words[0], "type", "veth", "peer", *words[1]], check=True)
+        self.client.run(
+            f"ip addr add 10.0.0.1/24 dev c; ip link set c up; ip neigh replace 10.0.0.9 lladdr {nobody} dev c nud permanent"
+        ).check("client", "set-up")
+        self.server.run("ip link set s up").check("server", "set-up")
+        frame = (
+            Ether(src=ends[0][1], dst=nobody)
+            / IP(src="0.0.0.0", dst="10.0.0.9")
+            / TCP(dport=80, flags="S", options=[("MSS", 1460)])
+        )
+        self.frame, self.vary = frame, {"IP.src": Span("198.18.0.0/15"), "TCP.sport": Draw(1024, 65535), "TCP.seq": Draw()}
+        self.file = sandbox.PRIVATE_DIRECTORY / "flood.pcap"
+        frames = compile_stream(self.stream(flows=FLOWS))
+        with RawPcapWriter(str(self.file), linktype=1) as writer:
+            writer.write_header(None)
+            for number in range(len(frames)):
+                writer.write_packet(frames[number])
+
+    def stream(self, **options: Any) -> Stream:
+        return Stream(self.frame, self.vary, **options)
+
+    def received(self, work: Callable[[], object], flows: bool = False) -> Received:
+        """What arrived at the other end meanwhile."""
+        with Engine(self.server, "s").receiver(ethertype=host.IPV4, flows=flows) as receiver:
+            work()
+        return receiver.result
+
+    def run(self, *command: str) -> None:
+        self.client.run(shlex.join(command), timeout=60)
+
+    def generators(self) -> dict[str, Callable[[], object] | None]:
+        """What is compared; None: its program is not installed."""
+        engine, bound = Engine(self.client, "c"), f"{FLOOD_SECONDS:g}"
+        replay = ["timeout", "-s", "INT", bound, "tcpreplay", "-q", "-i", "c", "--topspeed", "-K", "--loop", "0", str(self.file)]
+        hping = [
+            "timeout",
+            "-s",
+            "INT",
+            bound,
+            "hping3",
+            "--flood",
+            "-q",
+            "-S",
+            "-p",
+            "80",
+            "--rand-source",
+            "-I",
+            "c",
+            "10.0.0.9",
+        ]
+        return {
+            "scapy sendp": lambda: self.run(sys.executable, "-c", SENDP, str(self.file)),
+            "tcpreplay --topspeed -K (what sendpfast runs)": (lambda: self.run(*replay)) if shutil.which("tcpreplay") else None,
+            "hping3 --flood": (lambda: self.run(*hping)) if shutil.which("hping3") else None,
+            "engine, 1 worker": lambda: engine.send(self.stream(flows=FLOWS, seconds=FLOOD_SECONDS, workers=1)),
+            "engine, a worker for each processor": lambda: engine.send(self.stream(flows=FLOWS, seconds=FLOOD_SECONDS)),
+        }
+
+    def table(self) -> None:
+        """Measure in turns and print."""
+        generators = self.generators()
+        rates: dict[str, list[float]] = {name: [] for name in generators}
+        lost = 0
+        for _ in range(3):
+            for name, work in generators.items():
+                if work is not None:
+                    seen = self.received(work)
+                    rates[name].append(seen.rate)
+                    lost += seen.dropped
+        middle = {name: median(values) if values else 0.0 for name, values in rates.items()}
+        base = middle["scapy sendp"]
+        line("SYNs per second that arrive over a veth pair, median of 3", "", "÷ sendp (aim of the engine ≥ 100 and ≥ tcpreplay)")
+        for name, rate in middle.items():
+            line(f"  {name}", f"{rate:,.0f}" if rate else "not installed", f"{rate / base:.1f}" if rate else "")
+        line("  frames that the receiver counted but could not look at", f"{lost:,}")
+        once = self.received(lambda: Engine(self.client, "c").send(self.stream(flows=FLOWS)), flows=True)
+        assert once.flows is not None
+        line(f"  of {FLOWS:,} distinct flows sent once, arrived", f"{len(once.flows):,}", f"{once.dropped} dropped")
+        for rate in HELD_RATES:
+            seen = self.received(
+                lambda rate=rate: Engine(self.client, "c").send(self.stream(flows=FLOWS, rate=rate, seconds=3.0))
+            )  # type: ignore[misc]
+            line(f"  stated rate {rate:,}/s, missed by", f"{seen.rate / rate - 1:+.3%}", "aim ± 1 %")
+        for node in (self.client, self.server):
+            node.terminate()
 
 
 def line(what: str, value: str, aim: str = "") -> None:
@@ -195,6 +313,7 @@ def main() -> int:
     line("new connections per second through the director", f"{new:,.0f}")
     line("requests per second through the director", f"{kept:,.0f}")
     line("small UDP packets per second that arrived through the director", f"{packets:,.0f}")
+    Bout().table()
     return 0
 
 

@@ -23,7 +23,7 @@ from lvslab.control.ipvsadm import Ipvsadm
 from lvslab.errors import CommandError, LabError
 from lvslab.lab import Lab
 from lvslab.modes.base import Iptables, Step, set_up_script
-from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
+from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService, format_rules
 
 ROUTER_MAC = "02:00:00:fe:00:01"
 SERVERS = 8
@@ -32,6 +32,17 @@ SERVERS = 8
 PORT, SERVER_PORT = 80, 8080
 _ANSWER_SECONDS = 3.0
 _FORWARDING = {"nat": PacketForwarding.MASQ, "dr": PacketForwarding.DR, "tun": PacketForwarding.TUN}
+
+
+_MARK = "----"
+
+# Without the table's first line: its size grows by itself since 7.x. Not by the shell's own read: it takes byte by byte, of which a
+# number's file gives the first one only.
+_STATE = """\
+while read -r word rest; do [ "$word" = IP ] || echo "$word $rest"; done </proc/net/ip_vs
+grep -H . /proc/sys/net/ipv4/vs/* /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
+"""
+"""Everything of the director that a check may change, as text."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +146,7 @@ class Bench:
         self.outside = self._stack.enter_context(Wire("outside", ends[outer.name], outer.mac))
         self.inside = self._stack.enter_context(Wire("inside", ends[inner.name], inner.mac))
         self._prepare(outer.name, inner.name)
-        self._baseline = self._state()
+        self._baseline = self.run(_STATE)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -258,14 +269,15 @@ ipvsadm -C
         Raises:
             CheckSkipped: this kernel has no such scheduler or protocol.
         """
-        try:
-            self.ipvsadm.add_service(service)
-        except CommandError as error:
-            for word in ("Scheduler or persistence engine not found", "Protocol not available", "not supported"):
-                if word in str(error):
-                    raise CheckSkipped(f"kernel {self.release}: {error}") from None
-            raise
-        return service
+        # Without reading the table back, as Ipvsadm.restore does, which costs a program's start: packets will tell.
+        done = self.lab.director.run(f"ipvsadm -R <<'RULES'\n{format_rules((service,))}RULES\n")
+        said = (done.out + done.err).strip()
+        if done.code == 0 and not said:
+            return service
+        error = CommandError(self.lab.plan.director.name, "ipvsadm -R", done.code, said)
+        if any(word in said for word in ("Scheduler or persistence engine not found", "Protocol not available", "not supported")):
+            raise CheckSkipped(f"kernel {self.release}: {said.splitlines()[0]}")
+        raise error
 
     def service(
         self,
@@ -361,27 +373,16 @@ ipvsadm -C
         Returns:
             What is not as it was before the check, or "".
         """
-        lines = [*reversed(self._undo), "read -r first second third </proc/net/ip_vs; ipvsadm -C"]
-        self._undo, self.log = [], []
-        self.lab.director.run("\n".join(lines))
+        lines = [*reversed(self._undo), "ipvsadm -C", f"echo {_MARK}", _STATE]
+        if self._used_rules:
+            lines.append(f"{self.iptables}-save | sed -n /^-A/p")
+        self._undo, self.log, self._used_rules = [], [], False
+        after = self.lab.director.run("\n".join(lines)).out.partition(f"{_MARK}\n")[2]
         for wire in (self.outside, self.inside):  # what daemons of the check said last
             wire.drain()
-        after = self._state()
-        if self._used_rules:
-            after += self.run(f"{self.iptables}-save | sed -n /^-A/p")
-            self._used_rules = False
         left = [line for line in after.splitlines() if line not in self._baseline.splitlines()]
         gone = [line for line in self._baseline.splitlines() if line not in after.splitlines()]
         return "; ".join([*(f"left: {line}" for line in left), *(f"gone: {line}" for line in gone)])
-
-    def _state(self) -> str:
-        """Everything of the director that a check may change, as text."""
-        return self.run(
-            # Without its first line: the table's size there grows by itself since 7.x.
-            '{ read -r _; while read -r line; do echo "$line"; done; } </proc/net/ip_vs\n'
-            # Not by the shell's own read: it takes byte by byte, of which a number's file gives the first one only.
-            "grep -H . /proc/sys/net/ipv4/vs/* /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding\n"
-        )
 
 
 def _is_noise(frame: Any) -> bool:
