@@ -134,6 +134,8 @@ class Bench:
         self._used_rules = False
         self._clients = itertools.count(1)
         self._barriers = itertools.count(1)
+        self._ports = itertools.count(2000, 2)
+        self._marks = itertools.count(1000)
         self.log: list[tuple[float, str, str, Any]] = []
         self._stack = ExitStack()
         self._baseline = ""
@@ -315,6 +317,18 @@ ipvsadm -C
     def client(self, version: int = 4) -> str:
         """An address of a client that has never talked before."""
         return NETS[version].client(next(self._clients))
+
+    def port(self) -> int:
+        """A port of the VIP that no service had before; the one after it stays free. Below 32768, where the director's own ports begin.
+
+        The kernel keeps a removed real server for two minutes with its connections, and gives them back when a service with the same
+        address, port and protocol adds it again (ip_vs_trash_get_dest in ip_vs_ctl.c).
+        """
+        return next(self._ports)
+
+    def mark(self) -> int:
+        """A firewall mark, below 2000, that no service had before."""
+        return next(self._marks)
 
     def from_client(self, *packets: Any) -> Seen:
         """Send packets of clients into the outside wire, each in a frame from the router; what came out of the director."""

@@ -17,20 +17,7 @@ from lvslab.conformance.bench import NETS, SERVER_PORT, Bench, Seen
 from lvslab.conformance.check import CheckFailed, CheckSkipped
 from lvslab.control.ipvsadm import Connection
 
-_ports = itertools.count(2000)
-_marks = itertools.count(1000)
 _blocks = itertools.count(1)
-
-
-def fresh_port() -> int:
-    """A port of the VIP that no service had before; after it one stays free. Below 32768, where the director's own ports begin."""
-    next(_ports)
-    return next(_ports)
-
-
-def fresh_mark() -> int:
-    """A firewall mark that no service had before."""
-    return next(_marks)
 
 
 def client_in_block(version: int) -> Callable[[int], str]:

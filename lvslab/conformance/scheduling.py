@@ -18,7 +18,6 @@ from lvslab.conformance.models import Flow, Model, TwoRandomChoices, ways
 from lvslab.conformance.packets import must
 from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, SchedulerFlag, VirtualService
 
-_PORTS = itertools.count(2001)
 _BATCH = 64
 _CLOSED_PORT, _CLOSED_PORT_6 = (3, 3), (1, 4)
 """Type and code of "port unreachable" in ICMP and in ICMPv6: what a client gets whose connection nobody can take."""
@@ -60,7 +59,7 @@ class Rig:
     ) -> None:
         """`thresholds`: upper and lower one of some servers by number; `many_addresses`: the service takes all of `CALLED`."""
         self.bench, self.net, self.protocol = bench, NETS[version], protocol
-        self.port = next(_PORTS)
+        self.port = bench.port()
         self.mark = self.port if many_addresses else 0
         self._ports = itertools.count(10001)
         self.model = Model(scheduler, tuple(flags), protocol is Protocol.TCP, ways(bench.release))

@@ -16,8 +16,6 @@ from lvslab.conformance.entries import (
     awaited,
     chosen,
     entries,
-    fresh_mark,
-    fresh_port,
     listing,
     tcp,
     tcp_reply,
@@ -104,7 +102,7 @@ def stats(bench: Bench, mode: str, what: str) -> None:
 
 def _played(bench: Bench, mode: str, version: int, protocol: str) -> tuple[VirtualService, Count, list[Count]]:
     """A service with the connections of three clients over two real servers, and what they should have counted."""
-    port = fresh_port()
+    port = bench.port()
     service = bench.service(mode, protocol=Protocol(protocol), port=port, version=version, weights=(1, 1))
     total, each = Count(), [Count(), Count()]
     for number in range(3):
@@ -139,7 +137,7 @@ def _played(bench: Bench, mode: str, version: int, protocol: str) -> tuple[Virtu
 def icmp(bench: Bench) -> None:
     from scapy.layers.inet import ICMP
 
-    net, port, client = NETS[4], fresh_port(), bench.client()
+    net, port, client = NETS[4], bench.port(), bench.client()
     service = bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
     request = udp(client, port)
     arrived = bench.from_client(request).one("inside", "the request")
@@ -159,7 +157,7 @@ def icmp(bench: Bench) -> None:
     tags=("persistence", "timer"),
 )
 def template(bench: Bench) -> None:
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     service = bench.service(port=port, weights=(1,), persistence_timeout=300)
     packets = [tcp(client, port, sport=40000 + number) for number in range(3)]
     chosen(bench, *packets)
@@ -174,7 +172,7 @@ def template(bench: Bench) -> None:
     tags=("fwmark", "timer"),
 )
 def fwmark(bench: Bench) -> None:
-    mark, port, client = fresh_mark(), fresh_port(), bench.client()
+    mark, port, client = bench.mark(), bench.port(), bench.client()
     for protocol in ("tcp", "udp"):
         bench.rule(f"-t mangle -A PREROUTING -d {NETS[4].vip} -p {protocol} --dport {port} -j MARK --set-mark {mark}")
     service = bench.service(protocol=Protocol.FWMARK, fwmark=mark, weights=(1,))
@@ -190,7 +188,7 @@ def fwmark(bench: Bench) -> None:
     tags=("timer",),
 )
 def not_scheduled(bench: Bench) -> None:
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     service = bench.service(port=port, weights=(1, 0))
     packet = tcp(client, port)
     chosen(bench, packet)
@@ -219,7 +217,7 @@ def not_scheduled(bench: Bench) -> None:
     tags=("timer",),
 )
 def zero(bench: Bench) -> None:
-    ports = fresh_port(), fresh_port()
+    ports = bench.port(), bench.port()
     first, second = (bench.service(port=port, weights=(1,)) for port in ports)
     packets = [tcp(bench.client(), port) for port in ports]
     chosen(bench, *packets)
@@ -245,7 +243,7 @@ def zero(bench: Bench) -> None:
     tags=("timer",),
 )
 def total(bench: Bench) -> None:
-    ports = fresh_port(), fresh_port()
+    ports = bench.port(), bench.port()
     services = [bench.service(port=ports[0], weights=(1,)), bench.service(protocol=Protocol.UDP, port=ports[1], weights=(1,))]
 
     def totals() -> list[int]:
@@ -283,7 +281,7 @@ def total(bench: Bench) -> None:
 )
 def active(bench: Bench, mode: str) -> None:
     # tcp_state_active_table in ip_vs_proto_tcp.c
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     service = bench.service(mode, port=port, weights=(1,))
 
     def must_show(expected: tuple[int, int], what: str) -> None:
@@ -302,7 +300,7 @@ def active(bench: Bench, mode: str) -> None:
 @check("counters:active:udp", "a UDP entry counts as InActConn until it has gone", tags=("udp", "timer"))
 def active_udp(bench: Bench) -> None:
     # udp entries have the INACTIVE flag from the start (ip_vs_bind_dest counts them so)
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     timeouts(bench, udp_seconds=1)
     service = bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
 
@@ -321,7 +319,7 @@ def active_udp(bench: Bench) -> None:
     tags=("persistence",),
 )
 def persistent_conns(bench: Bench) -> None:
-    port = fresh_port()
+    port = bench.port()
     service = bench.service(port=port, weights=(1, 1), persistence_timeout=300)
     clients = [bench.client() for _ in range(3)]
     servers = chosen(bench, *(tcp(client, port) for client in clients), *(tcp(client, port, sport=1) for client in clients))
@@ -340,7 +338,7 @@ def persistent_conns(bench: Bench) -> None:
     tags=("thresholds",),
 )
 def thresholds(bench: Bench) -> None:
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     service = bench.service(port=port, weights=(1,), server_options={"upper_threshold": 3, "lower_threshold": 1})
     chosen(bench, *(tcp(client, port, sport=sport) for sport in (1, 2, 3)))
     must(not bench.from_client(tcp(client, port, sport=4)).inside, "a fourth connection went to a real server with -x 3")
@@ -358,7 +356,7 @@ def thresholds(bench: Bench) -> None:
 )
 def rates(bench: Bench) -> None:
     # Every 2 s: rate += (seen / 2 s - rate) / 4 (ip_vs_est.c). N at once are N/8 then, and three quarters of it 2 s later.
-    port, number = fresh_port(), 80
+    port, number = bench.port(), 80
     service = bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
 
     def now() -> tuple[int, int, int, int, int]:

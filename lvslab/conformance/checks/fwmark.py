@@ -13,8 +13,6 @@ from lvslab.conformance.entries import (
     client_in_block,
     entries,
     entry,
-    fresh_mark,
-    fresh_port,
     must_choose,
     must_refuse,
     must_reset,
@@ -59,7 +57,7 @@ def _ports(version: int, protocol: str, ports: Sequence[int]) -> list[str]:
     each=_MODES,
 )
 def several_ports(bench: Bench, mode: str, version: int) -> None:
-    mark, first, second = fresh_mark(), fresh_port(), fresh_port()
+    mark, first, second = bench.mark(), bench.port(), bench.port()
     _mark(bench, version, mark, *_ports(version, "tcp", (first, second)), *_ports(version, "udp", (first,)))
     bench.service(mode, protocol=Protocol.FWMARK, fwmark=mark, version=version, port=0, weights=(1, 1, 1))
     client = bench.client(version)
@@ -76,7 +74,7 @@ def several_ports(bench: Bench, mode: str, version: int) -> None:
 def real_port(bench: Bench, port: int, where: str) -> None:
     from scapy.layers.inet import TCP
 
-    mark, asked, client = fresh_mark(), (fresh_port(), fresh_port()), bench.client()
+    mark, asked, client = bench.mark(), (bench.port(), bench.port()), bench.client()
     _mark(bench, 4, mark, *_ports(4, "tcp", asked))
     bench.service(protocol=Protocol.FWMARK, fwmark=mark, port=port and 80, weights=(1,))
     frames = bench.from_client(*(tcp(client, each) for each in asked)).inside
@@ -95,8 +93,8 @@ def real_port(bench: Bench, port: int, where: str) -> None:
     "a packet with another mark, one off, is not the service's; without a service by address the director answers itself",
 )
 def other_mark(bench: Bench) -> None:
-    mark, port, other = fresh_mark(), fresh_port(), fresh_port()
-    fresh_mark()
+    mark, port, other = bench.mark(), bench.port(), bench.port()
+    bench.mark()
     _mark(bench, 4, mark, *_ports(4, "tcp", (port,)))
     _mark(bench, 4, mark + 1, *_ports(4, "tcp", (other,)))
     bench.service(protocol=Protocol.FWMARK, fwmark=mark)
@@ -106,7 +104,7 @@ def other_mark(bench: Bench) -> None:
 
 @check("fwmark:before-address", "a packet with the mark of one service and the address of another is the mark's")
 def before_address(bench: Bench) -> None:
-    mark, port, plain = fresh_mark(), fresh_port(), fresh_port()
+    mark, port, plain = bench.mark(), bench.port(), bench.port()
     bench.service(port=port, weights=(1,))
     bench.service(port=plain, weights=(1,))
     bench.service(protocol=Protocol.FWMARK, fwmark=mark, weights=(0, 1))
@@ -122,7 +120,7 @@ def before_address(bench: Bench) -> None:
     each=_VERSIONS,
 )
 def family(bench: Bench, version: int) -> None:
-    mark, port = fresh_mark(), fresh_port()
+    mark, port = bench.mark(), bench.port()
     _mark(bench, version, mark, *_ports(version, "tcp", (port,)))
     other = 10 - version
     bench.service(protocol=Protocol.FWMARK, fwmark=mark, version=other, weights=(1,))
@@ -133,7 +131,7 @@ def family(bench: Bench, version: int) -> None:
 
 @check("fwmark:largest", "the largest mark, 4294967295, is a service like every other")
 def largest(bench: Bench) -> None:
-    port = fresh_port()
+    port = bench.port()
     _mark(bench, 4, 2**32 - 1, *_ports(4, "tcp", (port,)))
     service = bench.service(protocol=Protocol.FWMARK, fwmark=2**32 - 1)
     chosen(bench, tcp(bench.client(), port), what="the marked port")
@@ -147,7 +145,7 @@ def largest(bench: Bench) -> None:
     each=_VERSIONS,
 )
 def no_server(bench: Bench, version: int) -> None:
-    mark, port = fresh_mark(), fresh_port()
+    mark, port = bench.mark(), bench.port()
     _mark(bench, version, mark, *_ports(version, "tcp", (port,)))
     bench.service(protocol=Protocol.FWMARK, fwmark=mark, version=version, weights=())
     must_refuse(bench.from_client(tcp(bench.client(version), port)), "a connection to no real server")
@@ -160,7 +158,7 @@ def no_server(bench: Bench, version: int) -> None:
     each=_VERSIONS,
 )
 def persistent(bench: Bench, version: int) -> None:
-    mark, first, second, client = fresh_mark(), fresh_port(), fresh_port(), bench.client(version)
+    mark, first, second, client = bench.mark(), bench.port(), bench.port(), bench.client(version)
     _mark(bench, version, mark, *_ports(version, "tcp", (first, second)), *_ports(version, "udp", (first,)))
     bench.service(protocol=Protocol.FWMARK, fwmark=mark, version=version, port=0, weights=(1, 1, 1), persistence_timeout=300)
     servers = chosen(bench, tcp(client, first), tcp(client, second), udp(client, first))
@@ -176,7 +174,7 @@ def persistent(bench: Bench, version: int) -> None:
     tags=("persistence",),
 )
 def persistent_netmask(bench: Bench) -> None:
-    mark, port, client = fresh_mark(), fresh_port(), client_in_block(4)
+    mark, port, client = bench.mark(), bench.port(), client_in_block(4)
     _mark(bench, 4, mark, *_ports(4, "tcp", (port,)))
     bench.service(protocol=Protocol.FWMARK, fwmark=mark, persistence_timeout=300, persistence_netmask="255.255.255.0")
     servers = chosen(bench, *(tcp(client(number), port) for number in (1, 255, 256)))
@@ -213,7 +211,7 @@ def _deliver(bench: Bench, version: int, mark: int) -> None:
 def foreign(bench: Bench, mode: str, version: int) -> None:
     from scapy.layers.inet import TCP
 
-    net, mark, port, client = NETS[version], fresh_mark(), fresh_port(), bench.client(version)
+    net, mark, port, client = NETS[version], bench.mark(), bench.port(), bench.client(version)
     _mark(bench, version, mark, f"-d {_CLOUD[version]} -p tcp --dport {port}")
     bench.service(mode, protocol=Protocol.FWMARK, fwmark=mark, version=version, port=0, weights=(1,))
     sent = bench.framed(_cloud(tcp(client, port), version), ROUTER_MAC, bench.outside.mac)
@@ -263,7 +261,7 @@ def _hop(packet: Any) -> None:
     tags=("cloud",),
 )
 def foreign_by_address(bench: Bench) -> None:
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     service = bench.service(port=port, weights=(1,))
     bench.add(replace(service, address=_CLOUD[4]))
     packet = _cloud(tcp(client, port), 4)

@@ -10,8 +10,6 @@ from lvslab.conformance.entries import (
     awaited,
     chosen,
     entries,
-    fresh_mark,
-    fresh_port,
     must_choose,
     tcp,
     udp,
@@ -30,7 +28,7 @@ _MODES = [{"mode": mode, "version": version} for mode in ("nat", "dr", "tun") fo
     each=_MODES,
 )
 def each_datagram(bench: Bench, mode: str, version: int) -> None:
-    port, plain, client = fresh_port(), fresh_port(), bench.client(version)
+    port, plain, client = bench.port(), bench.port(), bench.client(version)
     bench.service(mode, protocol=Protocol.UDP, port=port, version=version, ops=True)
     bench.service(mode, protocol=Protocol.UDP, port=plain, version=version)
     servers = chosen(bench, *[udp(client, port)] * 4)
@@ -48,7 +46,7 @@ def each_datagram(bench: Bench, mode: str, version: int) -> None:
     each=[{"version": 4}, {"version": 6}],
 )
 def reply(bench: Bench, version: int) -> None:
-    net, port, plain = NETS[version], fresh_port(), fresh_port()
+    net, port, plain = NETS[version], bench.port(), bench.port()
     bench.service(protocol=Protocol.UDP, port=port, version=version, weights=(1,), ops=True)
     bench.service(protocol=Protocol.UDP, port=plain, version=version, weights=(1,))
     for asked, translated in ((port, False), (plain, True)):
@@ -76,7 +74,7 @@ def reply(bench: Bench, version: int) -> None:
     tags=("udp",),
 )
 def persistent(bench: Bench) -> None:
-    port, one, other = fresh_port(), bench.client(), bench.client()
+    port, one, other = bench.port(), bench.client(), bench.client()
     bench.service(protocol=Protocol.UDP, port=port, ops=True, persistence_timeout=300)
     servers = chosen(bench, *[udp(one, port)] * 3, udp(other, port))
     must_choose(servers, [servers[0]] * 3 + [3 - servers[0]], "three datagrams of one client and one of another")
@@ -88,7 +86,7 @@ def persistent(bench: Bench) -> None:
     "ops:fwmark", "--ops in a firewall-mark service is for its UDP packets; its TCP connections stay together", tags=("fwmark",)
 )
 def fwmark(bench: Bench) -> None:
-    mark, port, client = fresh_mark(), fresh_port(), bench.client()
+    mark, port, client = bench.mark(), bench.port(), bench.client()
     bench.rule(f"-t mangle -A PREROUTING -d {NETS[4].vip} -p udp --dport {port} -j MARK --set-mark {mark}")
     bench.rule(f"-t mangle -A PREROUTING -d {NETS[4].vip} -p tcp --dport {port} -j MARK --set-mark {mark}")
     bench.service(protocol=Protocol.FWMARK, fwmark=mark, ops=True)
@@ -102,7 +100,7 @@ def fwmark(bench: Bench) -> None:
 
 @check("ops:counters", "with --ops every datagram counts as a connection, and replies do not count", tags=("counters", "timer"))
 def counters(bench: Bench) -> None:
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     service = bench.service(protocol=Protocol.UDP, port=port, ops=True, weights=(1,))
     chosen(bench, *[udp(client, port)] * 5)
     bench.from_server(1, udp_reply(1, client, sport=SERVER_PORT))

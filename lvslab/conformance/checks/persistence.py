@@ -13,7 +13,6 @@ from lvslab.conformance.entries import (
     client_in_block,
     entries,
     entry,
-    fresh_port,
     load,
     must_choose,
     must_reset,
@@ -55,7 +54,7 @@ def _first(protocol: str, client: str, port: int, sport: int) -> Any:
     each=_MODES,
 )
 def same_client(bench: Bench, mode: str, version: int, protocol: str) -> None:
-    port = fresh_port()
+    port = bench.port()
     bench.service(mode, protocol=Protocol(protocol), port=port, version=version, weights=(1, 1, 1), persistence_timeout=300)
     one, other = bench.client(version), bench.client(version)
     servers = chosen(bench, *(_first(protocol, one, port, 40000 + number) for number in range(4)))
@@ -67,7 +66,7 @@ def same_client(bench: Bench, mode: str, version: int, protocol: str) -> None:
 
 @check("persistence:off", "without persistence the scheduler chooses anew for every connection of a client")
 def without(bench: Bench) -> None:
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     bench.service(port=port)
     servers = chosen(bench, *(tcp(client, port, sport=40000 + number) for number in range(4)))
     must_choose(servers, [servers[0], 3 - servers[0]] * 2, "four connections of one client with round robin")
@@ -75,7 +74,7 @@ def without(bench: Bench) -> None:
 
 @check("persistence:per-service", "a client's real server in one service says nothing about another service at the same address")
 def per_service(bench: Bench) -> None:
-    first, second, client = fresh_port(), fresh_port(), bench.client()
+    first, second, client = bench.port(), bench.port(), bench.client()
     bench.service(port=first, persistence_timeout=300)
     bench.service(port=second, persistence_timeout=300)
     start = chosen(bench, tcp(client, first))[0]
@@ -92,7 +91,7 @@ def per_service(bench: Bench) -> None:
     each=[{**values, "mask": values["mask"] or "default"} for values in _GROUPS],
 )
 def netmask(bench: Bench, version: int, mask: str, inside: int, outside: int) -> None:
-    port, client = fresh_port(), client_in_block(version)
+    port, client = bench.port(), client_in_block(version)
     wanted = "" if mask == "default" else mask
     bench.service(port=port, version=version, weights=(1, 1, 1), persistence_timeout=300, persistence_netmask=wanted)
     start = chosen(bench, tcp(client(0), port))[0]
@@ -109,7 +108,7 @@ def netmask(bench: Bench, version: int, mask: str, inside: int, outside: int) ->
     tags=("timer",),
 )
 def expires(bench: Bench) -> None:
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     timeouts(bench, udp_seconds=1)  # connections must be gone before the template, which waits for them (ip_vs_conn_expire)
     bench.service(protocol=Protocol.UDP, port=port, persistence_timeout=2)
     start = chosen(bench, udp(client, port))[0]
@@ -128,7 +127,7 @@ def expires(bench: Bench) -> None:
 )
 def waits(bench: Bench) -> None:
     # ip_vs_conn_expire: "do I control anybody?" leads to expire_later, which sets 60 s.
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     bench.service(port=port, persistence_timeout=1)
     start = chosen(bench, tcp(client, port))[0]
     must(entry(bench, client, "at once", template=True).expires <= 1, "the template starts with its own timeout, 1 s")
@@ -146,7 +145,7 @@ def waits(bench: Bench) -> None:
 def port_zero(bench: Bench, version: int) -> None:
     from scapy.layers.inet import TCP
 
-    special, client = fresh_port(), bench.client(version)
+    special, client = bench.port(), bench.client(version)
     bench.service(port=0, version=version, persistence_timeout=1, weights=(1, 1, 1))
     seen = bench.from_client(*(tcp(client, port) for port in (1, 80, 65535)))
     must_choose([server_of(each) for each in seen.inside], [server_of(seen.inside[0])] * 3, "ports 1, 80, 65535")
@@ -184,7 +183,7 @@ def ftp(bench: Bench, port: int, other: int) -> None:
 )
 def ftp_data(bench: Bench) -> None:
     # ip_vs_schedule, FTPDATA; for every service, not only those on port 21, and for UDP as well.
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     bench.service(port=port)
     must_reset(bench.from_client(tcp(client, port, sport=20)), "a SYN from port 20")
     chosen(bench, tcp(client, port, sport=19), tcp(client, port, sport=21))
@@ -201,7 +200,7 @@ def ftp_data(bench: Bench) -> None:
 )
 def template(bench: Bench, protocol: str) -> None:
     # ip_vs_control_assure_ct: TCP on ESTABLISHED, UDP on the first reply.
-    port, client, net = fresh_port(), bench.client(), NETS[4]
+    port, client, net = bench.port(), bench.client(), NETS[4]
     bench.service(protocol=Protocol(protocol), port=port, weights=(1,), persistence_timeout=100)
     chosen(bench, _first(protocol, client, port, 40000))
     found = entry(bench, client, "after the first packet", template=True)
@@ -220,7 +219,7 @@ def template(bench: Bench, protocol: str) -> None:
 
 @check("persistence:template:none", "without persistence there is a connection entry and no template")
 def no_template(bench: Bench) -> None:
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     bench.service(port=port)
     chosen(bench, tcp(client, port))
     entry(bench, client, "after the SYN")
@@ -235,7 +234,7 @@ def no_template(bench: Bench) -> None:
 )
 def quiescent(bench: Bench, mode: str, value: int, does: str) -> None:
     bench.sysctl("net.ipv4.vs.expire_quiescent_template", value)
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     service = bench.service(port=port, persistence_timeout=300)
     start = chosen(bench, tcp(client, port))[0]
     bench.ipvsadm.edit_server(service, replace(service.real_servers[start - 1], weight=0))
@@ -250,7 +249,7 @@ def quiescent(bench: Bench, mode: str, value: int, does: str) -> None:
     "a template of a removed real server counts no longer: the client's next connection goes to another",
 )
 def removed(bench: Bench) -> None:
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     service = bench.service(port=port, persistence_timeout=300)
     start = chosen(bench, tcp(client, port))[0]
     bench.ipvsadm.delete_server(service, service.real_servers[start - 1])
@@ -266,7 +265,7 @@ def removed(bench: Bench) -> None:
 )
 def sip(bench: Bench) -> None:
     # ip_vs_pe_sip.c, ip_vs_sip_ct_match: the Call-ID is a key beside the (masked) client address, not instead of it.
-    port, client, other = fresh_port(), bench.client(), bench.client()
+    port, client, other = bench.port(), bench.client(), bench.client()
     _sip_service(bench, port)
     servers = chosen(bench, *(_invite(client, port, 5060 + number, "one@lvslab") for number in range(3)))
     must_choose(servers, servers[:1] * 3, "three datagrams of one client with the same Call-ID")
@@ -286,7 +285,7 @@ def sip(bench: Bench) -> None:
     tags=("udp",),
 )
 def sip_netmask(bench: Bench) -> None:
-    port, client = fresh_port(), client_in_block(4)
+    port, client = bench.port(), client_in_block(4)
     _sip_service(bench, port, persistence_netmask="255.255.255.0")
     first = chosen(bench, _invite(client(1), port, 5060, "one@lvslab"))[0]
     must_choose(chosen(bench, _invite(client(255), port, 5060, "one@lvslab")), [first], "the call from inside the mask")
@@ -297,7 +296,7 @@ def sip_netmask(bench: Bench) -> None:
 @check("persistence:sip:no-call-id", "with the SIP engine a datagram without a Call-ID is dropped without a word", tags=("udp",))
 def sip_without(bench: Bench) -> None:
     # ip_vs_sip_fill_param returns -EINVAL, ip_vs_sched_persist then asks for NF_DROP.
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     _sip_service(bench, port)
     bench.from_client(udp(client, port, data=b"no call")).nothing("the datagram without a Call-ID")
     chosen(bench, _invite(client, port, 5060, "one@lvslab"), what="the datagram with a Call-ID")

@@ -16,7 +16,6 @@ from lvslab.conformance.entries import (
     chosen,
     entries,
     entry,
-    fresh_port,
     must_reset,
     tcp,
     tcp_reply,
@@ -159,7 +158,7 @@ def _play(
 
 
 def _service(bench: Bench, table: str, version: int = 4) -> int:
-    port = fresh_port()
+    port = bench.port()
     if table.endswith("-secure"):
         bench.sysctl("net.ipv4.vs.secure_tcp", 3)
     bench.service(table.partition("-")[0], port=port, version=version, weights=(1,))
@@ -277,7 +276,7 @@ def secure_lifetime(bench: Bench) -> None:
 @check("states:expires:restart", "every packet in either direction starts the lifetime anew", tags=("timer",))
 def restart(bench: Bench) -> None:
     timeouts(bench, udp_seconds=3)
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
     for side in ("client", "server"):
         chosen(bench, udp(client, port))
@@ -316,7 +315,7 @@ def set_fin(bench: Bench) -> None:
     tags=("set", "udp"),
 )
 def set_udp(bench: Bench) -> None:
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
     chosen(bench, udp(client, port))
     timeouts(bench, udp_seconds=40)
@@ -359,7 +358,7 @@ def expired(bench: Bench) -> None:
     each=[{"mode": "nat"}, {"mode": "dr"}],
 )
 def udp_state(bench: Bench, mode: str) -> None:
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     bench.service(mode, protocol=Protocol.UDP, port=port, weights=(1,))
     chosen(bench, udp(client, port))
     found = entry(bench, client, "after the first datagram")
@@ -377,7 +376,7 @@ def udp_state(bench: Bench, mode: str) -> None:
     each=[{"mode": mode, "version": version} for mode in ("nat", "dr", "tun") for version in (4, 6)],
 )
 def entry_fields(bench: Bench, mode: str, version: int) -> None:
-    net, port, client = NETS[version], fresh_port(), bench.client(version)
+    net, port, client = NETS[version], bench.port(), bench.client(version)
     bench.service(mode, port=port, version=version, weights=(0, 0, 1))
     chosen(bench, tcp(client, port, sport=12345))
     found = entry(bench, client, "after the SYN")
@@ -439,7 +438,7 @@ def _sctp(kind: str) -> Any:
 def sctp_states(bench: Bench, mode: str, story: str, steps: Sequence[tuple[str, str, str]]) -> None:
     from scapy.layers.sctp import SCTP
 
-    net, port, client = NETS[4], fresh_port(), bench.client()
+    net, port, client = NETS[4], bench.port(), bench.client()
     bench.service(mode, protocol=Protocol.SCTP, port=port, weights=(1,))
     seen = []
     for side, kind, _ in steps:

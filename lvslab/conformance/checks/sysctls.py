@@ -18,8 +18,6 @@ from lvslab.conformance.entries import (
     chosen,
     entries,
     entry,
-    fresh_mark,
-    fresh_port,
     is_port_unreachable,
     load,
     must_choose,
@@ -59,7 +57,7 @@ def conn_reuse(bench: Bench, value: int, state: str, does: str) -> None:
     # is_new_conn_expected: TIME_WAIT and CLOSE; FIN_WAIT with bit 1 and only where the reply is not seen, so DR it is. Value 2 alone
     # suffices for TIME_WAIT as well: any value but 0 does.
     bench.sysctl(_VS + "conn_reuse_mode", value)
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     bench.service("dr", port=port)
     story = {"SYN_RECV": "S", "ESTABLISHED": "S A", "FIN_WAIT": "S A FA", "TIME_WAIT": "S FA", "CLOSE": "S A R"}[state].split()
     start = chosen(bench, *(tcp(client, port, flags) for flags in story))[0]
@@ -73,7 +71,7 @@ def conn_reuse(bench: Bench, value: int, state: str, does: str) -> None:
 )
 def conn_reuse_nat(bench: Bench) -> None:
     bench.sysctl(_VS + "conn_reuse_mode", 2)
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     bench.service(port=port)
     start = chosen(bench, tcp(client, port))[0]
     bench.from_server(start, tcp_reply(start, client))
@@ -90,7 +88,7 @@ def conn_reuse_nat(bench: Bench) -> None:
 def conn_reuse_conntrack(bench: Bench) -> None:
     # "ipvs: allow connection reuse for unconfirmed conntrack" (5.9): netfilter has made a new, unconfirmed entry for that SYN.
     bench.sysctl(_VS + "conntrack", 1)
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     bench.service(port=port)
     start = chosen(bench, tcp(client, port))[0]
     bench.from_server(start, tcp_reply(start, client, "SA", seq=5000))
@@ -153,7 +151,7 @@ def nodest_syn(bench: Bench) -> None:
 )
 def nodest_weight(bench: Bench, mode: str, value: int, does: str) -> None:
     bench.sysctl(_VS + "expire_nodest_conn", value)
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     service = bench.service(port=port)
     start = chosen(bench, tcp(client, port), tcp(client, port, "A"))[0]
     bench.ipvsadm.edit_server(service, replace(service.real_servers[start - 1], weight=0))
@@ -163,7 +161,7 @@ def nodest_weight(bench: Bench, mode: str, value: int, does: str) -> None:
 
 def _orphan(bench: Bench) -> tuple[str, int, int]:
     """A connection whose real server has been removed: its client, its port, the number of the server."""
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     service = bench.service(port=port)
     start = chosen(bench, tcp(client, port), tcp(client, port, "A"))[0]
     bench.ipvsadm.delete_server(service, service.real_servers[start - 1])
@@ -188,7 +186,7 @@ def _orphan(bench: Bench) -> tuple[str, int, int]:
 def sloppy_tcp(bench: Bench, value: int, flags: str, does: str) -> None:
     # tcp_conn_schedule: "(sysctl_sloppy_tcp && !rst) || syn"; there is no look at ACK, so that active FTP's SYN-ACK is taken.
     bench.sysctl(_VS + "sloppy_tcp", value)
-    port, client = fresh_port(), bench.client()
+    port, client = bench.port(), bench.client()
     bench.service(port=port)
     seen = bench.from_client(tcp(client, port, flags, ack=5001))
     if does == "begins one":
@@ -217,7 +215,7 @@ def sloppy_sctp(bench: Bench, mode: str, value: int, does: str) -> None:
     from scapy.layers.sctp import SCTP, SCTPChunkData, SCTPChunkInit
 
     bench.sysctl(_VS + "sloppy_sctp", value)
-    port, client, net = fresh_port(), bench.client(), NETS[4]
+    port, client, net = bench.port(), bench.client(), NETS[4]
     bench.service(protocol=Protocol.SCTP, port=port)
     packet = net.packet(client, net.vip) / SCTP(sport=40000, dport=port, tag=2)
     must(bool(bench.from_client(packet / SCTPChunkData(data=b"lvs!")).inside) == bool(value), f"the DATA chunk {does}")
@@ -235,7 +233,7 @@ def sloppy_sctp(bench: Bench, mode: str, value: int, does: str) -> None:
 )
 def drop_packet(bench: Bench, rate: int) -> None:
     # ip_vs_todrop counts down from drop_rate; update_defense_level sets it when the parameter is written.
-    port, old, number = fresh_port(), bench.client(), 15
+    port, old, number = bench.port(), bench.client(), 15
     bench.service(port=port, weights=(1,))
     chosen(bench, tcp(old, port))
     bench.sysctl(_VS + "am_droprate", rate)
@@ -266,7 +264,7 @@ def drop_packet(bench: Bench, rate: int) -> None:
 )
 def drop_packet_auto(bench: Bench) -> None:
     # update_defense_level: drop_rate = amemthresh / (amemthresh - available), which is 1 when amemthresh is far above what is there.
-    port = fresh_port()
+    port = bench.port()
     bench.service(port=port)
     bench.sysctl(_VS + "amemthresh", 1)
     bench.sysctl(_VS + "drop_packet", 1)
@@ -284,7 +282,7 @@ def drop_packet_auto(bench: Bench) -> None:
 )
 def drop_entry(bench: Bench) -> None:
     # ip_vs_random_dropentry looks at 1/32 of the table each second: 300 entries lose some 9 a second, all survive with 1 in 10 000.
-    port, number = fresh_port(), 300
+    port, number = bench.port(), 300
     bench.service(port=port, weights=(1,))
     half, whole = bench.client(), bench.client()
     bench.from_client(*(tcp(half, port, sport=10000 + each) for each in range(number)))
@@ -308,7 +306,7 @@ def drop_entry(bench: Bench) -> None:
 )
 def nat_icmp_send(bench: Bench, protocol: str, version: int) -> None:
     client = bench.client(version)
-    bench.service(protocol=Protocol(protocol), port=fresh_port(), version=version, weights=(1,))
+    bench.service(protocol=Protocol(protocol), port=bench.port(), version=version, weights=(1,))
     packet = tcp_reply(1, client, "A") if protocol == "tcp" else udp_reply(1, client)
     plain = bench.from_server(1, packet).one("outside", "with nat_icmp_send=0")
     must(plain.payload.src == NETS[version].server(1), "it keeps the real server's address", f"seen: {plain.summary()}")
@@ -333,7 +331,7 @@ def nat_icmp_send(bench: Bench, protocol: str, version: int) -> None:
 def cache_bypass(bench: Bench) -> None:
     from scapy.layers.inet import TCP
 
-    net, mark, port, client = NETS[4], fresh_mark(), fresh_port(), bench.client()
+    net, mark, port, client = NETS[4], bench.mark(), bench.port(), bench.client()
     bench.rule(f"-t mangle -A PREROUTING -d {_CLOUD} -p tcp --dport {port} -j MARK --set-mark {mark}")
     bench.apply(
         f"ip rule add fwmark {mark} lookup 4711 && ip route add local default dev lo table 4711",
@@ -360,7 +358,7 @@ def cache_bypass(bench: Bench) -> None:
 )
 def cache_bypass_address(bench: Bench) -> None:
     bench.sysctl(_VS + "cache_bypass", 1)
-    port = fresh_port()
+    port = bench.port()
     bench.service(port=port, weights=())
     must_refuse(bench.from_client(tcp(bench.client(), port)), "a service by address")
 
@@ -382,7 +380,7 @@ def ignore_tunneled(bench: Bench) -> None:
     if series < (6, 1) or (series < (6, 14) and series not in _SCRUBBED):
         raise CheckSkipped(f"it is not known whether kernel {bench.release} has the commit de2c211868b9 that this depends on")
     scrubbed = series >= (6, 14) or patch >= _SCRUBBED[series]
-    net, port = NETS[4], fresh_port()
+    net, port = NETS[4], bench.port()
     load(bench, "ipip")
     bench.apply("ip link set tunl0 up", "ip link set tunl0 down")
     for path in ("all", "tunl0"):
@@ -414,7 +412,7 @@ def _release(bench: Bench) -> tuple[tuple[int, int], int]:
     tags=("sync",),
 )
 def backup_only(bench: Bench) -> None:
-    port = fresh_port()
+    port = bench.port()
     bench.service(port=port)
     interface = bench.lab.plan.director.interfaces[1].name
     bench.sysctl(_VS + "backup_only", 1)
@@ -440,7 +438,7 @@ def backup_only(bench: Bench) -> None:
 )
 def snat_reroute(bench: Bench, mode: str, value: int, whose: str, version: int) -> None:
     # ip_vs_route_me_harder after the source address was changed.
-    net, port, client = NETS[version], fresh_port(), bench.client(version)
+    net, port, client = NETS[version], bench.port(), bench.client(version)
     bench.sysctl(_VS + "snat_reroute", value)
     command = f"ip -{version}"
     bench.apply(
@@ -464,7 +462,7 @@ def snat_reroute(bench: Bench, mode: str, value: int, whose: str, version: int) 
     tags=("counters", "timer"),
 )
 def run_estimation(bench: Bench) -> None:
-    port, other = fresh_port(), fresh_port()
+    port, other = bench.port(), bench.port()
     bench.sysctl(_VS + "run_estimation", 0)
     bench.service(protocol=Protocol.UDP, port=port)
     bench.service(protocol=Protocol.UDP, port=other)
