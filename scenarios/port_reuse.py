@@ -19,7 +19,7 @@ RETRANSMISSION = 0.9  # a lost SYN is sent again after one second
 
 @scenario(
     title="Port reuse: lost seconds and drained servers that go on getting clients",
-    teaches="recycled ports stay tied to their old server, even at weight 0, with conn_reuse_mode=0, in DR and TUN also with 1; mode 2 frees them",
+    teaches="recycled ports stay tied to a drained server with conn_reuse_mode=0, in DR and TUN also with 1; mode 2 frees them",
     modes=["nat", "dr", "tun"],
     seconds=25,
     choices={"variant": VARIANTS},
