@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ from lvslab.control.health import control_named
 from lvslab.errors import UsageError
 from lvslab.events import Event, Listener
 from lvslab.kernels import catalog
-from lvslab.kernels.needs import Need
 from lvslab.lab import Lab
 from lvslab.measure import provenance
 from lvslab.measure.rundir import RunWriter
@@ -84,13 +83,6 @@ class Experiment:
         self._labs: dict[str, int] = {}
         self._counters: dict[str, list[dict[str, Any]]] = {}
         self._trial: Trial | None = None
-
-    def met(self, kernels: Sequence[str], needs: Iterable[Need]) -> tuple[Need, ...]:
-        """Those of some needs that all of the directors' kernels have; the command line's choice of kernels counts before `kernels`."""
-        wanted = self._director_kernels or kernels
-        self._kernels = catalog.including(self._kernels, wanted)
-        facts = [self._kernels.facts[name] for name in wanted if name in self._kernels.facts]
-        return tuple(need for need in needs if all(need in each.met for each in facts))
 
     def tell(self, event: Event) -> None:
         """Pass an event on to the terminal and note it in the run directory."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 from lvslab.conformance.bench import Bench
 from lvslab.conformance.check import Check, CheckFailed, CheckSkipped
 from lvslab.errors import CommandError, GuestError, LabError
-from lvslab.experiment import Experiment
 from lvslab.kernels.needs import NEEDS, Need
 from lvslab.network.pcapng import INBOUND, OUTBOUND, PcapngWriter
 
@@ -52,20 +50,6 @@ class Outcome:
             "seconds": round(self.seconds, 3),
             "tags": list(self.check.tags),
         }
-
-
-@contextmanager
-def bench(log: Experiment, kernels: Sequence[str]) -> Iterator[Bench]:
-    """The bench in a lab of its own, with whatever of `NEEDED` the chosen kernel has.
-
-    Raises:
-        UsageError, CannotError, LabError: as for any lab.
-    """
-    with log.lab(
-        "nat", servers=1, name="conformance", kernels=kernels or ("uml",), more_needs=log.met(kernels or ("uml",), NEEDED)
-    ) as lab:
-        with Bench(lab) as made:
-            yield made
 
 
 def run_checks(bench: Bench, checks: Sequence[Check], captures: Path) -> Iterator[Outcome]:

@@ -9,23 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lvslab.conformance import runner
+from lvslab.conformance import runner, shards
+from lvslab.conformance.bench import Bench
 from lvslab.conformance.check import Check
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
-from lvslab.experiment import Experiment
+from lvslab.experiment import plan_lab
+from lvslab.kernels.needs import KernelKind
+from lvslab.lab import Lab
 from lvslab.measure import provenance
 from lvslab.measure.rundir import RunWriter
-from lvslab.plan import Kernels
+from lvslab.modes import mode_named
+from lvslab.plan import Kernels, LabPlan
 from lvslab.report import formats
+
+_SAVE_EVERY = 20
+"""Results go to run.json in batches: it is written anew each time, which hundreds of results would make slow."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A finished suite: its run directory and results."""
+    """A finished suite: its run directory, its results, and how long it took."""
 
     run: Path
     results: tuple[dict[str, Any], ...]
+    seconds: float
 
     def count(self, verdict: str) -> int:
         """How many results have a verdict."""
@@ -41,9 +49,8 @@ class Suite:
     @property
     def headline(self) -> str:
         """The whole suite in one line."""
-        seconds = sum(float(each.get("seconds", 0)) for each in self.results)
         return (
-            f"{len(self.results)} checks in {seconds:.0f} s: {self.count('pass')} passed, {self.count('fail')} failed, "
+            f"{len(self.results)} checks in {self.seconds:.0f} s: {self.count('pass')} passed, {self.count('fail')} failed, "
             f"{self.count('skip')} skipped"
         )
 
@@ -74,6 +81,7 @@ def run_suite(
     """
     name = f"verify-{profile}" if profile else "verify-full"
     results: list[dict[str, Any]] = []
+    began = time.monotonic()
     with RunWriter(
         runs,
         name,
@@ -83,31 +91,61 @@ def run_suite(
         tools=provenance.tools(),
         parameters=sysctls,
     ) as run:
-        experiment = Experiment(run, kernels, listener, director_kernels, sysctls)
         try:
             if profile:
                 from lvslab.conformance.selftest import run_selftest
 
                 results += run_selftest(kernels, listener, run, director_kernels)
             else:
-                _run_checks(checks, experiment, run, results)
+                _run_checks(checks, _plan(kernels, director_kernels, sysctls), kernels, run, listener, results)
         finally:
+            order = {check.name: number for number, check in enumerate(checks)}
+            results.sort(key=lambda result: order.get(str(result["name"]), 0))
             _write(run.path, name, results)
-    return Suite(run.path, tuple(results))
+    return Suite(run.path, tuple(results), time.monotonic() - began)
 
 
-def _run_checks(checks: Sequence[Check], experiment: Experiment, run: RunWriter, results: list[dict[str, Any]]) -> None:
-    began = time.monotonic()
-    with runner.bench(experiment, ()) as bench:
-        for number, outcome in enumerate(runner.run_checks(bench, checks, run.captures), start=1):
-            result = outcome.result()
-            results.append(result)
-            run.add_result(result)
-            left = (time.monotonic() - began) / number * (len(checks) - number)
-            word = {"pass": "ok", "fail": "FAIL", "skip": "skipped"}[outcome.verdict]
-            kind = "verdict" if outcome.verdict == "fail" else "check"
-            text = f"[{number}/{len(checks)}] {outcome.check.name}: {word}" + (f": {outcome.reason}" if word != "ok" else "")
-            experiment.tell(Event("", kind, f"{text} ({left:.0f} s left)"))
+def _plan(kernels: Kernels, director_kernels: Sequence[str], sysctls: Mapping[str, str]) -> LabPlan:
+    """A lab whose director has what checks need, as far as its kernel goes."""
+    wanted = tuple(director_kernels) or (KernelKind.UML,)
+    facts = [kernels.facts[each] for each in wanted if each in kernels.facts]
+    met = [need for need in runner.NEEDED if all(need in each.met for each in facts)]
+    return plan_lab(
+        mode_named("nat"), kernels, servers=1, name="conformance", director_kernels=wanted, sysctls=dict(sysctls), more_needs=met
+    )
+
+
+def _run_checks(
+    checks: Sequence[Check], plan: LabPlan, kernels: Kernels, run: RunWriter, listener: Listener, results: list[dict[str, Any]]
+) -> None:
+    parts = shards.split(checks, shards.usual_number())
+    run.add_lab(provenance.lab_entry(plan, kernels.facts))
+
+    def work(number: int, own: Sequence[Check], tell: shards.Tell) -> None:
+        logs = run.logs / f"conformance-{number}"
+        logs.mkdir()
+        with Lab(plan, logs) as lab, Bench(lab) as bench:
+            tell("ready", lab.start_seconds)
+            for outcome in runner.run_checks(bench, own, run.captures):
+                tell("result", outcome.result())
+
+    listener(Event("conformance", "boot", f"{len(checks)} checks on {len(parts)} director(s) side by side"))
+    began, unsaved = time.monotonic(), 0
+    try:
+        for word, value in shards.carry_out(parts, work):
+            if word != "result":
+                continue
+            results.append(value)
+            unsaved += 1
+            if unsaved >= _SAVE_EVERY:
+                run.add_results(results[-unsaved:])
+                unsaved = 0
+            left = (time.monotonic() - began) / len(results) * (len(checks) - len(results))
+            said = {"pass": "ok", "fail": "FAIL", "skip": "skipped"}[value["verdict"]]
+            text = f"[{len(results)}/{len(checks)}] {value['name']}: {said}" + (f": {value['reason']}" if said != "ok" else "")
+            listener(Event("", "verdict" if said == "FAIL" else "check", f"{text} ({left:.0f} s left)"))
+    finally:
+        run.add_results(results[len(results) - unsaved :])
 
 
 def _write(directory: Path, name: str, results: Sequence[dict[str, Any]]) -> None:

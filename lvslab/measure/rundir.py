@@ -282,6 +282,12 @@ class RunWriter:
         """Add an entry of `results`: `name`, `verdict`, `reason`, `evidence`, `checks`."""
         self._add("results", dict(result))
 
+    def add_results(self, results: Sequence[Mapping[str, Any]]) -> None:
+        """Add several entries of `results` at once."""
+        with self._lock:
+            self._data["results"] += [dict(each) for each in results]
+            self._save()
+
     def add_event(self, lab: str, event: str, detail: str = "", *, t: float | None = None) -> None:
         """Add something that happened, now or at `t` (seconds since the epoch)."""
         self._add("events", {"t": self._clock() if t is None else t, "lab": lab, "event": event, "detail": detail})
