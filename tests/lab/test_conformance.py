@@ -106,3 +106,24 @@ def test_a_wrong_scheduler_turns_its_own_distribution_red(wanted: Scheduler, ins
     found = in_sandbox(verdicts, patterns, lambda: _disguise(wanted, instead))
     red = {name for name, verdict in found.items() if verdict == "fail"}
     assert red and all(name.startswith(f"scheduler:{wanted}:") for name in red), red
+
+
+def test_the_kernels_own_selftest_passes_case_by_case(tmp_path: Path) -> None:
+    done = run_lvslab("verify", "--profile", "kernel-selftest", "--json", "--runs", str(tmp_path))
+    assert done.code == 0, done.out + done.err
+    assert [each["verdict"] for each in done.data["results"]] == ["pass"] * 3
+    assert all((Path(done.data["run"]) / file).is_file() for each in done.data["results"] for file in each["evidence"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--only", "nosuch:*"), "no check has such a name"),
+        (("--tag", "nosuch"), "no check has it"),
+        (("--full", "nat"), "take neither modes"),
+        (("--full", "--set", "drop_packet=3"), "give a sysctl with its dots"),
+    ],
+)
+def test_wrong_input_starts_nothing(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    done = run_lvslab("verify", *arguments, "--runs", str(tmp_path))
+    assert done.code == 2 and words in done.err and not list(tmp_path.iterdir())
