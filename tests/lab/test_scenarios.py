@@ -76,6 +76,14 @@ def test_a_shipped_scenario_holds(name: str, tmp_path: Path) -> None:
     assert all(trial.end is not None and trial.verdict == "pass" for trial in record.trials)
 
 
+def test_a_power_cut_and_the_suite_work_for_an_ordinary_user(tmp_path: Path) -> None:
+    user = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+    cut = ("run", "director-power-cut", "--sync", "yes", "--connections", "10", "--no-report")
+    for arguments in (cut, ("verify", "--only", "scheduler:rr:*", "--only", "synproxy:conversation:*")):
+        done = run_lvslab(*arguments, "--json", "--runs", str(tmp_path), prefix=user)
+        assert done.code == 0, said(done)
+
+
 # -- each kind of judge can say no -----------------------------------------------------------------------------------------------------
 
 TOO_LATE = "net.ipv4.vs.sync_threshold=3000 50000"
