@@ -1,0 +1,48 @@
+"""`lvslab check`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from lvslab.cli.common import (
+    JSON,
+    in_sandbox,
+)
+from lvslab.exitcodes import ExitCode
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@JSON
+def check(as_json: bool) -> int:
+    """Say what this machine can run, each line found by trial, and how to get what is missing.
+
+    Exit code 0 when all five modes can run, 4 when something they need is missing.
+    """
+
+    def work() -> int:
+        from lvslab.check import check_machine
+        from lvslab.terminal import print_json, print_table
+
+        lines = list(check_machine())
+        if as_json:
+            print_json(
+                {
+                    "results": [
+                        {"name": line.name, "verdict": line.verdict, "reason": line.finding, "evidence": [], "cure": line.cure}
+                        for line in lines
+                    ]
+                }
+            )
+        else:
+            print_table(("", "verdict", "found by trial"), [(line.name, line.verdict.upper(), line.finding) for line in lines])
+            cures = [line for line in lines if line.cure]
+            if cures:
+                print_table(("", "to have it"), [(line.name, line.cure) for line in cures])
+        return ExitCode.CANNOT if any(line.verdict == "fail" for line in lines) else ExitCode.OK
+
+    return in_sandbox(work)

@@ -1,0 +1,133 @@
+"""What the commands share: their common options, the sandbox around them, and how they choose kernels and plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lvslab.errors import LvslabError, UsageError
+from lvslab.exitcodes import ExitCode
+
+if TYPE_CHECKING:
+    from lvslab.plan import Kernels, LabPlan
+
+
+def options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def apply(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Print what would be started where, and start nothing.")
+RUNS = click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where run directories go."
+)
+KERNEL = click.option(
+    "--kernel",
+    metavar="NAME",
+    help="Kernel of the directors: host, uml, or one of `lvslab kernels`; by default the cheapest that has what the mode needs.",
+)
+SIZE = options(
+    click.option("--clients", type=int, default=1, show_default=True, help="Number of clients."),
+    click.option("--servers", type=int, default=2, show_default=True, help="Number of real servers."),
+)
+TOPOLOGY = click.option("--topology", help="Shipped topology or file, instead of the one made for the mode.")
+WITHOUT = click.option(
+    "--without", multiple=True, metavar="STEP", help="Leave out a set-up step, to see what it is for; repeatable."
+)
+
+
+def report_problem(problem: LvslabError) -> int:
+    from lvslab.terminal import print_error
+
+    print_error(str(problem))
+    return int(problem.exit_code)
+
+
+def in_sandbox(work: Callable[[], int]) -> int:
+    """Run the part of a command that starts things; its errors become messages and exit codes in there already."""
+    from lvslab.network import sandbox
+
+    def guarded() -> int:
+        try:
+            return work()
+        except LvslabError as problem:
+            return report_problem(problem)
+        except KeyboardInterrupt:
+            from lvslab.terminal import print_error
+
+            print_error("interrupted; the lab is gone, what was measured so far is kept")
+            return ExitCode.INTERRUPTED
+
+    return sandbox.run(guarded)
+
+
+def check_kernel(kernel: str | None) -> None:
+    """Refuse a kernel that is not here, before anything starts."""
+    from lvslab.kernels.needs import KernelKind
+
+    if kernel is not None and kernel not in set(KernelKind):
+        from lvslab.kernels import catalog
+
+        catalog.find_entry(kernel)
+
+
+def kernels_for(needs: Sequence[Any], kernel: str | None) -> Kernels:
+    from lvslab.check import require_programs
+    from lvslab.kernels import catalog, probe
+    from lvslab.kernels.needs import KernelKind
+
+    require_programs()
+    kind = KernelKind(kernel) if kernel in set(KernelKind) else None
+    return catalog.including(probe.kernels_here(needs, kind), [kernel] if kernel else [])
+
+
+def check_scheduler(name: str) -> None:
+    from lvslab.service import Scheduler
+
+    if name not in set(Scheduler):
+        raise UsageError(f"scheduler '{name}': no such scheduler; choose from: {', '.join(Scheduler)}")
+
+
+def planner(
+    topology: str | None, clients: int, servers: int, kernel: str | None, **options: Any
+) -> Callable[[Any, Kernels | None], LabPlan]:
+    """A function that plans a lab for a mode; without kernels it assumes that there is one for everything, to check the rest."""
+    check_kernel(kernel)
+    from lvslab.experiment import plan_lab
+    from lvslab.plan import any_kernel
+    from lvslab.service import Scheduler
+
+    if "scheduler" in options:
+        options["scheduler"] = Scheduler(options["scheduler"])
+
+    def plan(mode: Any, kernels: Kernels | None) -> LabPlan:
+        return plan_lab(
+            mode,
+            kernels or any_kernel(*([kernel] if kernel else [])),
+            topology_name=topology,
+            clients=clients,
+            servers=servers,
+            director_kernels=[kernel] if kernel else [],
+            **options,
+        )
+
+    return plan
+
+
+def print_plan(plan: LabPlan) -> None:
+    from lvslab.terminal import print_lines, print_table
+
+    rows = [
+        (node.name, str(node.role), str(node.kernel), node.why, ", ".join(each.address or each.name for each in node.interfaces))
+        for node in plan.nodes
+    ]
+    print_table(("node", "role", "kernel", "why", "addresses"), rows, title=f"{plan.mode.title} on topology {plan.topology}")
+    print_lines(["", *plan.commands(), ""])

@@ -1,0 +1,84 @@
+"""`lvslab list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from lvslab.cli.common import (
+    JSON,
+)
+from lvslab.exitcodes import ExitCode
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command("list")
+@click.option("--checks", is_flag=True, help="List the checks of the conformance suite with their expectations.")
+@JSON
+def list_(checks: bool, as_json: bool) -> int:
+    """List forwarding modes, topologies and scenarios, or the checks of the conformance suite."""
+    if checks:
+        return _list_checks(as_json)
+    from lvslab import scenario, shipped
+    from lvslab.modes import MODES
+    from lvslab.terminal import print_json, print_lines, print_table
+    from lvslab.topology import load_module
+
+    scenarios = [scenario.load(name, shipped.shipped_files("scenarios")) for name in shipped.shipped_files("scenarios")]
+    topologies = {
+        name: (load_module(path).__doc__ or "").splitlines()[0] for name, path in shipped.shipped_files("topologies").items()
+    }
+    if as_json:
+        print_json(
+            {
+                "modes": [
+                    {"name": str(mode.name), "summary": mode.summary, "topology": mode.topology} for mode in MODES.values()
+                ],
+                "topologies": [{"name": name, "summary": summary} for name, summary in topologies.items()],
+                "scenarios": [
+                    {
+                        "name": each.name,
+                        "title": each.title,
+                        "teaches": each.teaches,
+                        "modes": list(each.modes),
+                        "seconds": each.seconds,
+                        "parameters": dict(each.parameters),
+                    }
+                    for each in scenarios
+                ],
+            }
+        )
+        return ExitCode.OK
+    print_table(("mode", "what it does"), [(str(mode.name), mode.summary) for mode in MODES.values()])
+    print_lines([""])
+    print_table(("topology", "network"), list(topologies.items()))
+    print_lines([""])
+    print_table(
+        ("scenario", "title", "what it teaches", "modes", "takes"),
+        [(each.name, each.title, each.teaches, ", ".join(each.modes), f"{each.seconds:g} s") for each in scenarios],
+    )
+    print_lines([""])
+    print_table(
+        ("scenario", "parameters with their defaults"),
+        [
+            (each.name, " ".join(f"--{name} {scenario.shown(value)}" for name, value in each.parameters.items()))
+            for each in scenarios
+        ],
+    )
+    return ExitCode.OK
+
+
+def _list_checks(as_json: bool) -> int:
+    from lvslab.conformance.check import all_checks
+    from lvslab.terminal import print_json, print_lines, print_table
+
+    found = all_checks()
+    if as_json:
+        print_json({"checks": [{"name": each.name, "expects": each.expects, "tags": list(each.tags)} for each in found]})
+        return ExitCode.OK
+    print_table(("check", "what it expects", "tags"), [(each.name, each.expects, " ".join(each.tags)) for each in found])
+    print_lines(["", f"{len(found)} checks; run them: lvslab verify --full, --only 'SUBJECT:*', --tag TAG"])
+    return ExitCode.OK

@@ -1,0 +1,177 @@
+"""`lvslab run`: scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lvslab.cli.common import (
+    DRY_RUN,
+    JSON,
+    KERNEL,
+    RUNS,
+    check_kernel,
+    in_sandbox,
+    kernels_for,
+)
+from lvslab.errors import UsageError
+from lvslab.exitcodes import ExitCode
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SCENARIO... [--PARAMETER VALUE]...")
+@click.option("--all", "all_", is_flag=True, help="Run every shipped scenario, each in all of its modes or in those of --mode.")
+@click.option("--mode", "modes", multiple=True, metavar="MODE", help="Forwarding mode to run in; repeatable, or 'all'.")
+@click.option("--repeat", type=int, metavar="N", help="Repeat every trial N times.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE",
+    help="A parameter of the scenario, or, with dots in its name, a sysctl of the directors; repeatable.",
+)  # fmt: skip
+@click.option("--keep-going", is_flag=True, help="Go on with the other scenarios after one has failed or broken.")
+@KERNEL
+@click.option("--report/--no-report", default=True, show_default=True, help="Draw the report afterwards.")
+@RUNS
+@JSON
+@DRY_RUN
+def run(
+    words: tuple[str, ...],
+    all_: bool,
+    modes: tuple[str, ...],
+    repeat: int | None,
+    settings: tuple[str, ...],
+    keep_going: bool,
+    kernel: str | None,
+    report: bool,
+    runs: Path,
+    as_json: bool,
+    dry_run: bool,
+) -> int:
+    """Run scenarios: shipped ones by name, your own by file name. `lvslab list` shows them with their parameters.
+
+    A scenario's parameters are options of their own (--control mon,keepalived --sync no); lists are separated by commas. Every scenario
+    leaves a run directory; several leave an overview of all.
+    """
+    from lvslab import scenario, shipped
+    from lvslab.jobs import plan_jobs, read_settings
+    from lvslab.modes import MODES, mode_named
+
+    check_kernel(kernel)
+    read, names = read_settings(settings, words)
+    files = shipped.shipped_files("scenarios")
+    if all_ == bool(names):
+        raise UsageError("run: name scenarios, or give --all; `lvslab list` shows them")
+    asked = [str(mode_named(mode).name) for mode in (MODES if "all" in modes else modes)]
+    chosen = [scenario.load(name, files) for name in (files if all_ else names)]
+    jobs = plan_jobs(chosen, read, asked, repeat, every_mode=all_ or "all" in modes)
+    if dry_run:
+        from lvslab.terminal import print_lines
+
+        for job in jobs:
+            print_lines([f"{job.title}: {job.scenario.title}", f"  file {job.scenario.file}, expected {job.seconds:g} s"])
+            print_lines([f"  {name}={value}" for name, value in job.values.items()])
+        print_lines([f"  {name}={value} (sysctl of the directors)" for name, value in read.sysctls.items()])
+        return ExitCode.OK
+
+    def work() -> int:
+        from lvslab.kernels.needs import Need
+        from lvslab.running import overall, run_jobs
+        from lvslab.terminal import Progress
+
+        outcomes = []
+        with Progress() as progress:
+            ended = run_jobs(
+                jobs,
+                kernels_for(tuple(Need), kernel),
+                progress,
+                runs,
+                director_kernels=[kernel] if kernel else [],
+                sysctls=read.sysctls,
+                draw=report,
+                keep_going=keep_going,
+            )
+            for outcome in ended:
+                outcomes.append(outcome)
+                if outcome.error:
+                    progress.say(f"lvslab: {outcome.job.title}: {outcome.error}")
+                if not as_json:
+                    progress.pause()
+                    _print_outcome(outcome)
+                    progress.go_on()
+        _print_all(outcomes, len(jobs), runs, as_json, draw=report)
+        return overall(outcomes)
+
+    return in_sandbox(work)
+
+
+def _print_outcome(outcome: Any) -> None:
+    """Verdicts and figures of one finished run."""
+    from lvslab.measure import rundir
+    from lvslab.report import text
+    from lvslab.terminal import print_lines, print_table
+
+    finished = rundir.load(outcome.run)
+    print_lines([outcome.job.scenario.title])
+    print_table(("name", "verdict", "reason"), text.verdict_table(finished).rows)
+    for table in (text.failover_table(finished), text.summary_table(finished)):
+        if table.rows:
+            print_lines([""])
+            print_table(table.headers, table.rows)
+    timeline = outcome.run / "figures" / "timeline.png"
+    shown = [f"report: {outcome.report}"] if outcome.report else []
+    print_lines(["", f"run: {outcome.run}", *shown, *([f"failover figure: {timeline}"] if timeline.exists() else []), ""])
+
+
+def _print_all(outcomes: Sequence[Any], planned: int, runs: Path, as_json: bool, draw: bool) -> None:
+    """What several runs came to, and their overview; or everything as JSON."""
+    from lvslab.measure import rundir
+    from lvslab.terminal import print_json, print_lines, print_table
+
+    overview = None
+    if draw and len(outcomes) > 1:
+        from lvslab.report.matrix import write_matrix
+
+        overview = write_matrix([each.run for each in outcomes], runs / f"{outcomes[0].run.name[:15]}-overview")
+    if as_json:
+        results = []
+        for each in outcomes:
+            finished = rundir.load(each.run)
+            results += [
+                {"name": result.name, "verdict": result.verdict, "reason": result.reason, "evidence": list(result.evidence)}
+                for result in finished.results
+            ]
+        first = outcomes[0]
+        print_json(
+            {
+                "run": str(first.run),
+                "report": str(first.report) if first.report else None,
+                "runs": [
+                    {
+                        "scenario": each.job.scenario.name,
+                        "mode": each.job.mode,
+                        "run": str(each.run),
+                        "report": str(each.report) if each.report else None,
+                        "exit_code": int(each.code),
+                        "error": each.error,
+                    }
+                    for each in outcomes
+                ],
+                "overview": str(overview.html) if overview else None,
+                "results": results,
+            }
+        )
+    elif len(outcomes) > 1 or planned > 1:
+        words = {ExitCode.OK: "PASS", ExitCode.CANNOT: "SKIP", ExitCode.FAILED: "FAIL"}
+        print_table(
+            ("scenario", "mode", "verdict", "run"),
+            [(each.job.scenario.name, each.job.mode, words.get(each.code, "BROKE"), str(each.run)) for each in outcomes],
+        )
+        lines = (
+            [""] if len(outcomes) == planned else ["", f"{planned - len(outcomes)} not run; --keep-going goes on after a failure"]
+        )
+        print_lines([*lines, *([f"overview: {overview.html}"] if overview else [])])

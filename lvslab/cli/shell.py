@@ -1,0 +1,84 @@
+"""`lvslab shell`: Mininet's command line on a lab."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lvslab.cli.common import (
+    DRY_RUN,
+    KERNEL,
+    SIZE,
+    WITHOUT,
+    in_sandbox,
+    kernels_for,
+    planner,
+    print_plan,
+)
+from lvslab.exitcodes import ExitCode
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@click.argument("topology")
+@click.option("--mode", help="Forwarding mode; by default the one the topology is named after.")
+@SIZE
+@KERNEL
+@WITHOUT
+@click.option("--script", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Run Mininet commands from a file.")
+@DRY_RUN
+def shell(
+    topology: str,
+    mode: str | None,
+    clients: int,
+    servers: int,
+    kernel: str | None,
+    without: tuple[str, ...],
+    script: Path | None,
+    dry_run: bool,
+) -> int:
+    """Bring up a lab and open Mininet's command line on it: `lvs ipvsadm -Ln`, `c1 curl 10.0.0.10`, `help`, `exit`.
+
+    TOPOLOGY is a shipped topology or a file. Commands may also come from standard input or --script.
+    """
+    from lvslab.modes import mode_named
+
+    chosen = mode_named(mode or Path(topology).stem)
+    plans = planner(topology, clients, servers, kernel, without=without)
+    plans(chosen, None)
+
+    def work() -> int:
+        import tempfile
+
+        from lvslab.lab import Lab
+        from lvslab.network.sandbox import PRIVATE_DIRECTORY
+        from lvslab.terminal import Progress, print_error
+
+        plan = plans(chosen, kernels_for([need for needs in chosen.needs.values() for need in needs], kernel))
+        if dry_run:
+            print_plan(plan)
+            return ExitCode.OK
+        with tempfile.TemporaryDirectory(dir=PRIVATE_DIRECTORY) as logs:
+            with Progress() as progress:
+                lab = Lab(plan, Path(logs), progress).__enter__()
+            try:
+                from mininet.cli import CLI
+                from mininet.log import lg, setLogLevel
+
+                setLogLevel("output")  # what commands print
+                for handler in lg.handlers:
+                    handler.setStream(sys.stdout)
+                if script is None and sys.stdin.isatty():
+                    nodes = ", ".join(f"{node.name} ({node.role}, {node.ip})" for node in plan.nodes)
+                    print_error(f"{chosen.title}: virtual address {plan.addresses.vip}; {nodes}; type help or exit")
+                CLI(lab.net, script=str(script) if script else None)
+            finally:
+                lab.__exit__(None, None, None)
+        return ExitCode.OK
+
+    return in_sandbox(work)
