@@ -7,7 +7,7 @@ import sys
 import click
 
 from lvslab import __version__
-from lvslab.cli import check, kernels, listing, report, run, shell, verify
+from lvslab.cli import check, compare, kernels, listing, report, run, shell, train, verify
 from lvslab.cli.common import report_problem
 from lvslab.errors import LvslabError
 from lvslab.exitcodes import ExitCode
@@ -53,8 +53,10 @@ for _command in (
     verify.verify,
     run.run,
     report.report,
+    compare.compare,
     listing.list_,
     shell.shell,
+    train.train,
     kernels.kernels,
 ):
     _group.add_command(_command)

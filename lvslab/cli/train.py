@@ -1,0 +1,272 @@
+"""`lvslab train`: training labs that run in the background."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lvslab.cli.common import DRY_RUN, JSON, KERNEL, check_kernel
+from lvslab.errors import UsageError
+from lvslab.exitcodes import ExitCode
+
+_NAME = click.option("--name", help="Which of several running labs.")
+
+
+@click.group()
+def train() -> None:
+    """Training labs: a network with something to build or to repair, hints, and a check that judges what the network does.
+
+    \b
+    lvslab train start first-balancer     build the network, show the task
+    lvslab train shell director           a shell on a node; as many as you like, in as many terminals
+    lvslab train hint, check, solve       ask for a hint, for a verdict, for the solution
+    lvslab train reset, stop              from the start again; the end
+
+    A lab runs in the background until it is stopped. Every node of it is a machine of its own: nothing done there touches this one.
+    """
+
+
+def _progress(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _show(markdown: str) -> None:
+    from rich.markdown import Markdown
+
+    from lvslab.terminal import result_console
+
+    if sys.stdout.isatty():
+        result_console().print(Markdown(markdown, code_theme="bw"))
+    else:
+        sys.stdout.write(markdown)
+
+
+@train.command("list")
+@JSON
+def list_(as_json: bool) -> int:
+    """List the training labs in the order of the course: what was passed, what is running."""
+    from lvslab.terminal import print_json, print_lines, print_table
+    from lvslab.training import session
+    from lvslab.training.exercise import load_all
+
+    passed, running = session.passed(), {each.lab: each.name for each in session.sessions()}
+    found = load_all()
+
+    def state(name: str) -> str:
+        return ", ".join((["running"] if name in running else []) + (["passed"] if name in passed else []))
+
+    if as_json:
+        print_json(
+            {
+                "labs": [
+                    {
+                        "name": each.name,
+                        "title": each.title,
+                        "group": str(each.group),
+                        "mode": each.mode,
+                        "minutes": each.minutes,
+                        "passed": each.name in passed,
+                        "session": running.get(each.name),
+                    }
+                    for each in found
+                ]
+            }
+        )
+        return ExitCode.OK
+    titles = {"path": "Guided path: build it", "repair": "Break and repair: find out what is wrong, cure it"}
+    for group, title in titles.items():
+        rows = [
+            (each.name, each.title, each.mode.upper(), f"{each.minutes} min", state(each.name))
+            for each in found
+            if each.group == group
+        ]
+        if rows:
+            print_table(("lab", "what it is about", "mode", "takes", ""), rows, title=title)
+            print_lines([""])
+    print_lines(["start one: lvslab train start LAB"])
+    return ExitCode.OK
+
+
+@train.command()
+@click.argument("lab")
+@click.option("--name", help="Name of the session, to run several labs at once; by default the lab's own.")
+@KERNEL
+@DRY_RUN
+def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
+    """Start LAB in the background and show its task. LAB is one of `lvslab train list`, or a file of your own."""
+    import re
+
+    from lvslab.check import require_programs
+    from lvslab.terminal import print_lines
+    from lvslab.training import session
+    from lvslab.training.exercise import load
+
+    exercise = load(lab)
+    check_kernel(kernel)
+    name = name or exercise.name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(f"--name {name}: use letters, digits, '.', '_' and '-'")
+    if dry_run:
+        from lvslab.cli.common import print_plan
+        from lvslab.plan import any_kernel
+        from lvslab.training.place import plan_exercise
+
+        print_plan(plan_exercise(exercise, any_kernel()))
+        return ExitCode.OK
+    require_programs()
+    began = time.monotonic()
+    path = lab if exercise.name == lab else str(Path(lab).resolve())
+    started = session.start(path, name, kernel, _progress)
+    _show(exercise.page)
+    print_lines(["", f"lab '{started.name}' runs (ready after {time.monotonic() - began:.1f} s); end it: lvslab train stop"])
+    return ExitCode.OK
+
+
+@train.command()
+@_NAME
+def task(name: str | None) -> int:
+    """Show the task of the running lab again."""
+    from lvslab.training import session
+    from lvslab.training.exercise import load
+
+    _show(load(session.the_session(name).lab).page)
+    return ExitCode.OK
+
+
+@train.command()
+@_NAME
+@JSON
+def status(name: str | None, as_json: bool) -> int:
+    """Say what runs: nodes with their addresses, hints and checks so far."""
+    from lvslab.terminal import print_json, print_lines, print_table
+    from lvslab.training import session
+
+    chosen = [session.the_session(name)] if name else session.sessions()
+    states = [{"session": each.name, **each.ask({"do": "status"})} for each in chosen]
+    if as_json:
+        print_json({"sessions": states})
+        return ExitCode.OK
+    if not states:
+        print_lines(["no training lab is running; `lvslab train list` shows them, `lvslab train start LAB` starts one"])
+    for state in states:
+        minutes = int((time.time() - state["since"]) // 60)
+        checks = (
+            f"{len(state['checks'])} check(s), last {'PASS' if state['checks'][-1] else 'FAIL'}"
+            if state["checks"]
+            else "not checked"
+        )
+        given, of = state["hints"]
+        print_lines(
+            [
+                f"{state['session']}: {state['title']}",
+                f"running for {minutes} min; {checks}; {given} of {of} hints"
+                + ("; the solution was applied" if state["solved"] else ""),
+                f"virtual address {state['vip']}",
+            ]
+        )
+        print_table(
+            ("node", "role", "addresses", ""),
+            [(node["name"], node["role"], ", ".join(node["addresses"]), "" if node["on"] else "OFF") for node in state["nodes"]],
+        )
+        print_lines([""])
+    return ExitCode.OK
+
+
+@train.command()
+@_NAME
+@JSON
+def hint(name: str | None, as_json: bool) -> int:
+    """Show one more hint; each is more concrete than the one before."""
+    from lvslab.terminal import print_json
+    from lvslab.training import session
+
+    found = session.the_session(name).ask({"do": "hint"})
+    if as_json:
+        print_json(found)
+        return ExitCode.OK
+    _show("".join(f"{number}. {text}\n" for number, text in enumerate(found["hints"], start=1)))
+    last = "that was the last one; `lvslab train solve` shows the solution" if len(found["hints"]) == found["of"] else ""
+    if last:
+        sys.stderr.write(f"{last}\n")
+    return ExitCode.OK
+
+
+@train.command()
+@_NAME
+@JSON
+def check(name: str | None, as_json: bool) -> int:
+    """Judge what was built or repaired, by what clients and packets say. Exit code 0 when it holds, 1 when not."""
+    from lvslab.terminal import print_json, print_lines, print_table
+    from lvslab.training import session
+
+    chosen = session.the_session(name)
+    found = chosen.ask({"do": "check"}, _progress)
+    if as_json:
+        print_json({"passed": found["passed"], "results": [{**point, "evidence": []} for point in found["points"]]})
+    else:
+        print_table(
+            ("", "verdict", "what was seen"),
+            [(each["name"], each["verdict"].upper(), each["reason"]) for each in found["points"]],
+        )
+        print_lines(["", "passed: well done" if found["passed"] else "not yet; `lvslab train hint` helps"])
+    return ExitCode.OK if found["passed"] else ExitCode.FAILED
+
+
+@train.command()
+@_NAME
+def solve(name: str | None) -> int:
+    """Run the lab's own solution, command by command, in the running lab."""
+    from lvslab.terminal import print_lines
+    from lvslab.training import session
+
+    session.the_session(name).ask({"do": "solve"}, lambda text: print_lines([text]))
+    sys.stderr.write("solved; `lvslab train check` proves it, `lvslab train reset` lets you try it yourself\n")
+    return ExitCode.OK
+
+
+@train.command()
+@_NAME
+def reset(name: str | None) -> int:
+    """Bring the lab back to its beginning; shells on its nodes end."""
+    from lvslab.training import session
+
+    session.the_session(name).ask({"do": "reset"}, _progress)
+    return ExitCode.OK
+
+
+@train.command()
+@_NAME
+@click.option("--all", "all_", is_flag=True, help="Stop all running labs.")
+def stop(name: str | None, all_: bool) -> int:
+    """Stop the running lab; nothing of it is left but what you have learned."""
+    from lvslab.training import session
+
+    for each in session.sessions() if all_ else [session.the_session(name)]:
+        session.stop(each)
+        sys.stderr.write(f"lab '{each.name}' stopped\n")
+    return ExitCode.OK
+
+
+@train.command(context_settings={"ignore_unknown_options": True})
+@click.argument("node")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@_NAME
+def shell(node: str, command: tuple[str, ...], name: str | None) -> int:
+    """Open a shell on NODE (director, client, rs1, …), or run COMMAND there. Without a terminal the commands come from standard input."""
+    import shlex
+
+    from lvslab.training import session
+
+    chosen = session.the_session(name)
+    if command or not sys.stdin.isatty():
+        done: dict[str, Any] = chosen.ask(
+            {"do": "run", "node": node, "script": shlex.join(command) if command else sys.stdin.read()}
+        )
+        sys.stdout.write(done["out"])
+        sys.stderr.write(done["err"])
+        return int(done["code"])
+    return session.shell(chosen, node)

@@ -1,0 +1,162 @@
+"""What a check of an exercise sees: the network as clients see it, packets, and the state of the nodes; and what it says about them.
+
+A check asks for results. Any way to reach them passes; what only looks right does not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lvslab.completed import Completed
+from lvslab.control.ipvsadm import Ipvsadm
+from lvslab.errors import CommandError
+from lvslab.measure.records import Verdict
+from lvslab.plan import HTTP_PORT, LabPlan
+from lvslab.service import VirtualService
+from lvslab.training.place import examiner, named
+
+if TYPE_CHECKING:
+    from lvslab.lab import Lab
+    from lvslab.network.nodes import LabMachine
+    from lvslab.traffic.http import Answer
+
+
+class Failed(Exception):
+    """The check is over: what comes next depends on what has just failed."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One thing that was judged, in a sentence that helps and does not give the solution away."""
+
+    name: str
+    verdict: Verdict
+    reason: str
+
+
+@dataclass
+class Exam:
+    """An exam in a running lab.
+
+    Attributes:
+        lab: the lab.
+        directory: for captures.
+        points: what was judged so far.
+    """
+
+    lab: Lab
+    directory: Path
+    points: list[Point] = field(default_factory=list)
+    evidence: list[str] = field(default_factory=list)
+
+    # -- the verdict -------------------------------------------------------------------------------------------------------------
+
+    def must(self, name: str, holds: bool, good: str, bad: str) -> None:
+        """Judge one thing.
+
+        Args:
+            name: of what is judged, a few words.
+            good, bad: what is said when it holds, and when not.
+
+        Raises:
+            Failed: it does not hold, so the exam ends here.
+        """
+        self.points.append(Point(name, "pass" if holds else "fail", good if holds else bad))
+        if not holds:
+            raise Failed(name)
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was judged and all of it held."""
+        return bool(self.points) and all(point.verdict == "pass" for point in self.points)
+
+    # -- the network -------------------------------------------------------------------------------------------------------------
+
+    @property
+    def plan(self) -> LabPlan:
+        return self.lab.plan
+
+    @property
+    def vip(self) -> str:
+        return self.plan.addresses.vip
+
+    @property
+    def client(self) -> LabMachine:
+        """The examiner's client, which the student cannot reach."""
+        return self.lab.node(examiner(self.plan).name)
+
+    def node(self, name: str) -> LabMachine:
+        """A node by name, or "director", "client"."""
+        found = named(self.plan, name)
+        return self.lab.node(found.name if found else name)
+
+    def run(self, name: str, script: str, timeout: float = 30.0) -> Completed:
+        """Run a /bin/sh script in a node to its end."""
+        return self.node(name).run(script, timeout=timeout)
+
+    def get(self, times: int = 1, port: int = HTTP_PORT, address: str | None = None, timeout: float = 2.0) -> list[Answer]:
+        """Ask the virtual service over HTTP from the examiner's client, each time over a new connection."""
+        from lvslab.traffic import http
+
+        return http.get(self.client, f"http://{address or self.vip}:{port}/", times, timeout)
+
+    def servers(self, times: int = 1, port: int = HTTP_PORT, address: str | None = None) -> list[str]:
+        """Names of the real servers that answered; "" for each request that failed."""
+        return [answer.server or "" for answer in self.get(times, port, address)]
+
+    def must_share(self, servers: list[str], times: int | None = None, port: int = HTTP_PORT) -> None:
+        """Clients must be served by exactly these real servers, each of which takes part."""
+        answers = self.get(times or 3 * len(servers), port)
+        failed = [answer for answer in answers if answer.error]
+        self.must(
+            "clients are served",
+            not failed,
+            f"{len(answers)} of {len(answers)} requests to {self.vip}:{port} were answered",
+            f"{len(failed)} of {len(answers)} requests to {self.vip}:{port} failed: {failed[0].error if failed else ''}",
+        )
+        seen = sorted({answer.server or "" for answer in answers})
+        self.must(
+            "who serves",
+            seen == sorted(servers),
+            f"answers came from {', '.join(seen)}",
+            f"answers came from {', '.join(seen)}; expected: {', '.join(sorted(servers))}",
+        )
+
+    # -- the director ------------------------------------------------------------------------------------------------------------
+
+    def table(self, director: str = "director") -> list[VirtualService]:
+        """The virtual services that a director has; none where its kernel has no ip_vs yet."""
+        try:
+            return list(Ipvsadm(self.node(director)).save())
+        except CommandError:
+            return []
+
+    def must_keep_contract(self, name: str = "packets") -> None:
+        """Every packet of test flows must go the way of the lab's forwarding mode (see `lvslab verify`)."""
+        from lvslab.verify import verify
+
+        (self.directory / "captures").mkdir(parents=True, exist_ok=True)
+        outcome = verify(self.lab, self.directory)
+        self.evidence += outcome.evidence
+        self.must(name, outcome.verdict == "pass", outcome.reason, outcome.reason)
+
+    def wait_until(self, holds: Callable[[], Any], seconds: float = 10.0, pause: float = 0.1) -> bool:
+        """Whether a condition comes true in time."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(pause)
+        return True
+
+
+def take(check: Callable[[Exam], None], exam: Exam) -> Exam:
+    """Hold an exam to its end."""
+    with suppress(Failed):
+        check(exam)
+    return exam

@@ -1,0 +1,53 @@
+"""The network of an exercise: every node that the student reaches has a kernel of its own, so nothing done there touches the machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lvslab.control.health import control_named
+from lvslab.experiment import plan_lab
+from lvslab.kernels.needs import Need
+from lvslab.modes import mode_named
+from lvslab.modes.base import Role
+from lvslab.plan import Kernels, LabPlan, NodePlan
+from lvslab.service import Scheduler
+from lvslab.training.exercise import Exercise
+
+
+def plan_exercise(exercise: Exercise, kernels: Kernels) -> LabPlan:
+    """The plan of an exercise's lab.
+
+    Its last client is the examiner's: on the machine's own kernel, out of the student's reach, and the first that tests use.
+
+    Raises:
+        UsageError, CannotError: as `lvslab.plan.make_plan`.
+    """
+    options = dict(exercise.lab)
+    clients = options.pop("clients", 1) + 1
+    if "control" in options:
+        options["health"] = control_named(options.pop("control"))
+    if "scheduler" in options:
+        options["scheduler"] = Scheduler(options["scheduler"])
+    plan = plan_lab(mode_named(exercise.mode), kernels, clients=clients, name=exercise.name, **options)
+    examiner = plan.of_role(Role.CLIENT)[-1]
+    others = [each for each in plan.nodes if each is not examiner]
+    own, why = kernels.choose(frozenset({Need.IP_VS}), "uml", "the student's nodes")
+    guests = [each if each.is_guest else replace(each, kernel=own, why=f"reached by the student, {why}") for each in others]
+    return replace(plan, nodes=(examiner, *guests), tables=exercise.table)
+
+
+def examiner(plan: LabPlan) -> NodePlan:
+    """The client from which the exam is taken."""
+    return plan.of_role(Role.CLIENT)[0]
+
+
+def student_nodes(plan: LabPlan) -> tuple[NodePlan, ...]:
+    """The nodes on which the student may open shells."""
+    return tuple(each for each in plan.nodes if each is not examiner(plan))
+
+
+def named(plan: LabPlan, name: str) -> NodePlan | None:
+    """A node of the student's by its name, or by its role when that is "director" or "client"."""
+    nodes = student_nodes(plan)
+    by_role = {"director": Role.DIRECTOR, "client": Role.CLIENT}
+    return next((each for each in nodes if each.name == name or each.role == by_role.get(name)), None)
