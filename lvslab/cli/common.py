@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import click
 
 from lvslab.errors import LvslabError, UsageError
 from lvslab.exitcodes import ExitCode
+from lvslab.kernels.choice import check_kernel
 
 if TYPE_CHECKING:
     from lvslab.plan import Kernels, LabPlan
@@ -67,26 +68,6 @@ def in_sandbox(work: Callable[[], int]) -> int:
             return ExitCode.INTERRUPTED
 
     return sandbox.run(guarded)
-
-
-def check_kernel(kernel: str | None) -> None:
-    """Refuse a kernel that is not here, before anything starts."""
-    from lvslab.kernels.needs import KernelKind
-
-    if kernel is not None and kernel not in set(KernelKind):
-        from lvslab.kernels import catalog
-
-        catalog.find_entry(kernel)
-
-
-def kernels_for(needs: Sequence[Any], kernel: str | None) -> Kernels:
-    from lvslab.check import require_programs
-    from lvslab.kernels import catalog, probe
-    from lvslab.kernels.needs import KernelKind
-
-    require_programs()
-    kind = KernelKind(kernel) if kernel in set(KernelKind) else None
-    return catalog.including(probe.kernels_here(needs, kind), [kernel] if kernel else [])
 
 
 def check_scheduler(name: str) -> None:

@@ -14,11 +14,11 @@ from lvslab.cli.common import (
     SIZE,
     WITHOUT,
     in_sandbox,
-    kernels_for,
     planner,
     print_plan,
 )
 from lvslab.exitcodes import ExitCode
+from lvslab.kernels.choice import kernels_for
 
 if TYPE_CHECKING:
     pass

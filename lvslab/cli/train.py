@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from lvslab.cli.common import DRY_RUN, JSON, KERNEL, check_kernel
+from lvslab.cli.common import DRY_RUN, JSON, KERNEL
 from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode
+from lvslab.kernels.choice import check_kernel
 
 _NAME = click.option("--name", help="Which of several running labs.")
 
