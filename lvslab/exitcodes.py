@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -20,3 +21,12 @@ class ExitCode(IntEnum):
     """The lab itself broke, for example a guest died unasked (EX_UNAVAILABLE of sysexits.h)."""
     INTERRUPTED = 130
     """Interrupted by a signal; everything was cleaned up (128 + SIGINT)."""
+
+
+_WEIGHT = (ExitCode.OK, ExitCode.CANNOT, ExitCode.FAILED, ExitCode.LAB_BROKE, ExitCode.USAGE)
+"""Exit codes by how much they say."""
+
+
+def gravest(codes: Iterable[ExitCode]) -> ExitCode:
+    """Of the exit codes of several parts of a command the one that says most: skips count before success, failures before skips."""
+    return max(codes, key=_WEIGHT.index, default=ExitCode.OK)

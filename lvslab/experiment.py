@@ -65,6 +65,8 @@ class Experiment:
     Attributes:
         run: the run directory being written.
         failures: expectations that did not hold.
+        turn: the repetition to do now, where several kernels or settings take turns; None: all of them.
+        takes_turns: whether the scenario has asked for its repetitions.
     """
 
     def __init__(
@@ -74,22 +76,38 @@ class Experiment:
         listener: Listener,
         director_kernels: Sequence[str] = (),
         sysctls: Mapping[str, str] | None = None,
+        lab_class: type[Lab] = Lab,
     ) -> None:
-        """`director_kernels`, `sysctls`: what the command line says about the directors."""
+        """Begin it.
+
+        Args:
+            director_kernels, sysctls: what the command line says about the directors.
+            lab_class: of the labs that it makes.
+        """
         self.run, self._kernels, self._listener, self._director_kernels = run, kernels, listener, director_kernels
-        self._sysctls = dict(sysctls or {})
+        self._sysctls, self._lab_class = dict(sysctls or {}), lab_class
         self.failures = 0
+        self.turn: int | None = None
+        self.takes_turns = False
         self.last_verification: Verification | None = None
         self._labs: dict[str, int] = {}
         self._counters: dict[str, list[dict[str, Any]]] = {}
         self._trial: Trial | None = None
 
     def tell(self, event: Event) -> None:
-        """Pass an event on to the terminal and note it in the run directory."""
-        self._listener(event)
+        """Note an event in the run directory and show it: what was shown is on record, whatever comes next."""
         self.run.add_event(event.lab, event.kind, event.text, t=event.t)
         if self._trial:
             self._trial.hear(event)
+        self._listener(event)
+
+    def repetitions(self, repeat: int) -> Sequence[int]:
+        """The repetitions to do now: 1 … `repeat`, or the only one whose turn it is.
+
+        A scenario with a parameter `repeat` loops over them, so that the repetitions of several kernels can be interleaved.
+        """
+        self.takes_turns = True
+        return range(1, repeat + 1) if self.turn is None else (self.turn,)
 
     def note(self, text: str) -> None:
         """Note something in the log book."""
@@ -167,7 +185,7 @@ class Experiment:
         logs = self.run.logs / (plan.name if number == 1 else f"{plan.name}.{number}")
         logs.mkdir()
         self.run.add_lab(provenance.lab_entry(plan, self._kernels.facts))
-        lab = Lab(plan, logs, self.tell)
+        lab = self._lab_class(plan, logs, self.tell)
         with lab:
             yield lab
         self.run.add_lab(provenance.lab_entry(plan, self._kernels.facts, lab, self._counters.get(plan.name)))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lvslab.errors import UsageError
 from lvslab.scenario import Scenario, parameters
+
+_SYSCTL = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_*/-]+)+")
+"""Names of sysctls, as sysctl(8) takes them."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,12 @@ class Settings:
     Attributes:
         parameters: of scenarios, by name.
         sysctls: kernel parameters of the directors: the names with a dot.
+        varied: sysctls that were given several values; each value is a cell of a matrix.
     """
 
     parameters: Mapping[str, str]
     sysctls: Mapping[str, str]
+    varied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_settings(pairs: Sequence[str], options: Sequence[str] = ()) -> tuple[Settings, list[str]]:
@@ -51,14 +56,22 @@ def read_settings(pairs: Sequence[str], options: Sequence[str] = ()) -> tuple[Se
         The settings, and the words that are no options.
 
     Raises:
-        UsageError: a pair without "=", an option without a value.
+        UsageError: a pair without "=", an option without a value, a parameter with two values, a sysctl that cannot have such a name.
     """
     values: dict[str, str] = {}
+    several: dict[str, tuple[str, ...]] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"--set {pair}: write it as NAME=VALUE")
+        if "." in name and not _SYSCTL.fullmatch(name):
+            raise UsageError(f"--set {name}: no sysctl has such a name; write it with dots, such as net.ipv4.vs.conn_reuse_mode")
+        if "." in name and (not value or not value.isprintable() or "'" in value):
+            raise UsageError(f"--set {pair}: no sysctl takes such a value; write it as NAME=VALUE")
+        if "." not in name and values.get(name, value) != value:
+            raise UsageError(f"--set {name}: given twice; only a sysctl may have several values, each a cell of a matrix")
         values[name] = value
+        several[name] = tuple(dict.fromkeys([*several.get(name, ()), value]))
     words: list[str] = []
     rest = list(options)
     while rest:
@@ -72,8 +85,9 @@ def read_settings(pairs: Sequence[str], options: Sequence[str] = ()) -> tuple[Se
                 raise UsageError(f"{word}: a value is missing; write {word} VALUE")
             value = rest.pop(0)
         values[name.replace("-", "_")] = value
-    sysctls = {name: value for name, value in values.items() if "." in name}
-    return Settings({name: value for name, value in values.items() if "." not in name}, sysctls), words
+    varied = {name: each for name, each in several.items() if "." in name and len(each) > 1}
+    sysctls = {name: value for name, value in values.items() if "." in name and name not in varied}
+    return Settings({name: value for name, value in values.items() if "." not in name}, sysctls, varied), words
 
 
 def plan_jobs(

@@ -6,20 +6,20 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 
 from lvslab.errors import CannotError, LvslabError
 from lvslab.events import Event, Listener
-from lvslab.exitcodes import ExitCode
+from lvslab.exitcodes import ExitCode, gravest
 from lvslab.experiment import Experiment
 from lvslab.jobs import Job
+from lvslab.matrix import Cell, turns
 from lvslab.measure import provenance
 from lvslab.measure.rundir import RunWriter
 from lvslab.plan import Kernels
-
-_WEIGHT = (ExitCode.OK, ExitCode.CANNOT, ExitCode.FAILED, ExitCode.LAB_BROKE, ExitCode.USAGE)
-"""Exit codes by how much they say: of several runs the last one in this order counts."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Outcome:
         run: its run directory.
         report: the page, if one was drawn.
         error: why it has no verdict, or "".
+        cell: the kernel and sysctls that it ran with.
     """
 
     job: Job
@@ -37,11 +38,12 @@ class Outcome:
     run: Path
     report: Path | None
     error: str = ""
+    cell: Cell = field(default_factory=Cell)
 
 
 def overall(outcomes: Sequence[Outcome]) -> ExitCode:
     """The exit code of several jobs."""
-    return max((outcome.code for outcome in outcomes), key=_WEIGHT.index, default=ExitCode.OK)
+    return gravest(outcome.code for outcome in outcomes)
 
 
 def run_jobs(
@@ -50,75 +52,135 @@ def run_jobs(
     listener: Listener,
     runs: Path,
     *,
-    director_kernels: Sequence[str] = (),
-    sysctls: Mapping[str, str] | None = None,
+    cells: Sequence[Cell] = (Cell(),),
     draw: bool = True,
     keep_going: bool = False,
 ) -> Iterator[Outcome]:
-    """Run jobs; each outcome is yielded as soon as there is one.
+    """Run jobs, each in every cell; the outcomes of a job are yielded as soon as they are there.
 
-    After a job that failed or broke the rest is left out, unless `keep_going`. A job that this machine cannot do never stops the others.
+    The cells of a job take turns, repetition by repetition; each has a run directory of its own, in the cell's folder. After a job that
+    failed or broke the rest is left out, unless `keep_going`. A job that this machine cannot do never stops the others.
     """
     host, tools = provenance.host(), provenance.tools()
     for number, job in enumerate(jobs):
-        left = sum(each.seconds for each in jobs[number:])
-        if len(jobs) > 1:
-            text = f"[{number + 1}/{len(jobs)}] {job.title}, about {_span(job.seconds)}; {_span(left)} left in all"
-        else:
-            text = f"{job.title}, about {_span(job.seconds)}"
+        left = len(cells) * sum(each.seconds for each in jobs[number:])
+        title = job.title if len(cells) == 1 else f"{job.title} in {len(cells)} cells"
+        took = f"about {_span(len(cells) * job.seconds)}"
+        text = f"[{number + 1}/{len(jobs)}] {title}, {took}; {_span(left)} left in all" if len(jobs) > 1 else f"{title}, {took}"
         listener(Event("", "job", text, t=time.time()))
-        outcome = _run(job, kernels, listener, runs, director_kernels, sysctls or {}, draw, host, tools)
-        yield outcome
-        if outcome.code not in (ExitCode.OK, ExitCode.CANNOT) and not keep_going:
+        with ExitStack() as stack:
+            going = [stack.enter_context(JobRun(job, cell, kernels, listener, runs / cell.folder, host, tools)) for cell in cells]
+            if len(cells) == 1:
+                going[0].turn(None)
+            else:
+                _take_turns(going, int(job.values.get("repeat", 1)), listener)
+        outcomes = [each.outcome(draw) for each in going]
+        yield from outcomes
+        if overall(outcomes) not in (ExitCode.OK, ExitCode.CANNOT) and not keep_going:
             return
 
 
-def _run(
-    job: Job,
-    kernels: Kernels,
-    listener: Listener,
-    runs: Path,
-    director_kernels: Sequence[str],
-    sysctls: Mapping[str, str],
-    draw: bool,
-    host: Mapping[str, object],
-    tools: Mapping[str, str | None],
-) -> Outcome:
-    scenario = job.scenario
-    code, problem = ExitCode.OK, ""
-    writer = RunWriter(
-        runs,
-        scenario.name if job.mode in ("", scenario.parameters.get("mode")) else f"{scenario.name}-{job.mode}",
-        kind="run",
-        command=["lvslab", *sys.argv[1:]],
-        scenario={"name": scenario.name, "title": scenario.title, "teaches": scenario.teaches},
-        parameters={**job.values, **sysctls},
-        host=host,
-        tools=tools,
-    )
-    try:
-        with writer as run:
-            experiment = Experiment(run, kernels, listener, director_kernels, sysctls)
-            try:
-                scenario.run(experiment, **job.values)
-            except CannotError as error:
-                problem, code = str(error), ExitCode.CANNOT
-                run.add_result({"name": scenario.name, "verdict": "skip", "reason": problem, "evidence": [], "checks": []})
-            if experiment.failures:
-                code = ExitCode.FAILED
-    except LvslabError as error:
-        problem, code = str(error), error.exit_code
-    except Exception as error:
-        problem, code = _mishap(error, writer.logs), ExitCode.LAB_BROKE
-    except KeyboardInterrupt:
-        listener(Event("", "note", f"interrupted: {job.title}; what it measured is in {writer.path}"))
-        raise
-    report = None
-    if draw:
-        from lvslab.report.page import write_report
+def _take_turns(going: Sequence[JobRun], repeat: int, listener: Listener) -> None:
+    """Let cells do one repetition after the other; one that broke or cannot leaves the others to go on."""
+    for repetition, run in turns(going, repeat):
+        if run.over:
+            continue
+        text = f"{run.job.title}: {run.cell.name}, repetition {repetition} of {repeat}"
+        listener(Event("", "job", text, t=time.time()))
+        run.turn(repetition)
 
-        report = write_report(writer.path).html
-    return Outcome(job, code, writer.path, report, problem)
+
+class JobRun:
+    """A job in one cell, with its run directory held open until all its repetitions are done. Use it as a context manager.
+
+    Attributes:
+        over: nothing more can be done: it broke, the machine cannot, or the scenario did all its repetitions at once.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        cell: Cell,
+        kernels: Kernels,
+        listener: Listener,
+        runs: Path,
+        host: Mapping[str, object],
+        tools: Mapping[str, str | None],
+    ) -> None:
+        scenario = job.scenario
+        self.job, self.cell, self.over = job, cell, False
+        self._listener = listener
+        self._code, self._problem = ExitCode.OK, ""
+        self._ended = False
+        self._run = RunWriter(
+            runs,
+            scenario.name if job.mode in ("", scenario.parameters.get("mode")) else f"{scenario.name}-{job.mode}",
+            kind="run",
+            command=["lvslab", *sys.argv[1:]],
+            scenario={"name": scenario.name, "title": scenario.title, "teaches": scenario.teaches},
+            parameters={**job.values, **cell.sysctls},
+            host=host,
+            tools=tools,
+        )
+        self._experiment = Experiment(self._run, kernels, listener, cell.kernels, cell.sysctls)
+
+    def __enter__(self) -> JobRun:
+        self._run.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if not self._ended:
+            self._end(error)
+        if isinstance(error, KeyboardInterrupt):
+            said = f"interrupted: {self.job.title}; what it measured is in {self._run.path}"
+            self._listener(Event("", "note", said))
+
+    def _end(self, error: BaseException | None) -> None:
+        """Close the run directory, with what ended it."""
+        self.over = self._ended = True
+        try:
+            self._run.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+        except LvslabError as problem:
+            self._problem, self._code = str(problem), problem.exit_code
+
+    def turn(self, repetition: int | None) -> None:
+        """Do one repetition, or all where there is nobody to take turns with. What goes wrong ends this run and is its outcome."""
+        experiment = self._experiment
+        experiment.turn = repetition
+        try:
+            if self.cell.unable:
+                raise CannotError(self.cell.unable)
+            self.job.scenario.run(experiment, **self.job.values)
+        except CannotError as error:
+            name, self._problem, self._code, self.over = self.job.scenario.name, str(error), ExitCode.CANNOT, True
+            self._run.add_result({"name": name, "verdict": "skip", "reason": str(error), "evidence": [], "checks": []})
+        except LvslabError as error:
+            self._problem, self._code = str(error), error.exit_code
+            self._end(error)
+        except Exception as error:
+            self._problem, self._code = _mishap(error, self._run.logs), ExitCode.LAB_BROKE
+            self._end(error)
+        if repetition is not None and not experiment.takes_turns and not self.over:
+            self.over = True  # it has no repetitions, or goes through them by itself
+            if self.job.values.get("repeat", 1) > 1:
+                self._run.add_not_comparable(
+                    "The repetitions of the cells were not interleaved: this scenario loops by itself; use log.repetitions(repeat)."
+                )
+        if experiment.failures and self._code in (ExitCode.OK, ExitCode.CANNOT):
+            self._code = ExitCode.FAILED
+
+    def outcome(self, draw: bool) -> Outcome:
+        """What became of it, after the block.
+
+        Args:
+            draw: draw the report.
+        """
+        report = None
+        if draw:
+            from lvslab.report.page import write_report
+
+            report = write_report(self._run.path).html
+        return Outcome(self.job, self._code, self._run.path, report, self._problem, self.cell)
 
 
 def _mishap(error: Exception, logs: Path) -> str:

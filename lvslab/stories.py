@@ -62,7 +62,7 @@ def server_fails(
         notices: whether this kind of check can notice this kind of failure.
     """
     settings = HealthSettings(check=check, interval=interval, timeout=timeout)  # type: ignore[arg-type]
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for name in controls:
             control = control_named(name)
             acts = name != "none" and notices
@@ -188,7 +188,7 @@ def director_fails(
         afterwards: judges what came after the repair; gets the trial, the time of the repair and a name for its expectations.
     """
     lasting = Connections(connections)
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for synced in sync:
             with_sync = synced == "yes"
             saves = with_sync and mode not in UNSAVED

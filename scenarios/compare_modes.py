@@ -20,7 +20,7 @@ MODES = ("nat", "dr", "tun", "fullnat", "synproxy")
 def run(
     log: Experiment, modes: tuple[str, ...] = MODES, repeat: int = 3, seconds: float = 1.0, requests: int = 200, servers: int = 2
 ) -> None:
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for mode in modes:
             with log.lab(mode, servers=servers, alike=modes) as lab:
                 if repetition == 1:

@@ -25,7 +25,7 @@ def run(
     connections: int = 10,
     repeat: int = 1,
 ) -> None:
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for kind in variant:
             persistent, expiring = kind != VARIANTS[0], kind == VARIANTS[2]
             stays = persistent and not expiring

@@ -27,7 +27,7 @@ def run(
 ) -> None:
     settings = HealthSettings(interval=interval, timeout=1.0)
     failed: dict[tuple[str, int], float] = {}
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for name in control:
             expects = (
                 "half of all attempts fail while the server is down" if name == "none" else "fewer attempts fail than with nobody"

@@ -16,7 +16,7 @@ TIMEOUT = 2
 def run(
     log: Experiment, mode: str = "nat", variant: tuple[str, ...] = ("silent", "talking"), connections: int = 10, repeat: int = 1
 ) -> None:
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for kind in variant:
             silent = kind == "silent"
             with log.lab(mode, name=f"{mode}-{kind}") as lab:

@@ -16,7 +16,7 @@ from lvslab.stories import SETTLE
 def run(
     log: Experiment, mode: str = "nat", loss: tuple[float, ...] = (0.0, 0.01, 0.05, 0.2), rate: float = 300.0, repeat: int = 1
 ) -> None:
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         before = -1.0
         for share in loss:
             variant = f"loss {share:.0%}"

@@ -24,7 +24,7 @@ def run(
     repeat: int = 1,
 ) -> None:
     lasting = Connections(connections)
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for choice in preempt:
             taking_back = choice == "yes"
             variant = "preempt" if taking_back else "nopreempt"

@@ -3,6 +3,8 @@
 from lvslab import faults
 from lvslab.control.redundancy import Redundancy
 from lvslab.experiment import Experiment
+from lvslab.lab import Lab
+from lvslab.modes.base import Role
 from lvslab.scenario import scenario
 from lvslab.stories import SETTLE, takeover_bound
 
@@ -25,12 +27,13 @@ def run(
     rate: float = 500.0,
     repeat: int = 1,
 ) -> None:
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for kind in variant:
             unseen, refreshed = kind == VARIANTS[0], kind == VARIANTS[2]
             pair = Redundancy(advert=advert, garp_refresh=int(refreshed))
             with log.lab(mode, directors=2, name=f"{mode}-{VARIANTS.index(kind)}", redundancy=pair, kernels=["uml"]) as lab:
                 first, second = (each.name for each in lab.plan.directors)
+                _know_the_client(lab, (first, second))
                 expects = (
                     "the backup becomes a second master that nobody sees; no attempt fails"
                     if unseen
@@ -51,6 +54,7 @@ def run(
                         trial.steady(SETTLE)
                         healed = lab.now()
                     trial.until(lambda: lab.vrrp_state(second) == "BACKUP", 10, None)  # noqa: B023
+                    stepped_back = lab.now()
                     trial.steady(4 * SETTLE)
                     left = [name for name in (first, second) if lab.vrrp_state(name) == "MASTER"]
                     end = lab.now()
@@ -65,13 +69,27 @@ def run(
                 trial=trial,
             )
             log.expect(f"{name}: one master again", left == [first], f"master afterwards: {', '.join(left)}", trial=trial)
-            last = trial.since(end - 2 * SETTLE, end - trial.timeout)
-            lost = sum(each.failed for each in last)
             stale = kind == VARIANTS[1]
+            # Stale ARP lasts until the client asks anew or the old master does, so its damage is looked for from the first moment on;
+            # with refreshed ARP the first second may still be bad.
+            last = trial.since(stepped_back if stale else end - 2 * SETTLE, end - trial.timeout)
+            lost = sum(each.failed for each in last)
             log.expect(
                 f"{name}: after the partition",
                 bool(last) and (lost > 0 if stale else lost == 0),
-                f"{lost} of the last {len(last)} attempts failed"
-                + (f": {second} still gets the clients' packets" if lost else ""),
+                f"{lost} of {len(last)} attempts failed" + (f": {second} still gets the clients' packets" if lost else ""),
                 trial=trial,
             )
+
+
+def _know_the_client(lab: Lab, directors: tuple[str, ...]) -> None:
+    """Keep the client's MAC address in the directors for good, as that of a router that never changes.
+
+    A director that had to ask for it after the partition would do so in the name of the virtual address and thereby correct the
+    client's table by chance (arp_announce=0, Documentation/networking/ip-sysctl.rst).
+    """
+    port = lab.plan.of_role(Role.CLIENT)[0].interfaces[0]
+    for each in directors:
+        outer = next(own for own in lab.plan.node(each).interfaces if own.network == port.network)
+        command = f"ip neighbour replace {port.ip} lladdr {port.mac} nud permanent dev {outer.name}"
+        lab.node(each).run(command).check(each, command)

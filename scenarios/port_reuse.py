@@ -25,7 +25,7 @@ RETRANSMISSION = 0.9  # a lost SYN is sent again after one second
     choices={"variant": VARIANTS},
 )
 def run(log: Experiment, mode: str = "nat", variant: tuple[str, ...] = VARIANTS, rate: float = 40.0, repeat: int = 1) -> None:
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for kind in variant:
             # Where replies bypass the director it never sees a connection end, only FIN_WAIT; mode 1 spares TIME_WAIT and CLOSE alone
             # (is_new_conn_expected in net/netfilter/ipvs/ip_vs_core.c).

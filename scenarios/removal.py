@@ -23,7 +23,7 @@ def run(
     connections: int = 20,
     repeat: int = 1,
 ) -> None:
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for value in expire:
             telling = value == "1"
             variant, outcome = f"expire_nodest_conn={value}", "reset" if telling else "timeout"

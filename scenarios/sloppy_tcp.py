@@ -23,7 +23,7 @@ def run(
     repeat: int = 1,
 ) -> None:
     lasting = Connections(connections)
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for value in sloppy:
             picks_up = value == "1"
             variant = f"sloppy_tcp={value}"

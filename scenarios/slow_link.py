@@ -18,7 +18,7 @@ from lvslab.stories import SETTLE
 def run(
     log: Experiment, mode: str = "nat", delay: tuple[float, ...] = (0.01, 0.05, 0.1), rate: float = 200.0, repeat: int = 1
 ) -> None:
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for seconds in delay:
             variant = f"delay {seconds * 1000:g} ms"
             with log.lab(mode, name=f"{mode}-{seconds:g}", more_needs=[Need.NETEM]) as lab:

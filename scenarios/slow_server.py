@@ -22,7 +22,7 @@ def run(
     rate: float = 300.0,
     repeat: int = 1,
 ) -> None:
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for name in scheduler:
             spares = name not in ("rr", "wrr")
             expects = "rs1 gets less than rs2" if spares else "rs1 gets as much as rs2"

@@ -25,7 +25,7 @@ def run(
     rate: float = 200.0,
     repeat: int = 1,
 ) -> None:
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for name in control:
             for choice in sorry:
                 polite = choice == "yes"

@@ -30,7 +30,7 @@ def run(
     repeat: int = 1,
 ) -> None:
     full = 1.5 * 2 * QUEUE / flood  # seconds after which the queues of both servers are full for certain
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         plain = 0
         for kind in variant:
             protected = kind == "synproxy"

@@ -23,7 +23,7 @@ def run(
     repeat: int = 1,
 ) -> None:
     lasting = Connections(connections, stagger=0.02, heartbeat=heartbeat)
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for packets in threshold:
             variant = f"sync_threshold {packets} 50"
             sysctls = {"net.ipv4.vs.sync_threshold": f"{packets} 50"}

@@ -19,7 +19,7 @@ VARIANTS = ("defaults", "udp timeout 1 s", "one-packet scheduling", "expire_node
 def run(
     log: Experiment, mode: str = "nat", variant: tuple[str, ...] = VARIANTS, flows: int = 20, rate: float = 200.0, repeat: int = 1
 ) -> None:
-    for repetition in range(1, repeat + 1):
+    for repetition in log.repetitions(repeat):
         for kind in variant:
             free = kind != VARIANTS[0]
             answered = kind != VARIANTS[2] or mode in ("dr", "tun")  # one-packet connections are gone before NAT sees the reply

@@ -8,20 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lvslab.cli.common import (
-    DRY_RUN,
-    JSON,
-    KERNEL,
-    RUNS,
-    check_kernel,
-    in_sandbox,
-    kernels_for,
+from lvslab.cli.common import DRY_RUN, JSON, RUNS, in_sandbox
+from lvslab.cli.matrix import (
+    BASELINE,
+    KERNELS,
+    cell_lines,
+    cells_of,
+    compare_cells,
+    compared_json,
+    kernels_of,
+    matrix_folder,
+    print_compared,
+    settle_baseline,
+    try_settings,
 )
 from lvslab.errors import UsageError
-from lvslab.exitcodes import ExitCode
+from lvslab.exitcodes import ExitCode, gravest
 
 if TYPE_CHECKING:
-    pass
+    from lvslab.cli.matrix import Compared
+    from lvslab.running import Outcome
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -31,10 +37,12 @@ if TYPE_CHECKING:
 @click.option("--repeat", type=int, metavar="N", help="Repeat every trial N times.")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE",
-    help="A parameter of the scenario, or, with dots in its name, a sysctl of the directors; repeatable.",
+    help="A parameter of the scenario, or, with dots in its name, a sysctl of the directors; repeatable. Several values of one sysctl "
+    "take turns and are compared.",
 )  # fmt: skip
 @click.option("--keep-going", is_flag=True, help="Go on with the other scenarios after one has failed or broken.")
-@KERNEL
+@KERNELS
+@BASELINE
 @click.option("--report/--no-report", default=True, show_default=True, help="Draw the report afterwards.")
 @RUNS
 @JSON
@@ -46,7 +54,8 @@ def run(
     repeat: int | None,
     settings: tuple[str, ...],
     keep_going: bool,
-    kernel: str | None,
+    kernels: tuple[str, ...],
+    baseline: str | None,
     report: bool,
     runs: Path,
     as_json: bool,
@@ -55,14 +64,15 @@ def run(
     """Run scenarios: shipped ones by name, your own by file name. `lvslab list` shows them with their parameters.
 
     A scenario's parameters are options of their own (--control mon,keepalived --sync no); lists are separated by commas. Every scenario
-    leaves a run directory; several leave an overview of all.
+    leaves a run directory; several leave an overview of all. Several kernels (--kernel A --kernel B) or values of a sysctl make a matrix:
+    its cells take turns, repetition by repetition, and each is compared with the first; a regression is exit code 1.
     """
     from lvslab import scenario, shipped
     from lvslab.jobs import plan_jobs, read_settings
     from lvslab.modes import MODES, mode_named
 
-    check_kernel(kernel)
     read, names = read_settings(settings, words)
+    cells = cells_of(kernels, read)
     files = shipped.shipped_files("scenarios")
     if all_ == bool(names):
         raise UsageError("run: name scenarios, or give --all; `lvslab list` shows them")
@@ -75,7 +85,7 @@ def run(
         for job in jobs:
             print_lines([f"{job.title}: {job.scenario.title}", f"  file {job.scenario.file}, expected {job.seconds:g} s"])
             print_lines([f"  {name}={value}" for name, value in job.values.items()])
-        print_lines([f"  {name}={value} (sysctl of the directors)" for name, value in read.sysctls.items()])
+        print_lines(cell_lines(cells, max(int(job.values.get("repeat", 1)) for job in jobs)))
         return ExitCode.OK
 
     def work() -> int:
@@ -84,27 +94,32 @@ def run(
         from lvslab.terminal import Progress
 
         outcomes = []
+        machine = kernels_of(tuple(Need), cells)
         with Progress() as progress:
+            ready = try_settings(cells, machine, progress)
+            place = runs if len(cells) == 1 else matrix_folder(runs)
             ended = run_jobs(
                 jobs,
-                kernels_for(tuple(Need), kernel),
+                machine,
                 progress,
-                runs,
-                director_kernels=[kernel] if kernel else [],
-                sysctls=read.sysctls,
+                place,
+                cells=ready,
                 draw=report,
                 keep_going=keep_going,
             )
             for outcome in ended:
                 outcomes.append(outcome)
                 if outcome.error:
-                    progress.say(f"lvslab: {outcome.job.title}: {outcome.error}")
+                    progress.say(f"lvslab: {_title(outcome)}: {outcome.error}")
                 if not as_json:
                     progress.pause()
                     _print_outcome(outcome)
                     progress.go_on()
-        _print_all(outcomes, len(jobs), runs, as_json, draw=report)
-        return overall(outcomes)
+        compared = compare_cells(place, cells) if len(cells) > 1 else []
+        against, kept = settle_baseline(baseline, runs, [outcome.run for outcome in outcomes])
+        compared += against
+        _print_all(outcomes, len(jobs) * len(cells), place, as_json, report, compared, kept)
+        return gravest([overall(outcomes), *(each.code for each in compared)])
 
     return in_sandbox(work)
 
@@ -116,7 +131,7 @@ def _print_outcome(outcome: Any) -> None:
     from lvslab.terminal import print_lines, print_table
 
     finished = rundir.load(outcome.run)
-    print_lines([outcome.job.scenario.title])
+    print_lines([f"{outcome.job.scenario.title}{f' [{outcome.cell.name}]' if outcome.cell.name else ''}"])
     print_table(("name", "verdict", "reason"), text.verdict_table(finished).rows)
     for table in (text.failover_table(finished), text.summary_table(finished)):
         if table.rows:
@@ -127,8 +142,20 @@ def _print_outcome(outcome: Any) -> None:
     print_lines(["", f"run: {outcome.run}", *shown, *([f"failover figure: {timeline}"] if timeline.exists() else []), ""])
 
 
-def _print_all(outcomes: Sequence[Any], planned: int, runs: Path, as_json: bool, draw: bool) -> None:
-    """What several runs came to, and their overview; or everything as JSON."""
+def _title(outcome: Outcome) -> str:
+    return f"{outcome.job.title}, {outcome.cell.name}" if outcome.cell.name else outcome.job.title
+
+
+def _print_all(
+    outcomes: Sequence[Outcome],
+    planned: int,
+    runs: Path,
+    as_json: bool,
+    draw: bool,
+    compared: Sequence[Compared],
+    kept: Sequence[str],
+) -> None:
+    """What several runs came to, their overview and comparisons; or everything as JSON."""
     from lvslab.measure import rundir
     from lvslab.terminal import print_json, print_lines, print_table
 
@@ -142,7 +169,12 @@ def _print_all(outcomes: Sequence[Any], planned: int, runs: Path, as_json: bool,
         for each in outcomes:
             finished = rundir.load(each.run)
             results += [
-                {"name": result.name, "verdict": result.verdict, "reason": result.reason, "evidence": list(result.evidence)}
+                {
+                    "name": f"{each.cell.name}: {result.name}" if each.cell.name else result.name,
+                    "verdict": result.verdict,
+                    "reason": result.reason,
+                    "evidence": list(result.evidence),
+                }
                 for result in finished.results
             ]
         first = outcomes[0]
@@ -154,6 +186,7 @@ def _print_all(outcomes: Sequence[Any], planned: int, runs: Path, as_json: bool,
                     {
                         "scenario": each.job.scenario.name,
                         "mode": each.job.mode,
+                        **({"cell": each.cell.name} if each.cell.name else {}),
                         "run": str(each.run),
                         "report": str(each.report) if each.report else None,
                         "exit_code": int(each.code),
@@ -162,16 +195,31 @@ def _print_all(outcomes: Sequence[Any], planned: int, runs: Path, as_json: bool,
                     for each in outcomes
                 ],
                 "overview": str(overview.html) if overview else None,
+                **({"comparisons": compared_json(compared)} if compared else {}),
+                **({"baselines": list(kept)} if kept else {}),
                 "results": results,
             }
         )
     elif len(outcomes) > 1 or planned > 1:
         words = {ExitCode.OK: "PASS", ExitCode.CANNOT: "SKIP", ExitCode.FAILED: "FAIL"}
+        cells = any(each.cell.name for each in outcomes)
         print_table(
-            ("scenario", "mode", "verdict", "run"),
-            [(each.job.scenario.name, each.job.mode, words.get(each.code, "BROKE"), str(each.run)) for each in outcomes],
+            ("scenario", "mode", *(["cell"] if cells else []), "verdict", "run"),
+            [
+                (
+                    each.job.scenario.name,
+                    each.job.mode,
+                    *([each.cell.name] if cells else []),
+                    words.get(each.code, "BROKE"),
+                    str(each.run),
+                )
+                for each in outcomes
+            ],
         )
         lines = (
             [""] if len(outcomes) == planned else ["", f"{planned - len(outcomes)} not run; --keep-going goes on after a failure"]
         )
         print_lines([*lines, *([f"overview: {overview.html}"] if overview else [])])
+    if not as_json:
+        print_compared(compared)
+        print_lines(kept)

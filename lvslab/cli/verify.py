@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,23 +11,24 @@ import click
 from lvslab.cli.common import (
     DRY_RUN,
     JSON,
-    KERNEL,
     RUNS,
     SIZE,
     TOPOLOGY,
     WITHOUT,
-    check_kernel,
     check_scheduler,
     in_sandbox,
-    kernels_for,
     planner,
     print_plan,
 )
+from lvslab.cli.matrix import BASELINE, KERNELS, cell_lines, cells_of, kernels_of
+from lvslab.cli.verified import Verified, show_suite, verify_cells, verify_modes
 from lvslab.errors import UsageError
+from lvslab.events import Listener
 from lvslab.exitcodes import ExitCode
 
 if TYPE_CHECKING:
-    from lvslab.plan import Kernels
+    from lvslab.matrix import Cell
+    from lvslab.plan import Kernels, LabPlan
 
 
 @click.command()
@@ -36,9 +36,14 @@ if TYPE_CHECKING:
 @TOPOLOGY
 @SIZE
 @click.option("--scheduler", default="rr", show_default=True, help="Scheduler of the virtual services.")
-@KERNEL
+@KERNELS
 @WITHOUT
-@click.option("--set", "settings", multiple=True, metavar="SYSCTL=VALUE", help="Set a sysctl of the director; repeatable.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="SYSCTL=VALUE",
+    help="Set a sysctl of the director; repeatable. Several values of one sysctl take turns and are compared.",
+)  # fmt: skip
+@click.option("--repeat", type=click.IntRange(1), default=1, metavar="N", help="Verify N times.")
+@BASELINE
 @click.option("--ladder/--no-ladder", default=None, help="Print each mode's packet path; by default when one mode is verified.")
 @click.option("--full", is_flag=True, help="Run the conformance suite: every IPVS feature, packet by packet.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Checks of the suite by name, such as 'scheduler:*'; repeatable.")
@@ -53,9 +58,11 @@ def verify(
     clients: int,
     servers: int,
     scheduler: str,
-    kernel: str | None,
+    kernels: tuple[str, ...],
     without: tuple[str, ...],
     settings: tuple[str, ...],
+    repeat: int,
+    baseline: str | None,
     ladder: bool | None,
     full: bool,
     only: tuple[str, ...],
@@ -68,7 +75,8 @@ def verify(
     """Prove what forwarding modes do: build a lab for each MODE, send test flows, judge every captured packet.
 
     MODE is nat, dr, tun, fullnat or synproxy; all five if none is given. `lvslab list` shows them. With --full (or --only, --tag) every
-    feature of IPVS is checked instead, packet by packet, in one director; `lvslab list --checks` shows what.
+    feature of IPVS is checked instead, packet by packet, in one director; `lvslab list --checks` shows what. Several kernels or values of
+    a sysctl take turns and are compared with the first; a regression is exit code 1.
     """
     from lvslab.jobs import read_settings
     from lvslab.modes import MODES, mode_named
@@ -81,115 +89,76 @@ def verify(
     if full or only or tags or profile:
         if modes or without or topology:
             raise UsageError("verify: --full, --only, --tag and --profile take neither modes nor --topology nor --without")
-        return _conformance(only, tags, profile, kernel, read.sysctls, runs, as_json, dry_run)
+        cells = cells_of(kernels, read)
+        return _conformance(only, tags, profile, cells, repeat, baseline, runs, as_json, dry_run)
 
     chosen = [mode_named(mode) for mode in dict.fromkeys(modes)] or list(MODES.values())
     check_scheduler(scheduler)
-    plans = planner(topology, clients, servers, kernel, scheduler=scheduler, without=without, sysctls=read.sysctls)
-    for mode in chosen:
-        plans(mode, None)  # everything that can be wrong without looking at the machine is found before anything starts
+    cells = cells_of(kernels, read)
+
+    def plans(cell: Cell) -> Callable[[Any, Kernels | None], LabPlan]:
+        return planner(topology, clients, servers, cell.kernel, scheduler=scheduler, without=without, sysctls=dict(cell.sysctls))
+
+    for cell in cells:
+        for mode in chosen:
+            plans(cell)(mode, None)  # everything that can be wrong without looking at the machine is found before anything starts
+    parameters = {"clients": clients, "servers": servers, "scheduler": scheduler, "topology": topology, "without": list(without)}
+
+    def verify_cell(cell: Cell, machine: Kernels, place: Path, listener: Listener) -> Verified:
+        labs = [(mode, lambda mode=mode: plans(cell)(mode, machine)) for mode in chosen]
+        return verify_modes(labs, machine, place, listener, ladder, {**parameters, **cell.sysctls})
 
     def work() -> int:
-        kernels = kernels_for([need for mode in chosen for needs in mode.needs.values() for need in needs], kernel)
+        machine = kernels_of([need for mode in chosen for needs in mode.needs.values() for need in needs], cells)
         if dry_run:
-            for mode in chosen:
-                print_plan(plans(mode, kernels))
+            _print_cells(cells, repeat)
+            for cell in cells:
+                for mode in chosen:
+                    print_plan(plans(cell)(mode, machine))
             return ExitCode.OK
-        return _verify([(mode, lambda mode=mode: plans(mode, kernels)) for mode in chosen], kernels, runs, as_json, ladder)  # type: ignore[misc]
+        return verify_cells(verify_cell, cells, repeat, machine, runs, as_json, baseline)
 
     return in_sandbox(work)
-
-
-def _verify(
-    labs: Sequence[tuple[Any, Callable[[], Any]]], kernels: Kernels, runs: Path, as_json: bool, show_ladder: bool | None
-) -> int:
-    from lvslab.errors import CannotError
-    from lvslab.events import Event
-    from lvslab.experiment import Experiment, run_directory_name
-    from lvslab.measure import ladder, provenance
-    from lvslab.measure.rundir import RunWriter
-    from lvslab.terminal import Progress, print_json, print_lines, print_table
-
-    name = run_directory_name([str(mode.name) for mode, _ in labs])
-    rows, results, shown = [], [], []
-    with RunWriter(runs, name, kind="verify", command=["lvslab", *sys.argv[1:]], host=provenance.host()) as run:
-        with Progress() as progress:
-            experiment = Experiment(run, kernels, progress)
-            for mode, planned in labs:
-                try:
-                    plan = planned()
-                except CannotError as reason:
-                    result = {"name": str(mode.name), "verdict": "skip", "reason": str(reason), "evidence": [], "checks": []}
-                    run.add_result(result)
-                    experiment.tell(Event(str(mode.name), "verdict", f"SKIP: {reason}"))
-                    results.append(result)
-                    rows.append((mode.title, "SKIP", "", str(reason)))
-                    continue
-                with experiment.planned_lab(plan) as lab:
-                    outcome = experiment.verify(lab)
-                results.append(outcome.result(plan.name))
-                director = kernels.facts[plan.director.kernel]
-                rows.append((mode.title, outcome.verdict.upper(), f"{director.kind} {director.release}", outcome.reason))
-                roles = {node.name: node.role for node in plan.nodes}
-                failing = next((flow for flow in outcome.flows.values() if flow.wrong), None)
-                if failing:
-                    shown += ["", f"{mode.title}, first wrong packet:", *outcome.wrong, "", *ladder.text(failing, roles)]
-                elif (show_ladder or (show_ladder is None and len(labs) == 1)) and outcome.flows:
-                    shown += [
-                        "",
-                        f"{mode.title}: {mode.contract.in_words}",
-                        *ladder.text(next(iter(outcome.flows.values())), roles),
-                    ]
-        run.update(tools=provenance.tools())
-    if as_json:
-        print_json({"run": str(run.path), "results": results})
-    else:
-        print_table(("mode", "verdict", "director", "what was seen"), rows)
-        print_lines([*shown, "", f"run: {run.path}", f"report: lvslab report {run.path}"])
-    verdicts = {str(result["verdict"]) for result in results}
-    return ExitCode.FAILED if "fail" in verdicts else ExitCode.CANNOT if "skip" in verdicts else ExitCode.OK
 
 
 def _conformance(
     only: tuple[str, ...],
     tags: tuple[str, ...],
     profile: str | None,
-    kernel: str | None,
-    sysctls: Mapping[str, str],
+    cells: Sequence[Cell],
+    repeat: int,
+    baseline: str | None,
     runs: Path,
     as_json: bool,
     dry_run: bool,
 ) -> int:
     from lvslab.conformance.check import all_checks, select
 
-    check_kernel(kernel)
     checks = [] if profile else select(all_checks(), only, tags)
     if dry_run:
         from lvslab.terminal import print_lines
 
+        _print_cells(cells, repeat)
         print_lines([f"{each.name}: {each.expects}" for each in checks] or [f"profile {profile}"])
         return ExitCode.OK
 
-    def work() -> int:
+    def verify_cell(cell: Cell, machine: Kernels, place: Path, listener: Listener) -> Verified:
         from lvslab.conformance.suite import run_suite
-        from lvslab.kernels.needs import Need
-        from lvslab.terminal import Progress, print_json, print_lines, print_table
 
-        kernels = kernels_for(tuple(Need), kernel)
-        with Progress() as progress:
-            suite = run_suite(checks, profile, kernels, progress, runs, [kernel] if kernel else [], sysctls)
-        if as_json:
-            print_json({"run": str(suite.run), "results": suite.results})
-        else:
-            bad = [each for each in suite.results if each["verdict"] == "fail"]
-            for each in bad:
-                print_lines([f"FAIL {each['name']}: {each['reason']}", *(f"     {line}" for line in each.get("detail", ())), ""])
-            skipped = [(each["name"], "SKIP", each["reason"]) for each in suite.results if each["verdict"] == "skip"]
-            if skipped:
-                print_table(("check", "verdict", "reason"), skipped)
-                print_lines([""])
-            print_table(("subject", "passed", "failed", "skipped", "seconds"), suite.by_subject())
-            print_lines(["", suite.headline, f"run: {suite.run} (results.txt, junit.xml, results.tap)"])
-        return suite.code
+        selected = {"only": only, "tags": tags}
+        suite = run_suite(checks, profile, machine, listener, place, cell.kernels, cell.sysctls, selected)
+        return Verified(suite.run, suite.code, suite.results, suite.headline, lambda: show_suite(suite))
+
+    def work() -> int:
+        from lvslab.kernels.needs import Need
+
+        return verify_cells(verify_cell, cells, repeat, kernels_of(tuple(Need), cells), runs, as_json, baseline)
 
     return in_sandbox(work)
+
+
+def _print_cells(cells: Sequence[Cell], repeat: int) -> None:
+    from lvslab.terminal import print_lines
+
+    if len(cells) > 1:
+        print_lines([*cell_lines(cells, repeat), ""])

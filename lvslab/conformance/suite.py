@@ -73,8 +73,12 @@ def run_suite(
     runs: Path,
     director_kernels: Sequence[str],
     sysctls: Mapping[str, str],
+    selected: Mapping[str, Sequence[str]] | None = None,
 ) -> Suite:
     """Run checks, or a profile, into a new run directory; `sysctls` of the director are set before any check.
+
+    Args:
+        selected: the patterns and tags that the checks were chosen by, for the record.
 
     Raises:
         LabError: the director broke; the results so far are in the run directory.
@@ -89,7 +93,7 @@ def run_suite(
         command=["lvslab", *sys.argv[1:]],
         host=provenance.host(),
         tools=provenance.tools(),
-        parameters=sysctls,
+        parameters={**{key: list(each) for key, each in (selected or {}).items() if each}, **sysctls},
     ) as run:
         try:
             if profile:

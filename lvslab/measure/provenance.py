@@ -27,6 +27,7 @@ _VERSION_COMMANDS = {
     "iperf3": ["iperf3", "--version"],
     "wrk": ["wrk", "--version"],
     "mnexec": ["mnexec", "-v"],
+    "qemu": ["qemu-system-x86_64", "--version"],
 }
 
 

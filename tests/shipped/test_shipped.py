@@ -14,7 +14,7 @@ TOPOLOGIES, SCENARIOS = shipped.shipped_files("topologies"), shipped.shipped_fil
 
 
 def test_there_is_a_topology_for_every_mode() -> None:
-    assert {mode.topology for mode in MODES.values()} == set(TOPOLOGIES)
+    assert {mode.topology for mode in MODES.values()} <= set(TOPOLOGIES)
 
 
 @pytest.mark.parametrize("servers", [1, 4, 50])

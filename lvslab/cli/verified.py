@@ -1,0 +1,212 @@
+"""What `lvslab verify` does once everything is chosen: one verification, or cells that take turns; and what it prints."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lvslab.cli.matrix import compare_cells, compared_json, matrix_folder, print_compared, settle_baseline, try_settings
+from lvslab.errors import CannotError, LvslabError
+from lvslab.events import Event, Listener
+from lvslab.exitcodes import ExitCode, gravest
+
+if TYPE_CHECKING:
+    from lvslab.conformance.suite import Suite
+    from lvslab.matrix import Cell
+    from lvslab.plan import Kernels, LabPlan
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A finished verification.
+
+    Attributes:
+        run: its run directory.
+        results: as --json shows them.
+        summary: how many passed, failed and were skipped, in a line.
+        show: prints it for people.
+    """
+
+    run: Path
+    code: ExitCode
+    results: Sequence[Mapping[str, Any]]
+    summary: str
+    show: Callable[[], None]
+
+
+Work = Callable[["Cell", "Kernels", Path, Listener], Verified]
+"""Verifies in one cell, into a folder for run directories."""
+
+
+def verify_cells(
+    work: Work, cells: Sequence[Cell], repeat: int, machine: Kernels, runs: Path, as_json: bool, baseline: str | None
+) -> ExitCode:
+    """Verify once, or in cells that take turns; print what came of it."""
+    if len(cells) > 1 or repeat > 1:
+        return _verify_matrix(work, cells, repeat, machine, runs, as_json, baseline)
+    from lvslab.terminal import Progress, print_json, print_lines
+
+    with Progress() as progress:
+        done = work(cells[0], machine, runs, progress)
+    compared, kept = settle_baseline(baseline, runs, [done.run])
+    if as_json:
+        more = {"comparisons": compared_json(compared)} if compared else {}
+        print_json({"run": str(done.run), **more, **({"baselines": kept} if kept else {}), "results": list(done.results)})
+    else:
+        done.show()
+        print_compared(compared)
+        print_lines(kept)
+    return gravest([done.code, *(each.code for each in compared)])
+
+
+def _verify_matrix(
+    work: Work, cells: Sequence[Cell], repeat: int, machine: Kernels, runs: Path, as_json: bool, baseline: str | None
+) -> ExitCode:
+    """Verify in cells that take turns, each repetition with a run directory in the cell's folder; compare each cell with the first."""
+    from lvslab.matrix import turns
+    from lvslab.terminal import Progress, print_json, print_lines, print_table
+
+    done: list[tuple[Cell, Verified]] = []
+    problems: list[tuple[Cell, LvslabError]] = []
+    with Progress() as progress:
+        cells = try_settings(cells, machine, progress)
+        place = matrix_folder(runs)
+        for number, (repetition, cell) in enumerate(turns(cells, repeat), start=1):
+            if any(cell is other for other, _ in problems):
+                continue
+            name = cell.name or "verification"
+            text = f"[{number}/{len(cells) * repeat}] {name}, repetition {repetition} of {repeat}"
+            progress(Event("", "job", text, t=time.time()))
+            try:
+                if cell.unable:
+                    raise CannotError(cell.unable)
+                done.append((cell, work(cell, machine, place / cell.folder, progress)))
+            except LvslabError as problem:  # this cell is out; the others go on
+                progress.say(f"lvslab: {name}: {problem}")
+                problems.append((cell, problem))
+    compared = compare_cells(place, cells)
+    against, kept = settle_baseline(baseline, runs, [each.run for _, each in done])
+    codes = [each.code for _, each in done] + [problem.exit_code for _, problem in problems]
+    compared += against
+    if as_json:
+        print_json(
+            {
+                "run": str(place),
+                "runs": [{"cell": cell.name, "run": str(each.run), "exit_code": int(each.code)} for cell, each in done],
+                "comparisons": compared_json(compared),
+                **({"baselines": kept} if kept else {}),
+                "results": [
+                    {**result, "name": f"{cell.name}: {result['name']}" if cell.name else result["name"]}
+                    for cell, each in done
+                    for result in each.results
+                ]
+                + [
+                    {
+                        "name": f"{cell.name}: the run completes",
+                        "verdict": _verdict(problem),
+                        "reason": str(problem),
+                        "evidence": [],
+                    }
+                    for cell, problem in problems
+                ],
+            }
+        )
+    else:
+        words = {ExitCode.OK: "PASS", ExitCode.CANNOT: "SKIP", ExitCode.FAILED: "FAIL"}
+        rows = [(cell.name, words.get(each.code, "BROKE"), each.summary, str(each.run)) for cell, each in done]
+        rows += [(cell.name, words.get(problem.exit_code, "BROKE"), str(problem), "") for cell, problem in problems]
+        print_table(("cell", "verdict", "what was seen", "run"), rows)
+        print_compared(compared)
+        print_lines(kept)
+    return gravest([*codes, *(each.code for each in compared)])
+
+
+def _verdict(problem: LvslabError) -> str:
+    return "skip" if isinstance(problem, CannotError) else "fail"
+
+
+# -- modes ---------------------------------------------------------------------------------------------------------------------------
+
+
+def verify_modes(
+    labs: Sequence[tuple[Any, Callable[[], LabPlan]]],
+    kernels: Kernels,
+    runs: Path,
+    listener: Listener,
+    show_ladder: bool | None,
+    parameters: Mapping[str, Any],
+) -> Verified:
+    """Verify modes one after the other, into one run directory."""
+    from lvslab.experiment import Experiment, run_directory_name
+    from lvslab.measure import ladder, provenance
+    from lvslab.measure.rundir import RunWriter
+
+    name = run_directory_name([str(mode.name) for mode, _ in labs])
+    rows, results, shown = [], [], []
+    writer = RunWriter(
+        runs, name, kind="verify", command=["lvslab", *sys.argv[1:]], host=provenance.host(), parameters=parameters
+    )
+    with writer as run:
+        experiment = Experiment(run, kernels, listener)
+        for mode, planned in labs:
+            try:
+                plan = planned()
+            except CannotError as reason:
+                result = {"name": str(mode.name), "verdict": "skip", "reason": str(reason), "evidence": [], "checks": []}
+                run.add_result(result)
+                experiment.tell(Event(str(mode.name), "verdict", f"SKIP: {reason}"))
+                results.append(result)
+                rows.append((mode.title, "SKIP", "", str(reason)))
+                continue
+            with experiment.planned_lab(plan) as lab:
+                outcome = experiment.verify(lab)
+            results.append(outcome.result(plan.name))
+            director = kernels.facts[plan.director.kernel]
+            rows.append((mode.title, outcome.verdict.upper(), f"{director.kind} {director.release}", outcome.reason))
+            roles = {node.name: node.role for node in plan.nodes}
+            failing = next((flow for flow in outcome.flows.values() if flow.wrong), None)
+            if failing:
+                shown += ["", f"{mode.title}, first wrong packet:", *outcome.wrong, "", *ladder.text(failing, roles)]
+            elif (show_ladder or (show_ladder is None and len(labs) == 1)) and outcome.flows:
+                shown += [
+                    "",
+                    f"{mode.title}: {mode.contract.in_words}",
+                    *ladder.text(next(iter(outcome.flows.values())), roles),
+                ]
+        run.update(tools=provenance.tools())
+
+    def show() -> None:
+        from lvslab.terminal import print_lines, print_table
+
+        print_table(("mode", "verdict", "director", "what was seen"), rows)
+        print_lines([*shown, "", f"run: {run.path}", f"report: lvslab report {run.path}"])
+
+    verdicts = [str(result["verdict"]) for result in results]
+    code = ExitCode.FAILED if "fail" in verdicts else ExitCode.CANNOT if "skip" in verdicts else ExitCode.OK
+    summary = ", ".join(f"{verdicts.count(each)} {word}" for each, word in _COUNTED if each in verdicts)
+    return Verified(run.path, code, results, summary, show)
+
+
+_COUNTED = (("pass", "passed"), ("fail", "failed"), ("skip", "skipped"))
+
+
+# -- the suite -----------------------------------------------------------------------------------------------------------------------
+
+
+def show_suite(suite: Suite) -> None:
+    """Print a finished suite: failures with what was wrong, skips with their reasons, and subjects with their counts."""
+    from lvslab.terminal import print_lines, print_table
+
+    for each in suite.results:
+        if each["verdict"] == "fail":
+            print_lines([f"FAIL {each['name']}: {each['reason']}", *(f"     {line}" for line in each.get("detail", ())), ""])
+    skipped = [(each["name"], "SKIP", each["reason"]) for each in suite.results if each["verdict"] == "skip"]
+    if skipped:
+        print_table(("check", "verdict", "reason"), skipped)
+        print_lines([""])
+    print_table(("subject", "passed", "failed", "skipped", "seconds"), suite.by_subject())
+    print_lines(["", suite.headline, f"run: {suite.run} (results.txt, junit.xml, results.tap)"])
