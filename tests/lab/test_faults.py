@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lvslab import check, faults
 from lvslab.errors import LabError, UsageError
 from lvslab.events import Event, nobody
 from lvslab.experiment import Experiment, plan_lab
+from lvslab.faults import base
 from lvslab.kernels import probe
 from lvslab.kernels.needs import KernelKind, Need
 from lvslab.kernels.uml import UmlGuest
@@ -494,7 +496,7 @@ def test_a_node_that_does_not_exist_is_refused_with_those_that_do() -> None:
 
 
 def test_a_fault_that_does_not_show_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "_PROOF_SECONDS", 0.2)
+    monkeypatch.setattr(base, "_PROOF_SECONDS", 0.2)
     monkeypatch.setattr(UmlGuest, "freeze", lambda guest: None)
 
     def work(scene: Scene) -> None:
@@ -503,6 +505,18 @@ def test_a_fault_that_does_not_show_is_an_error(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(LabError, match=r"fault 'lvs: hung' does not show within 0\.2 s"):
         in_scene(work)
+
+
+def test_a_fault_is_put_back_after_an_error_too() -> None:
+    def work(scene: Scene) -> Any:
+        before = scene.table()
+        with suppress(ZeroDivisionError), faults.table_flushed(scene.lab):
+            empty = scene.table()
+            raise ZeroDivisionError
+        return before, empty, scene.table(), scene.told("repair")
+
+    before, empty, after, repaired = in_scene(work)
+    assert before and empty == [] and after == before and repaired == ["lvs: table restored"]
 
 
 # -- what happens unasked ------------------------------------------------------------------------------------------------------------
