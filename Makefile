@@ -6,7 +6,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 LVSLAB := $(VENV)/bin/lvslab
 
-.PHONY: help install packages kernels demo test lint perf clean
+.PHONY: help install packages kernels demo test slow lint perf clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,11 +27,14 @@ demo: install ## prove and measure all five modes, then cut a director's power; 
 	$(LVSLAB) run compare-modes
 	$(LVSLAB) run director-power-cut
 
-kernels: install ## a second, newer guest kernel for rolling upgrades; without a network only that scenario is skipped
-	-@$(LVSLAB) kernels fetch debian/trixie:uml
+kernels: install ## further kernels: a newer guest for rolling upgrades, a stock one for QEMU; without a network those tests are skipped
+	-@$(LVSLAB) kernels fetch debian/trixie:uml debian/bookworm:amd64
 
 test: install kernels ## all tests; lab tests boot kernels
 	$(VENV)/bin/pytest
+
+slow: install ## tests that build kernels from source: minutes each, and they need the compilers of `lvslab kernels build --help`
+	$(VENV)/bin/pytest tests/slow
 
 lint: install ## style and types
 	$(VENV)/bin/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,14 +15,11 @@ from pathlib import Path
 
 from lvslab.control.keepalived import Keepalived
 from lvslab.errors import CannotError, LabError, LvslabError
-from lvslab.kernels import initramfs, probe
+from lvslab.kernels import kvm, probe
 from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need
 from lvslab.kernels.uml import UmlKernel
 from lvslab.modes import MODES
 from lvslab.plan import Kernels, LabPlan
-
-_KVM_SECONDS = 20.0
-_MARK = "lvslab guest is up"
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def check_machine() -> Iterator[Line]:
     started = time.monotonic()
     guest: KernelFacts | None = None
     try:
-        guest = probe.uml_facts(UmlKernel.find(), fresh=True)
+        guest = probe.guest_facts(UmlKernel.find(), fresh=True)
     except LvslabError as error:
         yield Line("kernel 'uml'", "fail", str(error), "apt-get install user-mode-linux busybox-static")
     else:
@@ -208,75 +206,15 @@ def _try_nginx() -> str:
 def _try_kvm() -> Line:
     """Boot a stock kernel under QEMU with KVM; the device file alone proves nothing."""
     optional = Line("KVM", "skip", "")
-    if not Path("/dev/kvm").exists():
-        return replace(optional, finding="no /dev/kvm; guests of kernel 'uml' need none")
-    if not shutil.which("qemu-system-x86_64"):
-        return replace(optional, finding="not tried: qemu-system-x86_64 is not installed", cure=_install(["qemu-system-x86"]))
-    image = next((path for path in sorted(Path("/boot").glob("vmlinuz-*"), reverse=True) if _readable(path)), None)
+    if not kvm.DEVICE.exists():
+        return replace(optional, finding=f"no {kvm.DEVICE}; guests of kernel 'uml' need none, those of kernel 'qemu' are slower")
+    if not shutil.which(kvm.PROGRAM):
+        return replace(optional, finding=f"not tried: {kvm.PROGRAM} is not installed", cure=_install(["qemu-system-x86"]))
+    images = sorted(Path("/boot").glob("vmlinuz-*"), reverse=True)
+    image = next((path for path in images if os.access(path, os.R_OK)), None)
     if image is None:
         return replace(
             optional, finding="not tried: no readable kernel image in /boot", cure=_install(["linux-image-cloud-amd64"])
         )
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as home:
-        archive = Path(home) / "initramfs"
-        archive.write_bytes(_greeting_initramfs())
-        command = [
-            "qemu-system-x86_64",
-            "-accel",
-            "kvm",
-            "-m",
-            "256",
-            "-nodefaults",
-            "-display",
-            "none",
-            "-serial",
-            "stdio",
-            "-no-reboot",
-            "-kernel",
-            str(image),
-            "-initrd",
-            str(archive),
-            "-append",
-            "console=ttyS0 panic=-1 quiet",
-        ]
-        started = time.monotonic()
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                stdin=subprocess.DEVNULL,
-                timeout=_KVM_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return replace(optional, finding=f"/dev/kvm is there, but {image.name} hung under it for {_KVM_SECONDS:g} s")
-    if _MARK in done.stdout:
-        return Line("KVM", "pass", f"{image.name} booted in {time.monotonic() - started:.1f} s")
-    said = (done.stderr or done.stdout).strip().splitlines()
-    return replace(
-        optional, finding=f"/dev/kvm is there, but {image.name} does not boot under it: {said[-1] if said else 'no output'}"
-    )
-
-
-def _readable(path: Path) -> bool:
-    try:
-        with path.open("rb"):
-            return True
-    except OSError:
-        return False
-
-
-def _greeting_initramfs() -> bytes:
-    """A system that says that it is there and switches off."""
-    init = f"#!/bin/busybox sh\n/bin/busybox echo '{_MARK}'\n/bin/busybox poweroff -f\n".encode()
-    return initramfs.cpio(
-        [
-            initramfs.Entry("bin", 0o40755),
-            initramfs.Entry("dev", 0o40755),
-            initramfs.Entry("dev/console", 0o20600, device=(5, 1)),
-            initramfs.Entry("bin/busybox", 0o100755, initramfs.static_busybox().read_bytes()),
-            initramfs.Entry("init", 0o100755, init),
-        ]
-    )
+    found = kvm.try_now(image)
+    return replace(optional, verdict="pass" if found.works else "skip", finding=found.text)

@@ -23,7 +23,7 @@ from lvslab.plan import LabPlan, NodePlan
 
 if TYPE_CHECKING:  # Mininet and the guests' code are loaded while guests boot
     from lvslab.control.director import DirectorControl
-    from lvslab.kernels.uml import UmlGuest
+    from lvslab.kernels.machine import Guest
     from lvslab.network.net import LabNet
     from lvslab.network.nodes import LabMachine
 
@@ -45,7 +45,7 @@ class Lab:
         self.plan, self._logs, self._listener = plan, logs, listener
         self.start_seconds: float | None = None
         self.stop_seconds: float | None = None
-        self._guests: dict[str, UmlGuest] = {}
+        self._guests: dict[str, Guest] = {}
         self._boots: dict[str, int] = {}
         self._controls: dict[str, DirectorControl] = {}
         self._vrrp: dict[str, str] = {}
@@ -97,21 +97,20 @@ class Lab:
         self._everywhere(order, self._set_up)
         self._start_controls(plan.directors)
 
-    def _boot(self, node: NodePlan) -> UmlGuest:
+    def _boot(self, node: NodePlan) -> Guest:
         """Start a guest for a node; one that is booted again goes on in the namespace, with the links, of the one before."""
         from lvslab.kernels import catalog
-        from lvslab.kernels.uml import UmlGuest
 
         before = self._guests.get(node.name)
         boot = self._boots[node.name] = self._boots.get(node.name, 0) + 1
         name = node.name if boot == 1 else f"{node.name}.{boot}"
-        guest = UmlGuest(
-            catalog.find(node.kernel),
+        guest = catalog.find(node.kernel).boot(
             node.name,
             node.modules,
             self._directory / name,
             self._logs / f"{name}.console",
             network=os.dup(before.network) if before else None,
+            nics=len(node.interfaces),
         )
         self._guests[node.name] = guest
         self._stack.callback(guest.close)
@@ -130,9 +129,9 @@ class Lab:
                 linux.set_link_up("lo")
                 linux.silence_ipv6()
             node.run(set_up_script(steps, iptables)).check(planned.name, "set-up")
-        if planned.role == Role.DIRECTOR and not self.plan.health.builds_table:
+        if planned.role == Role.DIRECTOR and self.plan.tables and not self.plan.health.builds_table:
             self.table(planned.name).restore(self.plan.services)
-        elif planned.role == Role.REAL_SERVER:
+        if planned.role == Role.REAL_SERVER:
             start_nginx(node)
 
     # -- control of the directors --------------------------------------------------------------------------------------------------
@@ -300,7 +299,7 @@ class Lab:
         """ipvsadm in one of the directors."""
         return Ipvsadm(self.node(director))
 
-    def guest(self, name: str) -> UmlGuest | None:
+    def guest(self, name: str) -> Guest | None:
         """The guest behind a node, or None if it runs on the machine's own kernel."""
         return self._guests.get(name)
 

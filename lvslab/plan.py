@@ -77,6 +77,7 @@ class LabPlan:
         networks: switch name → subnet.
         addresses: as the first director sees them.
         services: the virtual services that the directors' tables begin with.
+        tables: False: the tables begin empty, and `services` is what somebody is to build.
         without: names of mode steps that are left out on purpose.
         iptables: director → program for its rules, or None where none are needed.
         health, health_settings: what watches the real servers, and how.
@@ -98,6 +99,7 @@ class LabPlan:
     health_settings: HealthSettings
     redundancy: Redundancy | None = None
     vrrp: Mapping[str, Vrrp] = field(default_factory=dict)
+    tables: bool = True
 
     def of_role(self, role: Role) -> tuple[NodePlan, ...]:
         return tuple(node for node in self.nodes if node.role == role)
@@ -120,7 +122,7 @@ class LabPlan:
         for node in self.nodes:
             lines.append(f"### {node.name} ({node.role})")
             lines += plain_lines((*node.network_steps, *node.mode_steps))
-            if node.role == Role.DIRECTOR:
+            if node.role == Role.DIRECTOR and self.tables:
                 lines += ["# virtual services", *(f"ipvsadm {rule}" for rule in format_rules(self.services).splitlines())]
         return lines
 
@@ -145,6 +147,8 @@ class Kernels:
         for kind in [wanted] if wanted else [str(kind) for kind in KernelKind]:
             facts = self.facts.get(kind)
             if facts is None:
+                if not wanted and kind == KernelKind.QEMU and kind not in self.absent:
+                    continue  # slow: only tried when somebody asks for it
                 lacking.append(f"{kind}: {self.absent.get(kind, 'not tried')}")
                 continue
             unmet = sorted(need for need in needs if need not in facts.met)

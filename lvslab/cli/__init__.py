@@ -7,7 +7,7 @@ import sys
 import click
 
 from lvslab import __version__
-from lvslab.cli import check, compare, kernels, listing, report, run, shell, train, verify
+from lvslab.cli import bench, check, compare, doctor, kernels, listing, report, run, shell, train, verify
 from lvslab.cli.common import report_problem
 from lvslab.errors import LvslabError
 from lvslab.exitcodes import ExitCode
@@ -54,9 +54,11 @@ for _command in (
     run.run,
     report.report,
     compare.compare,
+    bench.bench,
     listing.list_,
     shell.shell,
     train.train,
+    doctor.doctor,
     kernels.kernels,
 ):
     _group.add_command(_command)

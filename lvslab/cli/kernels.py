@@ -2,75 +2,215 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lvslab.cli.common import (
-    JSON,
-    in_sandbox,
-)
+from lvslab.cli.common import JSON, in_sandbox
+from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode
 
 if TYPE_CHECKING:
-    pass
+    from lvslab.kernels.catalog import CatalogEntry
+
+_MIB = 1 << 20
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 @JSON
 def kernels(context: click.Context, as_json: bool) -> int:
-    """List the kernels that are here; `kernels fetch` gets others. Each name can be given to --kernel."""
-    if context.invoked_subcommand:
-        return ExitCode.OK
-    from lvslab.terminal import print_json, print_table
+    """List the kernels that are here; get others: fetch Debian's, build one from source, add your own. --kernel takes each name."""
+    return ExitCode.OK if context.invoked_subcommand else _list(as_json)
 
-    def work() -> int:
-        from lvslab.kernels import catalog, probe
 
-        here = probe.kernels_here()
-        rows = [(str(name), each.release, sorted(each.met), dict(each.unmet)) for name, each in here.facts.items()]
-        rows += [(each.full_name, each.release, sorted(each.facts.met), dict(each.facts.unmet)) for each in catalog.entries()]
-        if as_json:
-            print_json(
-                {
-                    "kernels": [
-                        {"name": name, "release": release, "has": has, "lacks": {str(need): why for need, why in lacks.items()}}
-                        for name, release, has, lacks in rows
-                    ]
-                }
-            )
-        else:
-            print_table(
-                ("kernel", "release", "has", "lacks"),
-                [(name, release, ", ".join(has), ", ".join(map(str, lacks))) for name, release, has, lacks in rows],
-            )
-        return ExitCode.OK
-
-    return in_sandbox(work)
+@kernels.command("list")
+@click.option("--available", is_flag=True, help="List instead what Debian's suites offer; asks the machine's mirror.")
+@click.option("--suite", "suites", multiple=True, metavar="SUITE", help="With --available: look at this suite only; repeatable.")
+@JSON
+def kernels_list(available: bool, suites: tuple[str, ...], as_json: bool) -> int:
+    """List the kernels that are here, each with what it has and lacks, as its trial boot showed; or those that can be fetched."""
+    if suites and not available:
+        raise UsageError("kernels list: --suite goes with --available")
+    return _list_available(suites, as_json) if available else _list(as_json)
 
 
 @kernels.command("fetch")
-@click.argument("specs", nargs=-1, required=True, metavar="debian/SUITE[:uml][=VERSION]...")
+@click.argument("specs", nargs=-1, required=True, metavar="debian/SUITE[:uml|:cloud|:amd64][=VERSION]...")
 def kernels_fetch(specs: tuple[str, ...]) -> int:
-    """Get User-Mode Linux kernels of other Debian suites through apt's own tools: signatures checked, nothing installed, tried by a boot.
+    """Get kernels of Debian's suites through apt's own tools: signatures checked, nothing installed, each tried by a boot.
 
-    For example: debian/trixie:uml, debian/sid:uml.
+    debian/trixie:uml is User-Mode Linux, debian/trixie:amd64 the stock kernel, debian/trixie:cloud the one for virtual machines; both of
+    these run under QEMU. Without a flavour :uml is meant, without a version the newest.
     """
     from lvslab.check import require_programs
-    from lvslab.kernels.catalog import Spec
     from lvslab.kernels.fetch import fetch
-    from lvslab.terminal import Progress, print_lines
+    from lvslab.kernels.names import Spec
+    from lvslab.terminal import Progress
 
     for spec in specs:
         Spec.parse(spec)
     require_programs()
     with Progress() as progress:
         fetched = [fetch(spec, tell=progress) for spec in specs]
+    for entry in fetched:
+        _print_entry(entry)
+    return ExitCode.OK
+
+
+@kernels.command("build")
+@click.argument("tree", type=click.Path(path_type=Path))
+@click.option("--config", "fragment", type=click.Path(path_type=Path), metavar="FRAGMENT", help="Options on top, as in .config.")
+@click.option("--name", metavar="NAME", help="Its name will be local/NAME; by default the kernel's release.")
+def kernels_build(tree: Path, fragment: Path | None, name: str | None) -> int:
+    """Build a small User-Mode Linux kernel with all of IPVS from a kernel source TREE, and try it by a boot.
+
+    TREE is a directory, such as a git checkout, which is not written to, or an archive such as /usr/src/linux-source-6.1.tar.xz.
+    """
+    from lvslab.check import require_programs
+    from lvslab.kernels import build
+
+    request = build.prepare(tree, fragment, name)
+    require_programs()
+    return _add_in_sandbox(lambda tell: build.build(request, tell=tell))
+
+
+@kernels.command("add")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--name", metavar="NAME", help="Its name will be local/NAME; by default the kernel's release.")
+@click.option("--modules", type=click.Path(path_type=Path), metavar="DIR", help="Its modules, such as /lib/modules/RELEASE.")
+def kernels_add(path: Path, name: str | None, modules: Path | None) -> int:
+    """Copy a kernel of yours into the catalog, once it has booted: a User-Mode Linux program, or a bzImage.
+
+    PATH is the file, with its modules in modules/RELEASE beside it or in DIR, or a directory with both.
+    """
+    from lvslab.check import require_programs
+    from lvslab.kernels import add
+
+    addition = add.prepare(path, name, modules)
+    require_programs()
+    return _add_in_sandbox(lambda tell: add.add(addition, tell=tell))
+
+
+@kernels.command("remove")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def kernels_remove(names: tuple[str, ...]) -> int:
+    """Delete kernels that were fetched, built or added; of several versions the newest, unless NAME says which."""
+    from lvslab.kernels import catalog, store
+    from lvslab.kernels.cache import cache_directory
+    from lvslab.terminal import Progress, print_lines
+
+    found = [catalog.find_entry(name) for name in names]
+    with Progress() as progress:
+        for entry in found:
+            store.remove(entry, cache_directory(), progress)
+    print_lines([f"{entry.full_name}: removed" for entry in found])
+    return ExitCode.OK
+
+
+# -- adding --------------------------------------------------------------------------------------------------------------------------
+
+
+def _add_in_sandbox(work: Callable[[Any], CatalogEntry]) -> int:
+    """Run what adds a kernel where all its programs end with it, also by `kill -9`."""
+    from lvslab.terminal import Progress, print_error
+
+    def guarded() -> int:
+        try:
+            with Progress() as progress:
+                entry = work(progress)
+        except KeyboardInterrupt:
+            print_error("interrupted; nothing was added")
+            return ExitCode.INTERRUPTED
+        _print_entry(entry)
+        return ExitCode.OK
+
+    return in_sandbox(guarded)
+
+
+def _print_entry(entry: CatalogEntry) -> None:
+    from lvslab.terminal import print_lines
+
+    use = f"--kernel {entry.name}" if entry.facts.met else f"lvslab bench --kernel {entry.name}"
     print_lines(
         [
-            f"{each.full_name}: {each.release}, ready after {each.boot_seconds:.1f} s; use it: --kernel {each.name}"
-            for each in fetched
+            f"{entry.full_name}: {entry.kind} {entry.release}, {entry.size() / _MIB:.0f} MiB, ready after {entry.boot_seconds:.1f} s; "
+            f"use it: {use}"
         ]
     )
-    return ExitCode.OK
+
+
+# -- listing -------------------------------------------------------------------------------------------------------------------------
+
+
+def _list(as_json: bool) -> int:
+    from lvslab.terminal import Progress, print_json, print_lines, print_table
+
+    def work() -> int:
+        from lvslab.kernels.listing import kernels_listed
+
+        with Progress() as progress:
+            rows, absent = kernels_listed(progress)
+        if as_json:
+            print_json({"kernels": [row.to_json() for row in rows], "absent": absent})
+            return ExitCode.OK
+        print_table(
+            ("kernel", "kind", "release", "MiB", "has", "lacks"),
+            [
+                (row.name, row.kind, row.release, f"{row.size / _MIB:.0f}" if row.size else "", row.has, ", ".join(row.lacks))
+                for row in rows
+            ],
+        )
+        reasons = [
+            f"{row.name} lacks {', '.join(need for need, each in row.lacks.items() if each == why)}: {why}"
+            for row in rows
+            for why in dict.fromkeys(row.lacks.values())
+        ]
+        gone = [f"{name} is not here: {why}" for name, why in absent.items()]
+        print_lines(["", *reasons, *gone, "what else can be had: lvslab kernels list --available; lvslab kernels build --help"])
+        return ExitCode.OK
+
+    return in_sandbox(work)
+
+
+def _list_available(suites: tuple[str, ...], as_json: bool) -> int:
+    import tempfile
+
+    from lvslab.kernels import catalog
+    from lvslab.kernels.mirror import offers
+    from lvslab.kernels.names import SUITES, Spec
+    from lvslab.terminal import Progress, print_json, print_lines, print_table
+
+    for suite in suites:
+        Spec.parse(f"debian/{suite}")
+    with Progress() as progress, tempfile.TemporaryDirectory(prefix="lvslab-apt-") as work:
+        found = offers(suites or SUITES, Path(work), progress)
+    here = {entry.full_name for entry in catalog.entries()}
+
+    def there(spec: Spec, versions: tuple[str, ...]) -> list[str]:
+        return [version for version in versions if f"{spec.name}={version}" in here]
+
+    if as_json:
+        print_json(
+            {
+                "available": [
+                    {
+                        "name": str(each.spec),
+                        "versions": list(each.versions),
+                        "here": there(each.spec, each.versions),
+                        "problem": each.problem,
+                    }
+                    for each in found
+                ]
+            }
+        )
+    else:
+        rows = [
+            (str(each.spec), ", ".join(each.versions) or each.problem, ", ".join(there(each.spec, each.versions)))
+            for each in found
+        ]
+        print_table(("kernel", "versions", "here"), rows)
+        print_lines(["", "get one: lvslab kernels fetch NAME"])
+    return ExitCode.OK if any(each.versions for each in found) else ExitCode.CANNOT

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from lvslab.conformance.check import CheckFailed, CheckSkipped
+from lvslab.conformance.models import upstream_version
 from lvslab.conformance.wire import Wire
 from lvslab.control.ipvsadm import Ipvsadm
 from lvslab.errors import CommandError, LabError
@@ -207,6 +208,11 @@ ipvsadm -C
     def release(self) -> str:
         """Of the director's kernel."""
         return self.lab.director.release
+
+    @cached_property
+    def version(self) -> str:
+        """The upstream version of the director's kernel: the release of Debian's stock kernels, such as 6.1.0-50-amd64, does not tell it."""
+        return upstream_version(self.release, self.run("uname -v"))
 
     @property
     def iptables(self) -> str:

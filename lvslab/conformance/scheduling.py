@@ -62,7 +62,7 @@ class Rig:
         self.port = bench.port()
         self.mark = self.port if many_addresses else 0
         self._ports = itertools.count(10001)
-        self.model = Model(scheduler, tuple(flags), protocol is Protocol.TCP, ways(bench.release))
+        self.model = Model(scheduler, tuple(flags), protocol is Protocol.TCP, ways(bench.version))
         if self.mark:
             self._divert()
         limits = thresholds or {}

@@ -7,31 +7,28 @@ checked, with Debian's keys. Nothing outside the given directory is written, so 
 from __future__ import annotations
 
 import os
-import re
 import selectors
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from lvslab.errors import CannotError
 from lvslab.events import Event, Listener
+from lvslab.kernels.apt_output import debian_mirrors, explain, parse_depends, parse_madison, parse_sources, parse_status
+from lvslab.kernels.pace import Pace
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),  # its name since 2025
 )
 
-_SUITES = ("oldstable", "stable", "testing", "unstable", "sid", "bullseye", "bookworm", "trixie", "forky", "duke")
-"""By these names a source is known as Debian's own, besides the name of the release that is installed."""
-
 _UPDATE_SECONDS = 180.0
 _DOWNLOAD_SECONDS = 900.0
 _UNPACK_SECONDS = 180.0
-_STEP_PERCENT = 10
+_STEP = 0.1
 
 _CONFIGURATION = """\
 Dir::State "{home}/state";
@@ -57,45 +54,6 @@ Acquire::https::Timeout "20";
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 """
-
-
-class UntrustedError(CannotError):
-    """A suite is signed by nobody whose key is at hand, or not at all."""
-
-
-class SuiteError(CannotError):
-    """The mirror has no such suite."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """One source of packages that the machine is set up for: where and which suite and component."""
-
-    uri: str
-    suite: str
-    component: str
-
-
-def parse_sources(text: str) -> list[Source]:
-    """Sources from lines `uri|suite|component`, each once, in order."""
-    found = [line.split("|") for line in text.splitlines() if line.count("|") == 2]
-    return list(dict.fromkeys(Source(uri.rstrip("/"), suite, component) for uri, suite, component in found))
-
-
-def debian_mirrors(sources: Iterable[Source], codename: str | None) -> list[str]:
-    """Addresses that serve Debian's main archive, as far as their suites' names tell, in order.
-
-    Args:
-        codename: of the Debian release that is installed, or None.
-    """
-    names = {*_SUITES, codename}
-    return list(
-        dict.fromkeys(
-            source.uri
-            for source in sources
-            if source.component == "main" and source.suite.split("-")[0] in names and not source.suite.endswith("-security")
-        )
-    )
 
 
 def machine_mirrors() -> list[str]:
@@ -177,6 +135,11 @@ class PrivateApt:
         shown = _answer(["apt-cache", "-c", str(self._home / "apt.conf"), "madison", package])
         return parse_madison(shown, package, suite)
 
+    def depends(self, package: str, version: str) -> dict[str, str]:
+        """What a version of a package depends on in an exact version: the packages, each with that version."""
+        shown = _answer(["apt-cache", "-c", str(self._home / "apt.conf"), "show", f"{package}={version}"])
+        return parse_depends(shown)
+
     def download(self, package: str, version: str) -> Path:
         """Get one package, checked against the signed list; returns the file.
 
@@ -216,14 +179,13 @@ class PrivateApt:
 
     def _progress(self, what: str) -> Callable[[str], None]:
         """Takes lines of apt's status descriptor; tells one event every few percent."""
-        told = 0
+        pace = Pace(_STEP)
 
         def hear(line: str) -> None:
-            nonlocal told
-            percent, left = parse_status(line) or (0.0, "")
-            if percent >= told + _STEP_PERCENT:
-                told = int(percent)
-                self._tell(Event("", "fetch", f"{what}: {percent:.0f} %" + (f", {left}" if left else "")))
+            percent = parse_status(line)
+            said = pace.at(percent / 100) if percent else None
+            if said:
+                self._tell(Event("", "fetch", f"{what}: {said}"))
 
         return hear
 
@@ -237,53 +199,6 @@ def unpack(package: Path, where: Path) -> None:
     done = _run(["dpkg", "-x", str(package), str(where)], _UNPACK_SECONDS)
     if done.returncode != 0:
         raise explain(done.stderr + done.stdout, package.name, "this machine")
-
-
-def parse_madison(text: str, package: str, suite: str) -> list[str]:
-    """Versions from `apt-cache madison`, whose lines read `package | version | uri suite/component architecture Packages`."""
-    rows = [[field.strip() for field in line.split("|")] for line in text.splitlines()]
-    return [row[1] for row in rows if len(row) == 3 and row[0] == package and f" {suite}/" in row[2]]
-
-
-def parse_status(line: str) -> tuple[float, str] | None:
-    """Percent done and the remaining time as apt says it, from `dlstatus:<item>:<percent>:<text>`; None for other lines."""
-    fields = line.strip().split(":", 3)
-    if len(fields) != 4 or fields[0] != "dlstatus":
-        return None
-    left = re.search(r"\(([^()]* remaining)\)", fields[3])
-    try:
-        return float(fields[2]), left[1].replace("remaining", "left") if left else ""
-    except ValueError:
-        return None
-
-
-_CAUSES: Sequence[tuple[str, type[CannotError], str]] = (
-    (r"No space left|not enough free space|Disk quota", CannotError, "the disk is full; free some space, or set XDG_CACHE_HOME"),
-    (
-        r"Temporary failure resolving|Could not resolve|[Cc]ould not connect|Connection (?:timed out|failed|refused)|unreachable"
-        r"|Unable to connect|Connection reset|Cannot initiate the connection",
-        CannotError,
-        "{where} cannot be reached; check the network and apt's proxy, then try again",
-    ),
-    (
-        r"NO_PUBKEY|is not signed|signatures? (?:were|was) invalid|BADSIG|EXPKEYSIG|KEYEXPIRED|cannot be authenticated|Missing key",
-        UntrustedError,
-        "not signed by a key of this machine's Debian keyring; run: apt-get install --only-upgrade debian-archive-keyring",
-    ),
-    (r"does not have a Release file|404 +Not Found", SuiteError, "{where} does not have it; check the name"),
-    (r"Hash Sum mismatch|unexpected size", CannotError, "{where} is being updated or damaged; try again in some minutes"),
-    (r"Release file .* expired|not valid yet", CannotError, "{where} is out of date, or this machine's clock is wrong"),
-)
-
-
-def explain(output: str, what: str, where: str) -> CannotError:
-    """The error that an output of apt or dpkg means: the object, the cause and the next step."""
-    for pattern, kind, cause in _CAUSES:
-        if re.search(pattern, output):
-            return kind(f"{what}: {cause.format(where=where)}")
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    said = next((line for line in lines if line.startswith("E: ")), lines[-1] if lines else "no output")
-    return CannotError(f"{what}: {said.removeprefix('E: ')}")
 
 
 def _follow(descriptor: int, deadline: float, hear: Callable[[str], None]) -> None:

@@ -1,77 +1,55 @@
-"""The kernels that are here besides the installed one: reading only; fetch.py adds to them.
+"""The kernels that are here besides the installed ones: reading only; fetch.py, build.py and add.py put kernels in, by way of store.py.
 
-    <cache>/debian/<suite>/<version>/   one entry: linux.uml, modules/<release>/, entry.json, and libc.so.6 where a foreign one is needed
-    <cache>/loaders/<version>/          C libraries and their loaders, shared by entries
-    <cache>/work-*                      unfinished work, removed by the next fetch
-    <cache>/lock                        held while something is added
+    <cache>/debian/<suite>/<version>/             a User-Mode Linux kernel of Debian's
+    <cache>/debian/<suite>/<flavour>/<version>/   a stock kernel of Debian's
+    <cache>/local/<name>/                         a kernel that was built or added
+    <cache>/loaders/<version>/                    C libraries and their loaders, shared by entries
+    <cache>/work-*                                unfinished work, removed by whoever adds something next
+    <cache>/lock                                  held while something is added or removed
 
-An entry's directory appears by one rename, after the kernel in it has booted.
+An entry's directory holds linux.uml or vmlinuz, modules/<release>/, entry.json, the configuration as `config` where it is known, and
+libc.so.6 where a foreign one is needed. It appears by one rename, after the kernel in it has booted.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lvslab.errors import CannotError, LabError, UsageError
+from lvslab.errors import CannotError, LabError
 from lvslab.kernels import apt, probe
+from lvslab.kernels.cache import cache_directory
+from lvslab.kernels.machine import Kernel
+from lvslab.kernels.names import Flavour, LocalName, Spec, parse_name
 from lvslab.kernels.needs import KernelFacts, KernelKind
+from lvslab.kernels.qemu import QemuKernel
 from lvslab.kernels.uml import UmlKernel
 from lvslab.plan import Kernels
 
 ENTRY = "entry.json"
 _VERSION = 1
-_SPEC = re.compile(r"debian/(?P<suite>[a-z][a-z0-9-]*)(?::(?P<flavour>[a-z0-9]+))?(?:=(?P<version>[A-Za-z0-9.+~-]+))?")
-_FLAVOURS = ("uml",)
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A kernel as the user names it: `debian/SUITE[:uml][=VERSION]`; without a version the newest there is."""
-
-    suite: str
-    version: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The short name, under which the newest version is found."""
-        return f"debian/{self.suite}"
-
-    def __str__(self) -> str:
-        return f"{self.name}:uml" + (f"={self.version}" if self.version else "")
-
-    @classmethod
-    def parse(cls, text: str) -> Spec:
-        """Read it.
-
-        Raises:
-            UsageError: it is written otherwise.
-        """
-        found = _SPEC.fullmatch(text)
-        if not found:
-            raise UsageError(f"kernel '{text}': unknown; write debian/SUITE[:uml][=VERSION], for example debian/trixie:uml")
-        if found["flavour"] not in (None, *_FLAVOURS):
-            raise UsageError(f"kernel '{text}': unknown kind '{found['flavour']}'; there is: {', '.join(_FLAVOURS)}")
-        return cls(found["suite"], found["version"])
+_PLACES = ("debian/*/*", "debian/*/*/*", "local/*")
 
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """A kernel that was fetched and has booted here.
+    """A kernel that was fetched, built or added, and has booted here.
 
     Attributes:
         name: for `--kernel`, for example "debian/trixie"; entries of several versions share it.
-        version: of the Debian package.
+        version: of the Debian package; "" for a local one.
         directory: where it lies.
         extra_arguments: for its command line, found useful by the trial boot.
-        facts: what the trial boot showed; `probe.uml_facts` boots again where lvslab's trials have changed since.
+        facts: what the trial boot showed; `probe.guest_facts` boots again where lvslab's trials have changed since.
         boot_seconds: of the trial boot, until it ran jobs.
-        fetched: seconds since the epoch.
+        fetched: when it appeared, in seconds since the epoch.
         loader: of a foreign C library that it was made to use, or None.
+        origin: where it comes from, in words.
+        details: what else its maker wants to keep, for example the tree's git description.
+        schedulers: of IPVS, those that worked in the trial boot; none known of entries that older versions of lvslab made.
     """
 
     name: str
@@ -82,6 +60,14 @@ class CatalogEntry:
     boot_seconds: float
     fetched: float
     loader: Path | None
+    origin: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+    schedulers: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> KernelKind:
+        """How it is booted: uml or qemu."""
+        return self.facts.kind
 
     @property
     def release(self) -> str:
@@ -91,21 +77,32 @@ class CatalogEntry:
     @property
     def full_name(self) -> str:
         """The name that means this version only."""
-        return f"{self.name}={self.version}"
+        return f"{self.name}={self.version}" if self.version else self.name
 
-    def kernel(self) -> UmlKernel:
+    @property
+    def remedy(self) -> str:
+        """The command that gets it again."""
+        if not self.version:
+            return "lvslab kernels build TREE, or lvslab kernels add PATH"
+        return f"lvslab kernels fetch {Spec.parse(self.full_name)}"
+
+    def kernel(self) -> Kernel:
         """The kernel, to boot it.
 
         Raises:
-            CannotError: a part of it is gone; names the command that fetches it again.
+            CannotError: a part of it is gone; names the command that gets it again.
         """
-        again = f"kernel '{self.full_name}': damaged: {{}}; run: lvslab kernels fetch {self.name}:uml={self.version}"
+        again = f"kernel '{self.full_name}': damaged: {{}}; run: {self.remedy}"
         if self.loader is not None and not (self.loader.is_file() and (self.directory / "libc.so.6").is_file()):
             raise CannotError(again.format(f"its C library in {self.loader.parent} is gone"))
         try:
-            return UmlKernel.at(self.directory, self.extra_arguments)
+            return kernel_at(self.directory, self.extra_arguments)
         except CannotError as error:
             raise CannotError(again.format(error)) from error
+
+    def size(self) -> int:
+        """Bytes on disk, without what it shares with others."""
+        return sum(path.lstat().st_size for path in self.directory.rglob("*") if path.is_file() and not path.is_symlink())
 
     def to_json(self) -> dict[str, Any]:
         """As entry.json keeps it."""
@@ -118,7 +115,21 @@ class CatalogEntry:
             "boot_seconds": self.boot_seconds,
             "fetched": self.fetched,
             "loader": str(self.loader) if self.loader else None,
+            "origin": self.origin,
+            "details": self.details,
+            "schedulers": list(self.schedulers),
         }
+
+
+def kernel_at(directory: Path, extra_arguments: tuple[str, ...] = ()) -> Kernel:
+    """The kernel in a directory, of the kind that lies there.
+
+    Raises:
+        CannotError: none, or not all of it.
+    """
+    if (directory / "vmlinuz").is_file():
+        return QemuKernel.at(directory, extra_arguments)
+    return UmlKernel.at(directory, extra_arguments)
 
 
 def read_entry(directory: Path) -> CatalogEntry | None:
@@ -136,23 +147,31 @@ def read_entry(directory: Path) -> CatalogEntry | None:
             boot_seconds=kept["boot_seconds"],
             fetched=kept["fetched"],
             loader=Path(kept["loader"]) if kept["loader"] else None,
+            origin=kept.get("origin") or f"{Flavour.UML.package} {kept['package_version']}",
+            details=dict(kept.get("details", {})),
+            schedulers=tuple(kept.get("schedulers", ())),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def entry_directory(cache: Path, suite: str, version: str) -> Path:
+def entry_directory(cache: Path, name: Spec | LocalName, version: str = "") -> Path:
     """Where the entry of a version lies."""
-    return cache / "debian" / suite / version
+    if isinstance(name, LocalName):
+        return cache / "local" / name.label
+    suite = cache / "debian" / name.suite
+    return (suite if name.flavour is Flavour.UML else suite / name.flavour) / version
 
 
 def entries(cache: Path | None = None) -> list[CatalogEntry]:
-    """All kernels that were fetched, by name and version.
+    """All kernels that were fetched, built or added, by name and version.
 
     Args:
-        cache: by default `probe.cache_directory()`.
+        cache: by default `cache.cache_directory()`.
     """
-    found = (read_entry(path.parent) for path in sorted((cache or probe.cache_directory()).glob(f"debian/*/*/{ENTRY}")))
+    cache = cache or cache_directory()
+    places = sorted(path.parent for pattern in _PLACES for path in cache.glob(f"{pattern}/{ENTRY}"))
+    found = (read_entry(place) for place in places)
     return [entry for entry in found if entry is not None]
 
 
@@ -161,24 +180,38 @@ def find_entry(name: str, cache: Path | None = None) -> CatalogEntry:
 
     Raises:
         UsageError: this is no kernel's name.
-        CannotError: it was not fetched; names the command that fetches it.
+        CannotError: it is not here; names the command that gets it.
     """
-    spec = Spec.parse(name)
-    fitting = {entry.version: entry for entry in entries(cache) if entry.name == spec.name}
-    if not fitting or (spec.version and spec.version not in fitting):
+    wanted = parse_name(name)
+    known = entries(cache)
+    if isinstance(wanted, LocalName):
+        for entry in known:
+            if entry.name == str(wanted):
+                return entry
+        local = ", ".join(entry.name for entry in known if not entry.version)
+        raise CannotError(
+            f"kernel '{name}': not here{f' (here: {local})' if local else ''}; run: lvslab kernels build TREE --name {wanted.label}, "
+            f"or lvslab kernels add PATH --name {wanted.label}"
+        )
+    fitting = {entry.version: entry for entry in known if entry.name == wanted.name}
+    if not fitting or (wanted.version and wanted.version not in fitting):
         here = f" (here: {', '.join(fitting)})" if fitting else ""
-        raise CannotError(f"kernel '{name}': not fetched{here}; run: lvslab kernels fetch {spec}")
-    return fitting[spec.version or apt.newest_version(fitting)]
+        raise CannotError(f"kernel '{name}': not fetched{here}; run: lvslab kernels fetch {wanted}")
+    return fitting[wanted.version or apt.newest_version(fitting)]
 
 
-def find(name: str, cache: Path | None = None) -> UmlKernel:
-    """The User-Mode Linux kernel that a name means: "uml" is the installed one.
+def find(name: str, cache: Path | None = None) -> Kernel:
+    """The kernel that a name means: "uml" and "qemu" are the installed ones.
 
     Raises:
         UsageError: this is no kernel's name.
         CannotError: it is not here; names the command that helps.
     """
-    return UmlKernel.find() if name == KernelKind.UML else find_entry(name, cache).kernel()
+    if name == KernelKind.UML:
+        return UmlKernel.find()
+    if name == KernelKind.QEMU:
+        return QemuKernel.installed()
+    return find_entry(name, cache).kernel()
 
 
 def including(kernels: Kernels, names: Iterable[str]) -> Kernels:
@@ -186,14 +219,14 @@ def including(kernels: Kernels, names: Iterable[str]) -> Kernels:
 
     Raises:
         UsageError: a name that no kernel can have.
-        CannotError: a kernel was not fetched.
+        CannotError: a kernel is not here.
     """
     facts, absent = dict(kernels.facts), dict(kernels.absent)
     for name in names:
         if name in facts or name == KernelKind.HOST:
             continue
         try:
-            facts[name] = probe.uml_facts(find(name))
+            facts[name] = probe.guest_facts(find(name))
         except LabError as error:
             absent[name] = str(error)
     return Kernels(facts, absent)

@@ -27,6 +27,7 @@ class KernelKind(StrEnum):
 
     HOST = "host"
     UML = "uml"
+    QEMU = "qemu"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class KernelFacts:
     """What trials found out about one kernel.
 
     Attributes:
-        kind: host or uml.
+        kind: where it runs.
         release: as `uname -r` in it prints.
         config_sha256: of the kernel's own configuration text, or None where it shows none.
         met: the needs whose trial succeeded.

@@ -1,7 +1,7 @@
 """What the kernels of this machine can do, found by trial: a capability is what a trial did, not what a file says.
 
-Trials on the machine's own kernel run in a network namespace that is thrown away. User-Mode Linux is tried by booting a guest once;
-that result is kept under the identity of binary and modules, because a boot costs a second and the same binary gives the same answer.
+Trials on the machine's own kernel run in a network namespace that is thrown away. Any other kernel is tried by booting a guest once; that
+result is kept under the identity of kernel and modules, because a boot costs seconds and the same kernel gives the same answer.
 """
 
 from __future__ import annotations
@@ -19,12 +19,18 @@ from typing import Any
 
 from lvslab.completed import Completed
 from lvslab.errors import CannotError, GuestError, LabError
-from lvslab.kernels import initramfs
+from lvslab.kernels import initramfs, kvm
+from lvslab.kernels.cache import cache_directory as cache_directory
+from lvslab.kernels.cache import keep
+from lvslab.kernels.machine import Kernel
 from lvslab.kernels.needs import IPTABLES_VARIANTS, NEEDS, KernelFacts, KernelKind, Need, modules_for
-from lvslab.kernels.uml import UmlGuest, UmlKernel
+from lvslab.kernels.qemu import QemuKernel
+from lvslab.kernels.schedulers import try_schedulers
+from lvslab.kernels.uml import UmlKernel
 from lvslab.plan import Kernels
 
-_TRIAL_TIMEOUT = 20.0
+_TRIAL_TIMEOUT = 60.0
+"""Seconds for one need; an emulated processor on a busy machine takes several."""
 _CACHE_VERSION = 1
 
 
@@ -33,17 +39,20 @@ def kernels_here(needs: Iterable[Need] = tuple(Need), wanted: KernelKind | None 
 
     Args:
         needs: what to try on the machine's own kernel.
-        wanted: try only this kind for these needs (the other may serve nodes that need nothing).
-        fresh: boot the User-Mode Linux trial again even if its result is kept.
+        wanted: try only this kind for these needs (others may serve nodes that need nothing). QEMU is tried only if it is wanted.
+        fresh: boot a guest's trial again even if its result is kept.
     """
     needs = tuple(dict.fromkeys(needs))
-    facts: dict[str, KernelFacts] = {KernelKind.HOST: host_facts(needs if wanted != KernelKind.UML else ())}
+    host = KernelKind.HOST
+    facts: dict[str, KernelFacts] = {host: host_facts(needs if wanted in (None, host) else ())}
     absent: dict[str, str] = {}
-    if wanted != KernelKind.HOST and not set(needs) <= facts[KernelKind.HOST].met:
-        try:
-            facts[KernelKind.UML] = uml_facts(UmlKernel.find(), fresh)
-        except (CannotError, LabError) as error:
-            absent[KernelKind.UML] = str(error)
+    if wanted == host or set(needs) <= facts[host].met:
+        return Kernels(facts, absent)
+    kind = wanted or KernelKind.UML
+    try:
+        facts[kind] = guest_facts(QemuKernel.installed() if kind == KernelKind.QEMU else UmlKernel.find(), fresh)
+    except (CannotError, LabError) as error:
+        absent[kind] = str(error)
     return Kernels(facts, absent)
 
 
@@ -106,8 +115,8 @@ def _host_config_sha256() -> str | None:
     return None
 
 
-def uml_facts(kernel: UmlKernel, fresh: bool = False) -> KernelFacts:
-    """What a User-Mode Linux kernel can do, by booting it once.
+def guest_facts(kernel: Kernel, fresh: bool = False) -> KernelFacts:
+    """What a kernel of our own can do, by booting it once.
 
     Raises:
         CannotError: a file that the boot needs is missing.
@@ -129,11 +138,13 @@ class Trial:
     Attributes:
         kernel: the one that booted, with the extra arguments that proved useful.
         boot_seconds: from its start until it ran jobs.
+        schedulers: of IPVS, those that work; only `try_kernel` looks.
     """
 
-    kernel: UmlKernel
+    kernel: Kernel
     facts: KernelFacts
     boot_seconds: float
+    schedulers: tuple[str, ...] = ()
 
 
 SECCOMP = ("seccomp=on",)
@@ -141,8 +152,10 @@ SECCOMP = ("seccomp=on",)
 (arch/um/os-Linux/start_up.c)."""
 
 
-def try_kernel(kernel: UmlKernel, console: Path) -> Trial:
-    """Try a kernel that was never booted here, and whether `SECCOMP` is of use: it must boot with it, and trace no process any more.
+def try_kernel(kernel: Kernel, console: Path) -> Trial:
+    """Try a kernel that was never booted here.
+
+    Of User-Mode Linux also whether `SECCOMP` is of use: it must boot with it, and trace no process any more.
 
     Args:
         console: file for what the kernel prints.
@@ -151,34 +164,40 @@ def try_kernel(kernel: UmlKernel, console: Path) -> Trial:
         CannotError: a file that the boot needs is missing.
         GuestError: it does not boot.
     """
+    if not isinstance(kernel, UmlKernel):
+        return _boot_trial(kernel, console, schedulers=True)
     try:
-        trial = _boot_trial(replace(kernel, extra_arguments=(*kernel.extra_arguments, *SECCOMP)), console)
+        trial = _boot_trial(replace(kernel, extra_arguments=(*kernel.extra_arguments, *SECCOMP)), console, schedulers=True)
     except GuestError:
-        return _boot_trial(kernel, console)
+        return _boot_trial(kernel, console, schedulers=True)
     return trial if trial.untraced else replace(trial, kernel=kernel)
 
 
 @dataclass(frozen=True)
 class _BootTrial(Trial):
-    untraced: bool
+    untraced: bool = False
 
 
-def _boot_trial(kernel: UmlKernel, console: Path | None = None) -> _BootTrial:
+def _boot_trial(kernel: Kernel, console: Path | None = None, schedulers: bool = False) -> _BootTrial:
+    if isinstance(kernel, QemuKernel):
+        kvm.try_once(kernel.image)
     wanted = modules_for(NEEDS)
     there = [name for name in wanted if name not in set(initramfs.missing_modules(kernel.modules, wanted))]
     base = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="lvslab-trial-", dir=base) as home:
         began = time.monotonic()
-        guest = UmlGuest(kernel, "trial", there, Path(home) / "trial", console or Path(home) / "console")
+        guest = kernel.boot("trial", there, Path(home) / "trial", console or Path(home) / "console")
         try:
             guest.wait_ready()
             took = time.monotonic() - began
             met, unmet, iptables = try_needs(NEEDS, lambda script: guest.run(f"({script}\n)", _TRIAL_TIMEOUT))
             release = guest.run("uname -r").out.strip()
             untraced = _untraced(guest.pid)
+            found = try_schedulers(lambda script: guest.run(script, _TRIAL_TIMEOUT)) if schedulers and Need.IP_VS in met else ()
         finally:
             guest.close()
-    return _BootTrial(kernel, KernelFacts(KernelKind.UML, release, kernel.config_sha256, met, unmet, iptables), took, untraced)
+    facts = KernelFacts(kernel.kind, release, kernel.config_sha256, met, unmet, iptables)
+    return _BootTrial(kernel, facts, took, found, untraced)
 
 
 def _untraced(pid: int) -> bool:
@@ -191,20 +210,16 @@ def _untraced(pid: int) -> bool:
     return bool(texts) and all("\nTracerPid:\t0\n" in text for text in texts)
 
 
-def _kept(kernel: UmlKernel) -> Path:
+def _kept(kernel: Kernel) -> Path:
     trials = hashlib.sha256(repr(NEEDS).encode()).hexdigest()[:16]
-    return cache_directory() / f"uml-{kernel.identity}-{trials}.json"
-
-
-def cache_directory() -> Path:
-    """Where lvslab keeps kernels and what it found out about them: below $XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvslab" / "kernels"
+    return cache_directory() / f"{kernel.kind}-{kernel.identity}-{trials}.json"
 
 
 def facts_to_json(facts: KernelFacts) -> dict[str, Any]:
     """Facts as JSON keeps them."""
     return {
         "version": _CACHE_VERSION,
+        "kind": str(facts.kind),
         "release": facts.release,
         "config_sha256": facts.config_sha256,
         "met": sorted(facts.met),
@@ -214,7 +229,7 @@ def facts_to_json(facts: KernelFacts) -> dict[str, Any]:
 
 
 def facts_from_json(kept: Mapping[str, Any]) -> KernelFacts:
-    """Facts of a User-Mode Linux kernel from `facts_to_json`.
+    """Facts of a guest's kernel from `facts_to_json`.
 
     Raises:
         ValueError, KeyError, TypeError: another version wrote them, or they are damaged.
@@ -222,7 +237,7 @@ def facts_from_json(kept: Mapping[str, Any]) -> KernelFacts:
     if kept["version"] != _CACHE_VERSION:
         raise ValueError("another version of lvslab wrote these facts")
     return KernelFacts(
-        KernelKind.UML,
+        KernelKind(kept.get("kind", KernelKind.UML)),
         kept["release"],
         kept["config_sha256"],
         frozenset(map(Need, kept["met"])),
@@ -239,13 +254,6 @@ def _read_kept(path: Path) -> KernelFacts | None:
         return None
 
 
-def keep_facts(kernel: UmlKernel, facts: KernelFacts) -> None:
+def keep_facts(kernel: Kernel, facts: KernelFacts) -> None:
     """Keep a trial's result; a machine whose cache cannot be written boots the trial again next time."""
-    path = _kept(kernel)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(facts_to_json(facts)))
-        temporary.replace(path)
-    except OSError:
-        return
+    keep(_kept(kernel), lambda path: path.write_text(json.dumps(facts_to_json(facts))))

@@ -11,17 +11,16 @@ from pathlib import Path
 
 from lvslab.errors import LvslabError
 from lvslab.exitcodes import ExitCode
-from lvslab.kernels import probe
-from lvslab.kernels.uml import UmlKernel
+from lvslab.kernels import catalog, probe
 from lvslab.network import sandbox
 
 
 def main(directory: Path, console: Path, result: Path) -> int:
-    """Try the kernel in a directory (`UmlKernel.at`) and write `result`: the finding, or {"error": message}."""
+    """Try the kernel in a directory (`catalog.kernel_at`) and write `result`: the finding, or {"error": message}."""
 
     def work() -> int:
         try:
-            trial = probe.try_kernel(UmlKernel.at(directory), console)
+            trial = probe.try_kernel(catalog.kernel_at(directory), console)
         except LvslabError as error:
             result.write_text(json.dumps({"error": str(error)}))
             return error.exit_code
@@ -29,6 +28,7 @@ def main(directory: Path, console: Path, result: Path) -> int:
             "extra_arguments": trial.kernel.extra_arguments,
             "boot_seconds": round(trial.boot_seconds, 3),
             "facts": probe.facts_to_json(trial.facts),
+            "schedulers": trial.schedulers,
         }
         result.write_text(json.dumps(found))
         return ExitCode.OK

@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -19,21 +18,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lvslab.completed import Completed
-from lvslab.errors import CannotError, GuestError
+from lvslab.errors import CannotError
 from lvslab.kernels import initramfs, sockets
-from lvslab.kernels.agent import Agent
+from lvslab.kernels.machine import MEMORY_MIB, Guest, Kernel, Lines
 from lvslab.kernels.mconsole import ManagementConsole
-from lvslab.network import linux
-
-MEMORY_MIB = 128
-"""Host memory is taken only as it is used. A kernel sizes its TCP buffers and its connection tracking by this number."""
-
-BOOT_TIMEOUT = 30.0
-"""Seconds until a guest that is not ready counts as hung; a loaded 2-core machine needs about 2."""
-
-STREAM_LINES = 8
-"""Serial lines for processes with live output: two for each, so half as many run at once."""
+from lvslab.kernels.needs import KernelKind
 
 _LOOPS_PER_JIFFY = 36216832
 """Given instead of measured, which saves the calibration; only busy-wait delays of drivers that a guest does not have depend on it."""
@@ -43,7 +32,7 @@ _EARLY_TICK_SECONDS = 0.0005
 
 
 @dataclass(frozen=True)
-class UmlKernel:
+class UmlKernel(Kernel):
     """A User-Mode Linux binary and its modules.
 
     Attributes:
@@ -53,6 +42,8 @@ class UmlKernel:
     binary: Path
     modules: initramfs.ModuleTree
     extra_arguments: tuple[str, ...] = ()
+
+    kind = KernelKind.UML
 
     @classmethod
     def find(cls) -> UmlKernel:
@@ -94,6 +85,20 @@ class UmlKernel:
         text = "|".join(f"{part.st_size}:{part.st_mtime_ns}:{part.st_ino}" for part in parts)
         return hashlib.sha256("|".join([str(self.binary), text, *self.extra_arguments]).encode()).hexdigest()[:16]
 
+    def boot(
+        self,
+        name: str,
+        modules: Sequence[str],
+        directory: Path,
+        console_log: Path,
+        *,
+        memory_mib: int | None = None,
+        network: int | None = None,
+        nics: int = 2,
+    ) -> UmlGuest:
+        """See `Kernel.boot`; any number of NICs can be plugged."""
+        return UmlGuest(self, name, modules, directory, console_log, memory_mib or MEMORY_MIB, network)
+
 
 def arguments(
     kernel: UmlKernel,
@@ -103,9 +108,7 @@ def arguments(
     directory: Path,
     image: Path,
     modules: Sequence[str],
-    agent_fd: int,
-    console_fd: int,
-    stream_fds: Sequence[int],
+    lines: Lines,
 ) -> list[str]:
     """The command line of a guest.
 
@@ -120,29 +123,26 @@ def arguments(
         f"initrd={image}",
         "con=null",
         "con0=fd:0,fd:1",
-        f"con1=fd:{console_fd},fd:{console_fd}",
+        f"con1=fd:{lines.terminal},fd:{lines.terminal}",
         "ssl=null",
-        f"ssl0=fd:{agent_fd},fd:{agent_fd}",
-        *(f"ssl{number}=fd:{fd},fd:{fd}" for number, fd in enumerate(stream_fds, start=1)),
+        f"ssl0=fd:{lines.agent},fd:{lines.agent}",
+        *(f"ssl{number}=fd:{fd},fd:{fd}" for number, fd in enumerate(lines.streams, start=1)),
         f"lpj={_LOOPS_PER_JIFFY}",
         "panic=-1",  # a panic ends the process, so that it is noticed
         "quiet",
+        "LVSLAB_AGENT=/dev/ttyS0",
+        "LVSLAB_LINES=/dev/ttyS",
         f"LVSLAB_MODULES={','.join(modules)}",
         *kernel.extra_arguments,
     ]
 
 
-class UmlGuest:
-    """A running guest in a network namespace of its own.
+class UmlGuest(Guest):
+    """A running User-Mode Linux guest."""
 
-    Attributes:
-        name: the node's name.
-        pid: the guest's main process.
-        network: descriptor of the network namespace around the guest, which holds the host side of its NICs and outlives its kernel.
-        share: host folder that the guest sees as `initramfs.SHARE`.
-        terminal: host end of the line that the guest sees as tty1.
-        console_log: file with everything the guest's kernel printed.
-    """
+    terminal_device = "/dev/tty1"
+    boot_timeout = 30.0
+    """A loaded 2-core machine needs about 2."""
 
     def __init__(
         self,
@@ -154,72 +154,29 @@ class UmlGuest:
         memory_mib: int = MEMORY_MIB,
         network: int | None = None,
     ) -> None:
-        """Start booting; `wait_ready` tells when it is up.
-
-        Args:
-            directory: private to this guest; must not exist yet.
-            network: namespace to boot in, by default a new one. The guest takes the descriptor over.
-
-        Raises:
-            CannotError: a file that the boot needs is missing.
-            GuestError: the process could not be started.
-        """
-        self.name, self.console_log, self._kernel = name, console_log, kernel
-        self.share = directory / "share"
-        self.share.mkdir(parents=True)
-        (directory / "uml").mkdir()
-        busybox = initramfs.static_busybox()
-        (self.share / "agent.sh").write_bytes(initramfs.guest_script("agent.sh"))
-        image = directory / "initramfs.cpio"
-        image.write_bytes(initramfs.build(kernel.modules, ["overlay", *modules], self.share, busybox))
+        """Start booting (see `Kernel.boot`)."""
+        self._kernel, self._modules, self._memory_mib = kernel, ["overlay", *modules], memory_mib
         self._mconsole_path = directory / "uml" / name / "mconsole"
         self._nics = 0
-        # No pseudo terminal: the guest's own tty does the line editing, and for a terminal it would start a helper of its own session.
-        self.terminal, terminal_there = socket.socketpair()
-        agent_here, agent_there = socket.socketpair()
-        streams = [socket.socketpair() for _ in range(STREAM_LINES)]
-        self._streams = [here for here, _ in streams]
-        self._free_lines = list(range(1, STREAM_LINES, 2))
-        passed = [agent_there.fileno(), terminal_there.fileno(), *(there.fileno() for _, there in streams)]
-        command = arguments(
-            kernel,
-            name,
-            memory_mib=memory_mib,
-            directory=directory,
-            image=image,
-            modules=["overlay", *modules],
-            agent_fd=passed[0],
-            console_fd=passed[1],
-            stream_fds=passed[2:],
-        )
-        self.network = linux.new_network() if network is None else network
-        try:
-            with console_log.open("wb") as log, linux.inside_network(self.network):
-                # mnexec, Mininet's own tool: a session of its own, so that the group can be ended whole
-                self.process = subprocess.Popen(
-                    ["mnexec", "-d", *command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=passed,
-                    env={"PATH": os.defpath, "HOME": "/root", "TMPDIR": "/dev/shm"},
-                )
-        except FileNotFoundError as error:
-            raise CannotError("mnexec: not installed; run: apt-get install --no-install-recommends mininet") from error
-        finally:
-            for there in (agent_there, terminal_there, *(each for _, each in streams)):
-                there.close()
-        self.pid = self.process.pid
-        self.agent = Agent(name, agent_here, self.share / "jobs", self.last_words)
+        super().__init__(name, directory, console_log, network)
         threading.Thread(target=self._hasten, name=f"boot-{name}", daemon=True).start()
-        threading.Thread(target=self._watch, name=f"watch-{name}", daemon=True).start()
 
-    def _watch(self) -> None:
-        """Tell the agent when the kernel's process ends: its programs' processes may hold the line open a little longer."""
-        self.process.wait()
-        self.agent.lose()
-
-    # -- boot --------------------------------------------------------------------------------------------------------------------
+    def _command(self, lines: Lines) -> tuple[list[str], Sequence[int]]:
+        (self.directory / "uml").mkdir()
+        image = self.directory / "initramfs.cpio"
+        image.write_bytes(
+            initramfs.build(self._kernel.modules, self._modules, initramfs.hostfs(self.share), initramfs.static_busybox())
+        )
+        command = arguments(
+            self._kernel,
+            self.name,
+            memory_mib=self._memory_mib,
+            directory=self.directory,
+            image=image,
+            modules=self._modules,
+            lines=lines,
+        )
+        return command, ()
 
     def _hasten(self) -> None:
         """Make early boot's timer ticks pass faster.
@@ -247,39 +204,8 @@ class UmlGuest:
         caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")), "0")
         return bool(int(caught, 16) >> (signal.SIGALRM - 1) & 1)
 
-    def wait_ready(self, timeout: float = BOOT_TIMEOUT) -> None:
-        """Wait until the guest runs jobs.
-
-        Raises:
-            GuestError: it died, panicked, could not set itself up, or was not ready within `timeout` seconds.
-        """
-        self.agent.wait_ready(time.monotonic() + timeout)
-
-    def last_words(self) -> str:
-        """Why the guest is gone, as far as its console tells; one line."""
-        try:
-            lines = [line.strip() for line in self.console_log.read_text(errors="replace").splitlines() if line.strip()]
-        except OSError:
-            lines = []
-        panic = next((line for line in lines if "panic" in line.lower()), None)
-        said = f"it said: {panic or lines[-1]}" if lines else "its console is empty"
-        return f"{said} (console: {self.console_log})"
-
-    # -- work --------------------------------------------------------------------------------------------------------------------
-
-    def run(self, script: str, timeout: float = 30.0) -> Completed:
-        """Run a /bin/sh script in the guest to its end (see `Agent.run`)."""
-        return self.agent.run(script, timeout)
-
     def plug(self, interfaces: Sequence[tuple[str, str]]) -> list[str]:
-        """Join veths of the guest's namespace, each (name, MAC address), to new NICs in the guest.
-
-        Returns:
-            Lines for `ip -batch` in the guest, which name the NICs like their veths and bring them up.
-
-        Raises:
-            GuestError: the guest refused a NIC.
-        """
+        """Add a `raw` vector NIC for each through the management console (see `Guest.plug`)."""
         lines = []
         with ManagementConsole(self.name, self._mconsole_path) as console:
             for interface, mac in interfaces:
@@ -292,74 +218,3 @@ class UmlGuest:
     def tune_nics(self) -> None:
         """Make room in the packet sockets behind the NICs that are up."""
         sockets.tune(self.pid)
-
-    def take_line(self) -> tuple[int, socket.socket, socket.socket]:
-        """A free pair of serial lines: the first one's number, its host end (in and out), and the host end of the second (error).
-
-        Raises:
-            GuestError: all are in use.
-        """
-        if not self._free_lines:
-            raise GuestError(
-                f"{self.name}: {STREAM_LINES // 2} processes with live output already run in this guest; end one first"
-            )
-        line = self._free_lines.pop(0)
-        return line, self._streams[line - 1], self._streams[line]
-
-    def return_line(self, line: int) -> None:
-        """Give a pair of serial lines back."""
-        self._free_lines.append(line)
-
-    def cpu_seconds(self) -> float:
-        """Processor time that the guest has used so far: its kernel and, where it runs them in processes of their own, its programs."""
-        ticks = 0
-        for pid in (self.pid, *_children(self.pid)):
-            try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-    # -- end ---------------------------------------------------------------------------------------------------------------------
-
-    @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
-    def kill(self) -> None:
-        """Cut the power: end the guest's kernel and everything in it at once."""
-        if self.alive:
-            os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def close(self) -> None:
-        """Cut the power and release what belongs to the guest."""
-        self.kill()
-        self.agent.close()
-        for line in (self.terminal, *self._streams):
-            line.close()
-        os.close(self.network)
-
-    def freeze(self) -> None:
-        """Stop the guest's kernel where it stands (SIGSTOP): nothing in it runs until `thaw`; its programs run only when it lets them."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let a frozen guest go on."""
-        os.kill(self.pid, signal.SIGCONT)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the guest's kernel is stopped, as the machine's own kernel sees it."""
-        try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-        except OSError:
-            return False
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []

@@ -138,6 +138,15 @@ def is_link_up(name: str) -> bool:
         return bool(_link_flags(sock, name) & _IFF_UP)
 
 
+def has_interface(name: str) -> bool:
+    """Whether the current network namespace has an interface of this name."""
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
 def _link_flags(sock: socket.socket, name: str) -> int:
     flags: int = struct.unpack("16sH14x", fcntl.ioctl(sock, _SIOCGIFFLAGS, struct.pack("16sH14x", name.encode(), 0)))[1]
     return flags

@@ -14,7 +14,7 @@ from mininet.net import Mininet
 from mininet.nodelib import LinuxBridge
 
 from lvslab.errors import LabError
-from lvslab.kernels.uml import UmlGuest
+from lvslab.kernels.machine import Guest
 from lvslab.network.nodes import GuestNode, LabHost
 from lvslab.plan import LabPlan
 
@@ -79,7 +79,7 @@ class Bridge(LinuxBridge):  # type: ignore[misc]
 class LabNet(Mininet):  # type: ignore[misc]
     """Mininet, building what the plan says."""
 
-    def __init__(self, plan: LabPlan, guests: Mapping[str, UmlGuest], directory: Path) -> None:
+    def __init__(self, plan: LabPlan, guests: Mapping[str, Guest], directory: Path) -> None:
         """`guests` are booting already, by node name; `directory` is where nodes on the machine's own kernel get their folders."""
         setLogLevel("warning")
         self._plan, self._guests, self._directory = plan, guests, directory

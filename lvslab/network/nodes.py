@@ -26,8 +26,9 @@ from mininet.node import Host, Node
 from lvslab.completed import Completed
 from lvslab.errors import LabError
 from lvslab.kernels import initramfs
+from lvslab.kernels.machine import Guest
 from lvslab.kernels.needs import KernelKind, Need, modules_for
-from lvslab.kernels.uml import UmlGuest, UmlKernel
+from lvslab.kernels.uml import UmlKernel
 from lvslab.modes.base import Action, Ip, Step, Sysctl, set_up_script
 from lvslab.network import linux
 
@@ -93,7 +94,7 @@ class LabHost(Host):  # type: ignore[misc]
 class GuestNode(Node):  # type: ignore[misc]
     """A host whose kernel is a guest: Mininet's veths end in the guest's namespace, and equally named NICs appear inside.
 
-    `cmd` and the command line talk to a shell on the guest's tty1, started when first used; `run`, `pexec` and `popen` go through the
+    `cmd` and the command line talk to a shell on the guest's terminal, started when first used; `run`, `pexec` and `popen` go through the
     guest's agent.
 
     Attributes:
@@ -102,7 +103,7 @@ class GuestNode(Node):  # type: ignore[misc]
     """
 
     def __init__(
-        self, name: str, guest: UmlGuest | None = None, needs: frozenset[Need] = frozenset({Need.IP_VS}), **options: Any
+        self, name: str, guest: Guest | None = None, needs: frozenset[Need] = frozenset({Need.IP_VS}), **options: Any
     ) -> None:
         """Without a `guest` the node boots its own (as under plain `mn`) and joins each link at once; with one, its owner calls `settle`."""
         self._own_directory: tempfile.TemporaryDirectory[str] | None = None
@@ -110,7 +111,7 @@ class GuestNode(Node):  # type: ignore[misc]
         if guest is None:
             self._own_directory = tempfile.TemporaryDirectory(prefix=f"lvslab-{name}-")
             home = Path(self._own_directory.name)
-            guest = UmlGuest(UmlKernel.find(), name, modules_for(needs), home / name, home / f"{name}.console")
+            guest = UmlKernel.find().boot(name, modules_for(needs), home / name, home / f"{name}.console")
         self.guest = guest
         self.directory, self.inside = guest.share, Path(initramfs.SHARE)
         self._shell_started = False
@@ -130,7 +131,7 @@ class GuestNode(Node):  # type: ignore[misc]
         self.inToNode[self.stdin.fileno()] = self
         self.execed, self.lastCmd, self.lastPid, self.readbuf, self.waiting = False, None, None, "", False
 
-    def take_guest(self, guest: UmlGuest) -> None:
+    def take_guest(self, guest: Guest) -> None:
         """Go on with another guest in the same outer namespace: the node was switched on again. Its owner calls `settle`."""
         self.outToNode.pop(self.stdout.fileno(), None)
         self.inToNode.pop(self.stdin.fileno(), None)
@@ -145,7 +146,8 @@ class GuestNode(Node):  # type: ignore[misc]
         self._shell_started = True
         prompt = chr(127)  # Mininet's sentinel
         shell = f"env --default-signal=INT,QUIT bash --norc --noediting -is mininet:{self.name}"
-        start = f"PS1={shlex.quote(prompt)} setsid -c {shell} </dev/tty1 >/dev/tty1 2>&1 &"
+        device = self.guest.terminal_device
+        start = f"PS1={shlex.quote(prompt)} setsid -c {shell} <{device} >{device} 2>&1 &"
         self.guest.run(start).check(self.name, "start of the interactive shell")
         while True:
             self.pollOut.poll(10_000)
@@ -213,7 +215,7 @@ class GuestNode(Node):  # type: ignore[misc]
         return self.guest.run("uname -r").out.strip()
 
     def run(self, script: str, *, timeout: float = 30.0) -> Completed:
-        """Run a /bin/sh script in the guest to its end (see `UmlGuest.run`)."""
+        """Run a /bin/sh script in the guest to its end (see `Guest.run`)."""
         return self.guest.run(script, timeout)
 
     def pexec(self, *arguments: Any, **options: Any) -> tuple[str, str, int]:
@@ -243,7 +245,7 @@ class GuestProcess:
     """
 
     def __init__(
-        self, guest: UmlGuest, command: str, stdout: IO[Any] | int | None, stderr: IO[Any] | int | None, stdin: int | None
+        self, guest: Guest, command: str, stdout: IO[Any] | int | None, stderr: IO[Any] | int | None, stdin: int | None
     ) -> None:
         self._guest, self.args = guest, command
         self.returncode: int | None = None

@@ -19,7 +19,7 @@ from lvslab.errors import LabError
 from lvslab.measure.records import Lab, Result
 from lvslab.measure.rundir import Run, load
 from lvslab.measure.stats import UNSTABLE_SPREAD
-from lvslab.report import failover, figures, grid, style, text
+from lvslab.report import bench, failover, figures, grid, style, text
 from lvslab.report.failover import Group, Observed
 from lvslab.report.series import Series, Subject, all_series, subjects
 from lvslab.report.units import MISSING, percent, quantity
@@ -47,7 +47,11 @@ def write_report(run_dir: Path, out: Path | None = None) -> Report:
     try:
         pictures.mkdir(parents=True, exist_ok=True)
         studio = figures.Studio(pictures)
-        page = render("report.html.j2", _context(run, studio, folder))
+        if run.kind == "bench":
+            own = bench.context(run, studio, lambda drawn: _picture(drawn, folder))
+            page = render("bench.html.j2", _shared(run, _Linker(run.path, folder), short=False) | own)
+        else:
+            page = render("report.html.j2", _context(run, studio, folder))
         html.write_text(page, encoding="utf-8")
     except OSError as error:
         raise LabError(f"{error.filename or html}: the report cannot be written: {error.strerror or error}") from error
@@ -78,16 +82,7 @@ def _context(run: Run, studio: figures.Studio, folder: Path) -> dict[str, Any]:
     shown = figures.measurements(studio, run, series, everyone)
     groups = failover.observe(run)
     labs = [_lab(run, lab, studio, link) for lab in run.labs] if not groups else _alike_labs(run, studio, link)
-    return {
-        "title": str((run.scenario or {}).get("title") or run.name),
-        "run": run,
-        "headline": text.headline(run),
-        "outcome": outcome(run),
-        "started": started(run),
-        "duration": _duration(run),
-        "theme": style.THEME,
-        "verdicts": [_result(result, link) for result in run.results],
-        "failures": [_failure(run, result, link) for result in run.results if result.verdict == "fail"],
+    return _shared(run, link, short=bool(groups)) | {
         "failover": _failover(run, groups, studio, link) if groups else None,
         "summary": _summary(series, everyone),
         "columns": everyone,
@@ -100,7 +95,22 @@ def _context(run: Run, studio: figures.Studio, folder: Path) -> dict[str, Any]:
         "unstable_spread": percent(UNSTABLE_SPREAD, 0),
         "charts": [_picture(drawn, folder) for drawn in shown],
         "labs": labs,
-        "kernels": _kernels(run, short=bool(groups)),
+    }
+
+
+def _shared(run: Run, link: _Linker, short: bool) -> dict[str, Any]:
+    """What every page shows, whatever the run did; `short`: nodes of the same name in many labs once."""
+    return {
+        "title": str((run.scenario or {}).get("title") or run.name),
+        "run": run,
+        "headline": text.headline(run),
+        "outcome": outcome(run),
+        "started": started(run),
+        "duration": _duration(run),
+        "theme": style.THEME,
+        "verdicts": [_result(result, link) for result in run.results],
+        "failures": [_failure(run, result, link) for result in run.results if result.verdict == "fail"],
+        "kernels": _kernels(run, short=short),
         "provenance": _provenance(run),
         "events": _events(run),
         "files": _files(run.path, link),

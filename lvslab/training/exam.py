@@ -6,7 +6,7 @@ A check asks for results. Any way to reach them passes; what only looks right do
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from lvslab.control.ipvsadm import Ipvsadm
 from lvslab.errors import CommandError
 from lvslab.measure.records import Verdict
 from lvslab.plan import HTTP_PORT, LabPlan
-from lvslab.service import VirtualService
+from lvslab.service import Endpoint, PacketForwarding, VirtualService
 from lvslab.training.place import examiner, named
 
 if TYPE_CHECKING:
@@ -109,9 +109,13 @@ class Exam:
         """Names of the real servers that answered; "" for each request that failed."""
         return [answer.server or "" for answer in self.get(times, port, address)]
 
-    def must_share(self, servers: list[str], times: int | None = None, port: int = HTTP_PORT) -> None:
-        """Clients must be served by exactly these real servers, each of which takes part."""
-        answers = self.get(times or 3 * len(servers), port)
+    def must_share(self, servers: list[str], times: int | None = None, port: int = HTTP_PORT) -> list[Answer]:
+        """Clients must be served by exactly these real servers, each of which takes part; returns their answers."""
+        answers: list[Answer] = []
+        for _ in range(0, times or 3 * len(servers), len(servers)):  # in rounds: where nothing answers, one is enough
+            answers += self.get(len(servers), port)
+            if any(answer.error for answer in answers):
+                break
         failed = [answer for answer in answers if answer.error]
         self.must(
             "clients are served",
@@ -126,6 +130,7 @@ class Exam:
             f"answers came from {', '.join(seen)}",
             f"answers came from {', '.join(seen)}; expected: {', '.join(sorted(servers))}",
         )
+        return answers
 
     # -- the director ------------------------------------------------------------------------------------------------------------
 
@@ -135,6 +140,24 @@ class Exam:
             return list(Ipvsadm(self.node(director)).save())
         except CommandError:
             return []
+
+    def must_be_balanced(self, answers: Sequence[Answer], forwarding: PacketForwarding, director: str = "director") -> None:
+        """The connections of these answers must have gone through IPVS, in this way of forwarding: a proxy leaves no such entries."""
+        here = examiner(self.plan).ip
+        known = {each.client: each.virtual.port for each in Ipvsadm(self.node(director)).list_connections()}
+        ends = [Endpoint(here, answer.local_port) for answer in answers]
+        strange = [end for end in ends if end not in known]
+        ports = {known[end] for end in ends if end in known}
+        used = {server.forwarding for service in self.table(director) if service.port in ports for server in service.real_servers}
+        others = sorted(used - {forwarding})
+        self.must(
+            "through the director",
+            not strange and not others,
+            f"each connection is in the director's table; packets are forwarded by {forwarding}",
+            f"{len(strange)} of {len(answers)} connections are unknown to IPVS on the director"
+            if strange
+            else f"the task asks for {forwarding}; the table has {', '.join(others)}",
+        )
 
     def must_keep_contract(self, name: str = "packets") -> None:
         """Every packet of test flows must go the way of the lab's forwarding mode (see `lvslab verify`)."""

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +24,9 @@ from lvslab.errors import LvslabError, UsageError
 from lvslab.events import Event
 from lvslab.exitcodes import ExitCode
 from lvslab.lab import Lab
-from lvslab.network import sandbox
+from lvslab.network import linux, sandbox
 from lvslab.plan import LabPlan
-from lvslab.training import exam, session
+from lvslab.training import exam, scripts, session
 from lvslab.training.exercise import Exercise, load
 from lvslab.training.line import Line, listen
 from lvslab.training.place import named, plan_exercise, student_nodes
@@ -91,16 +91,7 @@ class Keeper:
         hear = _Listener(tell)
         self._lab = self._stack.enter_context(Lab(self._plan, logs, hear))
         hear.tell = _nobody
-        self._do_scripts(self._exercise.prepare, _nobody)  # what is broken is for the student to find out
-
-    def _do_scripts(self, scripts: Mapping[str, str], tell: Callable[[str], None]) -> None:
-        for name, script in scripts.items():
-            node = named(self._plan, name)
-            if node is None:
-                raise UsageError(f"lab '{self._exercise.name}': there is no node '{name}'")
-            for text in script.strip().splitlines():
-                tell(f"{node.name}# {text}")
-            self._running.node(node.name).run(script, timeout=_SCRIPT_SECONDS).check(node.name, script.strip())
+        scripts.prepare(self._exercise, self._running)  # what is broken is for the student to find out
 
     @property
     def _running(self) -> Lab:
@@ -158,13 +149,12 @@ class Keeper:
 
     def _do(self, message: dict[str, Any], line: Line) -> None:
         verb = message.get("do")
-        beside = {"status": self._status, "hint": self._hint}
+        beside = {"status": self._status, "hint": self._hint, "diagnose": self._diagnose}
         in_turn = {
             "check": self._check,
             "solve": self._solve,
             "reset": self._reset,
             "stop": self._stop,
-            "diagnose": self._diagnose,
         }
         if verb in beside:
             line.send({"done": beside[verb](message)})
@@ -246,7 +236,7 @@ class Keeper:
 
     def _solve(self, tell: Callable[[str], None]) -> dict[str, Any]:
         self._solved = True
-        self._do_scripts(self._exercise.solution, tell)
+        scripts.solve(self._exercise, self._running, tell)
         return {"solution": dict(self._exercise.solution)}
 
     def _reset(self, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -264,11 +254,18 @@ class Keeper:
         self._stack.close()
         return {}
 
-    def _diagnose(self, tell: Callable[[str], None]) -> dict[str, Any]:
-        from lvslab.doctor import gather, rules
+    def _diagnose(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What the doctor finds on the student's nodes, after a capture if one is asked for; the lab goes on meanwhile."""
+        from lvslab.doctor import gather
+        from lvslab.doctor.diagnose import report
+        from lvslab.doctor.watch import LabWatch
 
-        found = rules.diagnose(gather.of_lab(self._running))
-        return {"findings": [each.to_json() for each in found]}
+        names, packets = {each.name for each in student_nodes(self._plan)}, None
+        if seconds := float(message.get("capture", 0)):
+            with linux.network_of(os.getpid()), LabWatch(self._running, names) as watch:
+                time.sleep(seconds)
+            packets = watch.packets
+        return report(gather.of_lab(self._running, names, packets))
 
 
 def main(directory: Path, name: str, kernel: str | None, report: int) -> int:

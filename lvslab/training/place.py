@@ -28,11 +28,14 @@ def plan_exercise(exercise: Exercise, kernels: Kernels) -> LabPlan:
         options["health"] = control_named(options.pop("control"))
     if "scheduler" in options:
         options["scheduler"] = Scheduler(options["scheduler"])
+    alone = not options.pop("vrrp", True)
     plan = plan_lab(mode_named(exercise.mode), kernels, clients=clients, name=exercise.name, **options)
     examiner = plan.of_role(Role.CLIENT)[-1]
     others = [each for each in plan.nodes if each is not examiner]
     own, why = kernels.choose(frozenset({Need.IP_VS}), "uml", "the student's nodes")
     guests = [each if each.is_guest else replace(each, kernel=own, why=f"reached by the student, {why}") for each in others]
+    if alone:  # the student is to make a pair of them
+        plan = replace(plan, redundancy=None, vrrp={})
     return replace(plan, nodes=(examiner, *guests), tables=exercise.table)
 
 

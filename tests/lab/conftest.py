@@ -37,6 +37,19 @@ def machine() -> None:
         pytest.skip(message)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The table of training labs: what the exam and the doctor said of each, untouched and solved."""
+    reports = [each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, ())]
+    rows = [value for report in reports for name, value in report.user_properties if name == "training"]
+    if not rows:
+        return
+    table = [("lab", "untouched", "doctor", "solved", "doctor", "start", "all"), *sorted(rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    terminalreporter.section("training labs")
+    for row in table:
+        terminalreporter.write_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A finished `lvslab` command."""

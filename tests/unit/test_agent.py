@@ -279,10 +279,11 @@ def real(tmp_path: Path) -> Iterator[tuple[Agent, list[int]]]:
         (tmp_path / f"ttyS{number}").symlink_to(os.ttyname(slave))
     line: Any = Terminal(masters[0])
     agent = Agent("lvs", line, tmp_path / "jobs", lambda: "it was ended")
-    script = guest_script("agent.sh").decode().replace("/dev/ttyS", f"{shlex.quote(str(tmp_path))}/ttyS")
-    script = script.replace(f"{SHARE}/jobs", str(tmp_path / "jobs"))
+    script = guest_script("agent.sh").decode().replace(f"{SHARE}/jobs", str(tmp_path / "jobs"))
     (tmp_path / "agent.sh").write_text(f"exec 3<>{shlex.quote(str(tmp_path))}/ttyS0; stty raw -echo <&3\n{script}")
-    with subprocess.Popen(["/bin/sh", str(tmp_path / "agent.sh")], stdin=subprocess.DEVNULL, start_new_session=True) as process:
+    environment = {**os.environ, "LVSLAB_LINES": f"{tmp_path}/ttyS"}
+    command = ["/bin/sh", str(tmp_path / "agent.sh")]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment) as process:
         agent.wait_ready(time.monotonic() + SOON)
         yield agent, masters
         os.killpg(process.pid, signal.SIGKILL)

@@ -13,15 +13,21 @@ from typing import Any
 
 import pytest
 
-from lvslab.errors import CannotError, UsageError
+from lvslab.completed import Completed
+from lvslab.errors import CannotError, GuestError, UsageError
 from lvslab.events import Event
-from lvslab.kernels import apt, catalog, fetch, probe, uml
-from lvslab.kernels.apt import PrivateApt, Source, SuiteError, UntrustedError
-from lvslab.kernels.catalog import Spec
+from lvslab.kernels import apt, apt_output, bare, catalog, fetch, mirror, probe, schedulers, store, uml
+from lvslab.kernels.apt import PrivateApt
+from lvslab.kernels.apt_output import Source, SuiteError, UntrustedError
+from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.elf import Elf
 from lvslab.kernels.initramfs import ModuleTree
+from lvslab.kernels.machine import Lines
+from lvslab.kernels.names import Flavour, LocalName, Spec, parse_name
 from lvslab.kernels.needs import KernelFacts, KernelKind, Need
+from lvslab.kernels.qemu import QemuKernel
 from lvslab.kernels.uml import UmlKernel
+from lvslab.service import Scheduler
 
 needs_apt = pytest.mark.skipif(not shutil.which("apt-get"), reason="apt-get is not there")
 needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg"), reason="dpkg is not there")
@@ -42,6 +48,8 @@ FACTS = KernelFacts(KernelKind.UML, "6.12.1", "ab", frozenset({Need.IP_VS}), {Ne
         ("debian/sid:uml=7.2um1", Spec("sid", "7.2um1")),
         ("debian/trixie=6.12um1+b22", Spec("trixie", "6.12um1+b22")),
         ("debian/forky=7.2~rc1um1", Spec("forky", "7.2~rc1um1")),
+        ("debian/trixie:cloud", Spec("trixie", None, Flavour.CLOUD)),
+        ("debian/bookworm:amd64=6.1.176-1", Spec("bookworm", "6.1.176-1", Flavour.AMD64)),
     ],
 )
 def test_names_are_read(text: str, spec: Spec) -> None:
@@ -59,8 +67,22 @@ def test_other_names_are_wrong_usage(text: str) -> None:
 
 
 def test_an_unknown_kind_is_named() -> None:
-    with pytest.raises(UsageError, match="unknown kind 'cloud'"):
-        Spec.parse("debian/sid:cloud")
+    with pytest.raises(UsageError, match=r"unknown kind 'arm64'; there is: uml, cloud, amd64"):
+        Spec.parse("debian/sid:arm64")
+
+
+def test_the_short_name_of_a_flavour_means_no_other() -> None:
+    assert [Spec("sid", None, each).name for each in Flavour] == ["debian/sid", "debian/sid:cloud", "debian/sid:amd64"]
+    places = {catalog.entry_directory(Path("/c"), Spec("sid", None, each), "1") for each in Flavour}
+    assert len(places) == len(Flavour), "two flavours of one version share a directory"
+
+
+def test_local_names() -> None:
+    assert parse_name("local/6.1.192+mine") == LocalName("6.1.192+mine") == LocalName.parse("6.1.192+mine")
+    assert str(LocalName("a")) == "local/a"
+    for bad in ("local/", "local/../x", "local/.x", "local/a b", "local/a/b", ""):
+        with pytest.raises(UsageError, match="kernel name"):
+            LocalName.parse(bad)
 
 
 # -- what apt says ---------------------------------------------------------------------------------------------------------------
@@ -78,10 +100,10 @@ https://next.example/debian/|trixie|main
 https://future.example/debian/|zurg|main
 noise
 """
-    sources = apt.parse_sources(shown)
+    sources = apt_output.parse_sources(shown)
     assert sources[0] == Source("http://mirror.example/debian", "bookworm", "main")
-    assert apt.debian_mirrors(sources, None) == ["http://mirror.example/debian", "https://next.example/debian"]
-    assert apt.debian_mirrors(sources, "zurg")[-1] == "https://future.example/debian"
+    assert apt_output.debian_mirrors(sources, None) == ["http://mirror.example/debian", "https://next.example/debian"]
+    assert apt_output.debian_mirrors(sources, "zurg")[-1] == "https://future.example/debian"
 
 
 @needs_apt
@@ -112,23 +134,23 @@ user-mode-linux-doc |    6.12um1 | http://deb.example/debian trixie/main amd64 P
 
 
 def test_versions_of_one_suite() -> None:
-    assert apt.parse_madison(MADISON, "user-mode-linux", "sid") == ["7.2um1"]
-    assert apt.parse_madison(MADISON, "user-mode-linux", "trixie") == ["6.12um1+b22", "6.12um1"]
-    assert apt.parse_madison("", "user-mode-linux", "sid") == []
+    assert apt_output.parse_madison(MADISON, "user-mode-linux", "sid") == ["7.2um1"]
+    assert apt_output.parse_madison(MADISON, "user-mode-linux", "trixie") == ["6.12um1+b22", "6.12um1"]
+    assert apt_output.parse_madison("", "user-mode-linux", "sid") == []
 
 
 @pytest.mark.parametrize(
     ("line", "meaning"),
     [
-        ("dlstatus:1:20.4761:Retrieving file 1 of 2 (3s remaining)\n", (20.4761, "3s left")),
-        ("dlstatus:3:100.0000:Retrieving file 3 of 3", (100.0, "")),
+        ("dlstatus:1:20.4761:Retrieving file 1 of 2 (3s remaining)\n", 20.4761),
+        ("dlstatus:3:100.0000:Retrieving file 3 of 3", 100.0),
         ("pmstatus:dpkg-exec:0:Running dpkg", None),
         ("dlstatus:1:x:y", None),
         ("", None),
     ],
 )
-def test_progress_of_apt(line: str, meaning: tuple[float, str] | None) -> None:
-    assert apt.parse_status(line) == meaning
+def test_progress_of_apt(line: str, meaning: float | None) -> None:
+    assert apt_output.parse_status(line) == meaning
 
 
 @pytest.mark.parametrize(
@@ -154,7 +176,7 @@ def test_progress_of_apt(line: str, meaning: tuple[float, str] | None) -> None:
     ],
 )
 def test_what_apt_says_is_explained(output: str, kind: type[CannotError], cause: str) -> None:
-    error = apt.explain(output, "suite x", "http://m")
+    error = apt_output.explain(output, "suite x", "http://m")
     assert type(error) is kind
     assert cause in str(error)
     assert str(error).startswith("suite x: ")
@@ -220,11 +242,11 @@ def test_a_redirected_program_runs_with_the_loader_and_libraries_beside_it(tmp_p
     before.redirect(loader)
     assert Elf(program).loader == str(loader)
     assert Elf(program).needed == needed
-    assert fetch._why_not_starting(program), "it started with a loader that does not exist"
+    assert fetch.why_not_starting(program), "it started with a loader that does not exist"
     shutil.copy2(host_loader, loader)
-    assert fetch._why_not_starting(program) is None
+    assert fetch.why_not_starting(program) is None
     (tmp_path / "libc.so.6").write_bytes(b"not a library")
-    assert "libc.so.6" in (fetch._why_not_starting(program) or ""), "it does not look beside itself"
+    assert "libc.so.6" in (fetch.why_not_starting(program) or ""), "it does not look beside itself"
 
 
 def test_other_files_are_no_programs(tmp_path: Path) -> None:
@@ -291,9 +313,9 @@ def archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Archive
     monkeypatch.setattr(apt, "machine_mirrors", lambda: ["http://m/debian"])
     monkeypatch.setattr(apt, "machine_keyring", lambda: Path("/keys.gpg"))
     monkeypatch.setattr(apt, "unpack", fake.unpack)
-    monkeypatch.setattr(fetch, "PrivateApt", fake.source)
-    monkeypatch.setattr(fetch, "run_trial", fake.run_trial)
-    monkeypatch.setattr(fetch, "NEEDED_MIB", 0)
+    monkeypatch.setattr(mirror, "PrivateApt", fake.source)
+    monkeypatch.setattr(store, "run_trial", fake.run_trial)
+    monkeypatch.setattr(fetch, "NEEDED_MIB", dict.fromkeys(Flavour, 0))
     yield fake
 
 
@@ -309,9 +331,9 @@ def test_a_fetched_kernel_is_found(archive: Archive) -> None:
     kernel = catalog.find("debian/trixie")
     assert kernel == catalog.find("debian/trixie:uml=6.12um1+b22") == entry.kernel()
     assert kernel.extra_arguments == ("seccomp=on",)
-    assert probe.uml_facts(kernel) == FACTS, "the trial's result is not kept: it would be booted again"
+    assert probe.guest_facts(kernel) == FACTS, "the trial's result is not kept: it would be booted again"
     assert any(event.kind == "boot" for event in told)
-    assert not list(probe.cache_directory().glob("work-*"))
+    assert not list(cache_directory().glob("work-*"))
 
 
 def test_what_is_there_is_not_fetched_again(archive: Archive) -> None:
@@ -346,7 +368,7 @@ def test_whatever_goes_wrong_nothing_appears(archive: Archive, when: str, error:
     with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else CannotError):
         fetch.fetch("debian/trixie")
     assert catalog.entries() == []
-    assert _nothing_left(probe.cache_directory())
+    assert _nothing_left(cache_directory())
 
 
 def test_a_killed_fetch_leaves_nothing_visible_and_is_swept(archive: Archive) -> None:
@@ -358,7 +380,7 @@ def test_a_killed_fetch_leaves_nothing_visible_and_is_swept(archive: Archive) ->
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    cache = probe.cache_directory()
+    cache = cache_directory()
     assert list(cache.glob("work-*")), "the test does not show anything: nothing was left"
     assert catalog.entries() == []
     archive.trial = Archive().trial
@@ -369,15 +391,15 @@ def test_a_killed_fetch_leaves_nothing_visible_and_is_swept(archive: Archive) ->
 
 def test_a_kernel_that_does_not_boot_is_refused_and_its_console_kept(archive: Archive) -> None:
     archive.trial = lambda: {"error": "trial: guest kernel died; it said: Kernel panic"}
-    with pytest.raises(CannotError, match=r"debian/trixie=6\.12um1\+b22': refused, .*Kernel panic"):
+    with pytest.raises(GuestError, match=r"(?s)debian/trixie=6\.12um1\+b22': refused, .*Kernel panic.*\n    Kernel panic$"):
         fetch.fetch("debian/trixie")
-    assert _nothing_left(probe.cache_directory())
-    assert (probe.cache_directory() / "refused.console").read_text() == "Kernel panic\n"
+    assert _nothing_left(cache_directory())
+    assert (cache_directory() / "refused.console").read_text() == "Kernel panic\n"
 
 
 def test_a_kernel_that_is_another_release_than_its_modules_is_refused(archive: Archive) -> None:
     archive.release = "6.12.2"
-    with pytest.raises(CannotError, match=r"says that it is 6\.12\.1, but its modules are for 6\.12\.2"):
+    with pytest.raises(GuestError, match=r"says that it is 6\.12\.1, but its modules are for 6\.12\.2"):
         fetch.fetch("debian/trixie")
     assert catalog.entries() == []
 
@@ -399,13 +421,13 @@ def test_a_mirror_that_is_not_debians_is_passed_over(archive: Archive, monkeypat
             raise UntrustedError("suite trixie: not signed")
         return archive.source(home, mirror, *rest)
 
-    monkeypatch.setattr(fetch, "PrivateApt", source)
+    monkeypatch.setattr(mirror, "PrivateApt", source)
     assert fetch.fetch("debian/trixie").name == "debian/trixie"
 
 
 def test_a_full_disk_is_told_before_anything_is_fetched(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "NEEDED_MIB", 1 << 40)
-    with pytest.raises(CannotError, match="MiB free, a fetch takes up to"):
+    monkeypatch.setattr(fetch, "NEEDED_MIB", dict.fromkeys(Flavour, 1 << 40))
+    with pytest.raises(CannotError, match="MiB free, this takes up to"):
         fetch.fetch("debian/trixie")
     assert archive.updates == 0
 
@@ -417,7 +439,7 @@ def test_a_damaged_entry_is_named_and_replaced_by_a_fetch(archive: Archive) -> N
         catalog.find("debian/trixie")
     fetch.fetch("debian/trixie")
     assert catalog.find("debian/trixie").binary.exists()
-    assert not list(probe.cache_directory().glob("work-*"))
+    assert not list(cache_directory().glob("work-*"))
 
 
 def test_an_entry_whose_loader_is_gone_is_damaged(archive: Archive) -> None:
@@ -431,14 +453,14 @@ def test_an_entry_whose_loader_is_gone_is_damaged(archive: Archive) -> None:
 def test_entries_of_other_versions_and_ruins_are_passed_over(archive: Archive) -> None:
     good = fetch.fetch("debian/trixie")
     for number, text in enumerate(("", "[]", "{}", '{"version": 99}')):
-        directory = catalog.entry_directory(probe.cache_directory(), "sid", str(number))
+        directory = catalog.entry_directory(cache_directory(), Spec("sid"), str(number))
         directory.mkdir(parents=True)
         (directory / catalog.ENTRY).write_text(text)
     assert catalog.entries() == [good]
 
 
 def test_a_second_fetch_waits_for_the_first(archive: Archive) -> None:
-    cache = probe.cache_directory()
+    cache = cache_directory()
     cache.mkdir(parents=True)
     waiting, done = threading.Event(), threading.Event()
 
@@ -495,9 +517,7 @@ def test_extra_arguments_are_passed_and_make_another_kernel_for_kept_results(tmp
         "directory": tmp_path,
         "image": tmp_path,
         "modules": [],
-        "agent_fd": 3,
-        "console_fd": 4,
-        "stream_fds": [],
+        "lines": Lines(agent=3, terminal=4, streams=()),
     }
     words, more = uml.arguments(plain, "a", **common), uml.arguments(fast, "a", **common)
     assert [word for word in more if word not in words] == ["seccomp=on"]
@@ -507,3 +527,55 @@ def test_facts_survive_being_kept() -> None:
     assert probe.facts_from_json(json.loads(json.dumps(probe.facts_to_json(FACTS)))) == FACTS
     with pytest.raises(ValueError, match="another version"):
         probe.facts_from_json({**probe.facts_to_json(FACTS), "version": -1})
+
+
+# -- stock kernels ---------------------------------------------------------------------------------------------------------------
+
+
+class Suite:
+    """What a suite's packages depend on."""
+
+    def __init__(self, depends: dict[str, str]) -> None:
+        self._depends = depends
+
+    def depends(self, package: str, version: str) -> dict[str, str]:
+        return apt_output.parse_depends(f"Package: {package}\nDepends: {self._depends.get(package, '')}\nDescription: x\n")
+
+
+def test_the_packages_of_a_stock_kernel_are_found_whether_it_is_one_or_split() -> None:
+    early = Suite(
+        {
+            "linux-image-amd64": "linux-image-6.1.0-50-amd64 (= 6.1.176-1)",
+            "linux-image-6.1.0-50-amd64": "kmod, linux-base (>= 4.3~), initramfs-tools (>= 0.120) | linux-initramfs-tool",
+        }
+    )
+    assert fetch.stock_packages(early, "linux-image-amd64", "6.1.176-1") == {"linux-image-6.1.0-50-amd64": "6.1.176-1"}  # type: ignore[arg-type]
+    parts = [f"linux-{part}-7.2.13-cloud" for part in ("base", "binary", "modules")]
+    late = Suite(
+        {
+            "linux-image-cloud-amd64": "linux-base-cloud-amd64 (= 7.2.13-1), linux-image-7.2.13-cloud (= 7.2.13-1)",
+            "linux-image-7.2.13-cloud": ", ".join(["dracut | initramfs-tools", *(f"{part} (= 7.2.13-1)" for part in parts)]),
+        }
+    )
+    assert fetch.stock_packages(late, "linux-image-cloud-amd64", "7.2.13-1") == dict.fromkeys(  # type: ignore[arg-type]
+        ["linux-image-7.2.13-cloud", *parts], "7.2.13-1"
+    )
+
+
+def test_the_trial_of_schedulers_believes_what_worked_only() -> None:
+    assert schedulers.schedulers_had("=has rr\nnoise\n=has twos\n=has nothing\n") == (Scheduler.RR, Scheduler.TWOS)
+    ran: list[str] = []
+    assert schedulers.try_schedulers(lambda script: ran.append(script) or Completed(0, "=has mh\n", "")) == (Scheduler.MH,)  # type: ignore[func-returns-value]
+    assert all(f" {each}" in ran[0] for each in Scheduler)
+
+
+def test_a_stock_kernel_without_9p_is_for_the_bench_only(tmp_path: Path) -> None:
+    tree = tmp_path / "modules" / "6.1"
+    tree.mkdir(parents=True)
+    (tmp_path / "vmlinuz").touch()
+    (tree / "modules.dep").write_text("kernel/net/9p/9pnet_virtio.ko:\nkernel/fs/9p/9p.ko:\n")
+    (tree / "modules.builtin").write_text("kernel/drivers/virtio/virtio_pci.ko\nkernel/drivers/char/virtio_console.ko\n")
+    assert bare.lacks_files(QemuKernel.at(tmp_path)) is None
+    (tree / "modules.dep").write_text("kernel/net/9p/9pnet_virtio.ko:\n")
+    assert bare.lacks_files(QemuKernel.at(tmp_path)) == "the kernel has no 9p, so it cannot see the machine's programs"
+    assert "console=ttyS0 panic=-1 quiet" in bare.command(tmp_path / "vmlinuz", tmp_path / "cpio")

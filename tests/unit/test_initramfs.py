@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import shutil
 import stat
 import subprocess
@@ -16,6 +18,7 @@ from lvslab.kernels import initramfs
 from lvslab.kernels.initramfs import Entry, ModuleTree, cpio, missing_modules, module_entries, module_name
 
 CPIO = next(([*name.split()] for name in ("cpio", "busybox cpio") if shutil.which(name.split()[0])), None)
+needs_zstd = pytest.mark.skipif(not shutil.which("zstd"), reason="zstd is not installed")
 needs_cpio = pytest.mark.skipif(CPIO is None, reason="neither cpio nor busybox is installed")
 
 DEP = """\
@@ -27,13 +30,18 @@ kernel/net/ipv4/ipip.ko.xz:
 """
 
 
+def packed(name: str, code: bytes) -> bytes:
+    """A module's file as its name says: depmod's tables do not care, but what the kernel gets must be plain."""
+    return {".xz": lzma.compress, ".gz": gzip.compress}.get(Path(name).suffix, lambda code: code)(code)
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> ModuleTree:
     directory = tmp_path / "modules" / "6.1.0-test"
     for line in DEP.splitlines():
         path = directory / line.partition(":")[0]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"code of " + path.name.encode())
+        path.write_bytes(packed(path.name, b"code of " + path.name.encode()))
     (directory / "modules.dep").write_text(DEP)
     (directory / "modules.builtin").write_text("kernel/net/ipv4/tunnel4.ko\nkernel/drivers/net/veth.ko\n")
     return ModuleTree(directory)
@@ -139,10 +147,62 @@ def _small_tree(factory: pytest.TempPathFactory) -> ModuleTree:
         for line in DEP.splitlines():
             path = directory / line.partition(":")[0]
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"code")
+            path.write_bytes(packed(path.name, b"code"))
         (directory / "modules.dep").write_text(DEP)
         _TREES.append(ModuleTree(directory))
     return _TREES[0]
+
+
+def code_of(entries: list[Entry], name: str) -> bytes:
+    return next(entry.data for entry in entries if entry.name.endswith(f"/{name}"))
+
+
+@pytest.mark.parametrize("suffix", ["", ".xz", ".gz", pytest.param(".zst", marks=needs_zstd)])
+def test_a_compressed_module_is_plain_in_the_archive(tree: ModuleTree, suffix: str) -> None:
+    plain = tree.directory / "kernel/net/netfilter/nf_conntrack.ko"
+    packed_one = plain.with_name(f"nf_conntrack.ko{suffix}")
+    code = b"code of nf_conntrack"
+    plain.unlink()
+    if suffix == ".zst":
+        subprocess.run(["zstd", "-q", "-o", packed_one], input=code, check=True)
+    else:
+        packed_one.write_bytes(packed(packed_one.name, code))
+    (tree.directory / "modules.dep").write_text(DEP.replace("nf_conntrack.ko", packed_one.name))
+    entries = module_entries(tree, ["ip_vs"])
+    assert code_of(entries, "nf_conntrack.ko") == code
+    assert "ip_vs.ko: nf_conntrack.ko libcrc32c.ko" in modules_dep(entries)
+
+
+def test_a_damaged_module_is_refused_with_its_name(tree: ModuleTree) -> None:
+    (tree.directory / "kernel/net/ipv4/ipip.ko.xz").write_bytes(b"not packed at all")
+    with pytest.raises(CannotError, match=r"ipip\.ko\.xz: damaged: .*reinstall the package"):
+        module_entries(tree, ["ipip"])
+
+
+def test_a_signature_is_left_out_and_nothing_else(tree: ModuleTree) -> None:
+    signature = b"pkcs7 message"
+    tail = bytes(8) + len(signature).to_bytes(4, "big") + b"~Module signature appended~\n"  # include/linux/module_signature.h
+    path = tree.directory / "kernel/lib/libcrc32c.ko"
+    path.write_bytes(b"ELF code" + signature + tail)
+    assert code_of(module_entries(tree, ["libcrc32c"]), "libcrc32c.ko") == b"ELF code"
+    path.write_bytes(b"ELF code that speaks of ~Module signature appended~\n but goes on")
+    assert code_of(module_entries(tree, ["libcrc32c"]), "libcrc32c.ko") == path.read_bytes()
+
+
+def test_what_must_be_loaded_before_comes_along_also_for_those_that_need_it_by_another(tree: ModuleTree) -> None:
+    arch, plain = "kernel/arch/x86/crypto/crc32c-intel.ko", "kernel/crypto/crc32c_generic.ko"
+    for name in (arch, plain):
+        (tree.directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree.directory / name).write_bytes(name.encode())
+    (tree.directory / "modules.dep").write_text(f"{DEP}{arch}:\n{plain}:\n")
+    (tree.directory / "modules.softdep").write_text("softdep libcrc32c pre: crc32c\nsoftdep ip_vs post: late\n")
+    (tree.directory / "modules.alias").write_text("alias crc32c crc32c_intel\nalias crc32c crc32c_generic\n")
+    assert sorted(modules_dep(module_entries(tree, ["ip_vs"]))) == [
+        "crc32c_generic.ko: ",  # not the other, which only some processors can run
+        "ip_vs.ko: nf_conntrack.ko libcrc32c.ko crc32c_generic.ko",
+        "libcrc32c.ko: crc32c_generic.ko",
+        "nf_conntrack.ko: libcrc32c.ko crc32c_generic.ko",
+    ]
 
 
 def test_modules_that_are_built_in_or_unknown_need_no_file(tree: ModuleTree) -> None:
@@ -167,24 +227,48 @@ def test_a_kernel_without_modules_dep_is_refused_with_the_file(tmp_path: Path) -
 # -- the whole -----------------------------------------------------------------------------------------------------------------------
 
 
+def unpacked(archive: bytes, where: Path) -> tuple[list[str], Path]:
+    names = unpack(archive, where, "-it").splitlines()
+    out = where / "out"
+    out.mkdir()
+    unpack(archive, out, "-i", "-d", *(name for name in names if name != "dev/console"))  # making a device node takes root
+    return names, out
+
+
+def rows(out: Path, table: str) -> list[str]:
+    return (out / "etc" / table).read_text().splitlines()
+
+
 @needs_cpio
 def test_the_whole_initramfs_holds_busybox_init_mounts_and_modules(tree: ModuleTree, tmp_path: Path) -> None:
     busybox = tmp_path / "busybox"
     busybox.write_bytes(b"\x7fELF static")
-    archive = initramfs.build(tree, ["ip_vs"], tmp_path / "share", busybox)
-    names = unpack(archive, tmp_path, "-it").splitlines()
+    names, out = unpacked(initramfs.build(tree, ["ip_vs"], initramfs.hostfs(tmp_path / "share"), busybox), tmp_path)
     assert {"init", "bin/busybox", "dev/console", "etc/fstab", "etc/fstab.root", "lib/modules/6.1.0-test/ip_vs.ko"} <= set(names)
-    out = tmp_path / "out"
-    out.mkdir()
-    wanted = [name for name in names if name != "dev/console"]  # making a device node takes root
-    unpack(archive, out, "-i", "-d", *wanted)
     assert (out / "init").stat().st_mode & 0o111 and (out / "init").read_text().startswith("#!/bin/busybox sh\n")
-    before, after = ((out / "etc" / name).read_text().splitlines() for name in ("fstab", "fstab.root"))
+    before, after = rows(out, "fstab"), rows(out, "fstab.root")
     assert "/ /host hostfs nosuid,ro 0 0" in before
     assert f"none /root{initramfs.SHARE} hostfs {tmp_path / 'share'} 0 0" in after
     assert all(len(line.split()) == 6 for line in (*before, *after))
     mounts = [line.split()[1].strip("/") for line in before]
-    assert set(mounts) <= set(names)  # every mount point is there
+    assert {"proc", "sys", "dev"} <= set(mounts) <= set(names)  # every mount point is there
+
+
+@needs_cpio
+def test_a_guest_that_needs_drivers_for_the_hosts_files_mounts_devices_first(tree: ModuleTree, tmp_path: Path) -> None:
+    busybox = tmp_path / "busybox"
+    busybox.write_bytes(b"\x7fELF static")
+    host = initramfs.Host(("tag", "9p", "ro,nosuid"), ("other", "9p", "nosuid"), drivers=("ipip",))
+    names, out = unpacked(initramfs.build(tree, ["ip_vs"], host, busybox), tmp_path)
+    assert {"lib/modules/6.1.0-test/ipip.ko", "lib/modules/6.1.0-test/ip_vs.ko"} <= set(names)
+    assert [line.split()[1] for line in rows(out, "fstab.devices")] == ["/proc", "/sys", "/dev"]
+    assert [line.split()[1] for line in rows(out, "fstab")] == ["/host", "/rw"]  # not a second time
+    assert "tag /host 9p ro,nosuid 0 0" in rows(out, "fstab")
+
+
+@pytest.mark.parametrize("host", [initramfs.hostfs(Path("/share")), initramfs.p9()])
+def test_no_guest_may_write_the_hosts_files_or_change_identity_by_them(host: initramfs.Host) -> None:
+    assert {"ro", "nosuid"} <= set(host.root[2].split(","))
 
 
 @pytest.mark.parametrize("script", ["init.sh", "agent.sh"])

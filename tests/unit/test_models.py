@@ -296,18 +296,30 @@ def test_late_kernels_count_an_active_connection_257_times() -> None:
 
 
 @pytest.mark.parametrize(
-    ("release", "expected"),
+    ("version", "expected"),
     [
         ("6.1.176", models.EARLY),
-        ("6.1.0-56-cloud-amd64", models.EARLY),
+        ("6.1.178", models.Ways(error_counts_tunnel=True)),
+        ("6.1.182", models.Ways(error_counts_tunnel=True)),
+        ("6.1.183", models.LATE),
+        ("6.1.192", models.LATE),
         ("6.12.50", models.EARLY),
         ("6.12.113", models.LATE),
-        ("7.2.7", models.LATE),
-        ("7.2", models.LATE),
+        ("6.12.117+deb13-amd64", models.LATE),
+        ("6.13.200", models.EARLY),
+        ("7.2.7", models.LATEST),
+        ("7.2", models.LATEST),
     ],
 )
-def test_ways(release: str, expected: models.Ways) -> None:
-    assert models.ways(release) is expected
+def test_ways(version: str, expected: models.Ways) -> None:
+    assert models.ways(version) == expected
+
+
+def test_debians_stock_kernels_tell_their_version_in_the_build() -> None:
+    build = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-14)"
+    assert models.upstream_version("6.1.0-56-cloud-amd64", build) == "6.1.192"
+    assert models.upstream_version("6.12.113", "#1 Debian 6.12um1") == "6.12.113"
+    assert models.upstream_version("6.1.192", "#1 Mon Nov 23 15:16:41 UTC 2026") == "6.1.192"
 
 
 def test_a_server_comes_back_with_its_connections() -> None:

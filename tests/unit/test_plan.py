@@ -98,6 +98,17 @@ def test_a_kernel_that_was_not_looked_at_is_said_to_be_so() -> None:
         plan(kernels=kernels(facts(HOST)))
 
 
+def test_an_emulated_kernel_is_taken_only_when_it_was_asked_for_or_tried() -> None:
+    with pytest.raises(CannotError) as caught:
+        plan(kernels=kernels(facts(HOST), facts(UML)))
+    assert "qemu" not in str(caught.value)  # nobody asked for it
+    tried = kernels(facts(HOST), facts(UML), facts(KernelKind.QEMU, *Need))
+    assert plan(kernels=tried).director.kernel == "qemu"
+    assert plan(kernels=kernels(facts(HOST), facts(UML, *Need), facts(KernelKind.QEMU, *Need))).director.kernel == "uml"
+    with pytest.raises(CannotError, match="qemu: no tap driver"):
+        plan(kernels=kernels(facts(HOST), facts(UML), qemu="no tap driver"), director_kernels=["qemu"])
+
+
 def test_a_comparison_needs_in_every_role_what_any_of_its_modes_needs() -> None:
     union = union_of_needs([mode_named(mode) for mode in MODES])
     assert union == {Role.DIRECTOR: {Need.IP_VS, Need.IPVS_SNAT, Need.SYNPROXY}, Role.REAL_SERVER: {Need.IPIP}}

@@ -378,7 +378,7 @@ def ignore_tunneled(bench: Bench) -> None:
     # de2c211868b9 "ipvs: Always clear ipvs_property flag in skb_scrub_packet()" takes it away when the tunnel unpacks them.
     series, patch = _release(bench)
     if series < (6, 1) or (series < (6, 14) and series not in _SCRUBBED):
-        raise CheckSkipped(f"it is not known whether kernel {bench.release} has the commit de2c211868b9 that this depends on")
+        raise CheckSkipped(f"it is not known whether kernel {bench.version} has the commit de2c211868b9 that this depends on")
     scrubbed = series >= (6, 14) or patch >= _SCRUBBED[series]
     net, port = NETS[4], bench.port()
     load(bench, "ipip")
@@ -401,7 +401,7 @@ def ignore_tunneled(bench: Bench) -> None:
 
 def _release(bench: Bench) -> tuple[tuple[int, int], int]:
     """The kernel's series and patch level: "6.1.176" is ((6, 1), 176)."""
-    numbers = [int(word) for word in re.findall(r"[0-9]+", bench.release)[:3]]
+    numbers = [int(word) for word in re.findall(r"[0-9]+", bench.version)[:3]]
     return (numbers[0], numbers[1]), numbers[2] if len(numbers) > 2 else 0
 
 

@@ -16,14 +16,18 @@ Open a shell on the director, and another one on the client:
     lvslab train shell director
     lvslab train shell client
 
+**What there is.** The kernel's part is the module `ip_vs` (`lsmod | grep ip_vs`); the tool is `ipvsadm`, at work from the package of that
+name (`apt install ipvsadm`), installed here. For NAT the director forwards packets (`sysctl net.ipv4.ip_forward`), and is the servers'
+default route (`ip route` on rs1).
+
 **Build it.** On the director, with `ipvsadm`:
 
 1. look at the table: `ipvsadm -L -n`. It is empty.
 2. add a virtual service: TCP, 10.0.0.10 port 80, scheduler `rr` (round robin): `ipvsadm -A -t … -s …`
 3. add both real servers to it, port 8080, by NAT (`-m`): `ipvsadm -a -t … -r … -m`
 
-**Try it.** On the client: `curl http://10.0.0.10/` a few times; each answer names the server. The same by hand: `nc 10.0.0.10 80`, then type
-`GET / HTTP/1.0` and two empty lines.
+**Try it.** On the client: `curl http://10.0.0.10/` a few times; each answer names the server. The same by hand: `nc 10.0.0.10 80`, then
+type `GET / HTTP/1.0` and an empty line.
 
 **Look at it.** `ipvsadm -L -n --stats` counts connections and packets; `ipvsadm -L -n -c` lists the connections.
 
@@ -32,7 +36,7 @@ Open a shell on the director, and another one on the client:
 When clients are served by both: `lvslab train check`. If you are stuck: `lvslab train hint`.
 """
 
-from lvslab.service import Protocol
+from lvslab.service import PacketForwarding, Protocol
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 
@@ -68,7 +72,8 @@ def check(exam: Exam) -> None:
         "the director has a virtual service on TCP port 80",
         "the director's table has no virtual service on TCP port 80",
     )
-    exam.must_share(["rs1", "rs2"])
+    answers = exam.must_share(["rs1", "rs2"])
+    exam.must_be_balanced(answers, PacketForwarding.MASQ)
     exam.must(
         "round robin",
         services[0].scheduler == "rr",

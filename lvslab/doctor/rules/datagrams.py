@@ -1,0 +1,67 @@
+"""UDP has no connections: IPVS makes entries all the same, by address and port of the sender."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lvslab.doctor.evidence import Evidence, Machine
+from lvslab.doctor.finding import Certainty, Finding
+from lvslab.service import Protocol, VirtualService
+
+_SAME_PORT = {5683: "CoAP (RFC 7252)", 514: "syslog (RFC 5426)"}
+"""Services whose senders keep one source port for all that they send, and whose messages need not go to one server."""
+
+_MANY = 10
+"""So many datagrams through one entry are no question and answer any more."""
+
+_SHARE = 0.8
+_SHOWN = 3
+
+
+def udp_sticks(evidence: Evidence) -> Iterator[Finding]:
+    """A sender that keeps its port stays with one server for as long as it sends, dead or alive, unless each datagram is scheduled (--ops)."""
+    for director in evidence.directors:
+        for service in director.ipvs.services if director.ipvs else ():
+            assert director.ipvs
+            if service.protocol is not Protocol.UDP or service.ops or sum(each.weight > 0 for each in service.real_servers) < 2:
+                continue
+            entries = [
+                each
+                for each in director.ipvs.connections
+                if each.protocol == "UDP" and (each.virtual.address, each.virtual.port) == (service.address, service.port)
+            ]
+            lopsided = _lopsided(director, service)
+            if not entries or (service.port not in _SAME_PORT and not lopsided):
+                continue
+            who = f"Senders of {_SAME_PORT[service.port]} keep" if service.port in _SAME_PORT else "A sender keeps"
+            yield Finding(
+                "udp-sticks",
+                f"{who} one source port, so the director takes all that one sends for one connection and sends it to one real server, also "
+                "when that is dead.",
+                (
+                    *(
+                        f"{director.name}: ipvsadm -Lnc: UDP {each.client} -> {each.virtual} -> {each.destination}, {each.expires} s left"
+                        for each in entries[:_SHOWN]
+                    ),
+                    *lopsided,
+                    f"{director.name}: {service.name} is no one-packet service",
+                ),
+                (f"{director.name}# ipvsadm -E {' '.join(service.selector)} -s {service.scheduler} --ops",),
+                Certainty.LIKELY,
+            )
+
+
+def _lopsided(director: Machine, service: VirtualService) -> list[str]:
+    """A line on how unequal the servers' shares are, if few entries carry many datagrams to one of them."""
+    assert director.ipvs
+    whole = director.ipvs.stats.get((service.name, ""))
+    shares = {each.name: director.ipvs.stats.get((service.name, each.name)) for each in service.real_servers if each.weight}
+    counted = {name: counters.in_packets for name, counters in shares.items() if counters}
+    if not whole or not counted or whole.in_packets < _MANY * max(whole.conns, 1):
+        return []
+    most = max(counted, key=lambda name: counted[name])
+    if counted[most] < _SHARE * whole.in_packets:
+        return []
+    return [
+        f"{director.name}: ipvsadm -Ln --stats: {counted[most]} of {whole.in_packets} datagrams went to {most}, by {whole.conns} entries"
+    ]

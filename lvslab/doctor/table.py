@@ -1,0 +1,55 @@
+"""/proc/net/ip_vs: the table of virtual services that everybody may read, in the kernel's own words (ip_vs_ctl.c, ip_vs_info_seq_show)."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import replace
+
+from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
+
+_FORWARDING = {"Masq": PacketForwarding.MASQ, "Tunnel": PacketForwarding.TUN}
+"""The kernel says "Route" and "Local" for the rest: "Local" is a server on the director itself."""
+
+
+def read_table(lines: Iterable[str]) -> tuple[tuple[VirtualService, ...], dict[tuple[str, str], int]]:
+    """The services, and the connections of all states at each server by (service name, server name)."""
+    services: list[VirtualService] = []
+    active: dict[tuple[str, str], int] = {}
+    for line in lines:
+        words = line.split()
+        if words[:1] == ["->"] and services and len(words) >= 6 and words[3].isdigit():
+            address, port = _endpoint(words[1])
+            forwarding = _FORWARDING.get(words[2], PacketForwarding.DR)
+            server = RealServer(address, port, forwarding, weight=min(int(words[3]), 65535))
+            services[-1] = replace(services[-1], real_servers=(*services[-1].real_servers, server))
+            active[services[-1].name, server.name] = int(words[4]) + int(words[5])
+        elif words[:1] in (["TCP"], ["UDP"], ["SCTP"]) and len(words) >= 3:
+            services.append(_service(words, Protocol[words[0]], *_endpoint(words[1])))
+        elif words[:1] == ["FWM"] and len(words) >= 3:
+            services.append(_service(words, Protocol.FWMARK, "", 0, fwmark=int(words[1], 16)))
+    return tuple(services), active
+
+
+def _service(words: list[str], protocol: Protocol, address: str, port: int, fwmark: int = 0) -> VirtualService:
+    persistence = int(words[words.index("persistent") + 1]) if "persistent" in words else 0
+    scheduler = Scheduler(words[2]) if words[2] in set(Scheduler) else Scheduler.WLC
+    return VirtualService(
+        protocol,
+        address,
+        port,
+        fwmark=fwmark,
+        scheduler=scheduler,
+        persistence_timeout=persistence or (0 if port or fwmark else 1),
+        ops="ops" in words,
+    )
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    """ "0A00000A:0050" or "[2001:…]:0050"."""
+    ipv6 = re.fullmatch(r"\[(.+)\]:([0-9A-F]{4})", text)
+    if ipv6:
+        return ipv6[1], int(ipv6[2], 16)
+    address, _, port = text.partition(":")
+    return socket.inet_ntop(socket.AF_INET, bytes.fromhex(address)), int(port, 16)

@@ -1,0 +1,86 @@
+"""What `lvslab kernels` lists: the machine's own kernels and those of the catalog, each with what it has and lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lvslab.errors import LvslabError
+from lvslab.events import Event, Listener
+from lvslab.kernels import catalog, probe
+from lvslab.kernels.needs import KernelFacts, KernelKind
+from lvslab.kernels.qemu import QemuKernel
+from lvslab.service import Scheduler
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kernel.
+
+    Attributes:
+        name: for --kernel.
+        origin: where it comes from, in words; "" for the machine's own.
+        size: bytes in the catalog; 0 for the machine's own.
+        facts: of its trial.
+        schedulers: of IPVS, those that worked in the trial; none where that is not known.
+    """
+
+    name: str
+    origin: str
+    size: int
+    facts: KernelFacts
+    schedulers: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        return str(self.facts.kind)
+
+    @property
+    def release(self) -> str:
+        return self.facts.release
+
+    @property
+    def has(self) -> str:
+        """What it has, in words."""
+        return ", ".join(sorted(self.facts.met))
+
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """What it lacks, each with the reason."""
+        missing = [each for each in Scheduler if self.schedulers and each not in self.schedulers]
+        refused = {"some schedulers": f"ipvsadm -A -s {', '.join(missing)}: refused"} if missing else {}
+        return {**{str(need): why for need, why in self.facts.unmet.items()}, **refused}
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "release": self.release,
+            "origin": self.origin,
+            "bytes": self.size,
+            "has": sorted(self.facts.met),
+            "schedulers": list(self.schedulers),
+            "lacks": dict(self.lacks),
+        }
+
+
+def kernels_listed(tell: Listener) -> tuple[list[Row], dict[str, str]]:
+    """Every kernel that is here, and the reason for each kind that is not. Call it inside the sandbox.
+
+    The machine's own kernel is tried each time; of the others results are kept, so only new ones boot.
+    """
+    here = probe.kernels_here()
+    facts, absent = dict(here.facts), {str(kind): why for kind, why in here.absent.items()}
+    try:
+        installed = QemuKernel.installed()
+        tell(Event("", "boot", f"qemu: {installed.modules.release}, trial boot unless its result is kept"))
+        facts[KernelKind.QEMU] = probe.guest_facts(installed)
+    except LvslabError as error:
+        absent[KernelKind.QEMU] = str(error)
+    rows = [Row(str(name), "", 0, each) for name, each in facts.items()]
+    return [
+        *rows,
+        *(Row(each.full_name, each.origin, each.size(), each.facts, each.schedulers) for each in catalog.entries()),
+    ], absent

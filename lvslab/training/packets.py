@@ -1,0 +1,49 @@
+"""Packets of an exam's own requests, captured on every link and judged hop by hop against the lab's forwarding mode."""
+
+from __future__ import annotations
+
+from lvslab.plan import HTTP_PORT
+from lvslab.training.exam import Exam
+from lvslab.training.place import examiner
+
+
+def must_travel(exam: Exam, requests: int = 2, name: str = "packets") -> None:
+    """Every packet of some HTTP requests must go the way that the mode's contract says (`lvslab.modes.contract`).
+
+    Only the service on port 80 is asked, which is what students build; `Exam.must_keep_contract` wants all services of a lab.
+    """
+    from lvslab.measure.frames import read_frames
+    from lvslab.measure.judge import judge
+    from lvslab.measure.path import hops
+    from lvslab.network.capture import Capture
+    from lvslab.verify import ports, setting, taps
+
+    plan = exam.plan
+    file = exam.directory / "packets.pcapng"
+    with Capture(file, taps(exam.lab)) as capture:
+        answers = exam.get(requests)
+        capture.wait_quiet()
+    flows = judge(hops(read_frames(file), ports(plan)), setting(plan))
+    here = examiner(plan).ip
+    found = {answer.local_port: flow for answer in answers for flow in flows if flow.client == (here, answer.local_port)}
+    problem, packets = "", 0
+    for answer in answers:
+        flow = found.get(answer.local_port)
+        packets += len(flow.hops) if flow else 0
+        if problem:
+            continue
+        if flow is None:
+            problem = answer.error or f"the request from port {answer.local_port} was not seen on any link"
+        elif flow.wrong:
+            hop = flow.wrong.hop
+            problem = f"{flow.title}: {hop.sender} > {hop.receiver or 'nobody'}: {flow.wrong.why}"
+        elif answer.error:
+            problem = f"{flow.title}: {answer.error}"
+    if capture.lost and not problem:
+        problem = f"{capture.lost} frames were missed by the capture; check again"
+    exam.must(
+        name,
+        not problem,
+        f"{len(answers)} requests to {exam.vip}:{HTTP_PORT}, {packets} packets on the links: {plan.mode.contract.in_words}",
+        problem,
+    )
