@@ -204,7 +204,7 @@ def _try_nginx() -> str:
 
 
 def _try_kvm() -> Line:
-    """Boot a stock kernel under QEMU with KVM; the device file alone proves nothing."""
+    """Boot a stock kernel under QEMU with KVM, once for this machine and its kernel; the device file alone proves nothing."""
     optional = Line("KVM", "skip", "")
     if not kvm.DEVICE.exists():
         return replace(optional, finding=f"no {kvm.DEVICE}; guests of kernel 'uml' need none, those of kernel 'qemu' are slower")
@@ -216,5 +216,5 @@ def _try_kvm() -> Line:
         return replace(
             optional, finding="not tried: no readable kernel image in /boot", cure=_install(["linux-image-cloud-amd64"])
         )
-    found = kvm.try_now(image)
+    found = kvm.try_once(image)
     return replace(optional, verdict="pass" if found.works else "skip", finding=found.text)

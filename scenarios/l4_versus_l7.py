@@ -35,11 +35,10 @@ def run(
     repeat: int = 3,
     seconds: float = 2.0,
     rate: float = 100.0,
-    megabytes: int = 200,
     servers: int = 2,
     server: str = "nginx",
 ) -> None:
-    for name, value in (("repeat", repeat), ("seconds", seconds), ("rate", rate), ("megabytes", megabytes)):
+    for name, value in (("repeat", repeat), ("seconds", seconds), ("rate", rate)):
         if value <= 0:
             raise UsageError(f"scenario 'l4-versus-l7': {name} {value:g} is not above 0")
     if rate * seconds < ENOUGH:
@@ -52,7 +51,6 @@ def run(
     for name in contenders:
         if name not in LVS:
             proxy_named(name).require()
-    size = megabytes * 1_000_000
     placements = {}
     for repetition in log.repetitions(repeat):
         for name in contenders if repetition % 2 else reversed(contenders):
@@ -62,7 +60,7 @@ def run(
                 placements[name] = contest.placement(lab)
                 contest.require_alike(placements)
                 for node in lab.servers:
-                    web.replace_web_server(node, server, size)
+                    web.replace_web_server(node, server)
                 proxy = PROXIES.get(name)
                 with serving(lab, proxy, log.run.logs / name) if proxy else nullcontext() as daemon:
                     rips = tuple(lab.plan.addresses.rips)
@@ -83,7 +81,7 @@ def run(
                     measured.latency(rate, seconds)
                     measured.connections(seconds)
                     measured.requests(seconds)
-                    measured.transfer(size)
+                    measured.transfer(seconds)
                     log.expect(
                         f"{name}, {repetition}: all measured",
                         not measured.failures,

@@ -184,6 +184,9 @@ ip -batch - <<'END'
 END
 ip -4 route replace default via {V4.router}
 ip -6 route replace default via {V6.router}
+# User-Mode Linux's network driver says that it can send lists of fragments, and sends stale memory in place of all but the first.
+ethtool -K {outer} tx-scatter-gather-fraglist off 2>/dev/null || true
+ethtool -K {inner} tx-scatter-gather-fraglist off 2>/dev/null || true
 modprobe -qa ip_vs_lblc ip_vs_lblcr || true # they bring sysctls of their own, which are part of the baseline
 ipvsadm -C
 """

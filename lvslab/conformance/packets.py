@@ -42,8 +42,21 @@ def differences(expected: Any, seen: Any) -> list[str]:
         for field in left.fields_desc:
             here, there = left.getfieldval(field.name), right.getfieldval(field.name)
             if here != there:
-                found.append(f"{left.name}.{field.name}: expected {here!r}, seen {there!r}")
+                found.append(f"{left.name}.{field.name}: {_unlike(here, there)}")
         left, right = left.payload, right.payload
+
+
+_SHOWN = 16
+"""Bytes of a long field that are shown from where two differ."""
+
+
+def _unlike(here: Any, there: Any) -> str:
+    """Two values of a field; of long data only the part where they begin to differ."""
+    if not (isinstance(here, bytes) and isinstance(there, bytes) and max(len(here), len(there)) > 2 * _SHOWN):
+        return f"expected {here!r}, seen {there!r}"
+    at = next((at for at, (one, other) in enumerate(zip(here, there, strict=False)) if one != other), min(len(here), len(there)))
+    lengths = "" if len(here) == len(there) else f"{len(here)} bytes expected, {len(there)} seen; "
+    return f"{lengths}from byte {at} on expected {here[at : at + _SHOWN]!r}…, seen {there[at : at + _SHOWN]!r}…"
 
 
 def _name(layer: Any) -> str:

@@ -21,6 +21,7 @@ from lvslab.doctor.rules import (
     sync,
     synproxy,
     tunnel,
+    unread,
 )
 
 RULES: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
@@ -53,6 +54,7 @@ RULES: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
     fullnat.local_ports_exhausted,
     fullnat.tracking_full,
     nat.hairpin,
+    unread.no_handshake,
     flood.syn_flood,
 )
 """In the order in which a packet meets what they look at: the first broken thing is the one to mend first."""

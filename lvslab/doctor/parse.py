@@ -10,7 +10,7 @@ from typing import Any
 
 from lvslab.control.ipvsadm import Connection, Counters, Timeouts, parse_connections, parse_stats, parse_timeouts
 from lvslab.doctor.evidence import Address, Ipvs, Link, Machine, Neighbour, Route, Socket, SyncDaemon
-from lvslab.doctor.script import MARK
+from lvslab.doctor.script import MARK, MOST_CONNECTIONS
 from lvslab.doctor.table import read_table
 from lvslab.errors import LvslabError, UsageError
 from lvslab.modes.base import Role
@@ -251,7 +251,9 @@ def _ipvs(parts: Mapping[str, Sequence[str]], files: Mapping[str, Sequence[str]]
             timeouts = parse_timeouts(part("timeouts"))
         except LvslabError as error:
             unread.append(f"ipvsadm: {error}")
-    synced = sum(line.split()[8:9] == ["SYNC"] for line in files.get("/proc/net/ip_vs_conn_sync", ()))
+    if len(parts.get("connections", ())) >= MOST_CONNECTIONS:
+        unread.append(f"ipvsadm -L -n -c: only its first {MOST_CONNECTIONS} lines")
+    synced = int(part("synced")) if part("synced").strip().isdigit() else 0
     return Ipvs(services, stats, connections, timeouts, _daemons(part("daemons")), active, synced), unread
 
 

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 MARK = "==== lvslab doctor: "
 """Begins the line in front of each part of the output."""
 
+MOST_CONNECTIONS = 20_000
+"""So many lines of the connection table are read at most: a busy director has millions, and the first ones tell the same."""
+
 _SYSCTLS = (
     "net/ipv4/ip_forward",
     "net/ipv4/vs/*",
@@ -27,8 +30,6 @@ _FILES = (
     "/proc/net/udp",
     "/proc/net/udp6",
     "/proc/net/ip_vs",
-    "/proc/net/ip_vs_conn",
-    "/proc/net/ip_vs_conn_sync",
     "/proc/net/stat/nf_conntrack",
     "/proc/sys/net/netfilter/nf_conntrack_count",
     "/proc/[0-9]*/comm",
@@ -39,7 +40,7 @@ _IP = ("address show", "route show table all", "rule show", "neigh show")
 _IPVSADM = (
     ("table", "-S -n"),
     ("stats", "-L -n --stats --exact"),
-    ("connections", "-L -n -c --persistent-conn"),
+    ("connections", f"-L -n -c --persistent-conn | head -n {MOST_CONNECTIONS}"),
     ("timeouts", "-L -n --timeout"),
     ("daemons", "-L -n --daemon"),
 )
@@ -68,7 +69,9 @@ def reading(director: bool) -> str:
     if director:
         lines.append("if [ -e /proc/net/ip_vs ]; then")
         for name, options in _IPVSADM:
-            lines += [f"echo '{MARK}{name}'", f"ipvsadm {options} 2>&1"]
+            command, pipe, rest = options.partition(" | ")
+            lines += [f"echo '{MARK}{name}'", f"ipvsadm {command} 2>&1{pipe}{rest}"]
+        lines += [f"echo '{MARK}synced'", "grep -c ' SYNC ' /proc/net/ip_vs_conn_sync 2>&1"]
         lines.append("fi")
     return "\n".join([*lines, "exit 0"]) + "\n"
 

@@ -18,6 +18,9 @@ from lvslab.traffic.servers import ANSWER
 LARGE = "large"
 """Name of the large file."""
 
+LARGE_BYTES = 10**12
+"""More than any measurement gets. All zeros, and takes no room."""
+
 _CONFIGURATION = "web.conf"
 _STOP_SECONDS = 5
 _APACHE_MODULES = ("mpm_event", "authz_core", "dir", "mime", "include")
@@ -132,12 +135,11 @@ def require(server: str) -> None:
         raise CannotError(f"web server '{server}': not installed; run: apt-get install --no-install-recommends {package}")
 
 
-def replace_web_server(node: LabMachine, server: str, large_bytes: int) -> None:
+def replace_web_server(node: LabMachine, server: str) -> None:
     """Stop the lab's own web server on a real server and start another one, which listens when this returns.
 
     Args:
         server: of `SERVERS`.
-        large_bytes: size of the large file. It is all zeros and takes no room.
 
     Raises:
         CommandError: it did not start; the message is its own.
@@ -148,7 +150,7 @@ def replace_web_server(node: LabMachine, server: str, large_bytes: int) -> None:
     _, _, configuration, start = SERVERS[server]
     (node.directory / _CONFIGURATION).write_text(configuration(node.name, node.inside))
     (site / "index.shtml").write_text(_page(node.name))
-    _sparse(site / LARGE, large_bytes)
+    _sparse(site / LARGE, LARGE_BYTES)
     start(node)
 
 

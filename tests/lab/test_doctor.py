@@ -21,13 +21,24 @@ from lvslab.kernels import probe
 from lvslab.kernels.needs import Need
 from lvslab.lab import Lab
 from lvslab.modes import mode_named
+from lvslab.traffic import http
 from tests.lab.conftest import in_sandbox, run_lvslab
 
+_OTHER_PORT = 81
 _AS_USER = "setpriv --reuid 1000 --regid 1000 --clear-groups "
 
 
+_ANOTHER_TABLE = f"""\
+ipvsadm -C
+ipvsadm -A -t 10.0.0.10:{_OTHER_PORT} -s rr
+ipvsadm -a -t 10.0.0.10:{_OTHER_PORT} -r 10.0.1.12:80 -m
+"""
+
+
 def _on_a_director(logs: Path) -> dict[str, tuple[int, str, str]]:
-    """Run `lvslab doctor --here` in a director that does not forward, as root and as an ordinary user, then with the fault cured."""
+    """Run `lvslab doctor --here` in a director that does not forward, as root and as an ordinary user; with that cured; and with another fault,
+    which only shows in what does not come back.
+    """
     plan = plan_lab(mode_named("nat"), probe.kernels_here(tuple(Need)), without=("ip-forward",))
     with Lab(plan, logs) as lab:
         node = lab.director
@@ -41,7 +52,12 @@ def _on_a_director(logs: Path) -> dict[str, tuple[int, str, str]]:
             "it changed something"
         )
         node.run("echo 1 >/proc/sys/net/ipv4/ip_forward").check(node.name, "ip_forward")
+        http.get(lab.clients[0], f"http://{plan.addresses.vip}/", 2)
         answers["cured"] = node.run(command, timeout=60)
+        lab.node("rs2").run("ip route del default").check("rs2", "ip route del default")
+        node.run(_ANOTHER_TABLE).check(node.name, _ANOTHER_TABLE)
+        http.get(lab.clients[0], f"http://{plan.addresses.vip}:{_OTHER_PORT}/", 2, timeout=0.5)
+        answers["no way back"] = node.run(command, timeout=60)
         return {who: (done.code, done.out, done.err) for who, done in answers.items()}
 
 
@@ -54,6 +70,11 @@ def test_a_director_is_looked_at_from_within_also_by_an_ordinary_user(tmp_path: 
         assert (refused in err) is (who == "user")
     code, out, _ = answers["cured"]
     assert (code, json.loads(out)["results"]) == (0, [])
+    code, out, _ = answers["no way back"]
+    assert (code, [(each["name"], each["certainty"]) for each in json.loads(out)["results"]]) == (
+        1,
+        [("wrong-gateway", "likely")],
+    )
 
 
 def test_where_there_is_no_virtual_server_it_cannot_look() -> None:

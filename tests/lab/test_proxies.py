@@ -120,7 +120,7 @@ def test_a_proxy_needs_servers_that_answer_through_it(tmp_path: Path) -> None:
 def _apache(tmp_path: Path) -> contest.Shared:
     with _lab("nat", tmp_path / "logs") as lab:
         for node in lab.servers:
-            web.replace_web_server(node, "apache", 1000)
+            web.replace_web_server(node, "apache")
         return contest.ask(lab, rounds=2)
 
 
@@ -131,7 +131,7 @@ def test_apache_answers_as_the_labs_own_web_server_does(tmp_path: Path) -> None:
 
 
 def test_the_comparison_measures_every_contender_and_answers(tmp_path: Path) -> None:
-    options = ("--repeat", "1", "--seconds", "2", "--rate", "60", "--megabytes", "10", "--contenders", "lvs-nat,nginx")
+    options = ("--repeat", "1", "--seconds", "2", "--rate", "60", "--contenders", "lvs-nat,nginx")
     done = run_lvslab("run", "l4-versus-l7", *options, "--json", "--runs", str(tmp_path))
     assert done.code == 0, done.out + done.err
     assert [each["verdict"] for each in done.data["results"]] == ["pass"] * 7

@@ -312,8 +312,28 @@ BROKEN: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
         "hairpin",
         lambda e: with_ipvs(e, connections=(entry("SYN_RECV", "10.0.1.12:8080", "10.0.1.11:4000"),)),
     ),
+    "nothing comes back": ("nat", "wrong-gateway", lambda e: _half_open(_alone(e), "10.0.1.12:8080")),
+    "nothing comes back, server gone": (
+        "nat",
+        "server-unreachable",
+        lambda e: changed(
+            _half_open(_alone(e), "10.0.1.12:8080"), "lvs", neighbours=(Neighbour("10.0.1.12", "", "lvs-eth1", "FAILED"),)
+        ),
+    ),
+    "no handshake in DR": ("dr", "server-silent", lambda e: _half_open(_alone(e), "10.0.0.12:80")),
     "a flood": ("nat", "syn-flood", lambda e: with_ipvs(e, connections=_flood(200))),
 }
+
+
+def _alone(evidence: Evidence) -> Evidence:
+    """The director alone, as with --here."""
+    return replace(evidence, machines=evidence.directors)
+
+
+def _half_open(evidence: Evidence, server: str, count: int = 2) -> Evidence:
+    """With connections to one server that never get any further."""
+    stuck = tuple(entry("SYN_RECV", server, f"10.0.0.101:{port}") for port in range(5000, 5000 + count))
+    return with_ipvs(evidence, connections=stuck)
 
 
 def _sync_link(evidence: Evidence, name: str) -> str:
@@ -432,12 +452,35 @@ HARMLESS: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
         "nat",
         lambda e: with_ipvs(e, connections=tuple(entry("SYN_RECV", _SERVER, f"10.0.0.101:{port}") for port in range(2000, 2200))),
     ),
+    "a connection that is just being made": ("nat", lambda e: _half_open(_alone(e), "10.0.1.12:8080", count=1)),
+    "half-open connections beside others": (
+        "nat",
+        lambda e: with_ipvs(
+            _alone(e),
+            connections=(
+                *(entry("SYN_RECV", _SERVER, f"10.0.0.101:{port}") for port in (1, 2, 3)),
+                entry("ESTABLISHED", _SERVER),
+            ),
+        ),
+    ),
+    "an IPv6 service": ("nat", lambda e: _ipv6(e)),
     "a pair without sync": ("pair", lambda e: _sync(_sync(e, "lvs1"), "lvs2")),
     "both daemons on both": (
         "pair",
         lambda e: _sync(_sync(e, "lvs1", *_both(e, "lvs1")), "lvs2", *_both(e, "lvs2")),
     ),
 }
+
+
+def _ipv6(evidence: Evidence) -> Evidence:
+    """With an IPv6 service, whose address the director has."""
+    outer, *others = machine(evidence, "lvs").links[::-1]
+    own = replace(outer, addresses=(*outer.addresses, Address("fd00::10", 64)))
+    server = RealServer("fd00::11", 8080, PacketForwarding.MASQ)
+    return _table_plus(
+        changed(evidence, "lvs", links=(*others, own)), VirtualService(Protocol.TCP, "fd00::10", 80, real_servers=(server,))
+    )
+
 
 _UDP_TOO = (f"nat -A PREROUTING -d {VIP}/32 -p udp -j REDIRECT",)
 
@@ -537,7 +580,7 @@ def test_a_finding_says_how_sure_it_is() -> None:
 
 
 def test_a_director_alone_shows_what_is_wrong_with_itself() -> None:
-    alone = replace(recorded("nat"), machines=recorded("nat").directors)
+    alone = _alone(recorded("nat"))
     assert found(alone) == []
     assert found(
         changed(alone, "lvs", sysctls={f"net.ipv4.conf.{link}.forwarding": "0" for link in ("lvs-eth0", "lvs-eth1")})

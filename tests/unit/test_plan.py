@@ -347,7 +347,7 @@ def test_a_wrong_number_of_nodes_is_refused_by_name(what: str, count: object) ->
 
 
 def test_an_unknown_topology_is_refused_with_the_shipped_ones() -> None:
-    with pytest.raises(UsageError, match="topology 'star': no such topology or file; shipped: dr, fullnat, nat, synproxy, tun"):
+    with pytest.raises(UsageError, match=r"topology 'star': no such topology or file; shipped: .*\bdr, fullnat, nat, .*\btun\b"):
         plan(topology_name="star")
 
 

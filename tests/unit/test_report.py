@@ -447,8 +447,8 @@ def test_the_report_reads_the_run_directory_and_nothing_else_of_lvslab() -> None
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in names:
-                assert not name.startswith("lvslab") or name.startswith(("lvslab.errors", "lvslab.measure", "lvslab.report")), (
-                    file
-                )
+                assert not name.startswith("lvslab") or name.startswith(
+                    ("lvslab.errors", "lvslab.measure", "lvslab.comparison", "lvslab.report")
+                ), file
                 assert "pyplot" not in name, file
             assert not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"), file

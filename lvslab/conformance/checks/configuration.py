@@ -377,6 +377,7 @@ class _Model:
 )
 def walk(bench: Bench, seed: int, steps: int) -> None:
     # /proc/net/ip_vs can be read without another program, which keeps a step short; what it lacks is compared at the end.
+    tick = _ticks_per_second(bench)
     model = _Model(seed)
     played = [model.step() for _ in range(steps)]
     # Where the kernel resizes its table a reading may be torn, which the next one is not.
@@ -387,7 +388,7 @@ def walk(bench: Bench, seed: int, steps: int) -> None:
         history = [f"step {place}: ipvsadm {each.command}" for place, each in enumerate(played[:number], start=1)][-5:]
         if code != str(step.code):
             raise CheckFailed(f"step {number}, 'ipvsadm {step.command}': exit code {step.code} expected, {code} seen", history)
-        expected = Counter(_as_proc(each) for each in step.table)
+        expected = Counter(_as_proc(each, tick) for each in step.table)
         readings = [_parsed(each.splitlines()[3:]) for each in tables.split(f"{_AGAIN}\n")]
         if expected not in readings:
             seen = readings[-1]
@@ -413,8 +414,19 @@ def _parsed(lines: Sequence[str]) -> Counter[str]:
     return Counter(" | ".join([name, *sorted(servers)]) for name, servers in services)
 
 
-def _as_proc(service: VirtualService) -> str:
-    """A service as ip_vs_ctl.c, ip_vs_info_seq_show, prints it: addresses, ports and marks in hex, the timeout in jiffies of 1/100 s."""
+def _ticks_per_second(bench: Bench) -> int:
+    """CONFIG_HZ of the kernel, which nothing tells programs but such numbers as the table's own: a timeout of one second, in jiffies."""
+    script = f"ipvsadm -A -t {_VIP}:1 -p 1\n{_TABLE}\nipvsadm -D -t {_VIP}:1"
+    words = bench.run(script).split()
+    return int(words[words.index("persistent") + 1])
+
+
+def _as_proc(service: VirtualService, tick: int) -> str:
+    """A service as ip_vs_ctl.c, ip_vs_info_seq_show, prints it: addresses, ports and marks in hex, the timeout in jiffies.
+
+    Args:
+        tick: jiffies in a second.
+    """
     if service.protocol is Protocol.FWMARK:
         name = f"FWM {service.fwmark:08X}"
     else:
@@ -428,7 +440,7 @@ def _as_proc(service: VirtualService) -> str:
             number = int.from_bytes(int(mask or 128).to_bytes(4, "little"), "big")
         else:
             number = int(ip_address(mask or "255.255.255.255"))
-        words.append(f"persistent {service.persistence_timeout * 100} {number:08X}")
+        words.append(f"persistent {service.persistence_timeout * tick} {number:08X}")
     servers = sorted(
         f"{_hex(each.address)}:{each.port:04X} {each.forwarding.value} {each.weight}" for each in service.real_servers
     )

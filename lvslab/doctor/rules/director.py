@@ -9,6 +9,9 @@ from lvslab.doctor.finding import Finding
 from lvslab.doctor.netfilter import rules
 from lvslab.service import Protocol, VirtualService, format_rules
 
+_ADDRESS_MOVERS = frozenset({"keepalived", "pacemakerd", "heartbeat", "ucarp", "vrrpd"})
+"""Programs that move addresses between directors."""
+
 
 def no_service(evidence: Evidence) -> Iterator[Finding]:
     """No director has a virtual service."""
@@ -52,10 +55,10 @@ def no_server(evidence: Evidence) -> Iterator[Finding]:
 def vip_not_local(evidence: Evidence) -> Iterator[Finding]:
     """IPVS takes packets that are delivered locally (hook LOCAL_IN, ip_vs_core.c): others are routed past it, or dropped.
 
-    The backup of a VRRP pair rightly lacks the address, so one director that has it is enough; alone under keepalived it may be the backup.
+    The backup of a VRRP pair rightly lacks the address, so one director that has it is enough; alone under such a program it may be the backup.
     """
     directors = [each for each in evidence.directors if each.ipvs]
-    alone_with_vrrp = len(directors) == 1 and "keepalived" in directors[0].programs
+    alone_with_vrrp = len(directors) == 1 and bool(directors[0].programs & _ADDRESS_MOVERS)
     for director in directors:
         assert director.ipvs
         for service in director.ipvs.services:
@@ -72,7 +75,7 @@ def vip_not_local(evidence: Evidence) -> Iterator[Finding]:
 
 def _held(directors: list[Machine], service: VirtualService) -> bool:
     """Whether a director takes packets for the service's address."""
-    return any(each.takes(service.address) for each in directors)
+    return any(each.has(service.address) for each in directors)
 
 
 def _nobodys(evidence: Evidence, director: Machine, service: VirtualService, other: VirtualService, link: Link) -> Finding:
