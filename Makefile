@@ -27,8 +27,9 @@ demo: install ## prove and measure all five modes, then cut a director's power; 
 	$(LVSLAB) run compare-modes
 	$(LVSLAB) run director-power-cut
 
-kernels: install ## further kernels: a newer guest for rolling upgrades, a stock one for QEMU; without a network those tests are skipped
+kernels: install ## from newer Debian suites: a guest kernel, a stock one for QEMU, Pound; without a network what needs them is skipped
 	-@$(LVSLAB) kernels fetch debian/trixie:uml debian/bookworm:amd64
+	-@$(VENV)/bin/python -m lvslab.proxies.pound_program
 
 test: install kernels ## all tests; lab tests boot kernels
 	$(VENV)/bin/pytest

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from lvslab import shipped, topology
+from lvslab.catalog import catalog
 from lvslab.check import require_control
 from lvslab.control.health import control_named
 from lvslab.errors import UsageError
 from lvslab.events import Event, Listener
-from lvslab.kernels import catalog
 from lvslab.lab import Lab
 from lvslab.measure import provenance
 from lvslab.measure.rundir import RunWriter

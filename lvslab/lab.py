@@ -99,7 +99,7 @@ class Lab:
 
     def _boot(self, node: NodePlan) -> Guest:
         """Start a guest for a node; one that is booted again goes on in the namespace, with the links, of the one before."""
-        from lvslab.kernels import catalog
+        from lvslab.catalog import catalog
 
         before = self._guests.get(node.name)
         boot = self._boots[node.name] = self._boots.get(node.name, 0) + 1

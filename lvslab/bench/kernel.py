@@ -100,7 +100,7 @@ def _from_catalog(name: str) -> BenchKernel:
     Raises:
         UsageError: it is of a kind that does not boot under QEMU.
     """
-    from lvslab.kernels import catalog
+    from lvslab.catalog import catalog
     from lvslab.kernels.qemu import QemuKernel
 
     kernel = catalog.find(name)
@@ -115,7 +115,7 @@ def _first_of_catalog(boot: Path) -> BenchKernel:
     Raises:
         CannotError: there is none.
     """
-    from lvslab.kernels import catalog
+    from lvslab.catalog import catalog
     from lvslab.kernels.needs import KernelKind
 
     for entry in catalog.entries():

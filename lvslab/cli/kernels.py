@@ -13,7 +13,7 @@ from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode
 
 if TYPE_CHECKING:
-    from lvslab.kernels.catalog import CatalogEntry
+    from lvslab.catalog.catalog import CatalogEntry
 
 _MIB = 1 << 20
 
@@ -45,9 +45,9 @@ def kernels_fetch(specs: tuple[str, ...]) -> int:
     debian/trixie:uml is User-Mode Linux, debian/trixie:amd64 the stock kernel, debian/trixie:cloud the one for virtual machines; both of
     these run under QEMU. Without a flavour :uml is meant, without a version the newest.
     """
+    from lvslab.catalog.fetch import fetch
+    from lvslab.catalog.names import Spec
     from lvslab.check import require_programs
-    from lvslab.kernels.fetch import fetch
-    from lvslab.kernels.names import Spec
     from lvslab.terminal import Progress
 
     for spec in specs:
@@ -69,8 +69,8 @@ def kernels_build(tree: Path, fragment: Path | None, name: str | None) -> int:
 
     TREE is a directory, such as a git checkout, which is not written to, or an archive such as /usr/src/linux-source-6.1.tar.xz.
     """
+    from lvslab.catalog import build
     from lvslab.check import require_programs
-    from lvslab.kernels import build
 
     request = build.prepare(tree, fragment, name)
     require_programs()
@@ -86,8 +86,8 @@ def kernels_add(path: Path, name: str | None, modules: Path | None) -> int:
 
     PATH is the file, with its modules in modules/RELEASE beside it or in DIR, or a directory with both.
     """
+    from lvslab.catalog import add
     from lvslab.check import require_programs
-    from lvslab.kernels import add
 
     addition = add.prepare(path, name, modules)
     require_programs()
@@ -98,7 +98,7 @@ def kernels_add(path: Path, name: str | None, modules: Path | None) -> int:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def kernels_remove(names: tuple[str, ...]) -> int:
     """Delete kernels that were fetched, built or added; of several versions the newest, unless NAME says which."""
-    from lvslab.kernels import catalog, store
+    from lvslab.catalog import catalog, store
     from lvslab.kernels.cache import cache_directory
     from lvslab.terminal import Progress, print_lines
 
@@ -149,7 +149,7 @@ def _list(as_json: bool) -> int:
     from lvslab.terminal import Progress, print_json, print_lines, print_table
 
     def work() -> int:
-        from lvslab.kernels.listing import kernels_listed
+        from lvslab.catalog.listing import kernels_listed
 
         with Progress() as progress:
             rows, absent = kernels_listed(progress)
@@ -178,9 +178,9 @@ def _list(as_json: bool) -> int:
 def _list_available(suites: tuple[str, ...], as_json: bool) -> int:
     import tempfile
 
-    from lvslab.kernels import catalog
-    from lvslab.kernels.mirror import offers
-    from lvslab.kernels.names import SUITES, Spec
+    from lvslab.catalog import catalog
+    from lvslab.catalog.mirror import offers
+    from lvslab.catalog.names import SUITES, Spec
     from lvslab.terminal import Progress, print_json, print_lines, print_table
 
     for suite in suites:

@@ -51,7 +51,7 @@ def cells_of(kernels: Sequence[str], read: Settings) -> tuple[Cell, ...]:
 
 def kernels_of(needs: Sequence[Any], cells: Sequence[Cell]) -> Kernels:
     """The kernels of this machine, and those that the cells name; every cell chooses among the same."""
-    from lvslab.kernels import catalog
+    from lvslab.catalog import catalog
 
     named = list(dict.fromkeys(kernel for cell in cells for kernel in cell.kernels))
     return catalog.including(kernels_for(needs, named[0] if len(named) == 1 else None), named)

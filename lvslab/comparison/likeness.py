@@ -172,7 +172,8 @@ def _directors(lab: Lab) -> list[Kernel]:
 
 
 def _kernel_text(kernel: Kernel) -> str:
-    return f"{kernel.kind} {kernel.release}"
+    """Its kind and release, and its name where that says more: two builds of one release differ in it alone."""
+    return f"{kernel.kind} {kernel.release}" + (f" ({kernel.name})" if "/" in kernel.name else "")
 
 
 def _status(run: Run, side: str) -> list[str]:

@@ -41,6 +41,9 @@ METRICS: Mapping[str, Metric] = {
     "latency": Metric("latency", "more"),
     "director_cpu": Metric("director CPU time", "more"),
     "answers": Metric("answers", ""),
+    "download": Metric("download", "less"),
+    "loaded_latency_p50": Metric("latency at a fixed rate, p50", "more"),
+    "loaded_latency_p99": Metric("latency at a fixed rate, p99", "more"),
 }
 """The metrics of samples.jsonl (docs/run-directory.md). Of others the worse direction is not known."""
 

@@ -48,6 +48,7 @@ RULES: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
     connections.reused_port_pinned,
     connections.idle_timeout,
     datagrams.udp_sticks,
+    datagrams.one_packet_nat,
     sessions.persistence_missing,
     sync.sync_off,
     sync.sync_mismatch,

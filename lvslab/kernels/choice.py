@@ -19,7 +19,7 @@ def check_kernel(name: str | None) -> None:
         CannotError: it was not fetched; names the command that fetches it.
     """
     if name is not None and name not in set(KernelKind):
-        from lvslab.kernels import catalog
+        from lvslab.catalog import catalog
 
         catalog.find_entry(name)
 
@@ -30,8 +30,9 @@ def kernels_for(needs: Sequence[Need], name: str | None) -> Kernels:
     Raises:
         CannotError: a program that every lab needs is missing, or the kernel is.
     """
+    from lvslab.catalog import catalog
     from lvslab.check import require_programs
-    from lvslab.kernels import catalog, probe
+    from lvslab.kernels import probe
 
     require_programs()
     kind = KernelKind(name) if name in set(KernelKind) else None

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lvslab.catalog.schedulers import try_schedulers
 from lvslab.completed import Completed
 from lvslab.errors import CannotError, GuestError, LabError
 from lvslab.kernels import initramfs, kvm
@@ -25,7 +26,6 @@ from lvslab.kernels.cache import keep
 from lvslab.kernels.machine import Kernel
 from lvslab.kernels.needs import IPTABLES_VARIANTS, NEEDS, KernelFacts, KernelKind, Need, modules_for
 from lvslab.kernels.qemu import QemuKernel
-from lvslab.kernels.schedulers import try_schedulers
 from lvslab.kernels.uml import UmlKernel
 from lvslab.plan import Kernels
 

@@ -9,9 +9,10 @@ import json
 import sys
 from pathlib import Path
 
+from lvslab.catalog import catalog
 from lvslab.errors import LvslabError
 from lvslab.exitcodes import ExitCode
-from lvslab.kernels import catalog, probe
+from lvslab.kernels import probe
 from lvslab.network import sandbox
 
 

@@ -34,12 +34,13 @@ def _number(item: Fields, key: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """The kernel that a node ran, and why that one. `kind` is "host", "uml" or "qemu"."""
+    """The kernel that a node ran, and why that one. `kind` is "host", "uml" or "qemu"; `name` is that of `--kernel`, "" where not noted."""
 
     kind: str
     release: str
     config_sha256: str | None
     why: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,9 @@ class Node:
         kernel = None
         if item.data.get("kernel") is not None:
             k = Fields(item.data["kernel"], f"{item.where}.kernel")
-            kernel = Kernel(k.text("kind"), k.text("release"), k.maybe_text("config_sha256"), k.text("why", ""))
+            kernel = Kernel(
+                k.text("kind"), k.text("release"), k.maybe_text("config_sha256"), k.text("why", ""), k.text("name", "")
+            )
         interfaces = tuple(
             Interface(i.text("name"), i.text("mac", ""), i.text("network", ""), i.texts("addresses"))
             for i in item.objects("interfaces")

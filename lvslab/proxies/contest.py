@@ -279,27 +279,31 @@ class _Used:
 
 
 def program_stops(guest: Guest) -> dict[int, int]:
-    """How often each program of a User-Mode Linux guest has stopped for the guest's kernel so far: one stop for each system call.
+    """How often programs of a User-Mode Linux guest have stopped for the guest's kernel so far, once for each system call: process → count.
 
     Every program is a process of the machine, a child of the guest's, that the guest's kernel resumes and that then sleeps until it is resumed
     again (arch/um/os-Linux/skas/process.c, userspace); the machine counts those sleeps as voluntary context switches (proc(5), status).
-    Page faults and signals count as well. A program that has ended is gone from it.
+    Page faults and signals count as well; a program that has ended is gone from it. Under a seccomp filter the programs do not sleep, but
+    the guest's kernel does while it waits for them, so its sleeps are counted instead: those of an idle kernel with them, few while it is busy.
     """
+    if b"seccomp=on" in _read(f"/proc/{guest.pid}/cmdline"):
+        pids = [guest.pid]
+    else:
+        pids = [int(pid) for pid in _read(f"/proc/{guest.pid}/task/{guest.pid}/children").split()]
     found = {}
-    for pid in _words(f"/proc/{guest.pid}/task/{guest.pid}/children"):
-        try:
-            status = Path(f"/proc/{pid}/status").read_text()
-        except OSError:  # it has just ended
-            continue
-        found[int(pid)] = int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+    for pid in pids:
+        status = _read(f"/proc/{pid}/status")
+        if status:  # else it has just ended
+            found[pid] = int(status.partition(b"\nvoluntary_ctxt_switches:")[2].split()[0])
     return found
 
 
-def _words(file: str) -> list[str]:
+def _read(file: str) -> bytes:
+    """A file of a process, empty when the process has ended."""
     try:
-        return Path(file).read_text().split()
+        return Path(file).read_bytes()
     except OSError:
-        return []
+        return b""
 
 
 def copy_bytes(node: LabMachine, blocks: int) -> float:

@@ -1,6 +1,6 @@
 """Pound from a newer Debian suite, unpacked with the libraries that it was built with; nothing is installed on the machine.
 
-The packages come as newer kernels do: through apt's own tools with a state of their own, signatures checked (`lvslab.kernels.apt`). The
+The packages come as newer kernels do: through apt's own tools with a state of their own, signatures checked (`lvslab.catalog.apt`). The
 program is started by its own suite's loader, `ld.so --library-path` (ld.so(8)), so it does not meet the machine's C library at all.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from lvslab.catalog import apt, store
+from lvslab.catalog.apt import PrivateApt
+from lvslab.catalog.mirror import Mirrors
 from lvslab.errors import CannotError
 from lvslab.events import Event, Listener, nobody
-from lvslab.kernels import apt, store
-from lvslab.kernels.apt import PrivateApt
 from lvslab.kernels.cache import cache_directory
-from lvslab.kernels.mirror import Mirrors
 
 SUITES = ("trixie", "forky", "sid")
 """Suites with Pound 4, the one that ages least first."""

@@ -36,7 +36,7 @@ def metric(series: Series, subjects: Sequence[Subject]) -> Figure:
             _metric_row(axes, y, series, subject, unit)
             _beside(axes, y, median, 5.5 if spread else 0, size=9, weight="bold")
             _beside(axes, y, spread, -6.5, size=7.5, color=style.MUTED)
-        _value_axis(axes, unit.suffix or series.unit)
+        _value_axis(axes, unit.suffix or series.unit.removeprefix("1"))  # a share or a count has no unit to name
         return figure
 
 

@@ -19,7 +19,7 @@ from lvslab.errors import LabError
 from lvslab.measure.records import Lab, Result
 from lvslab.measure.rundir import Run, load
 from lvslab.measure.stats import UNSTABLE_SPREAD
-from lvslab.report import bench, failover, figures, grid, style, text
+from lvslab.report import bench, failover, figures, grid, style, text, tier, tier_charts
 from lvslab.report.failover import Group, Observed
 from lvslab.report.series import Series, Subject, all_series, subjects
 from lvslab.report.units import MISSING, percent, quantity
@@ -93,6 +93,7 @@ def _context(run: Run, studio: figures.Studio, folder: Path) -> dict[str, Any]:
             if one.summary(subject.lab).unstable
         ],
         "unstable_spread": percent(UNSTABLE_SPREAD, 0),
+        "tier": _tier(run, studio, folder),
         "charts": [_picture(drawn, folder) for drawn in shown],
         "labs": labs,
     }
@@ -186,6 +187,14 @@ def _failure(run: Run, result: Result, link: _Linker) -> dict[str, Any]:
 
 def _summary(series: tuple[Series, ...], everyone: tuple[Subject, ...]) -> list[dict[str, Any]]:
     return [{"series": one, "cells": [text.cell(one, subject) for subject in everyone]} for one in series]
+
+
+def _tier(run: Run, studio: figures.Studio, folder: Path) -> dict[str, Any] | None:
+    """The answer of a comparison of LVS with proxies and its figure."""
+    if not tier.bases(run) or not tier.proxies(run) or not tier_charts.can_draw(run):
+        return None
+    drawn = studio.draw("ratios", tier_charts.describe(run), lambda: tier_charts.ratios(run))
+    return {"text": tier.answer(run).text, "picture": _picture(drawn, folder)}
 
 
 def _failover(run: Run, groups: Sequence[Group], studio: figures.Studio, link: _Linker) -> dict[str, Any]:

@@ -58,9 +58,22 @@ _METRICS = {  # metric → (title, better, meaning)
     "requests_per_second": ("Requests per second", "more", "wrk over kept-alive connections"),
     "connections_per_second": ("Connections per second", "more", "wrk, one new connection a request"),
     "retransmits": ("Retransmitted segments", "less", "by the iperf3 sender in one throughput measurement"),
+    "download": ("Download", "more", "one large HTTP answer through the virtual service"),
+    "loaded_latency_p50": ("Latency at a fixed rate, p50", "less", "planned start to first byte, each on a new connection"),
+    "loaded_latency_p99": ("Latency at a fixed rate, p99", "less", "planned start to first byte, each on a new connection"),
+    "director_busy_loaded_latency": ("Director busy at the fixed rate", "less", "share of one processor"),
+    "director_busy_connections_per_second": ("Director busy with new connections", "", "share of one processor"),
+    "director_busy_requests_per_second": ("Director busy with kept connections", "", "share of one processor"),
+    "director_busy_download": ("Director busy with the download", "", "share of one processor"),
+    "system_call_director": (
+        "A system call in the director",
+        "less",
+        "processor time; the same for all, or their kernels differ",
+    ),
+    "system_call_machine": ("A system call on the machine", "less", "processor time, on its own kernel"),
 }
 _CPU = {"request": "a request", "connection": "a connection", "GB": "a gigabyte"}
-_APART = ("latency", "answers", "director_cpu")
+_APART = ("latency", "answers", "director_cpu", "director_calls")
 
 
 def subjects(run: Run) -> tuple[Subject, ...]:
@@ -69,6 +82,7 @@ def subjects(run: Run) -> tuple[Subject, ...]:
     unique: dict[str, str] = {}
     for name, mode in labs:
         unique.setdefault(name, mode)
+    unique |= {s.lab: s.mode for s in run.samples}  # in the network of a mode a proxy may have been measured
     modes = list(unique.values())
     return tuple(
         Subject(name, mode, mode_title(mode) if modes.count(mode) == 1 else f"{mode_title(mode)} · {name}")
@@ -80,7 +94,7 @@ def all_series(run: Run) -> tuple[Series, ...]:
     """Every series the samples hold, the most asked for first; metrics of a later version come last, under their own names."""
     found = [_plain(run, metric, *about) for metric, about in _METRICS.items()]
     found[3:3] = [_latency(run, 50), _latency(run, 99)]
-    found += _director_cpu(run)
+    found += [*_director(run, "director_cpu", "Director CPU time"), *_director(run, "director_calls", "Director system calls")]
     known = {*_METRICS, *_APART}
     for metric in dict.fromkeys(s.metric for s in run.samples if s.metric not in known):
         found.append(_plain(run, metric, metric.replace("_", " ").capitalize(), "", ""))
@@ -102,16 +116,16 @@ def _latency(run: Run, percent: int) -> Series:
     return Series(series.key, series.title, "s", "less", series.meaning, series.values, {**short, **series.errors})
 
 
-def _director_cpu(run: Run) -> list[Series]:
-    """A series for every kind of work that the director's CPU time was divided by."""
-    samples = run.of("director_cpu")
+def _director(run: Run, metric: str, what: str) -> list[Series]:
+    """A series for every kind of work that a figure of the director was divided by."""
+    samples = run.of(metric)
     kinds = dict.fromkeys((s.labels.get("per", "unit"), s.labels.get("during", "")) for s in samples)
     found = []
     for per, during in kinds:
         pairs = [(s, s.value) for s in samples if (s.labels.get("per", "unit"), s.labels.get("during", "")) == (per, during)]
-        title = f"Director CPU time {_CPU.get(per, f'per {per}')}"
+        title = f"{what} {_CPU.get(per, f'per {per}')}"
         measured = f"while {_METRICS[during][0].lower() if during in _METRICS else during or 'the load'} was measured"
-        found.append(_series(f"director_cpu_{per.lower()}_{during}".rstrip("_"), title, "less", measured, pairs))
+        found.append(_series(f"{metric}_{per.lower()}_{during}".rstrip("_"), title, "less", measured, pairs))
     return found
 
 

@@ -21,9 +21,18 @@ if TYPE_CHECKING:
 
 MODE_TITLES: Mapping[str, str] = {"nat": "NAT", "dr": "DR", "tun": "TUN", "fullnat": "FullNAT", "synproxy": "SYNPROXY"}
 
+PROXY_TITLES: Mapping[str, str] = {
+    "haproxy": "HAProxy", "haproxy-tcp": "HAProxy TCP", "nginx": "nginx", "nginx-stream": "nginx stream", "pound": "Pound",
+}  # fmt: skip
+"""Directors that are no LVS, in the place of a mode."""
+
 # Okabe and Ito's palette, told apart with every kind of colour vision; its vermilion is kept for what is wrong.
-_MODES = {"nat": "#0072b2", "dr": "#e69f00", "tun": "#009e73", "fullnat": "#b5529b", "synproxy": "#56b4e9"}
-_MODES_DARK = {"nat": "#4aa8e0", "dr": "#f0b429", "tun": "#2fc79a", "fullnat": "#d884c2", "synproxy": "#8fd0f7"}
+_MODES = {"nat": "#0072b2", "dr": "#e69f00", "tun": "#009e73", "fullnat": "#b5529b", "synproxy": "#56b4e9",
+    "haproxy": "#6a4c93", "haproxy-tcp": "#9d83c4", "nginx": "#3a8f3a", "nginx-stream": "#86c286", "pound": "#8c564b",
+}  # fmt: skip
+_MODES_DARK = {"nat": "#4aa8e0", "dr": "#f0b429", "tun": "#2fc79a", "fullnat": "#d884c2", "synproxy": "#8fd0f7",
+    "haproxy": "#a88bd6", "haproxy-tcp": "#c9b6ea", "nginx": "#6fc76f", "nginx-stream": "#a9dba9", "pound": "#c08b7f",
+}  # fmt: skip
 _OTHER, _OTHER_DARK = "#7b8794", "#9aa5b1"
 
 # How an attempt ended: calm for what worked, and six failures that differ in hue and in lightness.
@@ -97,8 +106,8 @@ _RC: Mapping[str, Any] = {
 
 
 def mode_title(mode: str) -> str:
-    """What a forwarding mode is called in a text."""
-    return MODE_TITLES.get(mode.lower(), mode)
+    """What a forwarding mode, or a proxy in its place, is called in a text."""
+    return MODE_TITLES.get(mode.lower()) or PROXY_TITLES.get(mode.lower(), mode)
 
 
 def mode_color(mode: str) -> str:

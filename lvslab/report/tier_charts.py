@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lvslab.measure.rundir import Run
 from lvslab.measure.stats import median
@@ -108,7 +108,7 @@ class _Panel:
             )
             middle = median(values) or 0.0
             self._axes.plot([self._x(middle)] * 2, [at - 6, at + 6], color=style.INK, lw=1.5, zorder=3.5, solid_capstyle="butt")
-            look = {"weight": "bold"} if filled else {"color": style.MUTED}
+            look: dict[str, Any] = {"weight": "bold"} if filled else {"color": style.MUTED}
             self._axes.text(self._right + 8, at, f"{significant(middle)} ×", size=8.5, va="center", **look)
 
 

@@ -52,7 +52,6 @@ class Exam:
     lab: Lab
     directory: Path
     points: list[Point] = field(default_factory=list)
-    evidence: list[str] = field(default_factory=list)
 
     # -- the verdict -------------------------------------------------------------------------------------------------------------
 
@@ -158,15 +157,6 @@ class Exam:
             if strange
             else f"the task asks for {forwarding}; the table has {', '.join(others)}",
         )
-
-    def must_keep_contract(self, name: str = "packets") -> None:
-        """Every packet of test flows must go the way of the lab's forwarding mode (see `lvslab verify`)."""
-        from lvslab.verify import verify
-
-        (self.directory / "captures").mkdir(parents=True, exist_ok=True)
-        outcome = verify(self.lab, self.directory)
-        self.evidence += outcome.evidence
-        self.must(name, outcome.verdict == "pass", outcome.reason, outcome.reason)
 
     def wait_until(self, holds: Callable[[], Any], seconds: float = 10.0, pause: float = 0.1) -> bool:
         """Whether a condition comes true in time."""

@@ -280,7 +280,8 @@ def main(directory: Path, name: str, kernel: str | None, report: int) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
         def work() -> int:
-            from lvslab.kernels import catalog, probe
+            from lvslab.catalog import catalog
+            from lvslab.kernels import probe
             from lvslab.kernels.needs import Need
 
             try:

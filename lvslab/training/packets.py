@@ -10,7 +10,8 @@ from lvslab.training.place import examiner
 def must_travel(exam: Exam, requests: int = 2, name: str = "packets") -> None:
     """Every packet of some HTTP requests must go the way that the mode's contract says (`lvslab.modes.contract`).
 
-    Only the service on port 80 is asked, which is what students build; `Exam.must_keep_contract` wants all services of a lab.
+    Only the service on port 80 is asked, which is what students build, and only the exam's own connections are judged: others may
+    still be mourning what was broken before.
     """
     from lvslab.measure.frames import read_frames
     from lvslab.measure.judge import judge

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lvslab.kernels import catalog, probe
+from lvslab.catalog import catalog
+from lvslab.kernels import probe
 from lvslab.kernels.machine import Guest, Kernel
 from lvslab.kernels.needs import KernelKind
 from lvslab.kernels.uml import UmlKernel
@@ -149,7 +150,7 @@ def test_killing_the_command_at_the_trial_boot_leaves_nothing_that_is_seen_or_ru
 
 FETCH = """
 import sys
-from lvslab.kernels.fetch import fetch
+from lvslab.catalog.fetch import fetch
 fetch("debian/trixie", tell=lambda event: (sys.stderr.write(f"{event.kind} {event.text}\\n"), sys.stderr.flush()))
 """
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from lvslab import faults
+from lvslab.catalog import catalog
 from lvslab.errors import CannotError, GuestError
 from lvslab.experiment import plan_lab
-from lvslab.kernels import catalog, initramfs, probe, qemu
+from lvslab.kernels import initramfs, probe, qemu
 from lvslab.kernels.needs import KernelKind, Need
 from lvslab.lab import Lab
 from lvslab.modes import mode_named

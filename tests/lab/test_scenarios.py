@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from lvslab.kernels import catalog
+from lvslab.catalog import catalog
 from lvslab.measure import rundir
 from lvslab.measure.probes import read_probes
 from lvslab.shipped import shipped_files
 from tests.lab.conftest import LVSLAB, Outcome, run_lvslab
 
-ELSEWHERE = {"compare-modes"}
-"""Tested in test_run.py."""
+ELSEWHERE = {"compare-modes", "l4-versus-l7"}
+"""Tested in test_run.py and test_proxies.py."""
 
 SHORTER: dict[str, list[str]] = {
     "director-handover": ["--sync", "yes", "--connections", "25"],

@@ -33,7 +33,7 @@ class Runs:
     """Runs labs in processes of their own, some ahead of the tests that ask for them: they wait much, and compute little."""
 
     def __init__(self, names: list[str]) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1))
+        self._pool = ThreadPoolExecutor(max_workers=1 + (os.cpu_count() or 1))
         self._futures: dict[str, Future[dict[str, Any]]] = {name: self._pool.submit(self._run, name) for name in names}
 
     @staticmethod

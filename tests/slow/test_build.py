@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lvslab.kernels import catalog, tree
+from lvslab.catalog import catalog, tree
 
 LVSLAB = [sys.executable, "-m", "lvslab"]
 TREES = [os.environ.get("LVSLAB_TREE", ""), *sorted(map(str, Path("/usr/src").glob("linux-source-*.tar.xz")))]

@@ -16,15 +16,16 @@ from typing import Any
 
 import pytest
 
+from lvslab.catalog import add, build, catalog, configure, stock, store, tree
+from lvslab.catalog.names import LocalName
+from lvslab.catalog.pace import Pace, duration
+from lvslab.catalog.tree import SourceTree
 from lvslab.check import packages
 from lvslab.errors import CannotError, GuestError, LabError, UsageError
 from lvslab.events import Event
-from lvslab.kernels import add, build, catalog, configure, probe, stock, store, tree
+from lvslab.kernels import probe
 from lvslab.kernels.cache import cache_directory
-from lvslab.kernels.names import LocalName
 from lvslab.kernels.needs import KernelFacts, KernelKind, Need
-from lvslab.kernels.pace import Pace, duration
-from lvslab.kernels.tree import SourceTree
 from lvslab.service import Scheduler
 
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not there")
@@ -367,7 +368,7 @@ def test_a_built_kernel_that_does_not_boot_is_refused_and_kept_aside(tmp_path: P
 BUILD = """
 import sys
 from pathlib import Path
-from lvslab.kernels import build, tree
+from lvslab.catalog import build, tree
 build.NEEDED_MIB = 0
 build.build(build.BuildRequest(tree.recognise(Path(sys.argv[1])), {}))
 """

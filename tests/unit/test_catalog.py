@@ -13,17 +13,18 @@ from typing import Any
 
 import pytest
 
+from lvslab.catalog import apt, apt_output, bare, catalog, fetch, mirror, schedulers, store
+from lvslab.catalog.apt import PrivateApt
+from lvslab.catalog.apt_output import Source, SuiteError, UntrustedError
+from lvslab.catalog.elf import Elf
+from lvslab.catalog.names import Flavour, LocalName, Spec, parse_name
 from lvslab.completed import Completed
 from lvslab.errors import CannotError, GuestError, UsageError
 from lvslab.events import Event
-from lvslab.kernels import apt, apt_output, bare, catalog, fetch, mirror, probe, schedulers, store, uml
-from lvslab.kernels.apt import PrivateApt
-from lvslab.kernels.apt_output import Source, SuiteError, UntrustedError
+from lvslab.kernels import probe, uml
 from lvslab.kernels.cache import cache_directory
-from lvslab.kernels.elf import Elf
 from lvslab.kernels.initramfs import ModuleTree
 from lvslab.kernels.machine import Lines
-from lvslab.kernels.names import Flavour, LocalName, Spec, parse_name
 from lvslab.kernels.needs import KernelFacts, KernelKind, Need
 from lvslab.kernels.qemu import QemuKernel
 from lvslab.kernels.uml import UmlKernel

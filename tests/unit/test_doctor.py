@@ -162,6 +162,7 @@ _COAP = VirtualService(
     real_servers=(RealServer("10.0.1.11", 5683, PacketForwarding.MASQ), RealServer("10.0.1.12", 5683, PacketForwarding.MASQ)),
 )
 _SECOND = VirtualService(Protocol.TCP, "10.0.0.20", 80, real_servers=(RealServer("10.0.1.11", 8080, PacketForwarding.MASQ),))
+_REPLY = Packet("lvs", "lvs-eth0", True, "UDP", "10.0.1.11", 5683, "10.0.0.101", 5683)
 _DROP_ICMP = ("filter -A OUTPUT -p icmp -j DROP",)
 _SNAT = "nat -A POSTROUTING -p tcp -m ipvs --vproto 6 --vaddr 10.0.0.10 --vport 80 -j SNAT --to-source 10.0.1.201:40000-40031"
 _SYNPROXY = f"filter -A INPUT -d {VIP}/32 -p tcp -m tcp --dport 80 -m state --state INVALID,UNTRACKED -j SYNPROXY"
@@ -279,6 +280,11 @@ BROKEN: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
     ),
     "idle for too long": ("nat", "idle-timeout", lambda e: changed(e, "rs1", sockets=(*machine(e, "rs1").sockets, _IDLE))),
     "coap from one port": ("nat", "udp-sticks", lambda e: _datagrams(e, _COAP)),
+    "replies of a one-packet service": (
+        "nat",
+        "one-packet-nat",
+        lambda e: replace(_datagrams(e, replace(_COAP, ops=True)), packets=(_REPLY,)),
+    ),
     "no backup daemon": ("pair", "sync-off", lambda e: _sync(e, "lvs2")),
     "another syncid": ("pair", "sync-mismatch", lambda e: _sync(e, "lvs2", SyncDaemon("backup", _sync_link(e, "lvs2"), 77))),
     "another link": (
@@ -444,6 +450,10 @@ HARMLESS: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
         ),
     ),
     "one-packet scheduling": ("nat", lambda e: _datagrams(e, replace(_COAP, ops=True))),
+    "translated replies": (
+        "nat",
+        lambda e: replace(_datagrams(e, replace(_COAP, ops=True)), packets=(replace(_REPLY, source=VIP),)),
+    ),
     "a flood that drop_entry fights": (
         "nat",
         lambda e: changed(with_ipvs(e, connections=_flood(200)), "lvs", sysctls={"net.ipv4.vs.drop_entry": "3"}),

@@ -15,7 +15,7 @@ from lvslab.proxies.base import listens
 from lvslab.proxies.contest import Shared, require_alike
 from lvslab.proxies.pound import Pound
 from lvslab.proxies.tier import PROXIES, proxy_named
-from lvslab.report import tier
+from lvslab.report import tier, tier_charts
 from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 
 FOLDER = PurePath("/mnt/proxy")
@@ -279,6 +279,23 @@ def test_what_failed_is_told_and_never_averaged(tmp_path: Path) -> None:
 def test_without_two_sides_nothing_is_judged(tmp_path: Path, costs: Costs) -> None:
     found = tier.answer(a_run(tmp_path, costs))
     assert found.verdict == "" and not found.complete and "was not tried" in found.short
+
+
+def test_the_figure_shows_every_ratio_and_says_so_in_words(tmp_path: Path) -> None:
+    run = a_run(
+        tmp_path,
+        {"lvs-nat": (100 * US,) * 2, "nginx": (250 * US,) * 2, "pound": (900 * US,) * 2},
+        calls={"lvs-nat": 0, "nginx": 10, "pound": 30},
+    )
+    assert tier_charts.can_draw(run)
+    figure = tier_charts.ratios(run)
+    texts = {each.get_text() for axes in figure.axes for each in axes.texts}
+    assert {"nginx", "Pound", "2.50 ×", "1.52 ×", "9.00 ×", "as much as LVS-NAT", *tier.WORK.values()} <= texts
+    assert "nginx 2.50 times (2.50 to 2.50), estimated 1.52 times" in tier_charts.describe(run)
+
+
+def test_there_is_no_figure_without_both_sides(tmp_path: Path) -> None:
+    assert not tier_charts.can_draw(a_run(tmp_path, {"lvs-nat": (1.0,), "lvs-dr": (1.0,)}))
 
 
 def test_times_of_sh_are_read() -> None:

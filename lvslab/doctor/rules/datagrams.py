@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from lvslab.doctor.evidence import Evidence, Machine
 from lvslab.doctor.finding import Certainty, Finding
-from lvslab.service import Protocol, VirtualService
+from lvslab.doctor.rules.traffic import shown
+from lvslab.service import PacketForwarding, Protocol, VirtualService
 
 _SAME_PORT = {5683: "CoAP (RFC 7252)", 514: "syslog (RFC 5426)"}
 """Services whose senders keep one source port for all that they send, and whose messages need not go to one server."""
@@ -46,8 +47,49 @@ def udp_sticks(evidence: Evidence) -> Iterator[Finding]:
                     *lopsided,
                     f"{director.name}: {service.name} is no one-packet service",
                 ),
-                (f"{director.name}# ipvsadm -E {' '.join(service.selector)} -s {service.scheduler} --ops",),
+                (f"{director.name}# ipvsadm -E {' '.join(service.selector)} -s {service.scheduler} --ops", *_unless_nat(service)),
                 Certainty.LIKELY,
+            )
+
+
+def _unless_nat(service: VirtualService) -> tuple[str, ...]:
+    """A warning where the cure would break replies."""
+    if not any(each.forwarding is PacketForwarding.MASQ for each in service.real_servers):
+        return ()
+    return (
+        "that suits senders who expect no reply; where they do, use DR or TUN, for NAT does not translate replies of one-packet services",
+    )
+
+
+def one_packet_nat(evidence: Evidence) -> Iterator[Finding]:
+    """IPVS forgets a datagram of a one-packet service at once, so there is no entry by which a reply could be translated back (NAT).
+
+    Senders who expect no reply do not mind, therefore a capture must show replies.
+    """
+    for each in evidence.destinations():
+        if not each.masquerades or not each.service.ops:
+            continue
+        bare = [
+            packet
+            for packet in evidence.packets or ()
+            if packet.machine == each.director.name and packet.sent and packet.protocol == "UDP"
+            if (packet.source, packet.sport) == (each.server.address, each.server.port)
+        ]
+        if bare:
+            packet = bare[0]
+            seen = f"{packet.source}:{packet.sport} > {packet.destination}:{packet.dport}"
+            yield Finding(
+                "one-packet-nat",
+                f"{each.service.name} is a one-packet service with masquerading: the servers' replies are not translated back, and clients "
+                "get them from an address that they never asked.",
+                (
+                    f"{each.director.name}: capture: sent on {packet.link}: {seen}",
+                    shown(each),
+                ),
+                (
+                    f"{each.director.name}# ipvsadm -E {' '.join(each.service.selector)} -s {each.service.scheduler}",
+                    "or reach the servers by DR or TUN, where they reply with the virtual address themselves",
+                ),
             )
 
 

@@ -29,6 +29,7 @@ When the director has its clients back: `lvslab train check`. If you are stuck: 
 
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
+from lvslab.training.packets import must_travel
 from lvslab.training.probes import must_answer_arp_alone
 
 _HOW_TO = """\
@@ -64,4 +65,4 @@ sysctl -p /etc/sysctl.d/lvs.conf
 def check(exam: Exam) -> None:
     must_answer_arp_alone(exam)
     exam.must_share(["rs1", "rs2"])
-    exam.must_keep_contract()
+    must_travel(exam)

@@ -28,6 +28,7 @@ When the director has its clients back: `lvslab train check`. If you are stuck: 
 
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
+from lvslab.training.packets import must_travel
 from lvslab.training.probes import must_answer_arp_alone
 
 
@@ -57,4 +58,4 @@ from lvslab.training.probes import must_answer_arp_alone
 def check(exam: Exam) -> None:
     must_answer_arp_alone(exam)
     exam.must_share(["rs1", "rs2"])
-    exam.must_keep_contract()
+    must_travel(exam)

@@ -29,6 +29,7 @@ When clients are served again: `lvslab train check`. If you are stuck: `lvslab t
 
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
+from lvslab.training.packets import must_travel
 
 
 @exercise(
@@ -50,4 +51,4 @@ from lvslab.training.exercise import exercise
 )
 def check(exam: Exam) -> None:
     exam.must_share(["rs1", "rs2"])
-    exam.must_keep_contract()
+    must_travel(exam)

@@ -31,6 +31,7 @@ When clients are served: `lvslab train check`. If you are stuck: `lvslab train h
 
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
+from lvslab.training.packets import must_travel
 
 _HARDENING = """\
 mkdir -p /etc/sysctl.d
@@ -63,4 +64,4 @@ sysctl -p /etc/sysctl.d/90-hardening.conf
 )
 def check(exam: Exam) -> None:
     exam.must_share(["rs1", "rs2"])
-    exam.must_keep_contract()
+    must_travel(exam)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lvslab.catalog import catalog
 from lvslab.errors import LvslabError
 from lvslab.events import Event, Listener
-from lvslab.kernels import catalog, probe
+from lvslab.kernels import probe
 from lvslab.kernels.needs import KernelFacts, KernelKind
 from lvslab.kernels.qemu import QemuKernel
 from lvslab.service import Scheduler

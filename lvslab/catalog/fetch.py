@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lvslab.catalog import apt, stock, store
+from lvslab.catalog.apt import PrivateApt
+from lvslab.catalog.apt_output import SuiteError
+from lvslab.catalog.catalog import CatalogEntry, entry_directory
+from lvslab.catalog.elf import Elf
+from lvslab.catalog.mirror import Mirrors
+from lvslab.catalog.names import Flavour, Spec
+from lvslab.catalog.store import Candidate
 from lvslab.errors import CannotError
 from lvslab.events import Event, Listener, nobody
-from lvslab.kernels import apt, stock, store
-from lvslab.kernels.apt import PrivateApt
-from lvslab.kernels.apt_output import SuiteError
 from lvslab.kernels.cache import cache_directory
-from lvslab.kernels.catalog import CatalogEntry, entry_directory
-from lvslab.kernels.elf import Elf
-from lvslab.kernels.mirror import Mirrors
-from lvslab.kernels.names import Flavour, Spec
 from lvslab.kernels.needs import KernelKind
-from lvslab.kernels.store import Candidate
 
 LIBC_PACKAGE = "libc6"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lvslab.catalog import apt
+from lvslab.catalog.apt import PrivateApt
+from lvslab.catalog.apt_output import UntrustedError
+from lvslab.catalog.names import Flavour, Spec
 from lvslab.errors import CannotError
 from lvslab.events import Event, Listener
-from lvslab.kernels import apt
-from lvslab.kernels.apt import PrivateApt
-from lvslab.kernels.apt_output import UntrustedError
-from lvslab.kernels.names import Flavour, Spec
 
 KEYRING_PACKAGE = "debian-archive-keyring"
 

@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lvslab.catalog import bare
+from lvslab.catalog.catalog import ENTRY, CatalogEntry, kernel_at, read_entry
 from lvslab.errors import CannotError, GuestError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
-from lvslab.kernels import bare, probe
-from lvslab.kernels.catalog import ENTRY, CatalogEntry, kernel_at, read_entry
+from lvslab.kernels import probe
 from lvslab.kernels.qemu import QemuKernel
 
 _TRIAL_SECONDS = 240.0

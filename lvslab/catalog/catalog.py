@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lvslab.catalog import apt
+from lvslab.catalog.names import Flavour, LocalName, Spec, parse_name
 from lvslab.errors import CannotError, LabError
-from lvslab.kernels import apt, probe
+from lvslab.kernels import probe
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.machine import Kernel
-from lvslab.kernels.names import Flavour, LocalName, Spec, parse_name
 from lvslab.kernels.needs import KernelFacts, KernelKind
 from lvslab.kernels.qemu import QemuKernel
 from lvslab.kernels.uml import UmlKernel

@@ -58,7 +58,7 @@ class Unmet:
 
 def shipped(name: str) -> dict[str, str]:
     """A fragment that comes with lvslab: "guest" or "features"."""
-    return parse((files("lvslab.kernels") / "configs" / f"{name}.config").read_text(), name)
+    return parse((files("lvslab.catalog") / "configs" / f"{name}.config").read_text(), name)
 
 
 def parse(text: str, where: str) -> dict[str, str]:

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lvslab.catalog import configure, stock, store, tree
+from lvslab.catalog.catalog import CatalogEntry, entries, entry_directory
+from lvslab.catalog.names import LocalName
+from lvslab.catalog.pace import Pace
+from lvslab.catalog.store import Candidate
+from lvslab.catalog.tree import SourceTree
 from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.events import Event, Listener, nobody
-from lvslab.kernels import configure, stock, store, tree
 from lvslab.kernels.cache import cache_directory
-from lvslab.kernels.catalog import CatalogEntry, entries, entry_directory
-from lvslab.kernels.names import LocalName
-from lvslab.kernels.pace import Pace
-from lvslab.kernels.store import Candidate
-from lvslab.kernels.tree import SourceTree
 
 NEEDED_MIB = 3000
 """Room that a build takes at most: a copy of the tree (of 6.1 1.4 GiB), objects, the kernel."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from lvslab.catalog.pace import Pace
 from lvslab.errors import CannotError, UsageError
 from lvslab.events import Event, Listener
-from lvslab.kernels.pace import Pace
 
 _ARCHIVES = (".tar", ".tar.xz", ".tar.gz", ".tar.bz2", ".tar.zst", ".tgz", ".txz")
 _BLOCK = 1 << 20

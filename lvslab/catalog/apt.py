@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from lvslab.catalog.apt_output import debian_mirrors, explain, parse_depends, parse_madison, parse_sources, parse_status
+from lvslab.catalog.pace import Pace
 from lvslab.errors import CannotError
 from lvslab.events import Event, Listener
-from lvslab.kernels.apt_output import debian_mirrors, explain, parse_depends, parse_madison, parse_sources, parse_status
-from lvslab.kernels.pace import Pace
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),

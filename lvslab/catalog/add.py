@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvslab.catalog import stock, store
+from lvslab.catalog.catalog import CatalogEntry, entry_directory
+from lvslab.catalog.names import LocalName
+from lvslab.catalog.store import Candidate
 from lvslab.errors import UsageError
 from lvslab.events import Event, Listener, nobody
-from lvslab.kernels import stock, store
 from lvslab.kernels.cache import cache_directory
-from lvslab.kernels.catalog import CatalogEntry, entry_directory
-from lvslab.kernels.names import LocalName
 from lvslab.kernels.needs import KernelKind
-from lvslab.kernels.store import Candidate
 
 _ELF, _X86_64, _EXECUTABLE = b"\x7fELF", 62, (2, 3)
 _UML_MARK = b"User Mode Linux"
