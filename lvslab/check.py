@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -136,6 +137,22 @@ def require_control(plan: LabPlan) -> None:
     if missing:
         names = ", ".join(str(package.program) for package in missing)
         raise LabError(f"lab '{plan.name}': {names} not found; run: {_install(package.name for package in missing)}")
+
+
+def require_scripts(who: str, scripts: Iterable[str]) -> None:
+    """Refuse to start where scripts name a program that lvslab knows and this machine lacks.
+
+    Args:
+        who: whose scripts they are, for the message.
+
+    Raises:
+        CannotError: names each and the command that installs them.
+    """
+    words = {word for script in scripts for word in re.findall(r"[\w.-]+", script)}
+    missing = [package for package in missing_packages() if package.program in words]
+    if missing:
+        names = ", ".join(str(package.program) for package in missing)
+        raise CannotError(f"{who}: {names} not found; run: {_install(package.name for package in missing)}")
 
 
 def _programs() -> Line:

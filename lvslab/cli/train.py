@@ -101,7 +101,7 @@ def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
     """Start LAB in the background and show its task. LAB is one of `lvslab train list`, or a file of your own."""
     import re
 
-    from lvslab.check import require_programs
+    from lvslab.check import require_programs, require_scripts
     from lvslab.terminal import print_lines
     from lvslab.training import session
     from lvslab.training.exercise import load
@@ -119,6 +119,7 @@ def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
         print_plan(plan_exercise(exercise, any_kernel()))
         return ExitCode.OK
     require_programs()
+    require_scripts(f"lab '{exercise.name}'", [*exercise.prepare.values(), *exercise.solution.values()])
     began = time.monotonic()
     path = lab if exercise.name == lab else str(Path(lab).resolve())
     started = session.start(path, name, kernel, _progress)

@@ -191,7 +191,7 @@ class GuestNode(Node):  # type: ignore[misc]
         self.guest.wait_ready()
         plugged = tuple(Ip(line) for line in self.guest.plug(list(macs.items())))
         script = set_up_script((Step("nics", "the guest's network cards", plugged), *steps), iptables)
-        self.run(_SET_UP.format(script=script)).check(self.name, "set-up")
+        self.run(_SET_UP.format(name=self.name, script=script)).check(self.name, "set-up")
         self.guest.tune_nics()
         self._settles_itself = True  # links added from now on are joined at once
 
@@ -333,6 +333,7 @@ class GuestProcess:
 # a guest costs 100 ms. The modules that set-up needs are loaded already, so modprobe is out of the way while it runs. IPv6 is off as in
 # the other nodes of a lab.
 _SET_UP = """\
+echo {name} >/proc/sys/kernel/hostname
 for switch in /proc/sys/net/ipv6/conf/*/disable_ipv6; do
     [ ! -e "$switch" ] || echo 1 >"$switch"
 done
