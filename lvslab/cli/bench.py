@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lvslab.cli.common import DRY_RUN, JSON, RUNS
+from lvslab.cli.matrix import BASELINE
 from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--set", "settings", multiple=True, metavar="SYSCTL=VALUE", help="Set a sysctl of the director; repeatable.")
 @click.option("--list", "list_", is_flag=True, help="List the measurements and start nothing.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Draw the report afterwards.")
+@BASELINE
 @RUNS
 @JSON
 @DRY_RUN
@@ -46,6 +48,7 @@ def bench(
     settings: tuple[str, ...],
     list_: bool,
     report: bool,
+    baseline: str | None,
     runs: Path,
     as_json: bool,
     dry_run: bool,
@@ -72,7 +75,7 @@ def bench(
     if dry_run:
         return _print_plan(found, seeds)
     try:
-        return _measure(found, seeds, read.sysctls, only, report, runs, as_json)
+        return _measure(found, seeds, read.sysctls, only, report, baseline, runs, as_json)
     except KeyboardInterrupt:
         from lvslab.terminal import print_error
 
@@ -81,12 +84,21 @@ def bench(
 
 
 def _measure(
-    found: Sequence[Subject], seeds: int, sysctls: Any, only: Sequence[str], draw: bool, runs: Path, as_json: bool
+    found: Sequence[Subject],
+    seeds: int,
+    sysctls: Any,
+    only: Sequence[str],
+    draw: bool,
+    baseline: str | None,
+    runs: Path,
+    as_json: bool,
 ) -> int:
     from lvslab.bench import machine, runner
+    from lvslab.cli.matrix import compared_json, print_compared, settle_baseline
+    from lvslab.exitcodes import gravest
     from lvslab.measure import provenance
     from lvslab.measure.rundir import RunWriter, load
-    from lvslab.terminal import Progress, print_error
+    from lvslab.terminal import Progress, print_error, print_lines
 
     parameters = {"kernels": [each.label for each in found], "seeds": seeds, "sysctls": dict(sysctls), "only": list(only)}
     tools = {"qemu": machine.version(), "kernel arguments": machine.KERNEL_ARGUMENTS}
@@ -103,18 +115,23 @@ def _measure(
         from lvslab.report.page import write_report
 
         drawn = write_report(run.path)
-    _print_run(load(run.path), drawn.html if drawn else None, as_json)
+    compared, kept = settle_baseline(baseline, runs, [run.path])
+    more = {"comparisons": compared_json(compared)} if compared else {}
+    _print_run(load(run.path), drawn.html if drawn else None, as_json, more)
+    if not as_json:
+        print_lines(kept)
+        print_compared(compared)
     for problem in problems:
         print_error(problem)
-    return ExitCode.FAILED if problems else ExitCode.OK
+    return gravest([ExitCode.FAILED if problems else ExitCode.OK, *(each.code for each in compared)])
 
 
-def _print_run(run: Any, html: Path | None, as_json: bool) -> None:
+def _print_run(run: Any, html: Path | None, as_json: bool, more: Mapping[str, Any]) -> None:
     from lvslab.report.costs import as_data, tables
     from lvslab.terminal import print_json, print_lines, print_table
 
     if as_json:
-        print_json(as_data(run) | {"report": str(html) if html else None})
+        print_json(as_data(run) | {"report": str(html) if html else None} | dict(more))
         return
     for table in tables(run):
         print_table(table.headers, table.rows, title=table.title)

@@ -111,12 +111,14 @@ def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
     name = name or exercise.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UsageError(f"--name {name}: use letters, digits, '.', '_' and '-'")
+    from lvslab.plan import any_kernel
+    from lvslab.training.place import plan_exercise
+
+    plan = plan_exercise(exercise, any_kernel(*([kernel] if kernel else [])), kernel)
     if dry_run:
         from lvslab.cli.common import print_plan
-        from lvslab.plan import any_kernel
-        from lvslab.training.place import plan_exercise
 
-        print_plan(plan_exercise(exercise, any_kernel()))
+        print_plan(plan)
         return ExitCode.OK
     require_programs()
     require_scripts(f"lab '{exercise.name}'", [*exercise.prepare.values(), *exercise.solution.values()])

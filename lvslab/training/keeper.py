@@ -282,12 +282,12 @@ def main(directory: Path, name: str, kernel: str | None, report: int) -> int:
         def work() -> int:
             from lvslab.catalog import catalog
             from lvslab.kernels import probe
-            from lvslab.kernels.needs import Need
+            from lvslab.kernels.needs import KernelKind, Need
 
             try:
                 exercise = load(name)
-                kernels = catalog.including(probe.kernels_here(tuple(Need)), [kernel] if kernel else [])
-                keeper = Keeper(exercise, plan_exercise(exercise, kernels), directory)
+                kernels = catalog.including(probe.kernels_here(tuple(Need), KernelKind.UML), [kernel] if kernel else [])
+                keeper = Keeper(exercise, plan_exercise(exercise, kernels, kernel), directory)
                 listener = listen(directory / "socket")
                 keeper.bring_up(lambda text: say({"event": text}))
                 (directory / "session.json").write_text(json.dumps({"lab": name}))

@@ -16,7 +16,7 @@ from lvslab.doctor import gather
 from lvslab.doctor.diagnose import diagnose
 from lvslab.doctor.watch import LabWatch
 from lvslab.kernels import probe
-from lvslab.kernels.needs import Need
+from lvslab.kernels.needs import KernelKind, Need
 from lvslab.lab import Lab
 from lvslab.network import sandbox
 from lvslab.training import exam, scripts
@@ -26,7 +26,7 @@ from lvslab.training.place import plan_exercise, student_nodes
 
 def run(exercise: Exercise) -> dict[str, Any]:
     """What became of it."""
-    plan = plan_exercise(exercise, probe.kernels_here(tuple(Need)))
+    plan = plan_exercise(exercise, probe.kernels_here(tuple(Need), KernelKind.UML))
     names = {node.name for node in student_nodes(plan)}
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:

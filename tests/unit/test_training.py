@@ -13,10 +13,13 @@ import pytest
 
 from lvslab import check
 from lvslab.errors import CannotError, LabError, UsageError
+from lvslab.kernels.needs import KernelKind
 from lvslab.modes import MODES
+from lvslab.plan import any_kernel
 from lvslab.training import exercise, line, session
 from lvslab.training.exam import Exam, take
 from lvslab.training.exercise import Exercise, Group
+from lvslab.training.place import examiner, named, plan_exercise, student_nodes
 
 EXERCISES = exercise.load_all()
 
@@ -83,6 +86,15 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
     check.require_scripts("lab 'x'", ["month=1 echo monitor"])
     with pytest.raises(CannotError, match=r"lab 'x': mon not found; run: .*apt-get install .*\bmon\b"):
         check.require_scripts("lab 'x'", ["sleep 1; mon -f -c /etc/mon.cf"])
+
+
+@pytest.mark.parametrize("each", EXERCISES, ids=lambda each: each.name)
+def test_every_node_that_a_student_reaches_has_a_kernel_of_its_own(each: Exercise) -> None:
+    plan = plan_exercise(each, any_kernel())
+    assert all(node.kernel == KernelKind.UML for node in student_nodes(plan)) and examiner(plan) not in student_nodes(plan)
+    assert all(named(plan, name) for name in (*each.prepare, *each.solution)), "scripts name nodes that are there"
+    with pytest.raises(UsageError, match="a student is root on the director"):
+        plan_exercise(each, any_kernel(), "host")
 
 
 # -- exams ---------------------------------------------------------------------------------------------------------------------------
