@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -94,7 +95,9 @@ def measure(
             while waiting and len(running) < (at_once or workers()):
                 job = waiting.pop(0)
                 job.folder.mkdir(parents=True)
-                job.boot = everything.enter_context(Boot(job.subject.kernel, archives[job.subject.label], job.seed, job.folder))
+                boot = Boot(job.subject.kernel, archives[job.subject.label], job.seed, job.folder)
+                with _uninterrupted():  # or a kernel that has just started would belong to nobody
+                    job.boot = everything.enter_context(boot)
                 running.append(job)
             time.sleep(
                 _LOOK_SECONDS
@@ -110,6 +113,16 @@ def measure(
             progress.told(running, waiting)
         _results(chosen, verdicts, run)
         return problems
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interruption meanwhile is raised at the end."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _in_memory(data: bytes) -> IO[bytes]:

@@ -25,6 +25,7 @@ SHORTER: dict[str, list[str]] = {
     "director-link-loss": ["--sync", "no", "--connections", "10"],
     "director-panic": ["--sync", "yes", "--connections", "25"],
     "director-power-cut": ["--connections", "25"],
+    "dns-round-robin": ["--clients", "2", "--requests", "6"],
     "flapping-server": ["--flaps", "1"],
     "lossy-link": ["--loss", "0,0.2"],
     "old-master-returns": ["--preempt", "yes", "--connections", "25"],
