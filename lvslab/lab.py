@@ -60,7 +60,7 @@ class Lab:
     def __enter__(self) -> Lab:
         began = time.monotonic()
         try:
-            self._start()
+            self._start_patiently()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -72,6 +72,23 @@ class Lab:
         began = time.monotonic()
         self._stack.close()
         self.stop_seconds = time.monotonic() - began
+
+    def _start_patiently(self) -> None:
+        """Start; where a guest's kernel dies meanwhile, which User-Mode Linux does once in some hundred boots, start once more and say so."""
+        try:
+            self._start()
+        except Exception:
+            dead = [(name, guest) for name, guest in self._guests.items() if not guest.alive]
+            if not dead:
+                raise
+            said = "; ".join(f"{name}: guest kernel died at boot: {guest.last_words()}" for name, guest in dead)
+            self._stack.close()
+            self._guests.clear()
+            self._namespaces.clear()
+            self._net = None
+            self._directory = self._directory.with_name(f"{self._directory.name}-again")
+            self.tell("boot", f"{said}; starting once more")
+            self._start()
 
     def _start(self) -> None:
         plan = self.plan

@@ -6,6 +6,9 @@ from lvslab.plan import HTTP_PORT
 from lvslab.training.exam import Exam
 from lvslab.training.place import examiner
 
+_TRIES = 3
+"""Servers repeat their answers to connections that failed before the cure for up to a minute; one of those in the capture is no fault."""
+
 
 def must_travel(exam: Exam, requests: int = 2, name: str = "packets") -> None:
     """Every packet of some HTTP requests must go the way that the mode's contract says (`lvslab.modes.contract`).
@@ -13,6 +16,15 @@ def must_travel(exam: Exam, requests: int = 2, name: str = "packets") -> None:
     Only the service on port 80 is asked, which is what students build, and only the exam's own connections are judged: others may
     still be mourning what was broken before.
     """
+    for _ in range(_TRIES):
+        problem, good = _travel(exam, requests)
+        if not problem:
+            break
+    exam.must(name, not problem, good, problem)
+
+
+def _travel(exam: Exam, requests: int) -> tuple[str, str]:
+    """What was wrong with the packets of some requests, "" if nothing; and what to say then."""
     from lvslab.measure.frames import read_frames
     from lvslab.measure.judge import judge
     from lvslab.measure.path import hops
@@ -42,9 +54,7 @@ def must_travel(exam: Exam, requests: int = 2, name: str = "packets") -> None:
             problem = f"{flow.title}: {answer.error}"
     if capture.lost and not problem:
         problem = f"{capture.lost} frames were missed by the capture; check again"
-    exam.must(
-        name,
-        not problem,
-        f"{len(answers)} requests to {exam.vip}:{HTTP_PORT}, {packets} packets on the links: {plan.mode.contract.in_words}",
+    return (
         problem,
+        f"{len(answers)} requests to {exam.vip}:{HTTP_PORT}, {packets} packets on the links: {plan.mode.contract.in_words}",
     )

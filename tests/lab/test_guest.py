@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 
-from lvslab.errors import CommandError, GuestError
+from lvslab.errors import CommandError, GuestError, LabError
+from lvslab.events import Event
 from lvslab.experiment import plan_lab
 from lvslab.kernels import probe
+from lvslab.kernels.machine import Guest
 from lvslab.kernels.needs import KernelKind, Need
 from lvslab.lab import Lab
 from lvslab.modes import mode_named
+from lvslab.plan import NodePlan
 from tests.lab.conftest import in_sandbox
 
 
@@ -122,6 +125,36 @@ def test_a_guest_that_panics_is_noticed_and_named() -> None:
 
     with pytest.raises(GuestError, match=r"lvs: guest kernel died; it said: .*panic"):
         in_nat_lab(work)
+
+
+def _with_deaths_at_boot(deaths: int) -> tuple[str, list[str]]:
+    """What the director of a lab says whose guest dies at its first boots, and what was told."""
+
+    class Unlucky(Lab):
+        def _boot(self, node: NodePlan) -> Guest:
+            guest = super()._boot(node)
+            if self._boots[node.name] <= deaths:
+                guest.kill()
+            return guest
+
+    def inside() -> tuple[str, list[str]]:
+        plan = plan_lab(mode_named("nat"), probe.kernels_here([Need.IP_VS], KernelKind.UML), director_kernels=[KernelKind.UML])
+        events: list[Event] = []
+        with tempfile.TemporaryDirectory() as logs, Unlucky(plan, Path(logs), events.append) as lab:
+            said = lab.director.run("ipvsadm -S -n | head -n 1").out
+        return said, [event.text for event in events if event.kind == "boot"]
+
+    return in_sandbox(inside)  # type: ignore[no-any-return]
+
+
+def test_a_guest_that_dies_at_boot_is_booted_once_more_and_that_is_told() -> None:
+    said, told = _with_deaths_at_boot(1)
+    assert said.startswith("-A -t 10.0.0.10") and any("guest kernel died at boot" in text for text in told), told
+
+
+def test_a_guest_that_dies_at_every_boot_is_an_error() -> None:
+    with pytest.raises(LabError):
+        _with_deaths_at_boot(2)
 
 
 def test_a_guest_that_is_killed_is_noticed() -> None:
