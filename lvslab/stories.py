@@ -281,8 +281,3 @@ def judge_survival(log: Experiment, trial: Trial, fault: Fault, until: float, sa
             f"{found.survived} of {found.total} survived" + (f"; the others ended by {ends}" if ends else ""),
             trial=trial,
         )
-
-
-def faulty(break_it: Callable[..., AbstractContextManager[Fault]], **how: Any) -> Break:
-    """A fault with some of its arguments given."""
-    return lambda lab, node: break_it(lab, node, **how)

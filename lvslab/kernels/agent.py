@@ -36,7 +36,8 @@ class Agent:
 
     Attributes:
         name: the guest's name, for messages.
-        ready: set when the guest runs jobs.
+        ready: set when the guest runs jobs, and when it is lost.
+        came_up: whether it ever ran jobs.
         began: set when the guest's process 1 speaks for the first time.
     """
 
@@ -48,7 +49,7 @@ class Agent:
         self._next = self._bells = 0
         self._unheard: dict[int, threading.Event] = {}
         self._lock = threading.Lock()
-        self._lost = False
+        self._lost = self.came_up = False
         self._problems: list[str] = []
         jobs.mkdir()
         self._reader = threading.Thread(target=self._read, name=f"agent-{name}", daemon=True)
@@ -86,6 +87,7 @@ class Agent:
         if word == "=init":
             self.began.set()
         elif word == "=up":
+            self.came_up = True
             self.ready.set()
         elif word == "=problem":
             self._problems.append(" ".join(arguments))

@@ -7,6 +7,7 @@ and ends by the power cut of a SIGKILL.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
@@ -31,6 +32,13 @@ MEMORY_MIB = 128
 
 STREAM_LINES = 8
 """Lines for processes with live output: two for each, so half as many run at once."""
+
+
+def fingerprint(program: Path, modules: initramfs.ModuleTree, extra_arguments: Sequence[str]) -> str:
+    """Changes whenever a kernel's file, its modules or its arguments do."""
+    parts = [program.stat(), (modules.directory / "modules.dep").stat()]
+    text = "|".join(f"{part.st_size}:{part.st_mtime_ns}:{part.st_ino}" for part in parts)
+    return hashlib.sha256("|".join([str(program), text, *extra_arguments]).encode()).hexdigest()[:16]
 
 
 class Kernel(ABC):

@@ -19,7 +19,7 @@ from pathlib import Path
 from lvslab.errors import CannotError, GuestError
 from lvslab.kernels import bzimage, initramfs, kvm, taps
 from lvslab.kernels.kvm import PROGRAM as PROGRAM
-from lvslab.kernels.machine import Guest, Kernel, Lines
+from lvslab.kernels.machine import Guest, Kernel, Lines, fingerprint
 from lvslab.kernels.needs import KernelKind
 from lvslab.network import linux
 
@@ -96,9 +96,7 @@ class QemuKernel(Kernel):
     @property
     def identity(self) -> str:
         """Changes whenever the image or its modules do."""
-        parts = [self.image.stat(), (self.modules.directory / "modules.dep").stat()]
-        text = "|".join(f"{part.st_size}:{part.st_mtime_ns}:{part.st_ino}" for part in parts)
-        return hashlib.sha256("|".join([str(self.image), text, *self.extra_arguments]).encode()).hexdigest()[:16]
+        return fingerprint(self.image, self.modules, self.extra_arguments)
 
     def boot(
         self,

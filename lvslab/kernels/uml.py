@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lvslab.errors import CannotError
 from lvslab.kernels import initramfs, sockets
-from lvslab.kernels.machine import MEMORY_MIB, Guest, Kernel, Lines
+from lvslab.kernels.machine import MEMORY_MIB, Guest, Kernel, Lines, fingerprint
 from lvslab.kernels.mconsole import ManagementConsole
 from lvslab.kernels.needs import KernelKind
 
@@ -81,9 +81,7 @@ class UmlKernel(Kernel):
     @property
     def identity(self) -> str:
         """Changes whenever the binary or its modules do: the key under which trial results are kept."""
-        parts = [self.binary.stat(), (self.modules.directory / "modules.dep").stat()]
-        text = "|".join(f"{part.st_size}:{part.st_mtime_ns}:{part.st_ino}" for part in parts)
-        return hashlib.sha256("|".join([str(self.binary), text, *self.extra_arguments]).encode()).hexdigest()[:16]
+        return fingerprint(self.binary, self.modules, self.extra_arguments)
 
     def boot(
         self,

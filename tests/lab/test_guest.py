@@ -157,6 +157,26 @@ def test_a_guest_that_dies_at_every_boot_is_an_error() -> None:
         _with_deaths_at_boot(2)
 
 
+def test_a_guest_that_dies_in_its_set_up_is_an_error_at_once() -> None:
+    class Frail(Lab):
+        def _set_up(self, planned: NodePlan) -> None:
+            guest = self.guest(planned.name)
+            if guest:
+                guest.wait_ready()
+                guest.kill()
+            super()._set_up(planned)
+
+    def inside() -> dict[str, int]:
+        plan = plan_lab(mode_named("nat"), probe.kernels_here([Need.IP_VS], KernelKind.UML), director_kernels=[KernelKind.UML])
+        with tempfile.TemporaryDirectory() as logs:
+            lab = Frail(plan, Path(logs))
+            with pytest.raises(Exception), lab:  # noqa: B017 - the guest is gone, so whatever is first may fail
+                pass
+            return lab._boots
+
+    assert in_sandbox(inside) == {"lvs": 1}
+
+
 def test_a_guest_that_is_killed_is_noticed() -> None:
     def work(lab: Lab) -> None:
         guest = lab.guest("lvs")
