@@ -28,7 +28,8 @@ class Line:
     """One finding.
 
     Attributes:
-        verdict: "pass", "fail" (something needed is missing) or "skip" (something optional is missing or could not be tried).
+        verdict: "pass", "fail" (something needed is missing) or "skip" (something optional is
+            missing or could not be tried).
         finding: what the trial showed.
         cure: the command that helps, or "".
     """
@@ -62,7 +63,9 @@ def packages() -> list[Package]:
     for line in (files("lvslab") / "data" / "debian-packages.txt").read_text().splitlines():
         if line.strip() and not line.startswith("#"):
             name, program, need, why = line.split(None, 3)
-            found.append(Package(name, None if program == "-" else program, need == "need", need == "control", why))
+            found.append(
+                Package(name, None if program == "-" else program, need == "need", need == "control", why)
+            )
     return found
 
 
@@ -72,12 +75,16 @@ def check_machine() -> Iterator[Line]:
     yield Line("sandbox", "pass", "private network, mount, process and IPC namespaces made")
     yield _programs()
     yield _attempt("network", _try_network, "apt-get install --no-install-recommends mininet iproute2")
-    yield _attempt("packet sockets", _try_packet_socket, "run in an environment with CAP_NET_RAW in its own namespaces")
+    yield _attempt(
+        "packet sockets", _try_packet_socket, "run in an environment with CAP_NET_RAW in its own namespaces"
+    )
     yield _attempt("web server", _try_nginx, "apt-get install nginx-light libnginx-mod-stream")
     facts = probe.host_facts(tuple(Need))
     met = sorted(facts.met)
     yield Line(
-        "kernel 'host'", "pass", f"{facts.release}: " + (f"has {', '.join(met)}" if met else "has none of what directors need")
+        "kernel 'host'",
+        "pass",
+        f"{facts.release}: " + (f"has {', '.join(met)}" if met else "has none of what directors need"),
     )
     started = time.monotonic()
     guest: KernelFacts | None = None
@@ -88,7 +95,9 @@ def check_machine() -> Iterator[Line]:
     else:
         took, has = time.monotonic() - started, ", ".join(sorted(guest.met))
         yield Line("kernel 'uml'", "pass", f"{guest.release}: booted and tried in {took:.1f} s: has {has}")
-    kernels = Kernels({KernelKind.HOST: facts, **({KernelKind.UML: guest} if guest else {})}, {KernelKind.UML: "see above"})
+    kernels = Kernels(
+        {KernelKind.HOST: facts, **({KernelKind.UML: guest} if guest else {})}, {KernelKind.UML: "see above"}
+    )
     for mode in MODES.values():
         places = []
         try:
@@ -111,7 +120,9 @@ def check_machine() -> Iterator[Line]:
 def missing_packages() -> list[Package]:
     """The packages whose program is not there, but not those that are optional."""
     wanted = [package for package in packages() if package.needed or package.controls]
-    return [package for package in wanted if package.program and not shutil.which(package.program, path=_path())]
+    return [
+        package for package in wanted if package.program and not shutil.which(package.program, path=_path())
+    ]
 
 
 def require_programs() -> None:
@@ -123,7 +134,9 @@ def require_programs() -> None:
     missing = [package for package in missing_packages() if package.needed]
     if missing:
         names = ", ".join(str(package.program) for package in missing)
-        raise CannotError(f"programs: {names} not found; run: {_install(package.name for package in missing)}")
+        raise CannotError(
+            f"programs: {names} not found; run: {_install(package.name for package in missing)}"
+        )
 
 
 def require_control(plan: LabPlan) -> None:
@@ -136,7 +149,9 @@ def require_control(plan: LabPlan) -> None:
     missing = [package for package in missing_packages() if package.program in wanted]
     if missing:
         names = ", ".join(str(package.program) for package in missing)
-        raise LabError(f"lab '{plan.name}': {names} not found; run: {_install(package.name for package in missing)}")
+        raise LabError(
+            f"lab '{plan.name}': {names} not found; run: {_install(package.name for package in missing)}"
+        )
 
 
 def require_scripts(who: str, scripts: Iterable[str]) -> None:
@@ -160,7 +175,9 @@ def _programs() -> Line:
     if missing:
         names = ", ".join(f"{package.program} ({package.why})" for package in missing)
         return Line("programs", "fail", f"missing: {names}", _install(package.name for package in missing))
-    count = sum((package.needed or package.controls) and package.program is not None for package in packages())
+    count = sum(
+        (package.needed or package.controls) and package.program is not None for package in packages()
+    )
     return Line("programs", "pass", f"all {count} are there")
 
 
@@ -188,13 +205,17 @@ def _run(command: Sequence[str], **options: object) -> str:
 
 
 def _try_network() -> str:
-    """A bridge and a veth pair whose other end lies in another namespace, made as Mininet makes them."""
+    """A bridge and a veth pair whose other end lies in another namespace, made as Mininet makes
+    them.
+    """
     with subprocess.Popen(["mnexec", "-n", "sleep", "30"]) as other:
         try:
             _run(
                 ["ip", "-batch", "-"],
-                input=f"link add lvsbr type bridge\nlink add lvsv0 type veth peer name lvsv1 netns {other.pid}\n"
-                "link set lvsv0 master lvsbr up\n",
+                input=(
+                    "link add lvsbr type bridge\nlink add lvsv0 type veth peer name lvsv1 netns"
+                    f" {other.pid}\nlink set lvsv0 master lvsbr up\n"
+                ),
             )
             _run(["mnexec", "-a", str(other.pid), "ip", "link", "set", "lvsv1", "up"])
             _run(["ip", "-batch", "-"], input="link del lvsv0\nlink del lvsbr\n")
@@ -221,17 +242,26 @@ def _try_nginx() -> str:
 
 
 def _try_kvm() -> Line:
-    """Boot a stock kernel under QEMU with KVM, once for this machine and its kernel; the device file alone proves nothing."""
+    """Boot a stock kernel under QEMU with KVM, once for this machine and its kernel; the device
+    file alone proves nothing.
+    """
     optional = Line("KVM", "skip", "")
     if not kvm.DEVICE.exists():
-        return replace(optional, finding=f"no {kvm.DEVICE}; guests of kernel 'uml' need none, those of kernel 'qemu' are slower")
+        return replace(
+            optional,
+            finding=f"no {kvm.DEVICE}; guests of kernel 'uml' need none, those of kernel 'qemu' are slower",
+        )
     if not shutil.which(kvm.PROGRAM):
-        return replace(optional, finding=f"not tried: {kvm.PROGRAM} is not installed", cure=_install(["qemu-system-x86"]))
+        return replace(
+            optional, finding=f"not tried: {kvm.PROGRAM} is not installed", cure=_install(["qemu-system-x86"])
+        )
     images = sorted(Path("/boot").glob("vmlinuz-*"), reverse=True)
     image = next((path for path in images if os.access(path, os.R_OK)), None)
     if image is None:
         return replace(
-            optional, finding="not tried: no readable kernel image in /boot", cure=_install(["linux-image-cloud-amd64"])
+            optional,
+            finding="not tried: no readable kernel image in /boot",
+            cure=_install(["linux-image-cloud-amd64"]),
         )
     found = kvm.try_once(image)
     return replace(optional, verdict="pass" if found.works else "skip", finding=found.text)

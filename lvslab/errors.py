@@ -8,7 +8,7 @@
         └── CommandError            a set-up command inside a node failed
 
 A message names the object, the cause and the next step, in one line.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 

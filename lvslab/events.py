@@ -1,4 +1,6 @@
-"""Typed progress events: what happens in a lab, told once; the terminal and the run directory are two listeners."""
+"""Typed progress events: what happens in a lab, told once; the terminal and the run directory are
+two listeners.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ class Event:
 
     Attributes:
         lab: name of the lab, or "" for the whole command.
-        kind: a word for the class of event, for example "boot", "ready", "fault", "repair", "table", "vrrp", "measure", "verdict".
+        kind: a word for the class of event, for example "boot", "ready", "fault", "repair",
+            "table", "vrrp", "measure", "verdict".
         text: one line for people.
         t: seconds since the epoch, the clock of the captures.
         node: where it happened; "" when it is no single node's.

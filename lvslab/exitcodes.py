@@ -16,7 +16,9 @@ class ExitCode(IntEnum):
     USAGE = 2
     """Wrong usage or input; nothing was started."""
     CANNOT = 4
-    """Skipped: this machine cannot do it; the message says why. The number is the kernel selftests' code for a skip."""
+    """Skipped: this machine cannot do it; the message says why. The number is the kernel selftests'
+    code for a skip.
+    """
     LAB_BROKE = 69
     """The lab itself broke, for example a guest died unasked (EX_UNAVAILABLE of sysexits.h)."""
     INTERRUPTED = 130
@@ -28,5 +30,7 @@ _WEIGHT = (ExitCode.OK, ExitCode.CANNOT, ExitCode.FAILED, ExitCode.LAB_BROKE, Ex
 
 
 def gravest(codes: Iterable[ExitCode]) -> ExitCode:
-    """Of the exit codes of several parts of a command the one that says most: skips count before success, failures before skips."""
+    """Of the exit codes of several parts of a command the one that says most: skips count before
+    success, failures before skips.
+    """
     return max(codes, key=_WEIGHT.index, default=ExitCode.OK)

@@ -1,4 +1,6 @@
-"""What a scenario gets: it makes labs, sends traffic, measures and notes what was expected, and everything lands in the run directory."""
+"""What a scenario gets: it makes labs, sends traffic, measures and notes what was expected, and
+everything lands in the run directory.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,15 @@ from lvslab.trial import Bound, Trial
 from lvslab.verify import Verification, verify
 
 _PORTS = (1024, 60999)
-"""Local ports that a trial's attempts go round in: a port that comes back too soon would meet the entry of its old connection in the
-director's table, which is an experiment of its own (scenarios/port_reuse.py)."""
+"""Local ports that a trial's attempts go round in: a port that comes back too soon would meet the
+entry of its old connection in the director's table, which is an experiment of its own
+(scenarios/port_reuse.py).
+"""
 
 _COUNTER_SECONDS = 2.5
-"""Kernels up to 6.1 bring the counters that ipvsadm shows up to date every two seconds (ip_vs_est.c)."""
+"""Kernels up to 6.1 bring the counters that ipvsadm shows up to date every two seconds
+(ip_vs_est.c).
+"""
 
 
 def plan_lab(
@@ -47,7 +53,8 @@ def plan_lab(
 
     Args:
         topology_name: shipped topology or file; by default the one made for the mode.
-        alike: modes that are compared with each other, so that all get the same kind of kernel for every role.
+        alike: modes that are compared with each other, so that all get the same kind of kernel for
+            every role.
         options: further arguments of `lvslab.plan.make_plan`.
 
     Raises:
@@ -65,7 +72,8 @@ class Experiment:
     Attributes:
         run: the run directory being written.
         failures: expectations that did not hold.
-        turn: the repetition to do now, where several kernels or settings take turns; None: all of them.
+        turn: the repetition to do now, where several kernels or settings take turns; None: all of
+            them.
         takes_turns: whether the scenario has asked for its repetitions.
     """
 
@@ -84,7 +92,12 @@ class Experiment:
             director_kernels, sysctls: what the command line says about the directors.
             lab_class: of the labs that it makes.
         """
-        self.run, self._kernels, self._listener, self._director_kernels = run, kernels, listener, director_kernels
+        self.run, self._kernels, self._listener, self._director_kernels = (
+            run,
+            kernels,
+            listener,
+            director_kernels,
+        )
         self._sysctls, self._lab_class = dict(sysctls or {}), lab_class
         self.failures = 0
         self.turn: int | None = None
@@ -95,7 +108,9 @@ class Experiment:
         self._trial: Trial | None = None
 
     def tell(self, event: Event) -> None:
-        """Note an event in the run directory and show it: what was shown is on record, whatever comes next."""
+        """Note an event in the run directory and show it: what was shown is on record, whatever
+        comes next.
+        """
         self.run.add_event(event.lab, event.kind, event.text, t=event.t)
         if self._trial:
             self._trial.hear(event)
@@ -104,7 +119,8 @@ class Experiment:
     def repetitions(self, repeat: int) -> Sequence[int]:
         """The repetitions to do now: 1 … `repeat`, or the only one whose turn it is.
 
-        A scenario with a parameter `repeat` loops over them, so that the repetitions of several kernels can be interleaved.
+        A scenario with a parameter `repeat` loops over them, so that the repetitions of several
+        kernels can be interleaved.
         """
         self.takes_turns = True
         return range(1, repeat + 1) if self.turn is None else (self.turn,)
@@ -136,13 +152,15 @@ class Experiment:
             mode: nat, dr, tun, fullnat or synproxy.
             directors: 1, or 2 for a pair.
             scheduler: as ipvsadm names it.
-            alike: modes that will be compared, so that every role gets the same kind of kernel in all of them.
+            alike: modes that will be compared, so that every role gets the same kind of kernel in
+                all of them.
             name: of the lab, where a run has several of one mode.
             control: none, mon, ldirectord or keepalived.
-            kernels: of the directors, in their order, where the command line does not say; names as `--kernel` takes them.
+            kernels: of the directors, in their order, where the command line does not say; names as
+                `--kernel` takes them.
             breaks: nodes that will be broken: they must be there, or nothing is started.
-            options: further arguments of `lvslab.plan.make_plan`: weights, without, persistence, ops, spare, sysctls, health_settings,
-                redundancy, more_needs.
+            options: further arguments of `lvslab.plan.make_plan`: weights, without, persistence,
+                ops, spare, sysctls, health_settings, redundancy, more_needs.
 
         Raises:
             UsageError, CannotError: as make_plan.
@@ -153,7 +171,8 @@ class Experiment:
         twice = sorted(set(own) & set(self._sysctls))
         if twice:
             raise UsageError(
-                f"--set {twice[0]}: the scenario sets it itself, to see what it does; use the scenario's own parameters"
+                f"--set {twice[0]}: the scenario sets it itself, to see what it does; use the scenario's own"
+                " parameters"
             )
         plan = plan_lab(
             mode_named(mode),
@@ -203,7 +222,8 @@ class Experiment:
         port: int = HTTP_PORT,
         **probe: Any,
     ) -> Iterator[Trial]:
-        """Put a lab under the load of a prober in its first client; everything that happens meanwhile is marked.
+        """Put a lab under the load of a prober in its first client; everything that happens
+        meanwhile is marked.
 
         Args:
             variant: what is compared in this scenario: "mon", "with sync", …
@@ -233,14 +253,18 @@ class Experiment:
         return outcome
 
     def get(self, lab: Lab, times: int = 1, client: int = 1) -> list[str]:
-        """Names of the real servers that answered `times` requests to the virtual service; "" for a request that failed."""
+        """Names of the real servers that answered `times` requests to the virtual service; "" for a
+        request that failed.
+        """
         from lvslab.traffic import http
 
         node = lab.clients[client - 1]
         answers = http.get(node, f"http://{lab.plan.addresses.vip}:{HTTP_PORT}/", times)
         return [answer.server or "" for answer in answers]
 
-    def expect(self, name: str, holds: bool, reason: str, evidence: Sequence[str] = (), trial: Trial | None = None) -> None:
+    def expect(
+        self, name: str, holds: bool, reason: str, evidence: Sequence[str] = (), trial: Trial | None = None
+    ) -> None:
         """Note whether an expectation held; one that did not makes the run fail (exit code 1).
 
         Args:
@@ -251,11 +275,15 @@ class Experiment:
             trial.judged(holds)
             evidence = [*evidence, *trial.evidence]
         verdict = "pass" if holds else "fail"
-        self.run.add_result({"name": name, "verdict": verdict, "reason": reason, "evidence": list(evidence), "checks": []})
+        self.run.add_result(
+            {"name": name, "verdict": verdict, "reason": reason, "evidence": list(evidence), "checks": []}
+        )
         self.tell(Event("", "verdict", f"{name}: {verdict.upper()}: {reason}"))
 
     def counters(self, lab: Lab) -> list[dict[str, Any]]:
-        """The director's counters after the kernel has brought them up to date; they are kept with the lab."""
+        """The director's counters after the kernel has brought them up to date; they are kept with
+        the lab.
+        """
         time.sleep(_COUNTER_SECONDS)
         found = self._counters[lab.plan.name] = provenance.counters(lab)
         return found

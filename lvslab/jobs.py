@@ -1,4 +1,6 @@
-"""Which scenarios a command runs, with which parameters and in which forwarding modes: decided before anything starts."""
+"""Which scenarios a command runs, with which parameters and in which forwarding modes: decided
+before anything starts.
+"""
 
 from __future__ import annotations
 
@@ -50,13 +52,15 @@ class Settings:
 
 
 def read_settings(pairs: Sequence[str], options: Sequence[str] = ()) -> tuple[Settings, list[str]]:
-    """Settings from `NAME=VALUE` pairs and from words of the command line of which some are options (`--NAME VALUE`, `--NAME=VALUE`).
+    """Settings from `NAME=VALUE` pairs and from words of the command line of which some are options
+    (`--NAME VALUE`, `--NAME=VALUE`).
 
     Returns:
         The settings, and the words that are no options.
 
     Raises:
-        UsageError: a pair without "=", an option without a value, a parameter with two values, a sysctl that cannot have such a name.
+        UsageError: a pair without "=", an option without a value, a parameter with two values, a
+            sysctl that cannot have such a name.
     """
     values: dict[str, str] = {}
     several: dict[str, tuple[str, ...]] = {}
@@ -65,11 +69,16 @@ def read_settings(pairs: Sequence[str], options: Sequence[str] = ()) -> tuple[Se
         if not equals or not name:
             raise UsageError(f"--set {pair}: write it as NAME=VALUE")
         if "." in name and not _SYSCTL.fullmatch(name):
-            raise UsageError(f"--set {name}: no sysctl has such a name; write it with dots, such as net.ipv4.vs.conn_reuse_mode")
+            raise UsageError(
+                f"--set {name}: no sysctl has such a name; write it with dots, such as"
+                " net.ipv4.vs.conn_reuse_mode"
+            )
         if "." in name and (not value or not value.isprintable() or "'" in value):
             raise UsageError(f"--set {pair}: no sysctl takes such a value; write it as NAME=VALUE")
         if "." not in name and values.get(name, value) != value:
-            raise UsageError(f"--set {name}: given twice; only a sysctl may have several values, each a cell of a matrix")
+            raise UsageError(
+                f"--set {name}: given twice; only a sysctl may have several values, each a cell of a matrix"
+            )
         values[name] = value
         several[name] = tuple(dict.fromkeys([*several.get(name, ()), value]))
     words: list[str] = []
@@ -87,7 +96,10 @@ def read_settings(pairs: Sequence[str], options: Sequence[str] = ()) -> tuple[Se
         values[name.replace("-", "_")] = value
     varied = {name: each for name, each in several.items() if "." in name and len(each) > 1}
     sysctls = {name: value for name, value in values.items() if "." in name and name not in varied}
-    return Settings({name: value for name, value in values.items() if "." not in name}, sysctls, varied), words
+    return (
+        Settings({name: value for name, value in values.items() if "." not in name}, sysctls, varied),
+        words,
+    )
 
 
 def plan_jobs(
@@ -102,10 +114,12 @@ def plan_jobs(
     Args:
         modes: those asked for; none: each scenario's default.
         repeat: how often each scenario repeats its trials; None: its default.
-        every_mode: without `modes`, run each scenario in all of its modes; with them, leave out scenarios that have none of them.
+        every_mode: without `modes`, run each scenario in all of its modes; with them, leave out
+            scenarios that have none of them.
 
     Raises:
-        UsageError: a parameter that none of the scenarios has or a value that is none of its type, a mode that a scenario cannot use.
+        UsageError: a parameter that none of the scenarios has or a value that is none of its type,
+            a mode that a scenario cannot use.
     """
     if repeat is not None and repeat < 1:
         raise UsageError(f"--repeat {repeat}: give 1 or more")
@@ -147,6 +161,7 @@ def _modes(scenario: Scenario, asked: Sequence[str], every_mode: bool) -> list[t
         if len(chosen) < len(asked) and not every_mode:
             wrong = next(mode for mode in asked if mode not in scenario.modes)
             raise UsageError(
-                f"scenario '{scenario.name}' does not run in mode '{wrong}'; it runs in: {', '.join(scenario.modes)}"
+                f"scenario '{scenario.name}' does not run in mode '{wrong}'; it runs in:"
+                f" {', '.join(scenario.modes)}"
             )
     return [(mode, {"mode": mode}) for mode in chosen]

@@ -31,8 +31,9 @@ if TYPE_CHECKING:  # Mininet and the guests' code are loaded while guests boot
 class Lab:
     """Clients, director and real servers on their kernels, configured and answering.
 
-    Use it inside a sandbox (`lvslab.network.sandbox.run`), as a context manager. Every lab takes a fresh network namespace for its switches,
-    so labs that follow one another in one command do not meet either.
+    Use it inside a sandbox (`lvslab.network.sandbox.run`), as a context manager. Every lab takes a
+    fresh network namespace for its switches, so labs that follow one another in one command do not
+    meet either.
 
     Attributes:
         plan: what was asked for.
@@ -55,7 +56,7 @@ class Lab:
         self._stack = ExitStack()
         self._directory = sandbox.PRIVATE_DIRECTORY / f"{plan.name}-{time.monotonic_ns():x}"
 
-    # -- life --------------------------------------------------------------------------------------------------------------------
+    # -- life --------------------------------------------------------------------------------------
 
     def __enter__(self) -> Lab:
         began = time.monotonic()
@@ -68,23 +69,33 @@ class Lab:
         self.tell("ready", f"lab ready after {self.start_seconds:.2f} s")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         began = time.monotonic()
         self._stack.close()
         self.stop_seconds = time.monotonic() - began
 
     def _start_patiently(self) -> None:
-        """Start; where a guest's kernel dies before it runs anything, as User-Mode Linux does once in some hundred boots, start once more.
+        """Start; where a guest's kernel dies before it runs anything, as User-Mode Linux does once
+        in some hundred boots, start once more.
 
-        That is told. A kernel that dies later, while it is set up, is what a tester looks for: that stays an error.
+        That is told. A kernel that dies later, while it is set up, is what a tester looks for: that
+        stays an error.
         """
         try:
             self._start()
         except Exception:
-            dead = [(name, guest) for name, guest in self._guests.items() if not guest.alive and not guest.agent.came_up]
+            dead = [
+                (name, guest)
+                for name, guest in self._guests.items()
+                if not guest.alive and not guest.agent.came_up
+            ]
             if not dead:
                 raise
-            said = "; ".join(f"{name}: guest kernel died at boot: {guest.last_words()}" for name, guest in dead)
+            said = "; ".join(
+                f"{name}: guest kernel died at boot: {guest.last_words()}" for name, guest in dead
+            )
             self._stack.close()
             self._guests.clear()
             self._namespaces.clear()
@@ -113,13 +124,16 @@ class Lab:
         self._net.build()
         self._namespaces |= {os.readlink(f"/proc/{node.pid}/ns/net") for node in self._net.hosts}
         self._net.start()
-        # The director first: its guest is what everybody waits for. A failure in one node is raised here, the others are then ended.
+        # The director first: its guest is what everybody waits for. A failure in one node is raised
+        # here, the others are then ended.
         order = sorted(plan.nodes, key=lambda node: (not node.is_guest, node.role != Role.DIRECTOR))
         self._everywhere(order, self._set_up)
         self._start_controls(plan.directors)
 
     def _boot(self, node: NodePlan) -> Guest:
-        """Start a guest for a node; one that is booted again goes on in the namespace, with the links, of the one before."""
+        """Start a guest for a node; one that is booted again goes on in the namespace, with the
+        links, of the one before.
+        """
         from lvslab.catalog import catalog
 
         before = self._guests.get(node.name)
@@ -155,10 +169,12 @@ class Lab:
         if planned.role == Role.REAL_SERVER:
             start_nginx(node)
 
-    # -- control of the directors --------------------------------------------------------------------------------------------------
+    # -- control of the directors ------------------------------------------------------------------
 
     def _start_controls(self, directors: Sequence[NodePlan]) -> None:
-        """Start what watches servers and the other director, one director after the other: the first one becomes master."""
+        """Start what watches servers and the other director, one director after the other: the
+        first one becomes master.
+        """
         from lvslab.control.director import DirectorControl
 
         for each in directors:
@@ -177,7 +193,8 @@ class Lab:
 
     @property
     def master(self) -> str:
-        """The director that holds the virtual address: the only one, or the one whose VRRP says so and that runs.
+        """The director that holds the virtual address: the only one, or the one whose VRRP says so
+        and that runs.
 
         Raises:
             LabError: none does at the moment.
@@ -221,10 +238,12 @@ class Lab:
             if name not in self._off:
                 control.check()
 
-    # -- power -------------------------------------------------------------------------------------------------------------------
+    # -- power -------------------------------------------------------------------------------------
 
     def expect_death(self, name: str) -> None:
-        """A node is about to lose its kernel on purpose: its end is no accident until it is powered on again."""
+        """A node is about to lose its kernel on purpose: its end is no accident until it is powered
+        on again.
+        """
         self._off.add(name)
 
     def power_off(self, name: str) -> None:
@@ -286,7 +305,7 @@ class Lab:
     def _end_processes(self) -> None:
         _end_processes(self._namespaces, spare={os.getpid()})
 
-    # -- parts -------------------------------------------------------------------------------------------------------------------
+    # -- parts -------------------------------------------------------------------------------------
 
     @property
     def net(self) -> LabNet:
@@ -335,7 +354,9 @@ class Lab:
 
 
 _FORGET = "ip address flush scope global"
-"""A node without a kernel of its own keeps its addresses when its links go down; a machine that was switched off does not."""
+"""A node without a kernel of its own keeps its addresses when its links go down; a machine that was
+switched off does not.
+"""
 
 
 def _end_processes(namespaces: set[str], spare: set[int]) -> None:
@@ -351,7 +372,9 @@ def _end_processes(namespaces: set[str], spare: set[int]) -> None:
 
 
 def _allow_many_files() -> None:
-    """Raise this process's own limit of open files to what it may have; large labs hold several per node."""
+    """Raise this process's own limit of open files to what it may have; large labs hold several per
+    node.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,6 @@
-"""What a topology says, read and checked before anything starts: roles, interfaces, networks, addresses."""
+"""What a topology says, read and checked before anything starts: roles, interfaces, networks,
+addresses.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from lvslab.topology import MAX_DIRECTORS, LvsTopo
 
 @dataclass(frozen=True)
 class Interface:
-    """One network interface of a node: its name, MAC address, network (the switch's name) and address with prefix length."""
+    """One network interface of a node: its name, MAC address, network (the switch's name) and
+    address with prefix length.
+    """
 
     name: str
     mac: str
@@ -28,7 +32,8 @@ class Interface:
 
 
 def roles(topo: LvsTopo, topology: str) -> dict[str, Role]:
-    """Node name → role, in the order in which a lab is described: clients, directors, routers, real servers.
+    """Node name → role, in the order in which a lab is described: clients, directors, routers, real
+    servers.
 
     Raises:
         UsageError: a node has no role, or a role is not filled.
@@ -38,7 +43,9 @@ def roles(topo: LvsTopo, topology: str) -> dict[str, Role]:
     for node in topo.hosts():
         role = topo.nodeInfo(node).get("role")
         if not isinstance(role, Role):
-            raise UsageError(f"topology '{topology}': node '{node}' has no role; add it with add_node(name, Role.…)")
+            raise UsageError(
+                f"topology '{topology}': node '{node}' has no role; add it with add_node(name, Role.…)"
+            )
         found[node] = role
     for role, least in ((Role.CLIENT, 1), (Role.DIRECTOR, 1), (Role.REAL_SERVER, 1)):
         if sum(each == role for each in found.values()) < least:
@@ -46,7 +53,8 @@ def roles(topo: LvsTopo, topology: str) -> dict[str, Role]:
     directors = [node for node, role in found.items() if role == Role.DIRECTOR]
     if len(directors) > MAX_DIRECTORS:
         raise UsageError(
-            f"topology '{topology}': has {len(directors)} directors ({', '.join(directors)}); a lab has one director or a pair"
+            f"topology '{topology}': has {len(directors)} directors ({', '.join(directors)}); a lab has one"
+            " director or a pair"
         )
     return dict(sorted(found.items(), key=lambda item: order.index(item[1])))
 
@@ -68,21 +76,27 @@ def interfaces(
             if node not in found:
                 continue
             if other in found:
-                raise UsageError(f"topology '{topology}': '{node}' and '{other}' are linked directly; put a switch between them")
+                raise UsageError(
+                    f"topology '{topology}': '{node}' and '{other}' are linked directly; put a switch between"
+                    " them"
+                )
             port, address = info[f"port{here}"], (info.get(f"params{here}") or {}).get("ip")
             try:
                 subnet = str(ipaddress.ip_interface(address).network) if address else None
             except ValueError:
                 raise UsageError(
-                    f"topology '{topology}': '{node}' has the address '{address}', which is none; write it as 10.0.0.1/24"
+                    f"topology '{topology}': '{node}' has the address '{address}', which is none; write it as"
+                    " 10.0.0.1/24"
                 ) from None
             if subnet is None:
                 raise UsageError(
-                    f"topology '{topology}': '{node}' has no address on '{other}'; link it with attach(node, switch, address)"
+                    f"topology '{topology}': '{node}' has no address on '{other}'; link it with attach(node,"
+                    " switch, address)"
                 )
             if networks.setdefault(other, subnet) != subnet:
                 raise UsageError(
-                    f"topology '{topology}': '{node}' has {address} on '{other}', which is {networks[other]}; use one subnet"
+                    f"topology '{topology}': '{node}' has {address} on '{other}', which is {networks[other]};"
+                    " use one subnet"
                 )
             mac = f"02:00:00:00:{numbers[node]:02x}:{port:02x}"
             found[node][port] = Interface(f"{node}-eth{port}", mac, other, address)
@@ -93,19 +107,28 @@ def interfaces(
 
 
 def addresses(
-    topo: LvsTopo, roles: Mapping[str, Role], interfaces: Mapping[str, tuple[Interface, ...]], topology: str, director: str
+    topo: LvsTopo,
+    roles: Mapping[str, Role],
+    interfaces: Mapping[str, tuple[Interface, ...]],
+    topology: str,
+    director: str,
 ) -> Addresses:
     """The lab's addresses as one director sees them.
 
     Raises:
         UsageError: the director is not where the clients are.
     """
-    client_networks = {each.network for node, role in roles.items() if role == Role.CLIENT for each in interfaces[node]}
-    server_networks = {each.network for node, role in roles.items() if role == Role.REAL_SERVER for each in interfaces[node]}
+    client_networks = {
+        each.network for node, role in roles.items() if role == Role.CLIENT for each in interfaces[node]
+    }
+    server_networks = {
+        each.network for node, role in roles.items() if role == Role.REAL_SERVER for each in interfaces[node]
+    }
     outer = next((each for each in interfaces[director] if each.network in client_networks), None)
     if outer is None:
         raise UsageError(
-            f"topology '{topology}': director '{director}' has no interface in the clients' network; attach it there"
+            f"topology '{topology}': director '{director}' has no interface in the clients' network; attach"
+            " it there"
         )
     inner = next((each for each in interfaces[director] if each.network in server_networks), outer)
     return Addresses(

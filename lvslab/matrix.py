@@ -1,4 +1,6 @@
-"""A matrix: kernels × values of sysctls, and the order in which its cells take turns. Descriptions only."""
+"""A matrix: kernels × values of sysctls, and the order in which its cells take turns. Descriptions
+only.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,11 @@ class Cell:
         return (self.kernel,) if self.kernel else ()
 
 
-def cells(kernels: Sequence[str], sysctls: Mapping[str, str], varied: Mapping[str, Sequence[str]]) -> tuple[Cell, ...]:
-    """The cells of kernels and of sysctls with several values, in the order of the command line; one cell without either.
+def cells(
+    kernels: Sequence[str], sysctls: Mapping[str, str], varied: Mapping[str, Sequence[str]]
+) -> tuple[Cell, ...]:
+    """The cells of kernels and of sysctls with several values, in the order of the command line;
+    one cell without either.
 
     A kernel that is named twice makes two cells: an A/A comparison.
 
@@ -61,7 +66,8 @@ def cells(kernels: Sequence[str], sysctls: Mapping[str, str], varied: Mapping[st
 
 
 def turns(items: Sequence[_Item], repeat: int) -> Iterator[tuple[int, _Item]]:
-    """Who does which repetition, in order: all do the first, then all the second in the opposite order, and so on.
+    """Who does which repetition, in order: all do the first, then all the second in the opposite
+    order, and so on.
 
     The opposite order cancels a drift of the machine that goes on through all repetitions.
     """

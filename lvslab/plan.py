@@ -1,4 +1,6 @@
-"""The plan of a lab: what will be started where, decided before anything starts and printable with --dry-run."""
+"""The plan of a lab: what will be started where, decided before anything starts and printable with
+--dry-run.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from lvslab.topology import LvsTopo
 HTTP_PORT, HTTP_SERVER_PORT = 80, 8080
 UDP_PORT, UDP_SERVER_PORT = 5300, 5301
 THROUGHPUT_PORT = 5201
-"""iperf3's own port; it opens two connections, which must reach the same real server, so this service is persistent."""
+"""iperf3's own port; it opens two connections, which must reach the same real server, so this
+service is persistent.
+"""
 
 _THROUGHPUT_PERSISTENCE = 300
 
@@ -123,13 +127,18 @@ class LabPlan:
             lines.append(f"### {node.name} ({node.role})")
             lines += plain_lines((*node.network_steps, *node.mode_steps))
             if node.role == Role.DIRECTOR and self.tables:
-                lines += ["# virtual services", *(f"ipvsadm {rule}" for rule in format_rules(self.services).splitlines())]
+                lines += [
+                    "# virtual services",
+                    *(f"ipvsadm {rule}" for rule in format_rules(self.services).splitlines()),
+                ]
         return lines
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """The kernels there are to choose from: facts of those that were tried, reasons for those that cannot be had."""
+    """The kernels there are to choose from: facts of those that were tried, reasons for those that
+    cannot be had.
+    """
 
     facts: Mapping[str, KernelFacts]
     absent: Mapping[str, str] = field(default_factory=dict)
@@ -155,9 +164,11 @@ class Kernels:
             if not unmet:
                 if wanted:
                     return kind, "chosen by name"
-                return kind, "needs " + ", ".join(sorted(needs)) + (
-                    f", which {'; '.join(lacking)}" if lacking else ""
-                ) if needs else ("needs nothing special")
+                return kind, (
+                    "needs " + ", ".join(sorted(needs)) + (f", which {'; '.join(lacking)}" if lacking else "")
+                    if needs
+                    else ("needs nothing special")
+                )
             reasons = "; ".join(f"{need} ({facts.unmet.get(need, 'not tried')})" for need in unmet)
             lacking.append(f"kernel '{kind}' ({facts.release}) lacks {reasons}")
         raise CannotError(f"{who}: no kernel for it here: {'; '.join(lacking)}; see: lvslab check")
@@ -197,7 +208,8 @@ def make_plan(
 
     Args:
         topology, topo: the topology's name and itself.
-        director_kernels: override the choice for the directors, in their order; one is for all of them.
+        director_kernels: override the choice for the directors, in their order; one is for all of
+            them.
         needs: needs per role instead of the mode's own, for comparisons (`union_of_needs`).
         more_needs: what the directors need besides.
         weights: of the real servers, in their order; 1 where not given.
@@ -214,9 +226,14 @@ def make_plan(
     """
     refusal = mode.refuse(topology, topo.reply_path, bool(topo.local_addresses))
     if refusal:
-        fitting = [other for other in MODES if MODES[other].refuse(topology, topo.reply_path, bool(topo.local_addresses)) is None]
+        fitting = [
+            other
+            for other in MODES
+            if MODES[other].refuse(topology, topo.reply_path, bool(topo.local_addresses)) is None
+        ]
         raise UsageError(
-            f"mode '{mode.name}': {refusal}; use --topology {mode.topology}, or one of the modes: {', '.join(fitting)}"
+            f"mode '{mode.name}': {refusal}; use --topology {mode.topology}, or one of the modes:"
+            f" {', '.join(fitting)}"
         )
     roles = layout.roles(topo, topology)
     interfaces, networks = layout.interfaces(topo, roles, topology)
@@ -225,21 +242,31 @@ def make_plan(
     addresses = seen_by[directors[0]]
     layout.check_clashes(topo, interfaces, topology)
     if len(weights) > len(addresses.rips):
-        raise UsageError(f"weights: {len(weights)} given for {len(addresses.rips)} real servers; give one for each at most")
+        raise UsageError(
+            f"weights: {len(weights)} given for {len(addresses.rips)} real servers; give one for each at most"
+        )
     for each in spare:
         if each not in addresses.rips:
-            raise UsageError(f"spare '{each}': there is no such real server; choose from: {', '.join(addresses.rips)}")
-    serving = replace(addresses, rips={name: rip for name, rip in addresses.rips.items() if name not in spare})
+            raise UsageError(
+                f"spare '{each}': there is no such real server; choose from: {', '.join(addresses.rips)}"
+            )
+    serving = replace(
+        addresses, rips={name: rip for name, rip in addresses.rips.items() if name not in spare}
+    )
     services = standard_services(mode, serving, scheduler, weights, persistence, ops)
     settings = health_settings or HealthSettings()
     refused = health.refuse(services, settings)
     if refused:
         raise UsageError(f"control '{health.name}': {refused}")
     if redundancy and len(directors) == 1:
-        raise UsageError(f"topology '{topology}': has one director; VRRP and connection sync need a pair (directors=2)")
+        raise UsageError(
+            f"topology '{topology}': has one director; VRRP and connection sync need a pair (directors=2)"
+        )
     pair = (redundancy or Redundancy()) if len(directors) > 1 else None
     tuned = tuple(Sysctl(key, value) for key, value in (sysctls or {}).items())
-    own_steps: dict[str, tuple[Step, ...]] = {each: mode.director(seen_by[each], services) for each in directors}
+    own_steps: dict[str, tuple[Step, ...]] = {
+        each: mode.director(seen_by[each], services) for each in directors
+    }
     steps = {Role.REAL_SERVER: mode.real_server(addresses)}
     known = [step.name for each in (*own_steps.values(), *steps.values()) for step in each]
     if pair:  # those are VRRP's
@@ -248,7 +275,9 @@ def make_plan(
     wanted_needs = needs if needs is not None else mode.needs
     nodes, placed = [], dict[tuple[Role, str | None], tuple[str, str]]()
     for node, role in roles.items():
-        need = wanted_needs.get(role, frozenset()) | (frozenset(more_needs) if role == Role.DIRECTOR else frozenset())
+        need = wanted_needs.get(role, frozenset()) | (
+            frozenset(more_needs) if role == Role.DIRECTOR else frozenset()
+        )
         wanted = _nth(director_kernels, directors.index(node)) if role == Role.DIRECTOR else None
         if (role, wanted) not in placed:
             placed[role, wanted] = kernels.choose(need, wanted, f"{role} of mode '{mode.name}'")
@@ -257,7 +286,9 @@ def make_plan(
         gateway = topo.nodeInfo(node).get("defaultRoute", "").removeprefix("via ") or None
         if role == Role.REAL_SERVER and "gateway" in without:
             gateway = None
-        mode_steps = tuple(step for step in own_steps.get(node, steps.get(role, ())) if step.name not in without)
+        mode_steps = tuple(
+            step for step in own_steps.get(node, steps.get(role, ())) if step.name not in without
+        )
         if role == Role.DIRECTOR:
             mode_steps = _director_steps(mode_steps, moving=pair is not None, tuned=tuned)
         nodes.append(
@@ -275,7 +306,11 @@ def make_plan(
             )
         )
     iptables = {
-        node.name: kernels.facts[node.kernel].iptables if any(NEEDS[need].uses_iptables for need in node.needs) else None
+        node.name: (
+            kernels.facts[node.kernel].iptables
+            if any(NEEDS[need].uses_iptables for need in node.needs)
+            else None
+        )
         for node in nodes
         if node.role == Role.DIRECTOR
     }
@@ -293,9 +328,14 @@ def make_plan(
         health,
         settings,
         pair,
-        {each: vrrp_of(pair, number, seen_by[each], topo.virtual_gateway) for number, each in enumerate(directors)}
-        if pair
-        else {},
+        (
+            {
+                each: vrrp_of(pair, number, seen_by[each], topo.virtual_gateway)
+                for number, each in enumerate(directors)
+            }
+            if pair
+            else {}
+        ),
     )
 
 
@@ -313,32 +353,55 @@ def _nth(values: Sequence[str], index: int) -> str | None:
 
 
 def standard_services(
-    mode: Mode, addresses: Addresses, scheduler: Scheduler, weights: Sequence[int] = (), persistence: int = 0, ops: bool = False
+    mode: Mode,
+    addresses: Addresses,
+    scheduler: Scheduler,
+    weights: Sequence[int] = (),
+    persistence: int = 0,
+    ops: bool = False,
 ) -> tuple[VirtualService, ...]:
     """The virtual services of a lab: HTTP, a UDP echo where the mode carries UDP, and iperf3."""
     forwarding = ForwardingMode(mode.name).packet_forwarding
 
     def service(protocol: Protocol, port: int, server_port: int, **options: object) -> VirtualService:
         real_servers = tuple(
-            RealServer(rip, server_port if mode.maps_ports else port, forwarding, weights[index] if index < len(weights) else 1)
+            RealServer(
+                rip,
+                server_port if mode.maps_ports else port,
+                forwarding,
+                weights[index] if index < len(weights) else 1,
+            )
             for index, rip in enumerate(addresses.rips.values())
         )
-        return VirtualService(protocol, addresses.vip, port, scheduler=scheduler, real_servers=real_servers, **options)  # type: ignore[arg-type]
+        return VirtualService(
+            protocol,
+            addresses.vip,
+            port,
+            scheduler=scheduler,
+            real_servers=real_servers,
+            **options,  # type: ignore[arg-type]
+        )
 
     services = [service(Protocol.TCP, HTTP_PORT, HTTP_SERVER_PORT, persistence_timeout=persistence)]
     if mode.carries_udp:
         services.append(service(Protocol.UDP, UDP_PORT, UDP_SERVER_PORT, ops=ops))
-    services.append(service(Protocol.TCP, THROUGHPUT_PORT, THROUGHPUT_PORT, persistence_timeout=_THROUGHPUT_PERSISTENCE))
+    services.append(
+        service(Protocol.TCP, THROUGHPUT_PORT, THROUGHPUT_PORT, persistence_timeout=_THROUGHPUT_PERSISTENCE)
+    )
     return tuple(services)
 
 
 def _check_without(mode: Mode, without: Sequence[str], known: Sequence[str]) -> None:
     for name in without:
         if name not in known:
-            raise UsageError(f"mode '{mode.name}' has no set-up step '{name}' to leave out; its steps: {', '.join(known)}")
+            raise UsageError(
+                f"mode '{mode.name}' has no set-up step '{name}' to leave out; its steps: {', '.join(known)}"
+            )
 
 
-def _network_steps(interfaces: Sequence[Interface], gateway: str | None, info: Mapping[str, object]) -> tuple[Step, ...]:
+def _network_steps(
+    interfaces: Sequence[Interface], gateway: str | None, info: Mapping[str, object]
+) -> tuple[Step, ...]:
     links = Step(
         "addresses",
         "interfaces and their addresses",
@@ -354,7 +417,11 @@ def _network_steps(interfaces: Sequence[Interface], gateway: str | None, info: M
     routes = [*info.get("routes", ()), *([f"default via {gateway}"] if gateway else [])]  # type: ignore[misc]
     steps = [links]
     if routes:
-        steps.append(Step("routes", "where the other networks are", tuple(Ip(f"route add {route}") for route in routes)))
+        steps.append(
+            Step(
+                "routes", "where the other networks are", tuple(Ip(f"route add {route}") for route in routes)
+            )
+        )
     sysctls = info.get("sysctls") or {}
     if sysctls:
         actions = tuple(Sysctl(key, value) for key, value in sysctls.items())  # type: ignore[attr-defined]
@@ -363,6 +430,10 @@ def _network_steps(interfaces: Sequence[Interface], gateway: str | None, info: M
 
 
 def any_kernel(*names: str) -> Kernels:
-    """Kernels that can do everything, also of further names: for checking the user's input before looking at the machine."""
-    every = {str(kind): KernelFacts(kind, "", None, frozenset(Need), {}, "iptables-legacy") for kind in KernelKind}
+    """Kernels that can do everything, also of further names: for checking the user's input before
+    looking at the machine.
+    """
+    every = {
+        str(kind): KernelFacts(kind, "", None, frozenset(Need), {}, "iptables-legacy") for kind in KernelKind
+    }
     return Kernels({**every, **{name: every[KernelKind.UML] for name in names if name not in every}})

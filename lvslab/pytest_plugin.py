@@ -1,7 +1,8 @@
 """The pytest plugin: regression tests against a real director. docs/testing.md is its manual.
 
-A test that uses one of the fixtures `lvs_lab`, `lvs_lab_factory`, `lvs_kernel` runs in a sandbox (lvslab/testing); others are left alone, and
-as long as there are none of the first kind, nothing of lvslab is loaded but this module.
+A test that uses one of the fixtures `lvs_lab`, `lvs_lab_factory`, `lvs_kernel` runs in a sandbox
+(lvslab/testing); others are left alone, and as long as there are none of the first kind, nothing of
+lvslab is loaded but this module.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from lvslab.testing.settings import Asked, Settings
 
 _MARKER = (
-    "lvs(mode, modes, timeout, clients, servers, directors, scheduler, weights, control, sysctls, without, …): "
-    "the lab that the fixture lvs_lab brings up; docs/testing.md of lvslab lists the options"
+    "lvs(mode, modes, timeout, clients, servers, directors, scheduler, weights, control, sysctls, without,"
+    " …): the lab that the fixture lvs_lab brings up; docs/testing.md of lvslab lists the options"
 )
 _SETTINGS = pytest.StashKey["Settings"]()
 _KERNELS = pytest.StashKey[dict[str | None, "Kernels"]]()
@@ -34,35 +35,56 @@ class LabFactory(Protocol):
     """What the fixture `lvs_lab_factory` is."""
 
     def __call__(self, mode: str | None = None, **options: Any) -> LabUnderTest:
-        """Bring up a lab, which lives until the test ends; what is not said is as in the test's marker."""
+        """Bring up a lab, which lives until the test ends; what is not said is as in the test's
+        marker.
+        """
 
 
-# -- options -------------------------------------------------------------------------------------------------------------------------
+# -- options ---------------------------------------------------------------------------------------
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The command line's options."""
     group = parser.getgroup("lvslab", "tests against a real IPVS director (lvslab)")
     group.addoption(
-        "--lvs-kernel", action="append", default=[], metavar="NAME",
-        help="Kernel of the director: host, uml, or one of `lvslab kernels`; repeatable: every test runs on each.",
-    )  # fmt: skip
+        "--lvs-kernel",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Kernel of the director: host, uml, or one of `lvslab kernels`; repeatable: every test runs on each.",  # noqa: E501
+    )
     group.addoption(
-        "--lvs-mode", action="append", default=[], metavar="MODE",
-        help="Forwarding mode, or 'all'; repeatable: a test that names no mode runs in each, one that does only in those of its own.",
-    )  # fmt: skip
-    group.addoption("--lvs-require", action="store_true", help="Fail what this machine or kernel cannot do, instead of a skip.")
-    group.addoption("--lvs-runs", default="runs", metavar="DIR", help="Where run directories go (default: runs).")
+        "--lvs-mode",
+        action="append",
+        default=[],
+        metavar="MODE",
+        help="Forwarding mode, or 'all'; repeatable: a test that names no mode runs in each, one that does only in those of its own.",  # noqa: E501
+    )
+    group.addoption(
+        "--lvs-require",
+        action="store_true",
+        help="Fail what this machine or kernel cannot do, instead of a skip.",
+    )
+    group.addoption(
+        "--lvs-runs", default="runs", metavar="DIR", help="Where run directories go (default: runs)."
+    )
     group.addoption("--lvs-keep", action="store_true", help="Keep the run directories of passed tests, too.")
     group.addoption(
-        "--lvs-timeout", type=float, default=300.0, metavar="SECONDS", help="For one test with its lab (default: 300)."
+        "--lvs-timeout",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="For one test with its lab (default: 300).",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse wrong options before anything is collected."""
     config.addinivalue_line("markers", _MARKER)
-    if any(config.getoption(name) for name in ("lvs_kernel", "lvs_mode")) or config.getoption("lvs_timeout") <= 0:
+    if (
+        any(config.getoption(name) for name in ("lvs_kernel", "lvs_mode"))
+        or config.getoption("lvs_timeout") <= 0
+    ):
         try:
             _settings(config)
         except UsageError as error:
@@ -85,7 +107,7 @@ def _settings(config: pytest.Config) -> Settings:
     return config.stash[_SETTINGS]
 
 
-# -- collection ----------------------------------------------------------------------------------------------------------------------
+# -- collection ------------------------------------------------------------------------------------
 
 
 def _uses_a_director(item: Any) -> bool:
@@ -140,7 +162,7 @@ def _mode(item: pytest.Item) -> str:
     return str(chosen or next(iter(_asked(item).modes), DEFAULT_MODE))
 
 
-# -- the run -------------------------------------------------------------------------------------------------------------------------
+# -- the run ---------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -157,7 +179,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         config.stash[_NEW_RUNS] = settings.runs
     factory = getattr(config, "_tmp_path_factory", None)
     if factory is not None and "tmp_path_factory" in item.fixturenames:  # type: ignore[attr-defined]
-        factory.getbasetemp()  # one for the session: a folder made in the test's process would be one for each
+        # one for the session: a folder made in the test's process would be one for each
+        factory.getbasetemp()
     limit = _asked(item).timeout or settings.timeout
     run_item(item, nextitem, limit, settings.require, settings.keep, known.update)
     return True
@@ -174,13 +197,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     test = item.stash.get(TEST, None)
     if test is not None:
         report = outcome.get_result()
-        reason = call.excinfo.exconly() if call.excinfo is not None else f"{call.when} took {call.duration:.2f} s"
-        for title, text in test.judge(report.outcome, reason, call.excinfo.value if call.excinfo is not None else None):
+        reason = (
+            call.excinfo.exconly() if call.excinfo is not None else f"{call.when} took {call.duration:.2f} s"
+        )
+        for title, text in test.judge(
+            report.outcome, reason, call.excinfo.value if call.excinfo is not None else None
+        ):
             _add_section(report, title, text)
 
 
 def _add_section(report: pytest.TestReport, title: str, text: str) -> None:
-    """Add it to what is shown of a failure, also in JUnit files and whatever --show-capture says."""
+    """Add it to what is shown of a failure, also in JUnit files and whatever
+    --show-capture says.
+    """
     if isinstance(report.longrepr, ExceptionRepr):
         report.longrepr.addsection(title, text)
     else:
@@ -206,7 +235,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         runs.rmdir()
 
 
-# -- fixtures ------------------------------------------------------------------------------------------------------------------------
+# -- fixtures --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -217,14 +246,19 @@ def lvs_mode(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def lvs_kernel(request: pytest.FixtureRequest, lvs_mode: str) -> KernelUnderTest:
-    """The director's kernel: the one of --lvs-kernel, or the cheapest that has what the test's mode needs."""
+    """The director's kernel: the one of --lvs-kernel, or the cheapest that has what the test's mode
+    needs.
+    """
     from lvslab.modes import mode_named
     from lvslab.modes.base import Role
     from lvslab.testing.lab import KernelUnderTest
     from lvslab.testing.protocol import LINE, refuse
 
     if LINE not in request.config.stash:
-        pytest.fail("lvs_… fixtures must be named as arguments of the test or of its fixtures, not asked for", pytrace=False)
+        pytest.fail(
+            "lvs_… fixtures must be named as arguments of the test or of its fixtures, not asked for",
+            pytrace=False,
+        )
     named = getattr(request, "param", None)
     options = _asked(request.node).options
     wanted = named or next(iter(options.get("kernels", ())), None)
@@ -251,7 +285,9 @@ def _kernels(config: pytest.Config, wanted: str | None) -> Kernels:
 
 
 @pytest.fixture
-def lvs_lab_factory(request: pytest.FixtureRequest, lvs_mode: str, lvs_kernel: KernelUnderTest) -> Iterator[LabFactory]:
+def lvs_lab_factory(
+    request: pytest.FixtureRequest, lvs_mode: str, lvs_kernel: KernelUnderTest
+) -> Iterator[LabFactory]:
     """Brings up further labs: `other = lvs_lab_factory("dr", servers=3)`; all end with the test."""
     from lvslab.testing.labtest import LabTest
     from lvslab.testing.protocol import LINE, RUN, TEST, refuse
@@ -284,6 +320,8 @@ def lvs_lab_factory(request: pytest.FixtureRequest, lvs_mode: str, lvs_kernel: K
 
 @pytest.fixture
 def lvs_lab(lvs_lab_factory: LabFactory) -> LabUnderTest:
-    """A running lab as the test's marker describes it: `@pytest.mark.lvs(mode="dr", servers=3)`; by default NAT with two real servers."""
+    """A running lab as the test's marker describes it: `@pytest.mark.lvs(mode="dr", servers=3)`; by
+    default NAT with two real servers.
+    """
     __tracebackhide__ = True
     return lvs_lab_factory()

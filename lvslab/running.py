@@ -1,4 +1,6 @@
-"""Carrying out jobs one after the other: each leaves a run directory and a report, whatever becomes of it."""
+"""Carrying out jobs one after the other: each leaves a run directory and a report, whatever becomes
+of it.
+"""
 
 from __future__ import annotations
 
@@ -58,18 +60,26 @@ def run_jobs(
 ) -> Iterator[Outcome]:
     """Run jobs, each in every cell; the outcomes of a job are yielded as soon as they are there.
 
-    The cells of a job take turns, repetition by repetition; each has a run directory of its own, in the cell's folder. After a job that
-    failed or broke the rest is left out, unless `keep_going`. A job that this machine cannot do never stops the others.
+    The cells of a job take turns, repetition by repetition; each has a run directory of its own, in
+    the cell's folder. After a job that failed or broke the rest is left out, unless `keep_going`. A
+    job that this machine cannot do never stops the others.
     """
     host, tools = provenance.host(), provenance.tools()
     for number, job in enumerate(jobs):
         left = len(cells) * sum(each.seconds for each in jobs[number:])
         title = job.title if len(cells) == 1 else f"{job.title} in {len(cells)} cells"
         took = f"about {_span(len(cells) * job.seconds)}"
-        text = f"[{number + 1}/{len(jobs)}] {title}, {took}; {_span(left)} left in all" if len(jobs) > 1 else f"{title}, {took}"
+        text = (
+            f"[{number + 1}/{len(jobs)}] {title}, {took}; {_span(left)} left in all"
+            if len(jobs) > 1
+            else f"{title}, {took}"
+        )
         listener(Event("", "job", text, t=time.time()))
         with ExitStack() as stack:
-            going = [stack.enter_context(JobRun(job, cell, kernels, listener, runs / cell.folder, host, tools)) for cell in cells]
+            going = [
+                stack.enter_context(JobRun(job, cell, kernels, listener, runs / cell.folder, host, tools))
+                for cell in cells
+            ]
             if len(cells) == 1:
                 going[0].turn(None)
             else:
@@ -81,7 +91,9 @@ def run_jobs(
 
 
 def _take_turns(going: Sequence[JobRun], repeat: int, listener: Listener) -> None:
-    """Let cells do one repetition after the other; one that broke or cannot leaves the others to go on."""
+    """Let cells do one repetition after the other; one that broke or cannot leaves the others to go
+    on.
+    """
     for repetition, run in turns(going, repeat):
         if run.over:
             continue
@@ -91,10 +103,12 @@ def _take_turns(going: Sequence[JobRun], repeat: int, listener: Listener) -> Non
 
 
 class JobRun:
-    """A job in one cell, with its run directory held open until all its repetitions are done. Use it as a context manager.
+    """A job in one cell, with its run directory held open until all its repetitions are done. Use
+    it as a context manager.
 
     Attributes:
-        over: nothing more can be done: it broke, the machine cannot, or the scenario did all its repetitions at once.
+        over: nothing more can be done: it broke, the machine cannot, or the scenario did all its
+            repetitions at once.
     """
 
     def __init__(
@@ -114,7 +128,11 @@ class JobRun:
         self._ended = False
         self._run = RunWriter(
             runs,
-            scenario.name if job.mode in ("", scenario.parameters.get("mode")) else f"{scenario.name}-{job.mode}",
+            (
+                scenario.name
+                if job.mode in ("", scenario.parameters.get("mode"))
+                else f"{scenario.name}-{job.mode}"
+            ),
             kind="run",
             command=["lvslab", *sys.argv[1:]],
             scenario={"name": scenario.name, "title": scenario.title, "teaches": scenario.teaches},
@@ -128,7 +146,9 @@ class JobRun:
         self._run.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if not self._ended:
             self._end(error)
         if isinstance(error, KeyboardInterrupt):
@@ -144,7 +164,9 @@ class JobRun:
             self._problem, self._code = str(problem), problem.exit_code
 
     def turn(self, repetition: int | None) -> None:
-        """Do one repetition, or all where there is nobody to take turns with. What goes wrong ends this run and is its outcome."""
+        """Do one repetition, or all where there is nobody to take turns with. What goes wrong ends
+        this run and is its outcome.
+        """
         experiment = self._experiment
         experiment.turn = repetition
         try:
@@ -152,8 +174,15 @@ class JobRun:
                 raise CannotError(self.cell.unable)
             self.job.scenario.run(experiment, **self.job.values)
         except CannotError as error:
-            name, self._problem, self._code, self.over = self.job.scenario.name, str(error), ExitCode.CANNOT, True
-            self._run.add_result({"name": name, "verdict": "skip", "reason": str(error), "evidence": [], "checks": []})
+            name, self._problem, self._code, self.over = (
+                self.job.scenario.name,
+                str(error),
+                ExitCode.CANNOT,
+                True,
+            )
+            self._run.add_result(
+                {"name": name, "verdict": "skip", "reason": str(error), "evidence": [], "checks": []}
+            )
         except LvslabError as error:
             self._problem, self._code = str(error), error.exit_code
             self._end(error)
@@ -164,7 +193,8 @@ class JobRun:
             self.over = True  # it has no repetitions, or goes through them by itself
             if self.job.values.get("repeat", 1) > 1:
                 self._run.add_not_comparable(
-                    "The repetitions of the cells were not interleaved: this scenario loops by itself; use log.repetitions(repeat)."
+                    "The repetitions of the cells were not interleaved: this scenario loops by itself; use"
+                    " log.repetitions(repeat)."
                 )
         if experiment.failures and self._code in (ExitCode.OK, ExitCode.CANNOT):
             self._code = ExitCode.FAILED
@@ -187,7 +217,10 @@ def _mishap(error: Exception, logs: Path) -> str:
     """What to say of a mistake in a scenario's own code; the whole trace goes to the run's logs."""
     (logs / "traceback.txt").write_text("".join(traceback.format_exception(error)))
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno}; {logs / 'traceback.txt'})"
+    return (
+        f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno};"
+        f" {logs / 'traceback.txt'})"
+    )
 
 
 def _span(seconds: float) -> str:

@@ -74,18 +74,29 @@ def load(name_or_path: str, shipped: Mapping[str, Path]) -> Scenario:
     """
     path = shipped.get(name_or_path) or Path(name_or_path)
     if name_or_path not in shipped and not (path.suffix == ".py" or path.exists()):
-        raise UsageError(f"scenario '{name_or_path}': no such scenario or file; shipped: {', '.join(sorted(shipped))}")
+        raise UsageError(
+            f"scenario '{name_or_path}': no such scenario or file; shipped: {', '.join(sorted(shipped))}"
+        )
     module = load_module(path)
-    marked = [value for value in vars(module).values() if callable(value) and hasattr(value, "__lvslab_scenario__")]
+    marked = [
+        value for value in vars(module).values() if callable(value) and hasattr(value, "__lvslab_scenario__")
+    ]
     if len(marked) != 1:
-        raise UsageError(f"{path}: holds {len(marked)} scenarios instead of one; mark one function with @scenario(title=…, …)")
+        raise UsageError(
+            f"{path}: holds {len(marked)} scenarios instead of one; mark one function with"
+            " @scenario(title=…, …)"
+        )
     function = marked[0]
     commas = [
-        value for values in function.__lvslab_scenario__["choices"].values() for value in values if re.search("[,|]", value)
+        value
+        for values in function.__lvslab_scenario__["choices"].values()
+        for value in values
+        if re.search("[,|]", value)
     ]
     if commas:
         raise UsageError(
-            f"{path}: choice '{commas[0]}' holds a separator of lists (, or |), so nobody could choose it; word it otherwise"
+            f"{path}: choice '{commas[0]}' holds a separator of lists (, or |), so nobody could choose it;"
+            " word it otherwise"
         )
     _, *arguments = inspect.signature(function).parameters.values()
     for argument in arguments:
@@ -115,7 +126,9 @@ def parameters(chosen: Scenario, settings: Mapping[str, str]) -> dict[str, Any]:
         allowed = chosen.choices.get(name, chosen.modes if name in ("mode", "modes") else ())
         for value in values[name] if isinstance(values[name], tuple) else [values[name]]:
             if allowed and value not in allowed:
-                raise UsageError(f"scenario '{chosen.name}': {name} '{value}' is none of: {', '.join(allowed)}")
+                raise UsageError(
+                    f"scenario '{chosen.name}': {name} '{value}' is none of: {', '.join(allowed)}"
+                )
     return values
 
 

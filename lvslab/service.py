@@ -1,11 +1,12 @@
 """Virtual services and real servers, in ipvsadm's words.
 
-In: descriptions of an IPVS table (frozen, checked when made) and the text form of ipvsadm(8): `format_rules` prints what
-`ipvsadm -S -n` prints, `parse_rules` reads it and the same in long options. Out: whatever touches a kernel; that is
-lvslab.control.ipvsadm.
+In: descriptions of an IPVS table (frozen, checked when made) and the text form of ipvsadm(8):
+`format_rules` prints what `ipvsadm -S -n` prints, `parse_rules` reads it and the same in long
+options. Out: whatever touches a kernel; that is lvslab.control.ipvsadm.
 
-The limits are those of ipvsadm(8) 1.31 and of the kernel's ip_vs_ctl.c; each was tried on Linux 6.1. Addresses are numbers,
-never host names, in the form that inet_ntop(3) prints, because ipvsadm prints them so.
+The limits are those of ipvsadm(8) 1.31 and of the kernel's ip_vs_ctl.c; each was tried on Linux
+6.1. Addresses are numbers, never host names, in the form that inet_ntop(3) prints, because ipvsadm
+prints them so.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ from lvslab.errors import UsageError
 _E = TypeVar("_E", bound=StrEnum)
 
 WEIGHT_MAX = 65535
-"""Largest weight that every ipvsadm takes: upstream 1.31 and keepalived stop here, Debian's 1.31 goes on to 2147483647."""
+"""Largest weight that every ipvsadm takes: upstream 1.31 and keepalived stop here, Debian's 1.31
+goes on to 2147483647.
+"""
 THRESHOLD_MAX = 2**31 - 1
 """Largest connection threshold, INT_MAX in ipvsadm.c."""
 TIMEOUT_MAX = 31 * 86400
 """Longest timeout in seconds, MAX_TIMEOUT in ipvsadm.c."""
 PERSISTENCE_DEFAULT = 360
-"""Seconds that `-p` without a value means: IPVS_SVC_PERSISTENT_TIMEOUT in libipvs.h (the manual page says 300, wrongly)."""
+"""Seconds that `-p` without a value means: IPVS_SVC_PERSISTENT_TIMEOUT in libipvs.h (the manual
+page says 300, wrongly).
+"""
 PERSISTENCE_ENGINES = ("sip",)
 """Engines of `--pe`; the kernel has this one, module ip_vs_pe_sip."""
 
@@ -54,7 +59,9 @@ class Protocol(StrEnum):
 
 
 class PacketForwarding(StrEnum):
-    """How IPVS hands a packet to a real server; the value is the word in the Forward column of `ipvsadm -L`."""
+    """How IPVS hands a packet to a real server; the value is the word in the Forward column of
+    `ipvsadm -L`.
+    """
 
     DR = "Route"
     TUN = "Tunnel"
@@ -67,7 +74,9 @@ class PacketForwarding(StrEnum):
 
 
 class ForwardingMode(StrEnum):
-    """The five modes of lvslab. FullNAT and SYNPROXY are compositions of IPVS masquerading with netfilter."""
+    """The five modes of lvslab. FullNAT and SYNPROXY are compositions of IPVS masquerading with
+    netfilter.
+    """
 
     NAT = "nat"
     DR = "dr"
@@ -87,7 +96,9 @@ class ForwardingMode(StrEnum):
 
 
 class Scheduler(StrEnum):
-    """The schedulers of the mainline kernel. `twos` came with Linux 5.10 and is missing in Debian's User-Mode Linux 6.1."""
+    """The schedulers of the mainline kernel. `twos` came with Linux 5.10 and is missing in Debian's
+    User-Mode Linux 6.1.
+    """
 
     RR = "rr"
     WRR = "wrr"
@@ -113,7 +124,8 @@ class Scheduler(StrEnum):
 class SchedulerFlag(StrEnum):
     """Flags of `-b`, in the order in which ipvsadm prints them.
 
-    `sh` and `mh` name theirs; the three numbered ones are what ipvsadm calls the same bits on every other scheduler.
+    `sh` and `mh` name theirs; the three numbered ones are what ipvsadm calls the same bits on every
+    other scheduler.
     """
 
     SH_FALLBACK = "sh-fallback"
@@ -132,7 +144,9 @@ class SchedulerFlag(StrEnum):
 
 
 class TunnelType(StrEnum):
-    """Encapsulation toward a real server in tunnel mode, `--tun-type`. GUE needs Linux 5.2, GRE 5.3."""
+    """Encapsulation toward a real server in tunnel mode, `--tun-type`. GUE needs Linux 5.2, GRE
+    5.3.
+    """
 
     IPIP = "ipip"
     GUE = "gue"
@@ -194,17 +208,20 @@ class RealServer:
 
     Attributes:
         address: RIP, IPv4 or IPv6.
-        port: equal to the service's with DR and TUN (but free in a firewall-mark service, where 0 keeps the request's port).
+        port: equal to the service's with DR and TUN (but free in a firewall-mark service, where 0
+            keeps the request's port).
         forwarding: how packets reach it.
         weight: share of the load; 0 is quiescent: no new connections, the existing ones stay.
         upper_threshold: no new connections above this number of connections; 0 is no limit.
-        lower_threshold: new connections again below this number; 0 is three quarters of the upper one.
+        lower_threshold: new connections again below this number; 0 is three quarters of the upper
+            one.
         tun_type: encapsulation, with TUN only.
         tun_port: UDP port of the encapsulation, with GUE only.
         tun_csum: checksum of the encapsulation, with GUE and GRE only.
 
     Raises:
-        UsageError: a value that ipvsadm or the kernel would refuse; it is raised before anything runs.
+        UsageError: a value that ipvsadm or the kernel would refuse; it is raised before anything
+            runs.
     """
 
     address: str
@@ -224,30 +241,43 @@ class RealServer:
         what = f"real server {self.name}"
         parsed = ip_address(self.address)
         if parsed.is_multicast or parsed.is_unspecified or self.address == "255.255.255.255":
-            raise UsageError(f"{what}: the kernel takes unicast addresses only; give the server's own address")
+            raise UsageError(
+                f"{what}: the kernel takes unicast addresses only; give the server's own address"
+            )
         _in_range(self.weight, 0, WEIGHT_MAX, what, "weight")
         _in_range(self.upper_threshold, 0, THRESHOLD_MAX, what, "upper threshold")
         _in_range(self.lower_threshold, 0, THRESHOLD_MAX, what, "lower threshold")
         if self.lower_threshold > self.upper_threshold:
             raise UsageError(
-                f"{what}: lower threshold {self.lower_threshold} is above upper threshold {self.upper_threshold}; "
-                "the kernel refuses that; raise the upper one"
+                f"{what}: lower threshold {self.lower_threshold} is above upper threshold"
+                f" {self.upper_threshold}; the kernel refuses that; raise the upper one"
             )
         self._check_tunnel(what)
 
     def _check_tunnel(self, what: str) -> None:
         """The rules of `tunnel_types_v_options` in ipvsadm.c."""
-        plain = self.tun_type is TunnelType.IPIP and self.tun_csum is TunnelChecksum.NOCSUM and self.tun_port == 0
+        plain = (
+            self.tun_type is TunnelType.IPIP and self.tun_csum is TunnelChecksum.NOCSUM and self.tun_port == 0
+        )
         if self.forwarding is not PacketForwarding.TUN and not plain:
-            raise UsageError(f"{what}: tunnel options go with forwarding Tunnel, not {self.forwarding.value}; drop one of them")
+            raise UsageError(
+                f"{what}: tunnel options go with forwarding Tunnel, not {self.forwarding.value}; drop one of"
+                " them"
+            )
         if self.tun_type is TunnelType.GUE:
             _in_range(self.tun_port, 1, 65535, what, "tunnel port")
         elif self.tun_port != 0:
-            raise UsageError(f"{what}: tunnel type {self.tun_type.value} has no port; drop tunnel port {self.tun_port}")
+            raise UsageError(
+                f"{what}: tunnel type {self.tun_type.value} has no port; drop tunnel port {self.tun_port}"
+            )
         if self.tun_csum is not TunnelChecksum.NOCSUM and self.tun_type is TunnelType.IPIP:
-            raise UsageError(f"{what}: tunnel type ipip has no checksum; drop {self.tun_csum.value} or choose gue or gre")
+            raise UsageError(
+                f"{what}: tunnel type ipip has no checksum; drop {self.tun_csum.value} or choose gue or gre"
+            )
         if self.tun_csum is TunnelChecksum.REMCSUM and self.tun_type is not TunnelType.GUE:
-            raise UsageError(f"{what}: remcsum exists in tunnel type gue only, not in {self.tun_type.value}; choose csum")
+            raise UsageError(
+                f"{what}: remcsum exists in tunnel type gue only, not in {self.tun_type.value}; choose csum"
+            )
 
     @property
     def endpoint(self) -> Endpoint:
@@ -261,7 +291,9 @@ class RealServer:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The options after `-r ADDRESS:PORT`, in the order of `ipvsadm -S`, then the thresholds, which `ipvsadm -S` forgets."""
+        """The options after `-r ADDRESS:PORT`, in the order of `ipvsadm -S`, then the thresholds,
+        which `ipvsadm -S` forgets.
+        """
         words = [self.forwarding.option, "-w", str(self.weight)]
         if self.forwarding is PacketForwarding.TUN:
             words += ["--tun-type", self.tun_type.value]
@@ -288,14 +320,17 @@ class VirtualService:
         ipv6: with a mark only: the service takes IPv6 packets (`-6`).
         scheduler: how new connections are spread; ipvsadm's default is wlc.
         scheduler_flags: `-b`; kept in ipvsadm's order, each once.
-        persistence_timeout: seconds for which a client stays with its real server (`-p`); 0 is not persistent.
-        persistence_netmask: how clients are grouped (`-M`): dotted mask in IPv4, prefix length in IPv6; "" is each for itself.
+        persistence_timeout: seconds for which a client stays with its real server (`-p`); 0 is not
+            persistent.
+        persistence_netmask: how clients are grouped (`-M`): dotted mask in IPv4, prefix length in
+            IPv6; "" is each for itself.
         persistence_engine: `--pe`; "sip" groups by the Call-ID instead of the client's address.
         ops: one-packet scheduling (`-o`): every UDP packet is scheduled anew.
         real_servers: may be empty: such a service refuses its connections.
 
     Raises:
-        UsageError: a value or a combination that ipvsadm or the kernel would refuse, or would silently change.
+        UsageError: a value or a combination that ipvsadm or the kernel would refuse, or would
+            silently change.
     """
 
     protocol: Protocol
@@ -333,28 +368,48 @@ class VirtualService:
     def _check_identity(self) -> None:
         if self.protocol is Protocol.FWMARK:
             if self.address or self.port:
-                raise UsageError(f"virtual service FWM {self.fwmark}: a firewall mark has no address and no port; drop them")
+                raise UsageError(
+                    f"virtual service FWM {self.fwmark}: a firewall mark has no address and no port; drop"
+                    " them"
+                )
             _in_range(self.fwmark, 1, 2**32 - 1, "virtual service by firewall mark", "mark")
             return
         label = self.protocol.label
         object.__setattr__(self, "address", _address(self.address, f"virtual service {label}"))
         _in_range(self.port, 0, 65535, f"virtual service {label} {self.address}", "port")
         if self.fwmark:
-            raise UsageError(f"virtual service {self.name}: {label} and firewall mark {self.fwmark} exclude each other; drop one")
+            raise UsageError(
+                f"virtual service {self.name}: {label} and firewall mark {self.fwmark} exclude each other;"
+                " drop one"
+            )
         if self.ipv6:
-            raise UsageError(f"virtual service {self.name}: ipv6 goes with a firewall mark only; the address tells the family")
+            raise UsageError(
+                f"virtual service {self.name}: ipv6 goes with a firewall mark only; the address tells the"
+                " family"
+            )
 
     def _check_persistence(self, what: str) -> None:
         _in_range(self.persistence_timeout, 0, TIMEOUT_MAX, what, "persistence timeout")
         if self.protocol is not Protocol.FWMARK and self.port == 0 and not self.persistence_timeout:
-            raise UsageError(f"{what}: port 0 (every port) needs persistence; give a port or a persistence timeout")
+            raise UsageError(
+                f"{what}: port 0 (every port) needs persistence; give a port or a persistence timeout"
+            )
         if self.persistence_engine and self.persistence_engine not in PERSISTENCE_ENGINES:
-            raise UsageError(f"{what}: persistence engine '{self.persistence_engine}' is unknown; the kernel has sip")
+            raise UsageError(
+                f"{what}: persistence engine '{self.persistence_engine}' is unknown; the kernel has sip"
+            )
         if not self.persistence_netmask:
             return
         if not self.persistence_timeout:
-            raise UsageError(f"{what}: persistence netmask {self.persistence_netmask} without persistence; give a timeout too")
-        mask = _prefix_length(self.persistence_netmask, what) if self.is_ipv6 else _dotted_mask(self.persistence_netmask, what)
+            raise UsageError(
+                f"{what}: persistence netmask {self.persistence_netmask} without persistence; give a"
+                " timeout too"
+            )
+        mask = (
+            _prefix_length(self.persistence_netmask, what)
+            if self.is_ipv6
+            else _dotted_mask(self.persistence_netmask, what)
+        )
         object.__setattr__(self, "persistence_netmask", "" if mask in ("128", "255.255.255.255") else mask)
 
     @property
@@ -364,7 +419,9 @@ class VirtualService:
 
     @property
     def name(self) -> str:
-        """What `ipvsadm -L -n` calls it, with single spaces: `TCP 10.0.0.10:80`, `FWM 1`, `FWM 1 IPv6`."""
+        """What `ipvsadm -L -n` calls it, with single spaces: `TCP 10.0.0.10:80`, `FWM 1`,
+        `FWM 1 IPv6`.
+        """
         if self.protocol is Protocol.FWMARK:
             return f"FWM {self.fwmark} IPv6" if self.ipv6 else f"FWM {self.fwmark}"
         return f"{self.protocol.label} {Endpoint(self.address, self.port)}"
@@ -399,9 +456,11 @@ class VirtualService:
 
 
 def required_modules(services: Iterable[VirtualService]) -> tuple[str, ...]:
-    """The kernel modules that a table needs: `ip_vs`, then its schedulers and persistence engines by name.
+    """The kernel modules that a table needs: `ip_vs`, then its schedulers and persistence engines
+    by name.
 
-    The encapsulations of tunnel mode are part of ip_vs itself; a real server's side (`ipip`, `fou`, `ip_gre`) is not counted.
+    The encapsulations of tunnel mode are part of ip_vs itself; a real server's side (`ipip`, `fou`,
+    `ip_gre`) is not counted.
     """
     modules: set[str] = set()
     for service in services:
@@ -412,15 +471,17 @@ def required_modules(services: Iterable[VirtualService]) -> tuple[str, ...]:
 
 
 def unsigned_mark(mark: int) -> int:
-    """A firewall mark as ipvsadm prints it, made positive: it prints those above 2147483647 with %d, as negative numbers."""
+    """A firewall mark as ipvsadm prints it, made positive: it prints those above 2147483647 with
+    %d, as negative numbers.
+    """
     return mark + 2**32 if -(2**31) <= mark < 0 else mark
 
 
 def format_rules(services: Iterable[VirtualService]) -> str:
     """A table as text: what `ipvsadm -S -n` prints of it and `ipvsadm -R` reads, one rule a line.
 
-    Two differences from `ipvsadm -S -n`: the order is the caller's (ipvsadm sorts), and connection thresholds are printed
-    (`-x`, `-y`), because ipvsadm 1.31 forgets them when it saves.
+    Two differences from `ipvsadm -S -n`: the order is the caller's (ipvsadm sorts), and connection
+    thresholds are printed (`-x`, `-y`), because ipvsadm 1.31 forgets them when it saves.
 
     Raises:
         UsageError: a service is there twice.
@@ -438,10 +499,12 @@ def format_rules(services: Iterable[VirtualService]) -> str:
 
 
 def parse_rules(text: str) -> tuple[VirtualService, ...]:
-    """Read rules as `ipvsadm -S -n` prints them and `ipvsadm -R` takes them: short or long options, `ipvsadm` in front or not.
+    """Read rules as `ipvsadm -S -n` prints them and `ipvsadm -R` takes them: short or long options,
+    `ipvsadm` in front or not.
 
-    What a rule leaves out gets ipvsadm's default. Only `-A` and `-a` describe a table; other commands are refused. A comment is
-    refused as well: `ipvsadm -R` stops at one ("unexpected argument #"), whatever its source code says.
+    What a rule leaves out gets ipvsadm's default. Only `-A` and `-a` describe a table; other
+    commands are refused. A comment is refused as well: `ipvsadm -R` stops at one ("unexpected
+    argument #"), whatever its source code says.
 
     Raises:
         UsageError: with the number and the text of the line.
@@ -467,28 +530,69 @@ def parse_rules(text: str) -> tuple[VirtualService, ...]:
                     raise UsageError(f"virtual service {name} is not defined above; add it with -A first")
                 server = _parse_server(options, services[name])
                 if server.name in servers[name]:
-                    raise UsageError(f"virtual service {name}: real server {server.name} is there twice; drop one")
+                    raise UsageError(
+                        f"virtual service {name}: real server {server.name} is there twice; drop one"
+                    )
                 servers[name][server.name] = server
         except UsageError as error:
             raise UsageError(f"line {number}: '{line.strip()}': {error}") from None
-    return tuple(replace(service, real_servers=tuple(servers[name].values())) for name, service in services.items())
+    return tuple(
+        replace(service, real_servers=tuple(servers[name].values())) for name, service in services.items()
+    )
 
 
-# Option → (the name under which it is kept, whether it takes a value). "optional" is popt's: a following word that starts with
-# a dash is not the value.
+# Option → (the name under which it is kept, whether it takes a value). "optional" is popt's: a
+# following word that starts with a dash is not the value.
 _NO, _YES, _OPTIONAL = "no", "yes", "optional"
 _SHORT: Mapping[str, str] = {
-    "A": _NO, "a": _NO, "t": _YES, "u": _YES, "f": _YES, "6": _NO, "s": _YES, "p": _OPTIONAL, "M": _YES, "o": _NO, "b": _YES,
-    "r": _YES, "g": _NO, "i": _NO, "m": _NO, "w": _YES, "x": _YES, "y": _YES,
-}  # fmt: skip
+    "A": _NO,
+    "a": _NO,
+    "t": _YES,
+    "u": _YES,
+    "f": _YES,
+    "6": _NO,
+    "s": _YES,
+    "p": _OPTIONAL,
+    "M": _YES,
+    "o": _NO,
+    "b": _YES,
+    "r": _YES,
+    "g": _NO,
+    "i": _NO,
+    "m": _NO,
+    "w": _YES,
+    "x": _YES,
+    "y": _YES,
+}
 _LONG: Mapping[str, str] = {
-    "add-service": "-A", "add-server": "-a", "tcp-service": "-t", "udp-service": "-u", "fwmark-service": "-f", "ipv6": "-6",
-    "scheduler": "-s", "persistent": "-p", "netmask": "-M", "ops": "-o", "sched-flags": "-b", "real-server": "-r",
-    "gatewaying": "-g", "ipip": "-i", "masquerading": "-m", "weight": "-w", "u-threshold": "-x", "l-threshold": "-y",
-}  # fmt: skip
+    "add-service": "-A",
+    "add-server": "-a",
+    "tcp-service": "-t",
+    "udp-service": "-u",
+    "fwmark-service": "-f",
+    "ipv6": "-6",
+    "scheduler": "-s",
+    "persistent": "-p",
+    "netmask": "-M",
+    "ops": "-o",
+    "sched-flags": "-b",
+    "real-server": "-r",
+    "gatewaying": "-g",
+    "ipip": "-i",
+    "masquerading": "-m",
+    "weight": "-w",
+    "u-threshold": "-x",
+    "l-threshold": "-y",
+}
 _LONG_ONLY: Mapping[str, str] = {
-    "sctp-service": _YES, "pe": _YES, "tun-type": _YES, "tun-port": _YES, "tun-nocsum": _NO, "tun-csum": _NO, "tun-remcsum": _NO,
-}  # fmt: skip
+    "sctp-service": _YES,
+    "pe": _YES,
+    "tun-type": _YES,
+    "tun-port": _YES,
+    "tun-nocsum": _NO,
+    "tun-csum": _NO,
+    "tun-remcsum": _NO,
+}
 _SELECTORS = {"-t": Protocol.TCP, "-u": Protocol.UDP, "--sctp-service": Protocol.SCTP, "-f": Protocol.FWMARK}
 _FORWARDING = {forwarding.option: forwarding for forwarding in PacketForwarding}
 _CHECKSUMS = {checksum.option: checksum for checksum in TunnelChecksum}
@@ -497,7 +601,9 @@ _SERVER_ONLY = ("-r", *_FORWARDING, "-w", "-x", "-y", "--tun-type", "--tun-port"
 
 
 def _parse_options(words: Sequence[str]) -> dict[str, str | None]:
-    """Split a rule as popt(3) does: `--long value`, `--long=value`, `-x value`, `-xvalue`, `-At value`."""
+    """Split a rule as popt(3) does: `--long value`, `--long=value`, `-x value`, `-xvalue`,
+    `-At value`.
+    """
     found: dict[str, str | None] = {}
     rest = list(words)
 
@@ -549,11 +655,14 @@ def _parse_identity(options: Mapping[str, str | None]) -> VirtualService:
         raise UsageError("a rule names one virtual service: -t, -u, --sctp-service or -f; give exactly one")
     protocol, value = _SELECTORS[selectors[0]], options[selectors[0]] or ""
     if protocol is Protocol.FWMARK:
-        return VirtualService(protocol, fwmark=unsigned_mark(_number(value, "firewall mark")), ipv6="-6" in options)
+        return VirtualService(
+            protocol, fwmark=unsigned_mark(_number(value, "firewall mark")), ipv6="-6" in options
+        )
     if "-6" in options:
         raise UsageError(f"-6 goes with -f only, not with {selectors[0]}; drop it")
     address, port = _split_endpoint(value)
-    # Whether port 0 is allowed depends on -p; a timeout here keeps that question for _parse_service.
+    # Whether port 0 is allowed depends on -p; a timeout here keeps that question for
+    # _parse_service.
     return VirtualService(protocol, address, port or 0, persistence_timeout=1)
 
 
@@ -564,7 +673,11 @@ def _parse_service(options: Mapping[str, str | None]) -> VirtualService:
         value = options["-p"]
         timeout = PERSISTENCE_DEFAULT if value is None else _number(value, "persistence timeout")
         _in_range(timeout, 1, TIMEOUT_MAX, "persistence", "timeout")
-    flags = [_member(SchedulerFlag, word, "scheduler flag") for word in (options.get("-b") or "").split(",") if word]
+    flags = [
+        _member(SchedulerFlag, word, "scheduler flag")
+        for word in (options.get("-b") or "").split(",")
+        if word
+    ]
     return replace(
         _parse_identity(options),
         scheduler=scheduler,
@@ -584,7 +697,9 @@ def _parse_server(options: Mapping[str, str | None], service: VirtualService) ->
     forwardings = [_FORWARDING[key] for key in _FORWARDING if key in options]
     checksums = [_CHECKSUMS[key] for key in _CHECKSUMS if key in options]
     if len(forwardings) > 1 or len(checksums) > 1:
-        raise UsageError(f"real server {where}: options exclude each other; keep one of -g, -i, -m and one checksum")
+        raise UsageError(
+            f"real server {where}: options exclude each other; keep one of -g, -i, -m and one checksum"
+        )
     server = RealServer(
         address,
         service.port if port is None else port,
@@ -605,11 +720,14 @@ def _check_fit(service: VirtualService, server: RealServer) -> None:
     what = f"virtual service {service.name}: real server {server.name}"
     tunnel = server.forwarding is PacketForwarding.TUN
     if server.endpoint.ipv6 != service.is_ipv6 and not tunnel:
-        raise UsageError(f"{what} is of the other address family; only Tunnel crosses families; change one of them")
+        raise UsageError(
+            f"{what} is of the other address family; only Tunnel crosses families; change one of them"
+        )
     masquerading = server.forwarding is PacketForwarding.MASQ
     if service.protocol is not Protocol.FWMARK and not masquerading and server.port != service.port:
         raise UsageError(
-            f"{what} cannot have a port of its own with forwarding {server.forwarding.value}; use port {service.port} or Masq"
+            f"{what} cannot have a port of its own with forwarding {server.forwarding.value}; use port"
+            f" {service.port} or Masq"
         )
 
 
@@ -617,14 +735,19 @@ def _check_flag(flag: SchedulerFlag, scheduler: Scheduler, what: str) -> None:
     word = scheduler.value
     if flag.scheduler is None and scheduler in (Scheduler.SH, Scheduler.MH):
         raise UsageError(
-            f"{what}: scheduler {word} names its flags {word}-fallback and {word}-port; write one of them, not {flag.value}"
+            f"{what}: scheduler {word} names its flags {word}-fallback and {word}-port; write one of them,"
+            f" not {flag.value}"
         )
     if flag.scheduler not in (None, scheduler):
-        raise UsageError(f"{what}: flag {flag.value} is not one of scheduler {word}; drop it or change the scheduler")
+        raise UsageError(
+            f"{what}: flag {flag.value} is not one of scheduler {word}; drop it or change the scheduler"
+        )
 
 
 def _named_flag(flag: SchedulerFlag, scheduler: Scheduler) -> SchedulerFlag:
-    """ipvsadm takes flag-1 and flag-2 for the flags that sh and mh have names for, and prints the names."""
+    """ipvsadm takes flag-1 and flag-2 for the flags that sh and mh have names for, and prints the
+    names.
+    """
     names = {
         (Scheduler.SH, SchedulerFlag.FLAG_1): SchedulerFlag.SH_FALLBACK,
         (Scheduler.SH, SchedulerFlag.FLAG_2): SchedulerFlag.SH_PORT,
@@ -635,7 +758,9 @@ def _named_flag(flag: SchedulerFlag, scheduler: Scheduler) -> SchedulerFlag:
 
 
 def _address(text: str, what: str) -> str:
-    """An address in the form of inet_ntop(3), which ipvsadm prints; ipaddress writes mapped IPv4 addresses differently."""
+    """An address in the form of inet_ntop(3), which ipvsadm prints; ipaddress writes mapped IPv4
+    addresses differently.
+    """
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             return socket.inet_ntop(family, socket.inet_pton(family, text))
@@ -678,12 +803,15 @@ def _dotted_mask(text: str, what: str) -> str:
     try:
         return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))
     except (OSError, ValueError):
-        # ipvsadm takes "24" for 0.0.0.24, which groups clients by the last byte: never what was meant.
+        # ipvsadm takes "24" for 0.0.0.24, which groups clients by the last byte: never what was
+        # meant.
         _bad_mask(text, what, "a dotted mask such as 255.255.255.0")
 
 
 def _bad_mask(text: str, what: str, wanted: str) -> NoReturn:
-    raise UsageError(f"{what}: persistence netmask '{text}' does not fit the service's address family; give {wanted}")
+    raise UsageError(
+        f"{what}: persistence netmask '{text}' does not fit the service's address family; give {wanted}"
+    )
 
 
 def _member(kind: type[_E], text: str, what: str) -> _E:

@@ -1,4 +1,6 @@
-"""Whether kernels take the sysctls that a matrix wants to set, found by trial before the matrix starts."""
+"""Whether kernels take the sysctls that a matrix wants to set, found by trial before the matrix
+starts.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from lvslab.plan import Kernels
 def tried(cells: Sequence[Cell], kernels: Kernels, listener: Listener, logs: Path) -> tuple[Cell, ...]:
     """The cells, those whose kernel does not take their sysctls marked as unable.
 
-    Each kernel boots once, as the director of a small lab, and every sysctl is set to every value in turn.
+    Each kernel boots once, as the director of a small lab, and every sysctl is set to every value
+    in turn.
 
     Raises:
         UsageError: no kernel takes a setting.
@@ -29,8 +32,12 @@ def tried(cells: Sequence[Cell], kernels: Kernels, listener: Listener, logs: Pat
     refused: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
     for cell in cells:
         if cell.kernels not in refused:
-            wanted = dict.fromkeys(pair for each in cells if each.kernels == cell.kernels for pair in each.sysctls.items())
-            refused[cell.kernels] = _refused(cell, list(wanted), kernels, listener, logs / str(len(refused))) if wanted else {}
+            wanted = dict.fromkeys(
+                pair for each in cells if each.kernels == cell.kernels for pair in each.sysctls.items()
+            )
+            refused[cell.kernels] = (
+                _refused(cell, list(wanted), kernels, listener, logs / str(len(refused))) if wanted else {}
+            )
     for pair in dict.fromkeys(pair for cell in cells for pair in cell.sysctls.items()):
         having = [cell for cell in cells if pair in cell.sysctls.items()]
         if all(pair in refused[cell.kernels] for cell in having):

@@ -1,4 +1,6 @@
-"""Plots that several scenarios share: a server fails under health control; a director of a pair fails; and what is expected of them."""
+"""Plots that several scenarios share: a server fails under health control; a director of a pair
+fails; and what is expected of them.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,13 @@ def http_service(lab: Lab) -> VirtualService:
 
 def weight_of(table: Table, lab: Lab, server: str) -> int | None:
     """Weight of a server in the HTTP service of a director's table, None if it is not in it."""
-    entry = next(each for each in http_service(lab).real_servers if each.address == lab.plan.addresses.rips[server])
+    entry = next(
+        each for each in http_service(lab).real_servers if each.address == lab.plan.addresses.rips[server]
+    )
     return table.get(http_service(lab).name, {}).get(entry.name)
 
 
-# -- servers -------------------------------------------------------------------------------------------------------------------------
+# -- servers ---------------------------------------------------------------------------------------
 
 
 def server_fails(
@@ -69,16 +73,23 @@ def server_fails(
             bound = Bound(*control.bound(settings)) if acts else None
             variant = name if name == "none" else f"{name}, {check} check"
             expects = (
-                f"{server} leaves the table within {bound.seconds:g} s ({bound.formula}); no attempt fails after that"
+                f"{server} leaves the table within {bound.seconds:g} s ({bound.formula}); no attempt fails"
+                " after that"
                 if bound
                 else f"{server} stays in the table, attempts fail until it is repaired"
             )
-            with log.lab(mode, control=name, health_settings=settings, name=f"{mode}-{name}", breaks=[server]) as lab:
-                with log.trial(lab, variant=variant, repeat=repetition, expects=expects, bound=bound, rate=rate) as trial:
+            with log.lab(
+                mode, control=name, health_settings=settings, name=f"{mode}-{name}", breaks=[server]
+            ) as lab:
+                with log.trial(
+                    lab, variant=variant, repeat=repetition, expects=expects, bound=bound, rate=rate
+                ) as trial:
                     trial.steady(SETTLE)
                     with break_server(lab, server) as fault:
                         if bound:
-                            trial.until_table(lambda table: not weight_of(table, lab, server), 4 * bound.seconds)
+                            trial.until_table(
+                                lambda table: not weight_of(table, lab, server), 4 * bound.seconds
+                            )
                             trial.steady(SETTLE)
                         else:
                             trial.steady(patience)
@@ -92,7 +103,9 @@ def server_fails(
 def judge_server_failure(
     log: Experiment, trial: Trial, fault: Fault, repaired: float, bound: Bound | None, server: str, name: str
 ) -> None:
-    """Whether a server's failure went as expected: noticed within the bound and harmless from then on, or harmful to the end."""
+    """Whether a server's failure went as expected: noticed within the bound and harmless from then
+    on, or harmful to the end.
+    """
     during = trial.since(fault.t, repaired)
     failed = sum(each.failed for each in during)
     noticed = trial.mark("table", fault.t)
@@ -120,12 +133,16 @@ def judge_server_failure(
     log.expect(
         f"{name}: {server} is taken out",
         after <= bound.seconds,
-        f"after {after:.2f} s; {bound.formula}: at most {bound.seconds:g} s; {failed} of {len(during)} attempts failed",
+        f"after {after:.2f} s; {bound.formula}: at most {bound.seconds:g} s; {failed} of {len(during)}"
+        " attempts failed",
         trial=trial,
     )
     harmed = [each for each in trial.since(noticed, repaired) if each.failed]
     log.expect(
-        f"{name}: harmless from then on", not harmed, f"{len(harmed)} attempts failed after the table had changed", trial=trial
+        f"{name}: harmless from then on",
+        not harmed,
+        f"{len(harmed)} attempts failed after the table had changed",
+        trial=trial,
     )
     back = trial.mark("table", repaired)
     log.expect(
@@ -136,16 +153,20 @@ def judge_server_failure(
     )
 
 
-# -- directors -----------------------------------------------------------------------------------------------------------------------
+# -- directors -------------------------------------------------------------------------------------
 
 
 BEAT_TIMEOUT = 3.0
-"""Seconds after which a lasting connection without an answer is given up: longer than a takeover takes."""
+"""Seconds after which a lasting connection without an answer is given up: longer than a takeover
+takes.
+"""
 
 
 @dataclass(frozen=True)
 class Connections:
-    """Lasting connections of a trial: their number, seconds between their openings, and seconds between heartbeats."""
+    """Lasting connections of a trial: their number, seconds between their openings, and seconds
+    between heartbeats.
+    """
 
     number: int = 40
     stagger: float = 0.15
@@ -154,11 +175,18 @@ class Connections:
     @property
     def probe(self) -> dict[str, Any]:
         """As the prober takes it."""
-        return {"connections": self.number, "stagger": self.stagger, "heartbeat": self.heartbeat, "beat_timeout": BEAT_TIMEOUT}
+        return {
+            "connections": self.number,
+            "stagger": self.stagger,
+            "heartbeat": self.heartbeat,
+            "beat_timeout": BEAT_TIMEOUT,
+        }
 
 
 UNSAVED = ("synproxy",)
-"""Modes in which connection sync saves nobody: the SYN proxy's sequence numbers live in connection tracking, which it does not carry."""
+"""Modes in which connection sync saves nobody: the SYN proxy's sequence numbers live in connection
+tracking, which it does not carry.
+"""
 
 SYNC_WORDS = {"yes": "with sync", "no": "without sync"}
 
@@ -178,14 +206,17 @@ def director_fails(
     afterwards: Callable[[Experiment, Trial, float, str], None] | None = None,
     kernels: tuple[str, ...] = ("uml",),
 ) -> None:
-    """The master of a pair fails, the backup takes over; connections were opened before at regular intervals and send heartbeats.
+    """The master of a pair fails, the backup takes over; connections were opened before at regular
+    intervals and send heartbeats.
 
     Args:
         break_director: one of `lvslab.faults`.
         sync: "yes" and "no": with connection sync and without, one trial each.
         advert: seconds between VRRP advertisements.
-        announced: the master itself tells the backup to take over, which then waits for its skew time only (RFC 5798, 6.4.2).
-        afterwards: judges what came after the repair; gets the trial, the time of the repair and a name for its expectations.
+        announced: the master itself tells the backup to take over, which then waits for its skew
+            time only (RFC 5798, 6.4.2).
+        afterwards: judges what came after the repair; gets the trial, the time of the repair and a
+            name for its expectations.
     """
     lasting = Connections(connections)
     for repetition in log.repetitions(repeat):
@@ -197,55 +228,85 @@ def director_fails(
             with log.lab(mode, directors=2, name=name, redundancy=redundancy, kernels=kernels) as lab:
                 first, second = (each.name for each in lab.plan.directors)
                 bound = takeover_bound(lab, announced)
-                expects = f"new connections succeed again within {bound.seconds:.3g} s of the last advertisement; " + (
-                    f"every connection older than {SYNC_FLUSH:g} s lives on"
-                    if with_sync
-                    else "no established connection lives on"
+                expects = (
+                    f"new connections succeed again within {bound.seconds:.3g} s of the last advertisement; "
+                    + (
+                        f"every connection older than {SYNC_FLUSH:g} s lives on"
+                        if with_sync
+                        else "no established connection lives on"
+                    )
                 )
                 trial_of = log.trial(
-                    lab, variant=SYNC_WORDS[synced], repeat=repetition, expects=expects, bound=bound, rate=rate, **lasting.probe
+                    lab,
+                    variant=SYNC_WORDS[synced],
+                    repeat=repetition,
+                    expects=expects,
+                    bound=bound,
+                    rate=rate,
+                    **lasting.probe,
                 )
                 with trial_of as trial:
                     trial.steady(max(SETTLE, connections * lasting.stagger))
                     with break_director(lab, first) as fault:
                         trial.until_master(second)
                         trial.until_whole()
-                        trial.steady(BEAT_TIMEOUT if mode in UNSAVED else SETTLE)  # silence is an end only after the timeout
+                        trial.steady(
+                            BEAT_TIMEOUT if mode in UNSAVED else SETTLE
+                        )  # silence is an end only after the timeout
                         over = lab.now()
                     trial.until_whole()
                     trial.steady(SETTLE)
-            judge_takeover(log, trial, fault, over, bound, second, f"{SYNC_WORDS[synced]}, {repetition}", advert)
+            judge_takeover(
+                log, trial, fault, over, bound, second, f"{SYNC_WORDS[synced]}, {repetition}", advert
+            )
             judge_survival(log, trial, fault, over, saves, f"{SYNC_WORDS[synced]}, {repetition}")
             if afterwards:
                 afterwards(log, trial, over, f"{SYNC_WORDS[synced]}, {repetition}")
 
 
 def takeover_bound(lab: Lab, announced: bool = False) -> Bound:
-    """When the second director takes over at the latest after the first one's last advertisement."""
+    """When the second director takes over at the latest after the first one's last
+    advertisement.
+    """
     vrrp = lab.plan.vrrp[lab.plan.directors[1].name]
     if not announced:
         return Bound(*vrrp.bound)
-    return Bound((256 - vrrp.priority) / 256 * vrrp.advert, f"skew (256 − {vrrp.priority}) / 256 × advert {vrrp.advert:g} s")
+    return Bound(
+        (256 - vrrp.priority) / 256 * vrrp.advert,
+        f"skew (256 − {vrrp.priority}) / 256 × advert {vrrp.advert:g} s",
+    )
 
 
 def judge_takeover(
-    log: Experiment, trial: Trial, fault: Fault, until: float, bound: Bound, backup: str, name: str, advert: float
+    log: Experiment,
+    trial: Trial,
+    fault: Fault,
+    until: float,
+    bound: Bound,
+    backup: str,
+    name: str,
+    advert: float,
 ) -> None:
-    """Whether the backup became master when the formula says, and the outage was over as soon as it was.
+    """Whether the backup became master when the formula says, and the outage was over as soon as it
+    was.
 
-    One advertisement interval is allowed for on top: the backup's timer runs in a kernel that shares its processor. So is the time that
-    the fault itself took to happen: a panic, for example, speaks before it dies.
+    One advertisement interval is allowed for on top: the backup's timer runs in a kernel that
+    shares its processor. So is the time that the fault itself took to happen: a panic, for example,
+    speaks before it dies.
     """
     detected = trial.mark("vrrp", fault.t, f"{backup}: outer addresses MASTER")
     broken = trial.outage(fault.t)
     if detected is None:
-        log.expect(f"{name}: {backup} takes over", False, f"it never became master; {bound.formula}", trial=trial)
+        log.expect(
+            f"{name}: {backup} takes over", False, f"it never became master; {bound.formula}", trial=trial
+        )
         return
     took = detected - fault.t
     log.expect(
         f"{name}: {backup} takes over",
         took <= bound.seconds + advert + fault.lasted,
-        f"{took:.3f} s after the fault; {bound.formula} = {bound.seconds:.3f} s, and an interval of {advert:g} s for the machine's own delays"
+        f"{took:.3f} s after the fault; {bound.formula} = {bound.seconds:.3f} s, and an interval of"
+        f" {advert:g} s for the machine's own delays"
         + (f", and {fault.lasted:.2f} s that the fault itself took" if fault.lasted > 0.05 else ""),
         trial=trial,
     )
@@ -256,7 +317,8 @@ def judge_takeover(
     log.expect(
         f"{name}: outage",
         broken.ended and broken.end < until and outage <= bound.seconds + took + fault.lasted,
-        f"{outage:.3f} s, {broken.failed} attempts failed; the formula's bound plus the detection measured is {bound.seconds + took:.3f} s",
+        f"{outage:.3f} s, {broken.failed} attempts failed; the formula's bound plus the detection measured is"
+        f" {bound.seconds + took:.3f} s",
         trial=trial,
     )
 

@@ -1,4 +1,6 @@
-"""The terminal: progress on standard error, results on standard output. Only this module and the command line print."""
+"""The terminal: progress on standard error, results on standard output. Only this module and the
+command line print.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def print_error(message: str) -> None:
 
 
 class Progress:
-    """Shows events on standard error: one live line on a terminal, one plain line an event elsewhere."""
+    """Shows events on standard error: one live line on a terminal, one plain line an event
+    elsewhere.
+    """
 
     def __init__(self) -> None:
         self._status: Status | None = None
@@ -61,11 +65,15 @@ class Progress:
         if sys.stderr.isatty():
             from rich.console import Console
 
-            self._status = Console(stderr=True, highlight=False, emoji=False).status("starting", spinner="dots")
+            self._status = Console(stderr=True, highlight=False, emoji=False).status(
+                "starting", spinner="dots"
+            )
             self._status.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._status:
             self._status.stop()
             self._status = None

@@ -1,7 +1,8 @@
 """Topologies as descriptions: a Mininet `Topo` whose nodes say what they are in an LVS lab.
 
-Node options are Mininet's own (`ip`, `defaultRoute`) plus `role`, `needs`, `routes` and `sysctls`; plain Mininet hosts pass over the ones
-that they do not know. Links are written switch first: then Mininet makes the veth pair in the switch's namespace, which is always there.
+Node options are Mininet's own (`ip`, `defaultRoute`) plus `role`, `needs`, `routes` and `sysctls`;
+plain Mininet hosts pass over the ones that they do not know. Links are written switch first: then
+Mininet makes the veth pair in the switch's namespace, which is always there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from lvslab.kernels.needs import Need
 from lvslab.modes.base import ReplyPath, Role
 
 MAX_CLIENTS = MAX_SERVERS = 50
-"""Clients have host numbers 101…150, real servers 11…60, crafted clients 201…250: that is how many fit."""
+"""Clients have host numbers 101…150, real servers 11…60, crafted clients 201…250: that is how many
+fit.
+"""
 
 MAX_DIRECTORS = 2
 """One director, or one that takes over from the other."""
@@ -36,8 +39,10 @@ class LvsTopo(Topo):  # type: ignore[misc]
         vip: the virtual address.
         reply_path: how a real server's packets get to a client.
         local_addresses: addresses of the director that FullNAT may use towards the real servers.
-        virtual_gateway: the real servers' gateway that moves with the virtual address, in a pair of directors whose topology has one.
-        needs: what nodes of a role need from their kernel when the network is used outside lvslab, with `mn --host lab`.
+        virtual_gateway: the real servers' gateway that moves with the virtual address, in a pair of
+            directors whose topology has one.
+        needs: what nodes of a role need from their kernel when the network is used outside lvslab,
+            with `mn --host lab`.
     """
 
     vip: ClassVar[str] = "10.0.0.10"
@@ -59,8 +64,10 @@ class LvsTopo(Topo):  # type: ignore[misc]
 
         Args:
             gateway: address of its default router.
-            routes: further routes as `ip route add` takes them, for example "10.0.2.0/24 via 10.0.0.254".
-            sysctls: kernel parameters that belong to the network itself, such as forwarding on a router.
+            routes: further routes as `ip route add` takes them, for example "10.0.2.0/24 via
+                10.0.0.254".
+            sysctls: kernel parameters that belong to the network itself, such as forwarding on a
+                router.
         """
         options: dict[str, Any] = {"role": role, "needs": self.needs.get(role, frozenset()), "ip": None}
         if gateway:
@@ -71,17 +78,21 @@ class LvsTopo(Topo):  # type: ignore[misc]
         """Link a host to a switch; `address` with its prefix length, for example "10.0.0.1/24"."""
         node = self.nodeInfo(name)
         if node["ip"] is None:
-            node["ip"] = address  # Mininet configures a host's first interface from the host's own options
+            # Mininet configures a host's first interface from the host's own options
+            node["ip"] = address
         self.addLink(switch, name, params2={"ip": address})
 
     def add_directors(self, count: int, *networks: tuple[str, str], routes: Iterable[str] = ()) -> None:
         """Director "lvs" with host number 1, or a pair "lvs1" and "lvs2" with 1 and 2.
 
         Args:
-            networks: where they are attached, each (switch, network), for example ("s1", "10.0.0.0/24").
+            networks: where they are attached, each (switch, network), for example ("s1",
+                "10.0.0.0/24").
         """
         if count not in (1, MAX_DIRECTORS) or isinstance(count, bool):
-            raise UsageError(f"directors: {count!r} is neither 1 nor {MAX_DIRECTORS}; a lab has one director or a pair")
+            raise UsageError(
+                f"directors: {count!r} is neither 1 nor {MAX_DIRECTORS}; a lab has one director or a pair"
+            )
         for number in range(1, count + 1):
             name = self.add_node("lvs" if count == 1 else f"lvs{number}", Role.DIRECTOR, routes=routes)
             for switch, network in networks:
@@ -91,10 +102,14 @@ class LvsTopo(Topo):  # type: ignore[misc]
     def add_clients(self, count: int, switch: str, gateway: str | None = None) -> None:
         """Clients c1, c2, … with addresses 10.0.0.101, …"""
         for number in range(1, _count(count, "clients", MAX_CLIENTS) + 1):
-            self.attach(self.add_node(f"c{number}", Role.CLIENT, gateway=gateway), switch, f"10.0.0.{100 + number}/24")
+            self.attach(
+                self.add_node(f"c{number}", Role.CLIENT, gateway=gateway), switch, f"10.0.0.{100 + number}/24"
+            )
 
     def add_real_servers(self, count: int, switch: str, network: str, gateway: str | None = None) -> None:
-        """Real servers rs1, rs2, … with host numbers 11, 12, … in `network`, for example "10.0.1.0/24"."""
+        """Real servers rs1, rs2, … with host numbers 11, 12, … in `network`, for example
+        "10.0.1.0/24".
+        """
         prefix = ipaddress.ip_network(network)
         for number in range(1, _count(count, "servers", MAX_SERVERS) + 1):
             address = f"{prefix[10 + number]}/{prefix.prefixlen}"
@@ -102,7 +117,9 @@ class LvsTopo(Topo):  # type: ignore[misc]
 
 
 class LabNode:
-    """Host class for `mn --host lab`: a node on a kernel that has what it needs, on the machine's own where that suffices."""
+    """Host class for `mn --host lab`: a node on a kernel that has what it needs, on the machine's
+    own where that suffices.
+    """
 
     def __new__(cls, name: str, **options: Any) -> Any:
         from lvslab.network.nodes import node_on_fitting_kernel  # loads Mininet's node classes
@@ -137,13 +154,17 @@ def load_module(path: Path) -> ModuleType:
     except SyntaxError as error:
         raise UsageError(f"{path}, line {error.lineno}: {error.msg}") from error
     except Exception as error:
-        lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == str(path)]
+        lines = [
+            each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == str(path)
+        ]
         where = f", line {lines[-1]}" if lines else ""
         raise UsageError(f"{path}{where}: {type(error).__name__}: {error}") from error
     return module
 
 
-def load(name_or_path: str, shipped: Mapping[str, Path], parameters: Mapping[str, Any]) -> tuple[str, LvsTopo]:
+def load(
+    name_or_path: str, shipped: Mapping[str, Path], parameters: Mapping[str, Any]
+) -> tuple[str, LvsTopo]:
     """Build a topology by the name of a shipped one or by the path of a file.
 
     Args:
@@ -158,11 +179,14 @@ def load(name_or_path: str, shipped: Mapping[str, Path], parameters: Mapping[str
     """
     path = shipped.get(name_or_path) or Path(name_or_path)
     if name_or_path not in shipped and not (path.suffix == ".py" or path.exists()):
-        raise UsageError(f"topology '{name_or_path}': no such topology or file; shipped: {', '.join(sorted(shipped))}")
+        raise UsageError(
+            f"topology '{name_or_path}': no such topology or file; shipped: {', '.join(sorted(shipped))}"
+        )
     classes = getattr(load_module(path), "topos", None)
     if not isinstance(classes, dict) or not classes:
         raise UsageError(
-            f"{path}: defines no topology; give it a dictionary `topos = {{'name': TopoClass}}`, as mn --custom wants it"
+            f"{path}: defines no topology; give it a dictionary `topos = {{'name': TopoClass}}`, as mn"
+            " --custom wants it"
         )
     name = path.stem if path.stem in classes else next(iter(classes))
     chosen = classes[name]
@@ -171,5 +195,7 @@ def load(name_or_path: str, shipped: Mapping[str, Path], parameters: Mapping[str
     known = inspect.signature(chosen.build).parameters
     unknown = [key for key in parameters if key not in known]
     if unknown:
-        raise UsageError(f"topology '{name}' has no parameter '{unknown[0]}'; it has: {', '.join(list(known)[1:])}")
+        raise UsageError(
+            f"topology '{name}' has no parameter '{unknown[0]}'; it has: {', '.join(list(known)[1:])}"
+        )
     return name, chosen(**parameters)

@@ -1,4 +1,6 @@
-"""A trial: a lab under the load of a prober while something is broken and repaired, with all that happens marked on one clock."""
+"""A trial: a lab under the load of a prober while something is broken and repaired, with all that
+happens marked on one clock.
+"""
 
 from __future__ import annotations
 
@@ -69,14 +71,16 @@ class Trial:
         self._lock = threading.Lock()
         self._stack = ExitStack()
 
-    # -- life --------------------------------------------------------------------------------------------------------------------
+    # -- life --------------------------------------------------------------------------------------
 
     def __enter__(self) -> Trial:
         with ExitStack() as stack:
             for planned in self.lab.plan.directors:
                 watch = TableWatch(self.lab.node(planned.name), self._table_listener(planned.name))
                 self._watches[planned.name] = stack.enter_context(watch)
-            self._prober = stack.enter_context(Prober(self.lab.clients[0], self._spec, self.attempts_file, self.beats_file))
+            self._prober = stack.enter_context(
+                Prober(self.lab.clients[0], self._spec, self.attempts_file, self.beats_file)
+            )
             self._stack = stack.pop_all()
         self.start = self._prober.start
         self._save(ended=False)
@@ -85,7 +89,9 @@ class Trial:
         self.lab.tell("measure", f"{self.variant}, repetition {self._repeat}: {rate}{lasting}")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._end = time.time()
         try:
             if error is None:
@@ -103,7 +109,9 @@ class Trial:
     def _table_listener(self, director: str) -> Callable[[float, Table, tuple[str, ...]], None]:
         def listen(t: float, _table: Table, said: tuple[str, ...]) -> None:
             for sentence in said:
-                self.lab.tell("table", f"{director}: {sentence}" if len(self._watches) > 1 else sentence, director, t)
+                self.lab.tell(
+                    "table", f"{director}: {sentence}" if len(self._watches) > 1 else sentence, director, t
+                )
 
         return listen
 
@@ -124,13 +132,17 @@ class Trial:
                 "timeout": spec.timeout,
                 "heartbeat": spec.heartbeat if spec.connections else None,
                 "marks": marks,
-                "bound": None if self._bound is None else {"seconds": self._bound.seconds, "formula": self._bound.formula},
+                "bound": (
+                    None
+                    if self._bound is None
+                    else {"seconds": self._bound.seconds, "formula": self._bound.formula}
+                ),
                 "expects": self._expects,
                 "verdict": self._verdict,
             }
         )
 
-    # -- while it runs -----------------------------------------------------------------------------------------------------------
+    # -- while it runs -----------------------------------------------------------------------------
 
     def steady(self, seconds: float) -> None:
         """Let the load run for some time.
@@ -166,9 +178,11 @@ class Trial:
         return False
 
     def until_whole(self, timeout: float = 30.0, calm: float = CALM) -> bool:
-        """Let the load run until no attempt of `calm` seconds failed, from now on; returns whether that came within `timeout` seconds.
+        """Let the load run until no attempt of `calm` seconds failed, from now on; returns whether
+        that came within `timeout` seconds.
 
-        An attempt may take the prober's own timeout until it has failed, so the answer comes that much later.
+        An attempt may take the prober's own timeout until it has failed, so the answer comes that
+        much later.
         """
         tail = _Tail(self.attempts_file)
         begin = time.time()
@@ -180,16 +194,22 @@ class Trial:
 
         return self.until(whole, timeout, None)
 
-    def until_table(self, holds: Callable[[Table], bool], timeout: float = 30.0, director: str | None = None) -> bool:
-        """Let the load run until a director's table is as wanted; returns whether that came in time."""
+    def until_table(
+        self, holds: Callable[[Table], bool], timeout: float = 30.0, director: str | None = None
+    ) -> bool:
+        """Let the load run until a director's table is as wanted; returns whether that came in
+        time.
+        """
         watch = self._watches[director or self.lab.plan.director.name]
         return self.until(lambda: holds(watch.table), timeout, None)
 
     def until_master(self, director: str, timeout: float = 30.0) -> bool:
-        """Let the load run until a director has become master; returns whether that came in time."""
+        """Let the load run until a director has become master; returns whether that came
+        in time.
+        """
         return self.until(lambda: self.lab.vrrp_state(director) == "MASTER", timeout, None)
 
-    # -- afterwards --------------------------------------------------------------------------------------------------------------
+    # -- afterwards --------------------------------------------------------------------------------
 
     @property
     def timeout(self) -> float:
@@ -207,11 +227,18 @@ class Trial:
     @property
     def evidence(self) -> list[str]:
         """The trial's files, as results name them."""
-        return [str(file.relative_to(self._run.path)) for file in (self.attempts_file, self.beats_file) if file.exists()]
+        return [
+            str(file.relative_to(self._run.path))
+            for file in (self.attempts_file, self.beats_file)
+            if file.exists()
+        ]
 
     @cached_property
     def _records(self) -> tuple[Sequence[Attempt], Sequence[Beat]]:
-        found = read_probes(self.attempts_file if self._spec.rate else None, self.beats_file if self._spec.connections else None)
+        found = read_probes(
+            self.attempts_file if self._spec.rate else None,
+            self.beats_file if self._spec.connections else None,
+        )
         return found.attempts, found.beats
 
     @property
@@ -240,7 +267,9 @@ class Trial:
     def mark(self, kind: str, since: float, text: str = "") -> float | None:
         """When the first mark of a kind with a text came at `since` or later, or None."""
         with self._lock:
-            times = [float(each["t"]) for each in self._marks if each["kind"] == kind and text in each["text"]]
+            times = [
+                float(each["t"]) for each in self._marks if each["kind"] == kind and text in each["text"]
+            ]
         return min((t for t in times if t >= since), default=None)
 
     def judged(self, verdict: bool) -> None:

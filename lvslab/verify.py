@@ -1,4 +1,6 @@
-"""Verification of one lab: send test flows, capture every link, judge every packet against the mode's contract."""
+"""Verification of one lab: send test flows, capture every link, judge every packet against the
+mode's contract.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 _MAX_CRAFTED = 4
 _CRAFTED_PORT = 40001
 _COOKIES = "/proc/net/stat/synproxy"
-_COOKIE_COLUMN = 3  # entries syn_received cookie_invalid cookie_valid cookie_retrans conn_reopened (nf_synproxy_core.c)
+_COOKIE_COLUMN = (
+    # entries syn_received cookie_invalid cookie_valid cookie_retrans conn_reopened
+    # (nf_synproxy_core.c)
+    3
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,10 @@ class Verification:
         if failed:
             return f"{failed.name}: {failed.reason}"
         packets = sum(len(flow.hops) for flow in self.flows.values())
-        return f"{len(self.checks)} checks held: {len(self.flows)} flows, {packets} packets, each as the contract says"
+        return (
+            f"{len(self.checks)} checks held: {len(self.flows)} flows, {packets} packets, each as the"
+            " contract says"
+        )
 
     def result(self, name: str) -> dict[str, Any]:
         """As the run directory keeps it."""
@@ -74,7 +83,9 @@ class Verification:
             "verdict": self.verdict,
             "reason": self.reason,
             "evidence": self.evidence,
-            "checks": [{"name": each.name, "verdict": each.verdict, "reason": each.reason} for each in self.checks],
+            "checks": [
+                {"name": each.name, "verdict": each.verdict, "reason": each.reason} for each in self.checks
+            ],
         }
 
 
@@ -107,18 +118,28 @@ def verify(lab: Lab, run_directory: Path) -> Verification:
     outcome = Verification(evidence=[f"captures/{plan.name}.pcapng"])
     if capture.lost:
         outcome.checks.append(
-            Check("capture", "fail", f"the kernel lost {capture.lost} frames, so not every packet was seen; run again")
+            Check(
+                "capture",
+                "fail",
+                f"the kernel lost {capture.lost} frames, so not every packet was seen; run again",
+            )
         )
     outcome.flows = _name_flows(found, traffic, plan)
     outcome.checks += _flow_checks(outcome.flows, traffic, plan)
-    outcome.checks.append(_arp_check(arp_trespasses(frames, plan.addresses.vip, [each.mac for each in plan.director.interfaces])))
+    outcome.checks.append(
+        _arp_check(
+            arp_trespasses(frames, plan.addresses.vip, [each.mac for each in plan.director.interfaces])
+        )
+    )
     outcome.checks += _http_checks(traffic, plan)
     _write_evidence(outcome, plan, run_directory)
     return outcome
 
 
 def taps(lab: Lab) -> dict[str, str]:
-    """Where to capture: each link's interface at the switch → the node's interface at the other end."""
+    """Where to capture: each link's interface at the switch → the node's interface at the other
+    end.
+    """
     found = {}
     for link in lab.net.links:
         ends = sorted((link.intf1, link.intf2), key=lambda each: each.node in lab.net.switches, reverse=True)
@@ -128,7 +149,9 @@ def taps(lab: Lab) -> dict[str, str]:
 
 def ports(plan: LabPlan) -> dict[str, Port]:
     """Interface name → node, network and MAC address."""
-    return {each.name: Port(node.name, each.network, each.mac) for node in plan.nodes for each in node.interfaces}
+    return {
+        each.name: Port(node.name, each.network, each.mac) for node in plan.nodes for each in node.interfaces
+    }
 
 
 def setting(plan: LabPlan) -> Setting:
@@ -145,7 +168,7 @@ def setting(plan: LabPlan) -> Setting:
     )
 
 
-# -- traffic -------------------------------------------------------------------------------------------------------------------------
+# -- traffic ---------------------------------------------------------------------------------------
 
 
 def _send(lab: Lab) -> _Traffic:
@@ -166,7 +189,9 @@ def _send(lab: Lab) -> _Traffic:
             traffic.crafted["udp"] = host.udp(vip, UDP_PORT, _CRAFTED_PORT, b"lvslab datagram")
         traffic.crafted["icmp"] = host.ping(vip, _CRAFTED_PORT)
     for client in plan.of_role(Role.CLIENT):
-        answers = http.get(lab.node(client.name), f"http://{vip}/", times=2 * len(plan.addresses.rips), timeout=2.0)
+        answers = http.get(
+            lab.node(client.name), f"http://{vip}/", times=2 * len(plan.addresses.rips), timeout=2.0
+        )
         traffic.http += [(client.ip, answer) for answer in answers]
     if cookies_before is not None:
         traffic.cookies = (_cookies(lab) or 0) - cookies_before
@@ -174,7 +199,9 @@ def _send(lab: Lab) -> _Traffic:
 
 
 def _cookies(lab: Lab) -> int | None:
-    """Valid SYN cookies that the director has counted, over all processors; None in modes without a SYN proxy."""
+    """Valid SYN cookies that the director has counted, over all processors; None in modes without a
+    SYN proxy.
+    """
     if not lab.plan.mode.contract.proxied:
         return None
     done = lab.director.run(f"cat {_COOKIES}")
@@ -183,7 +210,7 @@ def _cookies(lab: Lab) -> int | None:
     return sum(int(line.split()[_COOKIE_COLUMN], 16) for line in done.out.splitlines()[1:])
 
 
-# -- checks --------------------------------------------------------------------------------------------------------------------------
+# -- checks ----------------------------------------------------------------------------------------
 
 
 def _name_flows(flows: Sequence[Flow], traffic: _Traffic, plan: LabPlan) -> dict[str, Flow]:
@@ -192,13 +219,22 @@ def _name_flows(flows: Sequence[Flow], traffic: _Traffic, plan: LabPlan) -> dict
     judge_setting = setting(plan)
     for name, exchange in traffic.crafted.items():
         protocol = name.partition("-")[0].upper()
-        flow = next((each for each in flows if each.protocol == protocol and each.client == exchange.source), None)
+        flow = next(
+            (each for each in flows if each.protocol == protocol and each.client == exchange.source), None
+        )
         if flow:
             named[name] = flow
             if exchange.error:
                 mark_unanswered(flow, judge_setting)
     for number, (address, answer) in enumerate(traffic.http, start=1):
-        flow = next((each for each in flows if each.protocol == "TCP" and each.client == (address, answer.local_port)), None)
+        flow = next(
+            (
+                each
+                for each in flows
+                if each.protocol == "TCP" and each.client == (address, answer.local_port)
+            ),
+            None,
+        )
         if flow:
             named[f"http-{number}"] = flow
             if answer.error:
@@ -228,9 +264,11 @@ def _flow_checks(flows: dict[str, Flow], traffic: _Traffic, plan: LabPlan) -> li
             Check(
                 kind,
                 "fail" if problem else "pass",
-                problem or f"{count} flow(s), {packets} packets: {plan.mode.contract.in_words}"
-                if kind != "icmp"
-                else problem or "the director answers a ping to the virtual address itself",
+                (
+                    problem or f"{count} flow(s), {packets} packets: {plan.mode.contract.in_words}"
+                    if kind != "icmp"
+                    else problem or "the director answers a ping to the virtual address itself"
+                ),
             )
         )
     return checks
@@ -241,11 +279,17 @@ def _arp_check(trespasses: Sequence[Any]) -> Check:
         return Check("arp", "pass", "only the director answers ARP for the virtual address")
     first = trespasses[0]
     who = first.interface.partition("-")[0]
-    return Check("arp", "fail", f"{who} ({first.arp.sender_mac}) answers ARP for the virtual address (frame {first.number})")
+    return Check(
+        "arp",
+        "fail",
+        f"{who} ({first.arp.sender_mac}) answers ARP for the virtual address (frame {first.number})",
+    )
 
 
 def _http_checks(traffic: _Traffic, plan: LabPlan) -> list[Check]:
-    """What only the answers tell: which client the servers saw, how requests were shared out, whether cookies were used."""
+    """What only the answers tell: which client the servers saw, how requests were shared out,
+    whether cookies were used.
+    """
     answered = [(address, answer) for address, answer in traffic.http if answer.error is None]
     if not answered:
         return []  # the flow checks have said so
@@ -254,22 +298,35 @@ def _http_checks(traffic: _Traffic, plan: LabPlan) -> list[Check]:
     strange = [
         (address, answer)
         for address, answer in answered
-        if answer.client is None or (answer.client[0] not in lips if lips else answer.client != (address, answer.local_port))
+        if answer.client is None
+        or (answer.client[0] not in lips if lips else answer.client != (address, answer.local_port))
     ]
     if strange:
         address, answer = strange[0]
         checks.append(
-            Check("client-address", "fail", f"{answer.server} saw {answer.client}, the client was {address}:{answer.local_port}")
+            Check(
+                "client-address",
+                "fail",
+                f"{answer.server} saw {answer.client}, the client was {address}:{answer.local_port}",
+            )
         )
     else:
-        seen = f"local addresses of the director ({', '.join(lips)})" if lips else "the client's own address and port"
+        seen = (
+            f"local addresses of the director ({', '.join(lips)})"
+            if lips
+            else "the client's own address and port"
+        )
         checks.append(Check("client-address", "pass", f"the real servers see {seen}"))
     share = Counter(answer.server for _, answer in answered)
     counts = [share.get(name, 0) for name in plan.addresses.rips]
     shown = ", ".join(f"{name} {share.get(name, 0)}" for name in plan.addresses.rips)
     even = max(counts) - min(counts) <= 1
     checks.append(
-        Check("share", "pass" if even else "fail", f"round robin: {shown}" + ("" if even else "; they may differ by 1 at most"))
+        Check(
+            "share",
+            "pass" if even else "fail",
+            f"round robin: {shown}" + ("" if even else "; they may differ by 1 at most"),
+        )
     )
     if traffic.cookies is not None:
         connections = len(answered) + sum(
@@ -286,25 +343,31 @@ def _http_checks(traffic: _Traffic, plan: LabPlan) -> list[Check]:
     return checks
 
 
-# -- evidence ------------------------------------------------------------------------------------------------------------------------
+# -- evidence --------------------------------------------------------------------------------------
 
 
 def _write_evidence(outcome: Verification, plan: LabPlan, run_directory: Path) -> None:
     roles = {node.name: node.role for node in plan.nodes}
     captures = run_directory / "captures"
-    involved = [node.name for node in sorted(plan.nodes, key=lambda node: (list(Role).index(node.role), node.name))]
+    involved = [
+        node.name for node in sorted(plan.nodes, key=lambda node: (list(Role).index(node.role), node.name))
+    ]
     data = {
         "lab": plan.name,
         "columns": involved,
         "flows": [ladder.flow_data(name, flow) for name, flow in outcome.flows.items()],
     }
     (captures / f"{plan.name}.path.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    lines = [line for name, flow in outcome.flows.items() for line in (f"## {name}", *ladder.text(flow, roles), "")]
+    lines = [
+        line for name, flow in outcome.flows.items() for line in (f"## {name}", *ladder.text(flow, roles), "")
+    ]
     (captures / f"{plan.name}.ladder.txt").write_text("\n".join(lines))
     outcome.evidence += [f"captures/{plan.name}.path.json", f"captures/{plan.name}.ladder.txt"]
     failing = next((flow for flow in outcome.flows.values() if flow.wrong), None)
     if failing:
-        outcome.wrong = ladder.wrong_packet(failing, f"captures/{plan.name}.pcapng", plan.mode.contract.in_words)
+        outcome.wrong = ladder.wrong_packet(
+            failing, f"captures/{plan.name}.pcapng", plan.mode.contract.in_words
+        )
         text = [*outcome.wrong, "", *ladder.text(failing, roles)]
         (captures / f"{plan.name}.contract.txt").write_text("\n".join(text) + "\n")
         outcome.evidence.append(f"captures/{plan.name}.contract.txt")

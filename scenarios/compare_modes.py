@@ -1,7 +1,8 @@
-"""All forwarding modes side by side: prove each, then measure each in turn, repetition by repetition.
+"""All forwarding modes side by side: prove each, then measure each in turn, repetition by
+repetition.
 
-Every role runs on the same kind of kernel in every mode, or the figures would compare kernels; and the modes take turns, so that a slow
-minute of the machine does not fall on one mode alone.
+Every role runs on the same kind of kernel in every mode, or the figures would compare kernels; and
+the modes take turns, so that a slow minute of the machine does not fall on one mode alone.
 """
 
 from lvslab.experiment import Experiment
@@ -13,12 +14,20 @@ MODES = ("nat", "dr", "tun", "fullnat", "synproxy")
 
 @scenario(
     title="The five forwarding modes, proven and measured side by side",
-    teaches="what each mode does to a packet, and what that costs in throughput, requests, connections, latency and director time",
+    teaches=(
+        "what each mode does to a packet, and what that costs in throughput, requests, connections, latency"
+        " and director time"
+    ),
     modes=MODES,
     seconds=110,
 )
 def run(
-    log: Experiment, modes: tuple[str, ...] = MODES, repeat: int = 3, seconds: float = 1.0, requests: int = 200, servers: int = 2
+    log: Experiment,
+    modes: tuple[str, ...] = MODES,
+    repeat: int = 3,
+    seconds: float = 1.0,
+    requests: int = 200,
+    servers: int = 2,
 ) -> None:
     for repetition in log.repetitions(repeat):
         for mode in modes:
@@ -33,6 +42,6 @@ def run(
                 if repetition == repeat:
                     log.counters(lab)
     log.run.add_not_comparable(
-        "Absolute rates: director and real servers are guest kernels on the machine's processors, shared with the client; "
-        "compare modes with each other, not with hardware."
+        "Absolute rates: director and real servers are guest kernels on the machine's processors, shared with"
+        " the client; compare modes with each other, not with hardware."
     )

@@ -1,4 +1,6 @@
-"""A planned hand-over: keepalived ends orderly on the master and says so (priority 0), so the backup hardly waits."""
+"""A planned hand-over: keepalived ends orderly on the master and says so (priority 0), so the
+backup hardly waits.
+"""
 
 from lvslab import faults
 from lvslab.experiment import Experiment
@@ -8,7 +10,10 @@ from lvslab.stories import director_fails
 
 @scenario(
     title="Planned hand-over, with and without connection sync",
-    teaches="a master that says goodbye is replaced after the skew time alone; without sync even a planned hand-over cuts everybody off",
+    teaches=(
+        "a master that says goodbye is replaced after the skew time alone; without sync even a planned"
+        " hand-over cuts everybody off"
+    ),
     modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=35,
     choices={"sync": ["yes", "no"]},

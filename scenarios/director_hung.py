@@ -1,4 +1,6 @@
-"""The master's kernel stands still and goes on later, still believing that it is the master: for a moment there are two."""
+"""The master's kernel stands still and goes on later, still believing that it is the master: for a
+moment there are two.
+"""
 
 from lvslab import faults
 from lvslab.experiment import Experiment
@@ -16,15 +18,26 @@ def two_masters(log: Experiment, trial: Trial, woke: float, name: str) -> None:
         f"{name}: two masters",
         stepped_back is not None,
         f"{first} woke as master; "
-        + (f"{second} stepped back {stepped_back - woke:.3f} s later" if stepped_back else f"{second} did not step back")
-        + (f"; {again.failed} attempts failed within {again.end - again.start:.3f} s" if again else "; no attempt failed"),
+        + (
+            f"{second} stepped back {stepped_back - woke:.3f} s later"
+            if stepped_back
+            else f"{second} did not step back"
+        )
+        + (
+            f"; {again.failed} attempts failed within {again.end - again.start:.3f} s"
+            if again
+            else "; no attempt failed"
+        ),
         trial=trial,
     )
 
 
 @scenario(
     title="Director hung, and back as a second master",
-    teaches="a frozen master is replaced like a dead one, but it wakes up as master: two hold the virtual address until one hears the other",
+    teaches=(
+        "a frozen master is replaced like a dead one, but it wakes up as master: two hold the virtual address"
+        " until one hears the other"
+    ),
     modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=35,
     choices={"sync": ["yes", "no"]},
@@ -39,6 +52,13 @@ def run(
     repeat: int = 1,
 ) -> None:
     director_fails(
-        log, faults.director_hung, mode=mode, sync=sync, advert=advert, rate=rate, connections=connections, repeat=repeat,
+        log,
+        faults.director_hung,
+        mode=mode,
+        sync=sync,
+        advert=advert,
+        rate=rate,
+        connections=connections,
+        repeat=repeat,
         afterwards=two_masters,
-    )  # fmt: skip
+    )

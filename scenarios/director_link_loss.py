@@ -1,4 +1,6 @@
-"""The master's cables are pulled: it sees that and gives its addresses up, but nobody hears it say so."""
+"""The master's cables are pulled: it sees that and gives its addresses up, but nobody hears it say
+so.
+"""
 
 from lvslab import faults
 from lvslab.experiment import Experiment
@@ -8,7 +10,10 @@ from lvslab.stories import director_fails
 
 @scenario(
     title="Director loses its links, with and without connection sync",
-    teaches="a director without links is as good as dead to the others, and comes back as a backup that holds its old connections",
+    teaches=(
+        "a director without links is as good as dead to the others, and comes back as a backup that holds its"
+        " old connections"
+    ),
     modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=35,
     choices={"sync": ["yes", "no"]},
@@ -22,4 +27,13 @@ def run(
     connections: int = 40,
     repeat: int = 1,
 ) -> None:
-    director_fails(log, faults.link_down, mode=mode, sync=sync, advert=advert, rate=rate, connections=connections, repeat=repeat)
+    director_fails(
+        log,
+        faults.link_down,
+        mode=mode,
+        sync=sync,
+        advert=advert,
+        rate=rate,
+        connections=connections,
+        repeat=repeat,
+    )

@@ -24,6 +24,13 @@ def run(
     repeat: int = 1,
 ) -> None:
     director_fails(
-        log, faults.director_panic, mode=mode, sync=sync, advert=advert, preempt=preempt, rate=rate, connections=connections,
+        log,
+        faults.director_panic,
+        mode=mode,
+        sync=sync,
+        advert=advert,
+        preempt=preempt,
+        rate=rate,
+        connections=connections,
         repeat=repeat,
-    )  # fmt: skip
+    )

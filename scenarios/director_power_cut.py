@@ -1,4 +1,6 @@
-"""The master's kernel dies at once, as by a power cut; VRRP moves the addresses, connection sync decides who notices."""
+"""The master's kernel dies at once, as by a power cut; VRRP moves the addresses, connection sync
+decides who notices.
+"""
 
 from lvslab import faults
 from lvslab.experiment import Experiment
@@ -8,7 +10,10 @@ from lvslab.stories import director_fails
 
 @scenario(
     title="Director power cut, with and without connection sync",
-    teaches="a backup takes over after 3 × advert + skew; established connections live on only if they were synchronised",
+    teaches=(
+        "a backup takes over after 3 × advert + skew; established connections live on only if they were"
+        " synchronised"
+    ),
     modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=35,
     choices={"sync": ["yes", "no"]},
@@ -24,6 +29,13 @@ def run(
     repeat: int = 1,
 ) -> None:
     director_fails(
-        log, faults.director_power_cut, mode=mode, sync=sync, advert=advert, preempt=preempt, rate=rate, connections=connections,
+        log,
+        faults.director_power_cut,
+        mode=mode,
+        sync=sync,
+        advert=advert,
+        preempt=preempt,
+        rate=rate,
+        connections=connections,
         repeat=repeat,
-    )  # fmt: skip
+    )

@@ -9,10 +9,11 @@
      │                  │
     rs1, rs2                                  real servers for both
 
-DNS shares the requests, but it gives the dead balancer's address to everybody as before. Either somebody changes the record, or lvs2 takes the
-address 10.0.0.10 over (VRRP; in a real pair 10.0.0.20 is lvs1's to take over, likewise). It is LVS-DR or LVS-TUN: with LVS-NAT each real server
+DNS shares the requests, but it gives the dead balancer's address to everybody as before. Either
+somebody changes the record, or lvs2 takes the address 10.0.0.10 over (VRRP; in a real pair
+10.0.0.20 is lvs1's to take over, likewise). It is LVS-DR or LVS-TUN: with LVS-NAT each real server
 has one gateway, so it can answer through one of the balancers only.
-"""
+"""  # noqa: W505
 
 import time
 from collections import Counter
@@ -40,7 +41,10 @@ Visit = Callable[[str], list[dns.Visit]]
 
 @scenario(
     title="DNS round robin over two balancers",
-    teaches="DNS shares requests but knows nothing of life and death: half of them fail until the record changes, or an address moves",
+    teaches=(
+        "DNS shares requests but knows nothing of life and death: half of them fail until the record changes,"
+        " or an address moves"
+    ),
     modes=("dr", "tun"),
     seconds=25,
     choices={"variant": VARIANTS},
@@ -56,14 +60,17 @@ def run(
 ) -> None:
     if clients < 1 or requests < 2:
         raise UsageError(
-            f"clients {clients}, requests {requests}: there is nothing to share; give 1 client and 2 requests at least"
+            f"clients {clients}, requests {requests}: there is nothing to share; give 1 client and 2 requests"
+            " at least"
         )
     dns.require("scenario 'dns-round-robin'")
     pair = Redundancy(advert=advert, sync=False)
     for repetition in log.repetitions(repeat):
         for kind in variant:
             title, folder = f"{kind}, {repetition}", f"{mode}-{kind.replace(' ', '-').lower()}-{repetition}"
-            with log.lab(mode, clients=clients + 1, directors=2, name=folder, redundancy=pair, kernels=["uml"]) as lab:
+            with log.lab(
+                mode, clients=clients + 1, directors=2, name=folder, redundancy=pair, kernels=["uml"]
+            ) as lab:
                 *users, holder = lab.clients
                 vip, server = str(lab.plan.addresses.vip), lab.plan.node(holder.name).ip
 
@@ -88,11 +95,13 @@ def both_work(log: Experiment, lab: Lab, visit: Visit, title: str) -> None:
     seen = carried(lab, first), carried(lab, second)
     log.expect(
         f"{title}: DNS shares the requests",
-        halved(visits) and not failed(visits) and [set(each) for each in seen] == [{lab.plan.addresses.vip}, {OTHER}]
+        halved(visits)
+        and not failed(visits)
+        and [set(each) for each in seen] == [{lab.plan.addresses.vip}, {OTHER}]
         and seen[0] + seen[1] == wanted,
         f"{told(visits)}; new connections in {first}: {seen[0].total()}, in {second}: {seen[1].total()}",
         evidence(lab, "both-work"),
-    )  # fmt: skip
+    )
 
 
 def dns_alone(log: Experiment, lab: Lab, visit: Visit, names: dns.NameServer, title: str) -> None:
@@ -131,8 +140,8 @@ def address_taken_over(log: Experiment, lab: Lab, visit: Visit, title: str, adve
     log.expect(
         f"{title}: {second} takes {lab.plan.addresses.vip} over",
         master and took <= bound.seconds + advert + fault.lasted,
-        f"{'master' if master else 'still not master'} {took:.3f} s after the fault; {bound.formula} = {bound.seconds:.3f} s, "
-        f"and an interval of {advert:g} s for the machine's own delays",
+        f"{'master' if master else 'still not master'} {took:.3f} s after the fault; {bound.formula} ="
+        f" {bound.seconds:.3f} s, and an interval of {advert:g} s for the machine's own delays",
     )
     log.expect(
         f"{title}: harmless from then on, DNS unchanged",
@@ -142,12 +151,16 @@ def address_taken_over(log: Experiment, lab: Lab, visit: Visit, title: str, adve
     )
 
 
-# -- what it takes -------------------------------------------------------------------------------------------------------------------
+# -- what it takes ---------------------------------------------------------------------------------
 
 
 def give_address(lab: Lab, director: str) -> None:
-    """The second balancer gets its own virtual address, with the same service; the real servers accept it, silent in ARP."""
-    lab.node(director).run(f"ip address add {OTHER}/32 dev {lab.plan.vrrp[director].outer}").check(director, "second address")
+    """The second balancer gets its own virtual address, with the same service; the real servers
+    accept it, silent in ARP.
+    """
+    lab.node(director).run(f"ip address add {OTHER}/32 dev {lab.plan.vrrp[director].outer}").check(
+        director, "second address"
+    )
     lab.table(director).restore([replace(http_service(lab), address=OTHER)])
     for each in lab.servers:
         device = "tunl0" if lab.plan.mode.name == "tun" else "lo"
@@ -163,7 +176,9 @@ def until_master(lab: Lab, director: str, timeout: float) -> bool:
 
 
 def carried(lab: Lab, director: str) -> Counter[str]:
-    """Virtual address → connections that a director has in its table; the entries outlive the connections by two minutes."""
+    """Virtual address → connections that a director has in its table; the entries outlive the
+    connections by two minutes.
+    """
     entries = lab.table(director).list_connections()
     return Counter(each.virtual.address for each in entries if each.virtual.port == HTTP_PORT)
 
@@ -181,7 +196,10 @@ def halved(visits: Sequence[dns.Visit]) -> bool:
 def told(visits: Sequence[dns.Visit]) -> str:
     """How many requests went to which address, and how many of them failed."""
     given, lost = Counter(each.address for each in visits), Counter(each.address for each in failed(visits))
-    return "; ".join(f"{address or 'not resolved'}: {lost[address]} of {given[address]} failed" for address in sorted(given))
+    return "; ".join(
+        f"{address or 'not resolved'}: {lost[address]} of {given[address]} failed"
+        for address in sorted(given)
+    )
 
 
 def evidence(lab: Lab, phase: str) -> list[str]:

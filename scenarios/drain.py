@@ -1,4 +1,6 @@
-"""An operator drains a server with weight 0; persistent clients keep coming unless their templates expire with it."""
+"""An operator drains a server with weight 0; persistent clients keep coming unless their templates
+expire with it.
+"""
 
 from collections import Counter
 
@@ -12,7 +14,10 @@ VARIANTS = ("not persistent", "persistent", "persistent + expire_quiescent_templ
 
 @scenario(
     title="Drain a server, with and without persistence",
-    teaches="weight 0 keeps new clients away, but a persistent client is sent to its server for as long as its template lives",
+    teaches=(
+        "weight 0 keeps new clients away, but a persistent client is sent to its server for as long as its"
+        " template lives"
+    ),
     modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=20,
     choices={"variant": VARIANTS},
@@ -31,12 +36,25 @@ def run(
             stays = persistent and not expiring
             sysctls = {"net.ipv4.vs.expire_quiescent_template": int(expiring)}
             with log.lab(
-                mode, persistence=300 if persistent else 0, sysctls=sysctls, name=f"{mode}-{VARIANTS.index(kind)}"
+                mode,
+                persistence=300 if persistent else 0,
+                sysctls=sysctls,
+                name=f"{mode}-{VARIANTS.index(kind)}",
             ) as lab:
                 server = log.get(lab)[0] or "rs1"  # the one that a persistent client is tied to
-                expects = f"the client is still sent to {server}" if stays else f"no new connection reaches {server}"
+                expects = (
+                    f"the client is still sent to {server}"
+                    if stays
+                    else f"no new connection reaches {server}"
+                )
                 with log.trial(
-                    lab, variant=kind, repeat=repetition, expects=expects, rate=rate, connections=connections, heartbeat=0.1
+                    lab,
+                    variant=kind,
+                    repeat=repetition,
+                    expects=expects,
+                    rate=rate,
+                    connections=connections,
+                    heartbeat=0.1,
                 ) as trial:
                     trial.steady(SETTLE)
                     with faults.weight_zero(lab, server) as fault:

@@ -1,4 +1,6 @@
-"""A server that dies and comes back again and again: health control follows it, each time a little late."""
+"""A server that dies and comes back again and again: health control follows it, each time a little
+late.
+"""
 
 from lvslab import faults
 from lvslab.control.health import CONTROLS, HealthSettings
@@ -9,7 +11,10 @@ from lvslab.stories import SETTLE
 
 @scenario(
     title="Flapping server",
-    teaches="health control takes the sting out of a flapping server, but every flap costs the time that it takes to notice",
+    teaches=(
+        "health control takes the sting out of a flapping server, but every flap costs the time that it takes"
+        " to notice"
+    ),
     modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=35,
     choices={"control": CONTROLS},
@@ -30,7 +35,9 @@ def run(
     for repetition in log.repetitions(repeat):
         for name in control:
             expects = (
-                "half of all attempts fail while the server is down" if name == "none" else "fewer attempts fail than with nobody"
+                "half of all attempts fail while the server is down"
+                if name == "none"
+                else "fewer attempts fail than with nobody"
             )
             with log.lab(mode, control=name, health_settings=settings, name=f"{mode}-{name}") as lab:
                 with log.trial(lab, variant=name, repeat=repetition, expects=expects, rate=rate) as trial:

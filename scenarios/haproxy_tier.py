@@ -4,12 +4,14 @@
      │
     lvs  10.0.0.10:80                          director: to the HAProxies, round robin
      │
-    rs1, rs2  port 8080                        HAProxy: to the applications, round robin, with a stick table of its own
+    rs1, rs2  port 8080                        HAProxy: to the applications, round robin, with a
+    stick table of its own
      │
     rs3, rs4  port 8080                        applications
 
-Stickiness above is not enough: each HAProxy keeps its promise, but a client that comes to the other one next time meets another table. With
-persistence below, a client always comes to the same HAProxy.
+Stickiness above is not enough: each HAProxy keeps its promise, but a client that comes to the other
+one next time meets another table. With persistence below, a client always comes to the same
+HAProxy.
 """
 
 from contextlib import ExitStack
@@ -43,22 +45,37 @@ def run(log: Experiment, variant: tuple[str, ...] = tuple(PERSISTENCE), clients:
         persistence = PERSISTENCE[each]
         name = each.replace(" ", "-")
         with (
-            log.lab("nat", clients=clients, servers=4, spare=APPLICATIONS, persistence=persistence, name=name) as lab,
+            log.lab(
+                "nat", clients=clients, servers=4, spare=APPLICATIONS, persistence=persistence, name=name
+            ) as lab,
             ExitStack() as stack,
         ):
             rips = lab.plan.addresses.rips
             for number, node in enumerate(PROXIES):
                 # each names its own application first, as on machines that hold both
                 order = APPLICATIONS if number == 0 else APPLICATIONS[::-1]
-                targets = tuple(RealServer(rips[target], HTTP_SERVER_PORT, PacketForwarding.MASQ) for target in order)
+                targets = tuple(
+                    RealServer(rips[target], HTTP_SERVER_PORT, PacketForwarding.MASQ) for target in order
+                )
                 service = replace(
-                    http_service(lab), address=rips[node], port=HTTP_SERVER_PORT, real_servers=targets, persistence_timeout=0
+                    http_service(lab),
+                    address=rips[node],
+                    port=HTTP_SERVER_PORT,
+                    real_servers=targets,
+                    persistence_timeout=0,
                 )
                 stop_web_server(lab.node(node))
                 stack.enter_context(running(lab.node(node), proxy, service, log.run.logs / name))
-            answers = {client.name: http.get(client, f"http://{lab.plan.addresses.vip}/", REQUESTS) for client in lab.clients}
+            answers = {
+                client.name: http.get(client, f"http://{lab.plan.addresses.vip}/", REQUESTS)
+                for client in lab.clients
+            }
             failed = [each.error for all_ in answers.values() for each in all_ if each.error]
-            log.expect(f"{name}: all are served", not failed, failed[0] or "" if failed else f"{clients * REQUESTS} requests")
+            log.expect(
+                f"{name}: all are served",
+                not failed,
+                failed[0] or "" if failed else f"{clients * REQUESTS} requests",
+            )
             ways = {
                 client: sorted({f"{each.client[0]} > {each.server}" for each in all_ if each.client})
                 for client, all_ in answers.items()
@@ -72,6 +89,8 @@ def run(log: Experiment, variant: tuple[str, ...] = tuple(PERSISTENCE), clients:
                 f"applications saw {', '.join(sorted(used))}",
             )
             if persistence:
-                log.expect(f"{name}: users stay where they are", all(len(each) == 1 for each in seen.values()), told)
+                log.expect(
+                    f"{name}: users stay where they are", all(len(each) == 1 for each in seen.values()), told
+                )
             else:
                 log.expect(f"{name}: users are forgotten", any(len(each) > 1 for each in seen.values()), told)

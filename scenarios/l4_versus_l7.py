@@ -1,8 +1,10 @@
-"""LVS and layer-7 proxies as directors in front of the same real servers: the same work, and what it costs the director.
+"""LVS and layer-7 proxies as directors in front of the same real servers: the same work, and what
+it costs the director.
 
-Every contender is first asked whether it distributes at all: all real servers must answer in turn, and must see the client's address behind
-LVS and the director's behind a proxy. The contenders take turns, every second time in the opposite order, so that a slow minute of the machine
-does not fall on one alone. All run in the same kind of kernel, or the comparison is refused.
+Every contender is first asked whether it distributes at all: all real servers must answer in turn,
+and must see the client's address behind LVS and the director's behind a proxy. The contenders take
+turns, every second time in the opposite order, so that a slow minute of the machine does not fall
+on one alone. All run in the same kind of kernel, or the comparison is refused.
 """
 
 from contextlib import nullcontext
@@ -24,7 +26,10 @@ CONTENDERS = ("lvs-nat", "lvs-dr", "haproxy", "nginx", "pound")
 
 @scenario(
     title="LVS and layer-7 proxies side by side",
-    teaches="what distributing connections costs a director in the kernel (LVS) and in a program (HAProxy, nginx, Pound)",
+    teaches=(
+        "what distributing connections costs a director in the kernel (LVS) and in a program (HAProxy, nginx,"
+        " Pound)"
+    ),
     modes=("nat", "dr"),
     seconds=240,
     choices={"contenders": (*LVS, *PROXIES), "server": tuple(web.SERVERS)},
@@ -43,7 +48,8 @@ def run(
             raise UsageError(f"scenario 'l4-versus-l7': {name} {value:g} is not above 0")
     if rate * seconds < ENOUGH:
         raise UsageError(
-            f"scenario 'l4-versus-l7': rate {rate:g} for {seconds:g} s are {rate * seconds:.0f} requests, and p99 takes {ENOUGH}; raise one"
+            f"scenario 'l4-versus-l7': rate {rate:g} for {seconds:g} s are {rate * seconds:.0f} requests, and"
+            f" p99 takes {ENOUGH}; raise one"
         )
     if len(set(contenders)) != len(contenders) or len(contenders) < 2:
         raise UsageError("scenario 'l4-versus-l7': contenders: name two or more, each once")
@@ -74,9 +80,12 @@ def run(
                     log.expect(
                         f"{name}, {repetition}: who the servers see",
                         shared.seen == {expected},
-                        f"{', '.join(sorted(shared.seen)) or 'nobody'}; expected {expected}, the {'director' if proxy else 'client'}",
+                        f"{', '.join(sorted(shared.seen)) or 'nobody'}; expected {expected}, the"
+                        f" {'director' if proxy else 'client'}",
                     )
-                    measured = contest.Contest(lab, log.run, name, mode if proxy is None else name, repetition, daemon)
+                    measured = contest.Contest(
+                        lab, log.run, name, mode if proxy is None else name, repetition, daemon
+                    )
                     measured.system_calls()
                     measured.latency(rate, seconds)
                     measured.connections(seconds)
@@ -93,6 +102,6 @@ def run(
         log.note(answer.text)
         log.expect("the answer", answer.complete, answer.short, evidence=["answer.txt"])
     log.run.add_not_comparable(
-        "Absolute rates: the director is a guest kernel on the machine's processors, shared with the client and the real servers; compare the "
-        "director's processor time for the same work."
+        "Absolute rates: the director is a guest kernel on the machine's processors, shared with the client"
+        " and the real servers; compare the director's processor time for the same work."
     )

@@ -1,4 +1,6 @@
-"""Packets are lost between the director and the clients: what share of the connections suffers, at growing loss."""
+"""Packets are lost between the director and the clients: what share of the connections suffers, at
+growing loss.
+"""
 
 from lvslab import faults
 from lvslab.experiment import Experiment
@@ -9,12 +11,19 @@ from lvslab.stories import SETTLE
 
 @scenario(
     title="Loss sweep",
-    teaches="a lost SYN or SYN-ACK costs a connection a second, other losses cost 0.2 s: few lost packets make many slow clients",
+    teaches=(
+        "a lost SYN or SYN-ACK costs a connection a second, other losses cost 0.2 s: few lost packets make"
+        " many slow clients"
+    ),
     modes=["nat", "fullnat", "synproxy"],
     seconds=30,
 )
 def run(
-    log: Experiment, mode: str = "nat", loss: tuple[float, ...] = (0.0, 0.01, 0.05, 0.2), rate: float = 300.0, repeat: int = 1
+    log: Experiment,
+    mode: str = "nat",
+    loss: tuple[float, ...] = (0.0, 0.01, 0.05, 0.2),
+    rate: float = 300.0,
+    repeat: int = 1,
 ) -> None:
     for repetition in log.repetitions(repeat):
         before = -1.0
@@ -23,7 +32,11 @@ def run(
             with log.lab(mode, name=f"{mode}-{share:g}", more_needs=[Need.NETEM]) as lab:
                 outside = lab.plan.director.interfaces[0].network
                 with log.trial(
-                    lab, variant=variant, repeat=repetition, expects="more attempts fail than with less loss", rate=rate
+                    lab,
+                    variant=variant,
+                    repeat=repetition,
+                    expects="more attempts fail than with less loss",
+                    rate=rate,
                 ) as trial:
                     trial.steady(SETTLE)
                     if share:

@@ -1,4 +1,6 @@
-"""The old master boots again and knows nothing: if it takes the addresses back at once, it cuts off whom the other one had saved."""
+"""The old master boots again and knows nothing: if it takes the addresses back at once, it cuts off
+whom the other one had saved.
+"""
 
 from lvslab import faults
 from lvslab.control.redundancy import Redundancy
@@ -9,7 +11,10 @@ from lvslab.stories import SETTLE, Connections, takeover_bound
 
 @scenario(
     title="Return of the old master without state: preempt or not",
-    teaches="connection sync saves connections from the first failure; a master that preempts right after its boot loses them again",
+    teaches=(
+        "connection sync saves connections from the first failure; a master that preempts right after its"
+        " boot loses them again"
+    ),
     modes=["nat", "dr", "tun"],
     seconds=35,
     choices={"preempt": ["yes", "no"]},
@@ -29,7 +34,9 @@ def run(
             taking_back = choice == "yes"
             variant = "preempt" if taking_back else "nopreempt"
             redundancy = Redundancy(advert=advert, preempt=taking_back)
-            with log.lab(mode, directors=2, name=f"{mode}-{variant}", redundancy=redundancy, kernels=["uml"]) as lab:
+            with log.lab(
+                mode, directors=2, name=f"{mode}-{variant}", redundancy=redundancy, kernels=["uml"]
+            ) as lab:
                 first, second = (each.name for each in lab.plan.directors)
                 expects = (
                     "the returned master takes over and cuts connections off that had survived its failure"

@@ -1,4 +1,6 @@
-"""An operator removes a server that still has connections: they hang in silence, or are told, as expire_nodest_conn says."""
+"""An operator removes a server that still has connections: they hang in silence, or are told, as
+expire_nodest_conn says.
+"""
 
 from lvslab import faults
 from lvslab.experiment import Experiment
@@ -10,7 +12,10 @@ BEAT_TIMEOUT = 2.0
 
 @scenario(
     title="Remove a server with live connections: expire_nodest_conn",
-    teaches="by default packets to a removed server vanish and its clients hang; with expire_nodest_conn=1 they are told at once",
+    teaches=(
+        "by default packets to a removed server vanish and its clients hang; with expire_nodest_conn=1 they"
+        " are told at once"
+    ),
     modes=["nat", "dr", "tun"],
     seconds=25,
     choices={"expire": ["0", "1"]},
@@ -27,7 +32,9 @@ def run(
         for value in expire:
             telling = value == "1"
             variant, outcome = f"expire_nodest_conn={value}", "reset" if telling else "timeout"
-            with log.lab(mode, sysctls={"net.ipv4.vs.expire_nodest_conn": value}, name=f"{mode}-{value}") as lab:
+            with log.lab(
+                mode, sysctls={"net.ipv4.vs.expire_nodest_conn": value}, name=f"{mode}-{value}"
+            ) as lab:
                 with log.trial(
                     lab,
                     variant=variant,
@@ -35,7 +42,8 @@ def run(
                     expects=f"connections to rs1 end by {outcome}; those to rs2 and new ones notice nothing",
                     rate=rate,
                     connections=connections,
-                    stagger=0.013,  # not in step with the attempts, so that round robin gives both servers some
+                    # not in step with the attempts, so that round robin gives both servers some
+                    stagger=0.013,
                     heartbeat=0.1,
                     beat_timeout=BEAT_TIMEOUT,
                 ) as trial:

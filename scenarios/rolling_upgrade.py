@@ -1,4 +1,6 @@
-"""A rolling upgrade: the backup runs a newer kernel; the service is handed over to it, with all its connections."""
+"""A rolling upgrade: the backup runs a newer kernel; the service is handed over to it, with all its
+connections.
+"""
 
 from lvslab import faults
 from lvslab.experiment import Experiment
@@ -8,7 +10,10 @@ from lvslab.stories import director_fails
 
 @scenario(
     title="Rolling upgrade across two kernels",
-    teaches="connection sync speaks the same language in both kernels: the hand-over to a newer one loses no synchronised connection",
+    teaches=(
+        "connection sync speaks the same language in both kernels: the hand-over to a newer one loses no"
+        " synchronised connection"
+    ),
     modes=["nat", "dr", "tun"],
     seconds=35,
     choices={"sync": ["yes", "no"]},
@@ -24,6 +29,14 @@ def run(
     repeat: int = 1,
 ) -> None:
     director_fails(
-        log, faults.handed_over, mode=mode, sync=sync, advert=advert, rate=rate, connections=connections, repeat=repeat,
-        announced=True, kernels=kernels,
-    )  # fmt: skip
+        log,
+        faults.handed_over,
+        mode=mode,
+        sync=sync,
+        advert=advert,
+        rate=rate,
+        connections=connections,
+        repeat=repeat,
+        announced=True,
+        kernels=kernels,
+    )

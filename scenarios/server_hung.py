@@ -1,4 +1,6 @@
-"""The web server hangs (SIGSTOP): its kernel still completes connections, so a check that only connects sees nothing wrong."""
+"""The web server hangs (SIGSTOP): its kernel still completes connections, so a check that only
+connects sees nothing wrong.
+"""
 
 from lvslab import faults
 from lvslab.control.health import CONTROLS
@@ -9,7 +11,10 @@ from lvslab.stories import server_fails
 
 @scenario(
     title="Real server hung: which check notices?",
-    teaches="a TCP check passes on a hung server, because its kernel accepts connections for it; only a check that wants an answer helps",
+    teaches=(
+        "a TCP check passes on a hung server, because its kernel accepts connections for it; only a check"
+        " that wants an answer helps"
+    ),
     modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=90,
     choices={"control": CONTROLS, "check": ["tcp", "http", "misc"]},
@@ -28,6 +33,16 @@ def run(
     for way in check:
         notices = way != "tcp"
         server_fails(
-            log, faults.server_hung, mode=mode, controls=[name for name in control if notices or name != "none"], check=way,
-            server=server, interval=interval, timeout=timeout, rate=rate, repeat=repeat, notices=notices, patience=4.0,
-        )  # fmt: skip
+            log,
+            faults.server_hung,
+            mode=mode,
+            controls=[name for name in control if notices or name != "none"],
+            check=way,
+            server=server,
+            interval=interval,
+            timeout=timeout,
+            rate=rate,
+            repeat=repeat,
+            notices=notices,
+            patience=4.0,
+        )

@@ -1,4 +1,6 @@
-"""The web server's process dies: its kernel refuses connections, and IPVS goes on sending every second one there."""
+"""The web server's process dies: its kernel refuses connections, and IPVS goes on sending every
+second one there.
+"""
 
 from lvslab import faults
 from lvslab.control.health import CONTROLS
@@ -9,7 +11,10 @@ from lvslab.stories import server_fails
 
 @scenario(
     title="Real server killed (RST), under each health control",
-    teaches="a killed server refuses connections until somebody takes it out of the table; every control does, at its own pace",
+    teaches=(
+        "a killed server refuses connections until somebody takes it out of the table; every control does, at"
+        " its own pace"
+    ),
     modes=["nat", "dr", "tun", "fullnat", "synproxy"],
     seconds=60,
     choices={"control": CONTROLS, "check": ["tcp", "http", "misc"]},
@@ -26,6 +31,14 @@ def run(
     repeat: int = 1,
 ) -> None:
     server_fails(
-        log, faults.server_killed, mode=mode, controls=control, check=check, server=server, interval=interval, timeout=timeout,
-        rate=rate, repeat=repeat,
-    )  # fmt: skip
+        log,
+        faults.server_killed,
+        mode=mode,
+        controls=control,
+        check=check,
+        server=server,
+        interval=interval,
+        timeout=timeout,
+        rate=rate,
+        repeat=repeat,
+    )

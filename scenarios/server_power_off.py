@@ -1,4 +1,6 @@
-"""The machine of a real server is switched off: not even a RST comes back, and IPVS goes on sending every second connection there."""
+"""The machine of a real server is switched off: not even a RST comes back, and IPVS goes on sending
+every second connection there.
+"""
 
 from lvslab import faults
 from lvslab.control.health import CONTROLS
@@ -26,6 +28,14 @@ def run(
     repeat: int = 1,
 ) -> None:
     server_fails(
-        log, faults.server_power_off, mode=mode, controls=control, check=check, server=server, interval=interval, timeout=timeout,
-        rate=rate, repeat=repeat,
-    )  # fmt: skip
+        log,
+        faults.server_power_off,
+        mode=mode,
+        controls=control,
+        check=check,
+        server=server,
+        interval=interval,
+        timeout=timeout,
+        rate=rate,
+        repeat=repeat,
+    )

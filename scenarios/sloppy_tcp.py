@@ -1,4 +1,6 @@
-"""Without connection sync, but with a scheduler that both directors compute alike: sloppy_tcp lets the backup pick up strangers."""
+"""Without connection sync, but with a scheduler that both directors compute alike: sloppy_tcp lets
+the backup pick up strangers.
+"""
 
 from lvslab import faults
 from lvslab.control.redundancy import Redundancy
@@ -9,7 +11,10 @@ from lvslab.stories import SETTLE, Connections, takeover_bound
 
 @scenario(
     title="Survival without sync: source hashing and sloppy_tcp",
-    teaches="with sloppy_tcp=1 a director schedules packets in mid-connection; source hashing sends them to the server that knows them",
+    teaches=(
+        "with sloppy_tcp=1 a director schedules packets in mid-connection; source hashing sends them to the"
+        " server that knows them"
+    ),
     modes=["nat", "dr", "tun"],
     seconds=35,
     choices={"sloppy": ["0", "1"]},
@@ -28,9 +33,14 @@ def run(
             picks_up = value == "1"
             variant = f"sloppy_tcp={value}"
             with log.lab(
-                mode, directors=2, scheduler="sh", name=f"{mode}-{value}", redundancy=Redundancy(advert=advert, sync=False),
-                sysctls={"net.ipv4.vs.sloppy_tcp": value}, kernels=["uml"],
-            ) as lab:  # fmt: skip
+                mode,
+                directors=2,
+                scheduler="sh",
+                name=f"{mode}-{value}",
+                redundancy=Redundancy(advert=advert, sync=False),
+                sysctls={"net.ipv4.vs.sloppy_tcp": value},
+                kernels=["uml"],
+            ) as lab:
                 first, second = (each.name for each in lab.plan.directors)
                 expects = "all connections live on without any sync" if picks_up else "no connection lives on"
                 with log.trial(

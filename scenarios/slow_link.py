@@ -1,4 +1,6 @@
-"""Packets are late between the director and the clients: every connection pays the delay at each of its turns."""
+"""Packets are late between the director and the clients: every connection pays the delay at each of
+its turns.
+"""
 
 from statistics import median
 
@@ -16,7 +18,11 @@ from lvslab.stories import SETTLE
     seconds=20,
 )
 def run(
-    log: Experiment, mode: str = "nat", delay: tuple[float, ...] = (0.01, 0.05, 0.1), rate: float = 200.0, repeat: int = 1
+    log: Experiment,
+    mode: str = "nat",
+    delay: tuple[float, ...] = (0.01, 0.05, 0.1),
+    rate: float = 200.0,
+    repeat: int = 1,
 ) -> None:
     for repetition in log.repetitions(repeat):
         for seconds in delay:
@@ -24,7 +30,11 @@ def run(
             with log.lab(mode, name=f"{mode}-{seconds:g}", more_needs=[Need.NETEM]) as lab:
                 outside = lab.plan.director.interfaces[0].network
                 with log.trial(
-                    lab, variant=variant, repeat=repetition, expects="no attempt fails, each takes longer", rate=rate
+                    lab,
+                    variant=variant,
+                    repeat=repetition,
+                    expects="no attempt fails, each takes longer",
+                    rate=rate,
                 ) as trial:
                     trial.steady(SETTLE)
                     with faults.impaired(lab, lab.plan.director.name, outside, delay=seconds) as fault:
@@ -32,12 +42,15 @@ def run(
                         over = lab.now()
                     trial.steady(SETTLE)
             calm = [each.connect - each.start for each in trial.since(0, fault.t - 0.1) if each.connect]
-            during = trial.since(fault.t + SETTLE, over - 4 * seconds)  # netem takes what it holds along when it goes
+            during = trial.since(
+                fault.t + SETTLE, over - 4 * seconds
+            )  # netem takes what it holds along when it goes
             slow = [each.connect - each.start for each in during if each.connect]
             failed = sum(each.failed for each in during)
             log.expect(
                 f"{variant}, {repetition}",
                 bool(calm and slow) and median(slow) - median(calm) >= 0.9 * seconds and failed == 0,
-                f"a connection takes {median(slow) * 1000:.1f} ms instead of {median(calm) * 1000:.1f} ms; {failed} attempts failed",
+                f"a connection takes {median(slow) * 1000:.1f} ms instead of {median(calm) * 1000:.1f} ms;"
+                f" {failed} attempts failed",
                 trial=trial,
             )

@@ -10,7 +10,10 @@ from lvslab.stories import SETTLE
 
 @scenario(
     title="Slow server: round robin or least connections",
-    teaches="no health check is needed to spare a slow server: wlc sends less to who has more open connections, rr does not look",
+    teaches=(
+        "no health check is needed to spare a slow server: wlc sends less to who has more open connections,"
+        " rr does not look"
+    ),
     modes=["nat", "dr", "tun"],
     seconds=20,
 )
@@ -27,7 +30,9 @@ def run(
             spares = name not in ("rr", "wrr")
             expects = "rs1 gets less than rs2" if spares else "rs1 gets as much as rs2"
             with log.lab(mode, scheduler=name, name=f"{mode}-{name}") as lab:
-                with log.trial(lab, variant=name, repeat=repetition, expects=expects, rate=rate, timeout=0.9) as trial:
+                with log.trial(
+                    lab, variant=name, repeat=repetition, expects=expects, rate=rate, timeout=0.9
+                ) as trial:
                     trial.steady(SETTLE)
                     with faults.server_slow(lab, "rs1", share=share) as fault:
                         trial.steady(3 * SETTLE)

@@ -12,10 +12,16 @@ from lvslab.stories import SETTLE, weight_of
 
 @scenario(
     title="Sorry server",
-    teaches="when no server is left, keepalived and ldirectord can send clients to one that says sorry; without it nobody answers them",
+    teaches=(
+        "when no server is left, keepalived and ldirectord can send clients to one that says sorry; without"
+        " it nobody answers them"
+    ),
     modes=["nat", "fullnat", "synproxy"],
     seconds=40,
-    choices={"control": [name for name in CONTROLS if name in ("keepalived", "ldirectord")], "sorry": ["yes", "no"]},
+    choices={
+        "control": [name for name in CONTROLS if name in ("keepalived", "ldirectord")],
+        "sorry": ["yes", "no"],
+    },
 )
 def run(
     log: Experiment,
@@ -32,15 +38,28 @@ def run(
                 variant = f"{name}, {'with' if polite else 'without'} sorry server"
                 address = f"10.0.1.13:{HTTP_SERVER_PORT}"
                 settings = HealthSettings(sorry_server=address if polite else None)
-                expects = "rs3 answers for the dead servers" if polite else "every attempt fails while all servers are dead"
+                expects = (
+                    "rs3 answers for the dead servers"
+                    if polite
+                    else "every attempt fails while all servers are dead"
+                )
                 with log.lab(
-                    mode, servers=3, spare=("rs3",), control=name, health_settings=settings, name=f"{mode}-{name}-{choice}"
+                    mode,
+                    servers=3,
+                    spare=("rs3",),
+                    control=name,
+                    health_settings=settings,
+                    name=f"{mode}-{name}-{choice}",
                 ) as lab:
-                    with log.trial(lab, variant=variant, repeat=repetition, expects=expects, rate=rate) as trial:
+                    with log.trial(
+                        lab, variant=variant, repeat=repetition, expects=expects, rate=rate
+                    ) as trial:
                         trial.steady(SETTLE)
                         with faults.server_killed(lab, "rs1"), faults.server_killed(lab, "rs2"):
                             trial.until_table(
-                                lambda table: not weight_of(table, lab, "rs1") and not weight_of(table, lab, "rs2"),
+                                lambda table: (
+                                    not weight_of(table, lab, "rs1") and not weight_of(table, lab, "rs2")
+                                ),
                                 20,
                             )
                             gone = lab.now()

@@ -1,4 +1,6 @@
-"""A SYN flood fills the servers' queues through LVS-NAT; the defences of IPVS protect the director's memory, SYNPROXY the servers."""
+"""A SYN flood fills the servers' queues through LVS-NAT; the defences of IPVS protect the
+director's memory, SYNPROXY the servers.
+"""
 
 from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
@@ -7,8 +9,9 @@ from lvslab.traffic.flood import syn_flood
 
 VARIANTS = ("nat", "nat + drop_entry", "nat + secure_tcp", "synproxy")
 SYSCTLS = {"nat + drop_entry": "drop_entry", "nat + secure_tcp": "secure_tcp"}
-# Without cookies Linux keeps a quarter of tcp_max_syn_backlog for clients that it has met before, such as the prober; a large one leaves
-# the listening socket's own queue as the limit, which is the same for everybody (tcp_conn_request in net/ipv4/tcp_input.c).
+# Without cookies Linux keeps a quarter of tcp_max_syn_backlog for clients that it has met before,
+# such as the prober; a large one leaves the listening socket's own queue as the limit, which is the
+# same for everybody (tcp_conn_request in net/ipv4/tcp_input.c).
 UNPROTECTED = "echo 0 >/proc/sys/net/ipv4/tcp_syncookies; echo 65536 >/proc/sys/net/ipv4/tcp_max_syn_backlog"
 QUEUE = 4096  # of the web server's listening socket, as lvslab configures it
 BLACK_HOLE = "ip route add blackhole 198.18.0.0/15"
@@ -16,7 +19,10 @@ BLACK_HOLE = "ip route add blackhole 198.18.0.0/15"
 
 @scenario(
     title="SYN flood against NAT, with and without SYNPROXY",
-    teaches="IPVS passes every SYN on: servers without cookies drown; drop_entry spares the director's table, SYNPROXY the servers too",
+    teaches=(
+        "IPVS passes every SYN on: servers without cookies drown; drop_entry spares the director's table,"
+        " SYNPROXY the servers too"
+    ),
     modes=["nat", "synproxy"],
     seconds=40,
     choices={"variant": VARIANTS},
@@ -29,19 +35,29 @@ def run(
     seconds: float = 4.0,
     repeat: int = 1,
 ) -> None:
-    full = 1.5 * 2 * QUEUE / flood  # seconds after which the queues of both servers are full for certain
+    # seconds after which the queues of both servers are full for certain
+    full = 1.5 * 2 * QUEUE / flood
     for repetition in log.repetitions(repeat):
         plain = 0
         for kind in variant:
             protected = kind == "synproxy"
             sysctls = {f"net.ipv4.vs.{SYSCTLS[kind]}": 3} if kind in SYSCTLS else {}
             with log.lab(
-                "synproxy" if protected else "nat", clients=2, sysctls=sysctls, name=f"flood-{VARIANTS.index(kind)}"
+                "synproxy" if protected else "nat",
+                clients=2,
+                sysctls=sysctls,
+                name=f"flood-{VARIANTS.index(kind)}",
             ) as lab:
                 for server in lab.servers:
                     server.run(UNPROTECTED).check(server.name, UNPROTECTED)
-                lab.director.run(BLACK_HOLE).check("lvs", BLACK_HOLE)  # answers to the flood vanish as on the Internet
-                expects = "nobody notices the flood" if protected else "the servers' queues are full: most connections fail"
+                lab.director.run(BLACK_HOLE).check(
+                    "lvs", BLACK_HOLE
+                )  # answers to the flood vanish as on the Internet
+                expects = (
+                    "nobody notices the flood"
+                    if protected
+                    else "the servers' queues are full: most connections fail"
+                )
                 with log.trial(lab, variant=kind, repeat=repetition, expects=expects, rate=rate) as trial:
                     trial.steady(SETTLE)
                     began = lab.now()

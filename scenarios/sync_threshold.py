@@ -1,4 +1,6 @@
-"""Connection sync waits for a connection's n-th packet: one that says little is unknown to the backup."""
+"""Connection sync waits for a connection's n-th packet: one that says little is unknown to the
+backup.
+"""
 
 from lvslab import faults
 from lvslab.control.redundancy import Redundancy
@@ -9,7 +11,10 @@ from lvslab.stories import SETTLE, Connections, takeover_bound
 
 @scenario(
     title="Which connections does the backup know? sync_threshold",
-    teaches="a connection is synchronised at its third packet by default; with a higher threshold quiet connections die with their director",
+    teaches=(
+        "a connection is synchronised at its third packet by default; with a higher threshold quiet"
+        " connections die with their director"
+    ),
     modes=["nat", "dr", "tun"],
     seconds=40,
 )
@@ -37,7 +42,9 @@ def run(
             ) as lab:
                 first, second = (each.name for each in lab.plan.directors)
                 known = packets <= 3
-                expects = "all connections live on" if known else f"connections of fewer than {packets} packets die"
+                expects = (
+                    "all connections live on" if known else f"connections of fewer than {packets} packets die"
+                )
                 with log.trial(
                     lab,
                     variant=variant,
@@ -57,6 +64,7 @@ def run(
             log.expect(
                 f"{variant}, {repetition}: connections",
                 found.survived == found.total > 0 if known else found.survived < found.total,
-                f"{found.survived} of {found.total} survived the power cut, all {5 * SETTLE:g} s old with a heartbeat every {heartbeat:g} s",
+                f"{found.survived} of {found.total} survived the power cut, all {5 * SETTLE:g} s old with a"
+                f" heartbeat every {heartbeat:g} s",
                 trial=trial,
             )

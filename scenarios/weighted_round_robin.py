@@ -16,5 +16,7 @@ def run(log: Experiment, mode: str = "nat", requests: int = 40, weights: tuple[i
     for number, weight in enumerate(weights, start=1):
         share, due = answers.count(f"rs{number}"), requests * weight / sum(weights)
         log.expect(
-            f"share of rs{number}", abs(share - due) < 1, f"weight {weight} of {sum(weights)}: {share} of {requests} requests"
+            f"share of rs{number}",
+            abs(share - due) < 1,
+            f"weight {weight} of {sum(weights)}: {share} of {requests} requests",
         )

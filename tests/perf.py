@@ -1,4 +1,6 @@
-"""`make perf`: lvslab's speed as ratios, both sides of each taken in this run. Prints, asserts nothing."""
+"""`make perf`: lvslab's speed as ratios, both sides of each taken in this run. Prints, asserts
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 def command_seconds(*arguments: str) -> float:
     command = [sys.executable, "-m", "lvslab", *arguments]
-    return median(seconds(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(REPEAT))
+    return median(
+        seconds(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(REPEAT)
+    )
 
 
 def boot(kernel: UmlKernel, number: int, hasten: bool) -> float:
@@ -58,7 +62,9 @@ def boot(kernel: UmlKernel, number: int, hasten: bool) -> float:
 
     home = sandbox.PRIVATE_DIRECTORY
     began = time.perf_counter()
-    guest = Patient(kernel, "alone", ["ip_vs", "ip_vs_rr"], home / f"alone-{number}-{hasten}", home / "console")
+    guest = Patient(
+        kernel, "alone", ["ip_vs", "ip_vs_rr"], home / f"alone-{number}-{hasten}", home / "console"
+    )
     try:
         guest.agent.began.wait(30)
         return time.perf_counter() - began
@@ -78,7 +84,9 @@ def start_and_stop() -> tuple[float, float]:
 
 
 def through_director() -> tuple[list[tools.Throughput], float, float, float]:
-    """iperf3 runs, new connections per second, requests per second and UDP packets per second through a guest director."""
+    """iperf3 runs, new connections per second, requests per second and UDP packets per second
+    through a guest director.
+    """
     plan = plan_lab(mode_named("nat"), probe.kernels_here(), director_kernels=[KernelKind.UML])
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
         assert isinstance(lab.director, GuestNode)
@@ -89,7 +97,10 @@ def through_director() -> tuple[list[tools.Throughput], float, float, float]:
         runs = [tools.iperf3(client, vip, 3) for _ in range(3)]
         new = tools.wrk(client, f"http://{vip}/", 2, 16, keep_alive=False).rate
         kept = tools.wrk(client, f"http://{vip}/", 2, 16, keep_alive=True).rate
-        rule = f"ipvsadm -A -u {vip}:5201 -s rr && ipvsadm -a -u {vip}:5201 -r {next(iter(plan.addresses.rips.values()))} -m"
+        rule = (
+            f"ipvsadm -A -u {vip}:5201 -s rr && ipvsadm -a -u {vip}:5201 -r"
+            f" {next(iter(plan.addresses.rips.values()))} -m"
+        )
         lab.director.run(rule).check("lvs", rule)
         lab.director.run(
             f"ipvsadm -D -t {vip}:5201 && ipvsadm -A -t {vip}:5201 -s rr && "
@@ -103,15 +114,21 @@ def through_director() -> tuple[list[tools.Throughput], float, float, float]:
 def through_router() -> list[tools.Throughput]:
     """The same with a router namespace on the machine's own kernel in the director's place."""
     linux.fresh_network()
-    client, router, server = (LabHost(name, directory=sandbox.PRIVATE_DIRECTORY) for name in ("client", "router", "server"))
+    client, router, server = (
+        LabHost(name, directory=sandbox.PRIVATE_DIRECTORY) for name in ("client", "router", "server")
+    )
     for name, node in (("c", client), ("s", server)):
         pair = ["type", "veth", "peer", "name", f"r{name}", "netns", str(router.pid)]
         subprocess.run(["ip", "link", "add", "name", name, "netns", str(node.pid), *pair], check=True)
-    client.run("ip addr add 10.0.0.101/24 dev c; ip link set c up; ip route add default via 10.0.0.1").check("client", "set-up")
-    server.run("ip addr add 10.0.1.11/24 dev s; ip link set s up; ip route add default via 10.0.1.1").check("server", "set-up")
+    client.run("ip addr add 10.0.0.101/24 dev c; ip link set c up; ip route add default via 10.0.0.1").check(
+        "client", "set-up"
+    )
+    server.run("ip addr add 10.0.1.11/24 dev s; ip link set s up; ip route add default via 10.0.1.1").check(
+        "server", "set-up"
+    )
     router.run(
-        "ip addr add 10.0.0.1/24 dev rc; ip link set rc up; ip addr add 10.0.1.1/24 dev rs; ip link set rs up; "
-        "echo 1 >/proc/sys/net/ipv4/ip_forward"
+        "ip addr add 10.0.0.1/24 dev rc; ip link set rc up; ip addr add 10.0.1.1/24 dev rs; ip link set rs"
+        " up; echo 1 >/proc/sys/net/ipv4/ip_forward"
     ).check("router", "set-up")
     start_iperf3(server)
     runs = [tools.iperf3(client, "10.0.1.11", 3) for _ in range(3)]
@@ -121,10 +138,12 @@ def through_router() -> list[tools.Throughput]:
 
 
 def probing() -> tuple[ProbeSummary, list[float], list[float]]:
-    """A prober at 1,000 attempts/s through a guest director that hears nothing for 20 ms now and then.
+    """A prober at 1,000 attempts/s through a guest director that hears nothing for 20 ms now and
+    then.
 
     Returns:
-        The prober's summary, its start errors, and for each injected outage the found one minus the injected one, in seconds.
+        The prober's summary, its start errors, and for each injected outage the found one minus the
+        injected one, in seconds.
     """
     plan = plan_lab(mode_named("nat"), probe.kernels_here(), director_kernels=[KernelKind.UML])
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
@@ -146,7 +165,10 @@ def probing() -> tuple[ProbeSummary, list[float], list[float]]:
             summary = prober.stop()
         attempts = read_probes(attempts_file, None).attempts
         found = [outage(attempts, spec.interval or 0, began) for began, _ in injected]
-        differences = [each.seconds - length if each else -length for each, (_, length) in zip(found, injected, strict=True)]
+        differences = [
+            each.seconds - length if each else -length
+            for each, (_, length) in zip(found, injected, strict=True)
+        ]
         return summary, sorted(start_errors(attempts)), differences
 
 
@@ -164,8 +186,8 @@ sendp(packets, iface="c", verbose=False)
 class Bout:
     """A veth pair between two nodes, on which every generator sends the same SYNs.
 
-    They are addressed to a MAC address that nobody has, so that the other end counts them and its IP stack has nothing to do with them:
-    compared are the generators.
+    They are addressed to a MAC address that nobody has, so that the other end counts them and its
+    IP stack has nothing to do with them: compared are the generators.
     """
 
     def __init__(self) -> None:
@@ -174,13 +196,16 @@ class Bout:
         from scapy.utils import RawPcapWriter
 
         linux.fresh_network()
-        self.client, self.server = (LabHost(name, directory=sandbox.PRIVATE_DIRECTORY) for name in ("client", "server"))
+        self.client, self.server = (
+            LabHost(name, directory=sandbox.PRIVATE_DIRECTORY) for name in ("client", "server")
+        )
         nobody = "02:00:00:00:00:09"
         ends = (("c", "02:00:00:00:00:01", self.client), ("s", "02:00:00:00:00:02", self.server))
         words = [["name", name, "address", mac, "netns", str(node.pid)] for name, mac, node in ends]
         subprocess.run(["ip", "link", "add", *words[0], "type", "veth", "peer", *words[1]], check=True)
         self.client.run(
-            f"ip addr add 10.0.0.1/24 dev c; ip link set c up; ip neigh replace 10.0.0.9 lladdr {nobody} dev c nud permanent"
+            f"ip addr add 10.0.0.1/24 dev c; ip link set c up; ip neigh replace 10.0.0.9 lladdr {nobody} dev"
+            " c nud permanent"
         ).check("client", "set-up")
         self.server.run("ip link set s up").check("server", "set-up")
         frame = (
@@ -188,7 +213,10 @@ class Bout:
             / IP(src="0.0.0.0", dst="10.0.0.9")
             / TCP(dport=80, flags="S", options=[("MSS", 1460)])
         )
-        self.frame, self.vary = frame, {"IP.src": Span("198.18.0.0/15"), "TCP.sport": Draw(1024, 65535), "TCP.seq": Draw()}
+        self.frame, self.vary = (
+            frame,
+            {"IP.src": Span("198.18.0.0/15"), "TCP.sport": Draw(1024, 65535), "TCP.seq": Draw()},
+        )
         self.file = sandbox.PRIVATE_DIRECTORY / "flood.pcap"
         frames = compile_stream(self.stream(flows=FLOWS))
         with RawPcapWriter(str(self.file), linktype=1) as writer:
@@ -211,7 +239,21 @@ class Bout:
     def generators(self) -> dict[str, Callable[[], object] | None]:
         """What is compared; None: its program is not installed."""
         engine, bound = Engine(self.client, "c"), f"{FLOOD_SECONDS:g}"
-        replay = ["timeout", "-s", "INT", bound, "tcpreplay", "-q", "-i", "c", "--topspeed", "-K", "--loop", "0", str(self.file)]
+        replay = [
+            "timeout",
+            "-s",
+            "INT",
+            bound,
+            "tcpreplay",
+            "-q",
+            "-i",
+            "c",
+            "--topspeed",
+            "-K",
+            "--loop",
+            "0",
+            str(self.file),
+        ]
         hping = [
             "timeout",
             "-s",
@@ -230,10 +272,16 @@ class Bout:
         ]
         return {
             "scapy sendp": lambda: self.run(sys.executable, "-c", SENDP, str(self.file)),
-            "tcpreplay --topspeed -K (what sendpfast runs)": (lambda: self.run(*replay)) if shutil.which("tcpreplay") else None,
+            "tcpreplay --topspeed -K (what sendpfast runs)": (
+                (lambda: self.run(*replay)) if shutil.which("tcpreplay") else None
+            ),
             "hping3 --flood": (lambda: self.run(*hping)) if shutil.which("hping3") else None,
-            "engine, 1 worker": lambda: engine.send(self.stream(flows=FLOWS, seconds=FLOOD_SECONDS, workers=1)),
-            "engine, a worker for each processor": lambda: engine.send(self.stream(flows=FLOWS, seconds=FLOOD_SECONDS)),
+            "engine, 1 worker": lambda: engine.send(
+                self.stream(flows=FLOWS, seconds=FLOOD_SECONDS, workers=1)
+            ),
+            "engine, a worker for each processor": lambda: engine.send(
+                self.stream(flows=FLOWS, seconds=FLOOD_SECONDS)
+            ),
         }
 
     def table(self) -> None:
@@ -249,16 +297,28 @@ class Bout:
                     lost += seen.dropped
         middle = {name: median(values) if values else 0.0 for name, values in rates.items()}
         base = middle["scapy sendp"]
-        line("SYNs per second that arrive over a veth pair, median of 3", "", "÷ sendp (aim of the engine ≥ 100 and ≥ tcpreplay)")
+        line(
+            "SYNs per second that arrive over a veth pair, median of 3",
+            "",
+            "÷ sendp (aim of the engine ≥ 100 and ≥ tcpreplay)",
+        )
         for name, rate in middle.items():
-            line(f"  {name}", f"{rate:,.0f}" if rate else "not installed", f"{rate / base:.1f}" if rate else "")
+            line(
+                f"  {name}", f"{rate:,.0f}" if rate else "not installed", f"{rate / base:.1f}" if rate else ""
+            )
         line("  frames that the receiver counted but could not look at", f"{lost:,}")
         once = self.received(lambda: Engine(self.client, "c").send(self.stream(flows=FLOWS)), flows=True)
         assert once.flows is not None
-        line(f"  of {FLOWS:,} distinct flows sent once, arrived", f"{len(once.flows):,}", f"{once.dropped} dropped")
+        line(
+            f"  of {FLOWS:,} distinct flows sent once, arrived",
+            f"{len(once.flows):,}",
+            f"{once.dropped} dropped",
+        )
         for rate in HELD_RATES:
             seen = self.received(
-                lambda rate=rate: Engine(self.client, "c").send(self.stream(flows=FLOWS, rate=rate, seconds=3.0))
+                lambda rate=rate: Engine(self.client, "c").send(
+                    self.stream(flows=FLOWS, rate=rate, seconds=3.0)
+                )
             )  # type: ignore[misc]
             line(f"  stated rate {rate:,}/s, missed by", f"{seen.rate / rate - 1:+.3%}", "aim ± 1 %")
         for node in (self.client, self.server):
@@ -289,12 +349,20 @@ def main() -> int:
             "aim ≤ 12 s",
         )
     line("lvslab --help", f"{command_seconds('--help'):.2f} s", "aim ≤ 0.3 s")
-    heavy = "import lvslab, sys; print(sum(name in sys.modules for name in ('scapy', 'matplotlib', 'mininet')))"
-    loaded = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout.strip()
+    heavy = (
+        "import lvslab, sys; print(sum(name in sys.modules for name in ('scapy', 'matplotlib', 'mininet')))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", heavy], capture_output=True, text=True, check=True
+    ).stdout.strip()
     line("of scapy, matplotlib, mininet loaded by import lvslab", loaded, "aim 0")
     summary, errors, differences = probing()
     p99 = errors[int(len(errors) * 0.99)]
-    line(f"prober at 1,000 attempts/s ({summary.scheduling}), start error p99", f"{p99 * 1e3:.3f} ms", "aim ≤ 1 ms")
+    line(
+        f"prober at 1,000 attempts/s ({summary.scheduling}), start error p99",
+        f"{p99 * 1e3:.3f} ms",
+        "aim ≤ 1 ms",
+    )
     line("  start error p50 and worst", f"{errors[len(errors) // 2] * 1e3:.3f}, {errors[-1] * 1e3:.1f} ms")
     worst = max(differences, key=abs)
     line(

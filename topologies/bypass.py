@@ -1,4 +1,5 @@
-"""NAT, and one real server that is reachable past the director: the last one has a second leg, with an address in the clients' network.
+"""NAT, and one real server that is reachable past the director: the last one has a second leg, with
+an address in the clients' network.
 
    c1 .101   c2 .102 …
     │         │
@@ -11,7 +12,8 @@
   rs1 .11 …                  rs2 ───┘      default route via 10.0.1.1
 
 lvslab shell bypass
-mn --custom topologies/bypass.py --topo bypass,clients=2,servers=3 --host lab --switch lxbr --controller none
+mn --custom topologies/bypass.py --topo bypass,clients=2,servers=3 --host lab --switch lxbr
+--controller none
 """
 
 from lvslab.modes.base import ReplyPath
@@ -19,7 +21,9 @@ from lvslab.topology import LabNode, LvsTopo
 
 
 class BypassTopo(LvsTopo):
-    """Two-arm network whose last real server has a leg in both networks, with the same host number; `clients`, `servers`: how many."""
+    """Two-arm network whose last real server has a leg in both networks, with the same host number;
+    `clients`, `servers`: how many.
+    """
 
     reply_path = ReplyPath.DIRECTOR
 

@@ -1,4 +1,5 @@
-"""LVS-DR: one LAN holds clients, director and real servers; the real servers answer the clients straight.
+"""LVS-DR: one LAN holds clients, director and real servers; the real servers answer the clients
+straight.
 
    c1 .101   c2 .102 …
     │         │
@@ -8,7 +9,8 @@
  VIP 10.0.0.10   VIP on lo, silent in ARP
 
 lvslab shell dr
-mn --custom topologies/dr.py --topo dr,clients=2,servers=3 --host lab --switch lxbr --controller none
+mn --custom topologies/dr.py --topo dr,clients=2,servers=3 --host lab --switch lxbr --controller
+none
 """
 
 from lvslab.modes.base import ReplyPath

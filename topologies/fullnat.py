@@ -1,4 +1,5 @@
-"""FullNAT: the real servers' network has no route to the clients; the director's local addresses bring the replies back.
+"""FullNAT: the real servers' network has no route to the clients; the director's local addresses
+bring the replies back.
 
    c1 .101   c2 .102 …
     │         │
@@ -11,7 +12,8 @@
   rs1 .11   rs2 .12 …        no default route
 
 lvslab shell fullnat
-mn --custom topologies/fullnat.py --topo fullnat,clients=2,servers=3 --host lab --switch lxbr --controller none
+mn --custom topologies/fullnat.py --topo fullnat,clients=2,servers=3 --host lab --switch lxbr
+--controller none
 """
 
 from lvslab.kernels.needs import Need
@@ -20,7 +22,9 @@ from lvslab.topology import LabNode, LvsTopo
 
 
 class FullnatTopo(LvsTopo):
-    """Two networks without a route between them; `clients`, `servers` and `directors` (1, or 2 for a pair) say how many of each."""
+    """Two networks without a route between them; `clients`, `servers` and `directors` (1, or 2 for
+    a pair) say how many of each.
+    """
 
     reply_path = ReplyPath.NONE
     local_addresses = ("10.0.1.201", "10.0.1.202")

@@ -1,4 +1,5 @@
-"""LVS-NAT, two arms: the director stands between the clients' network and the real servers', and is the real servers' gateway.
+"""LVS-NAT, two arms: the director stands between the clients' network and the real servers', and is
+the real servers' gateway.
 
    c1 .101   c2 .102 …
     │         │
@@ -11,15 +12,18 @@
   rs1 .11   rs2 .12 …        default route via 10.0.1.1 (a pair of directors: via 10.0.1.254, which moves with the VIP)
 
 lvslab shell nat
-mn --custom topologies/nat.py --topo nat,clients=2,servers=3 --host lab --switch lxbr --controller none
-"""
+mn --custom topologies/nat.py --topo nat,clients=2,servers=3 --host lab --switch lxbr --controller
+none
+"""  # noqa: E501, W505
 
 from lvslab.modes.base import ReplyPath
 from lvslab.topology import LabNode, LvsTopo
 
 
 class NatTopo(LvsTopo):
-    """Two-arm network; `clients`, `servers` and `directors` (1, or 2 for a pair) say how many of each."""
+    """Two-arm network; `clients`, `servers` and `directors` (1, or 2 for a pair) say how many of
+    each.
+    """
 
     reply_path = ReplyPath.DIRECTOR
 

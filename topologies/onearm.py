@@ -1,4 +1,5 @@
-"""LVS-NAT, one arm: clients, director and real servers share one network; the servers' routes lead back through the director.
+"""LVS-NAT, one arm: clients, director and real servers share one network; the servers' routes lead
+back through the director.
 
    c1 .101   c2 .102 …
     │         │
@@ -7,12 +8,14 @@
         lvs      rs1 .11   rs2 .12 …      both halves of 10.0.0.0/24 via 10.0.0.1
  VIP 10.0.0.10
 
-A real server would answer a client in its own network straight, and the client would not know the sender. Two routes that are more
-specific than the network's own send everything to the director instead, which in turn must not redirect the servers to the clients
+A real server would answer a client in its own network straight, and the client would not know the
+sender. Two routes that are more specific than the network's own send everything to the director
+instead, which in turn must not redirect the servers to the clients
 (Documentation/networking/ip-sysctl.rst, send_redirects).
 
 lvslab shell onearm
-mn --custom topologies/onearm.py --topo onearm,clients=2,servers=3 --host lab --switch lxbr --controller none
+mn --custom topologies/onearm.py --topo onearm,clients=2,servers=3 --host lab --switch lxbr
+--controller none
 """
 
 from lvslab.modes.base import ReplyPath, Role
@@ -31,7 +34,10 @@ class OneArmTopo(LvsTopo):
         self.add_clients(clients, lan)
         self.add_real_servers(servers, lan, "10.0.0.0/24")
         for number in range(1, servers + 1):
-            self.nodeInfo(f"rs{number}")["routes"] = ("10.0.0.0/25 via 10.0.0.1", "10.0.0.128/25 via 10.0.0.1")
+            self.nodeInfo(f"rs{number}")["routes"] = (
+                "10.0.0.0/25 via 10.0.0.1",
+                "10.0.0.128/25 via 10.0.0.1",
+            )
 
 
 topos = {"onearm": OneArmTopo}

@@ -1,4 +1,5 @@
-"""SYNPROXY: the two-arm network of LVS-NAT; the director answers SYNs itself before it opens a connection to a real server.
+"""SYNPROXY: the two-arm network of LVS-NAT; the director answers SYNs itself before it opens a
+connection to a real server.
 
    c1 .101   c2 .102 …
     │         │
@@ -11,8 +12,9 @@
   rs1 .11   rs2 .12 …        default route via 10.0.1.1 (a pair of directors: via 10.0.1.254, which moves with the VIP)
 
 lvslab shell synproxy
-mn --custom topologies/synproxy.py --topo synproxy,clients=2,servers=3 --host lab --switch lxbr --controller none
-"""
+mn --custom topologies/synproxy.py --topo synproxy,clients=2,servers=3 --host lab --switch lxbr
+--controller none
+"""  # noqa: E501, W505
 
 from lvslab.kernels.needs import Need
 from lvslab.modes.base import ReplyPath, Role
@@ -20,7 +22,9 @@ from lvslab.topology import LabNode, LvsTopo
 
 
 class SynproxyTopo(LvsTopo):
-    """Two-arm network; `clients`, `servers` and `directors` (1, or 2 for a pair) say how many of each."""
+    """Two-arm network; `clients`, `servers` and `directors` (1, or 2 for a pair) say how many of
+    each.
+    """
 
     reply_path = ReplyPath.DIRECTOR
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS, Need.SYNPROXY})}

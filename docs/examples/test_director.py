@@ -1,4 +1,6 @@
-"""Regression tests of a director, as a user writes them: docs/testing.md explains them. Run: pytest docs/examples/test_director.py"""
+"""Regression tests of a director, as a user writes them: docs/testing.md explains them. Run: pytest
+docs/examples/test_director.py
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""The initramfs of a measured kernel: busybox, the programs with their libraries, modules, scripts and the measurements' files."""
+"""The initramfs of a measured kernel: busybox, the programs with their libraries, modules, scripts
+and the measurements' files.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,14 @@ _CHARACTER = stat.S_IFCHR | 0o600
 PROGRAMS = {"ip": "iproute2", "tc": "iproute2", "ipvsadm": "ipvsadm", "xtables-nft-multi": "iptables"}
 """Program that the guest runs → Debian package."""
 
-_EXTENSIONS = ("libxt_ipvs.so", "libxt_conntrack.so", "libxt_standard.so", "libxt_NAT.so", "libxt_SNAT.so", "libipt_SNAT.so")
+_EXTENSIONS = (
+    "libxt_ipvs.so",
+    "libxt_conntrack.so",
+    "libxt_standard.so",
+    "libxt_NAT.so",
+    "libxt_SNAT.so",
+    "libipt_SNAT.so",
+)
 _SEARCH = "/usr/sbin:/sbin:/usr/bin:/bin"
 
 
@@ -39,7 +48,8 @@ def build(kernel: BenchKernel, measurements: Sequence[Measurement], sysctls: Map
     lacking = missing_modules(kernel.modules, COMMON_MODULES)
     if lacking:
         raise CannotError(
-            f"kernel '{kernel.name}': has no {', '.join(lacking)}, which every measurement needs; take another kernel"
+            f"kernel '{kernel.name}': has no {', '.join(lacking)}, which every measurement needs; take"
+            " another kernel"
         )
     wanted = [*COMMON_MODULES, *(name for each in measurements for name in each.modules)]
     members: list[Entry] = [
@@ -73,14 +83,20 @@ def _directories(members: Iterable[Entry], more: Iterable[str]) -> list[Entry]:
 
 
 def _programs() -> list[Entry]:
-    """The programs under /usr/sbin, and the libraries that the loader finds for them where it looks for them."""
+    """The programs under /usr/sbin, and the libraries that the loader finds for them where it looks
+    for them.
+    """
     found, libraries = [], dict[str, None]()
     for name, package in PROGRAMS.items():
         path = shutil.which(name, path=_SEARCH)
         if path is None:
             raise CannotError(f"{name}: not installed; run: apt-get install {package}")
         found.append(
-            Entry(f"usr/sbin/{'iptables-restore' if name.startswith('xtables') else name}", _PROGRAM, Path(path).read_bytes())
+            Entry(
+                f"usr/sbin/{'iptables-restore' if name.startswith('xtables') else name}",
+                _PROGRAM,
+                Path(path).read_bytes(),
+            )
         )
         libraries |= dict.fromkeys(_libraries(path))
     for extension in _EXTENSIONS:
@@ -91,7 +107,9 @@ def _programs() -> list[Entry]:
 
 
 def _libraries(program: str) -> list[str]:
-    """Paths of the shared libraries of a program, from ldd(1): lines `name => path (address)` or `path (address)`."""
+    """Paths of the shared libraries of a program, from ldd(1): lines `name => path (address)` or
+    `path (address)`.
+    """
     done = subprocess.run(["ldd", program], capture_output=True, text=True, timeout=20, check=False)
     if done.returncode != 0:
         return []  # linked statically: "not a dynamic executable"

@@ -1,4 +1,6 @@
-"""Whether a measurement's packets really went the way that its handling demands; only then its cost is a figure."""
+"""Whether a measurement's packets really went the way that its handling demands; only then its cost
+is a figure.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,14 @@ def problem(measurement: Measurement, record: Record) -> str:
 
 
 def cost(measurement: Measurement, record: Record, phase: str) -> float:
-    """Instructions per packet of a phase: the median of its passes (1 ns of virtual time is one instruction)."""
-    rounds = [record.sent[each.name].microseconds * 1000 / each.packets for each in passes(measurement) if each.phase == phase]
+    """Instructions per packet of a phase: the median of its passes (1 ns of virtual time is one
+    instruction).
+    """
+    rounds = [
+        record.sent[each.name].microseconds * 1000 / each.packets
+        for each in passes(measurement)
+        if each.phase == phase
+    ]
     middle = median(rounds)
     assert middle is not None  # every phase has passes
     return middle
@@ -46,7 +54,10 @@ def _wrongly_arrived(measurement: Measurement, sent: tuple[Pass, ...], record: R
     phase, packets = sent[-1].phase, sum(each.packets for each in sent)
     if measurement.handling is Handling.DROP:
         if record.dropped.get(phase) != packets:
-            return f"{phase}: {record.dropped.get(phase, 'no count')} of {packets} packets were dropped where they enter"
+            return (
+                f"{phase}: {record.dropped.get(phase, 'no count')} of {packets} packets were dropped where"
+                " they enter"
+            )
         return (
             ""
             if record.arrived.get(phase) == 0
@@ -54,8 +65,8 @@ def _wrongly_arrived(measurement: Measurement, sent: tuple[Pass, ...], record: R
         )
     if record.arrived.get(phase) != packets:
         return (
-            f"{phase}: {record.arrived.get(phase, 'no count')} of {packets} packets arrived as {measurement.handling} demands "
-            "(hardware address, protocol, addresses, port)"
+            f"{phase}: {record.arrived.get(phase, 'no count')} of {packets} packets arrived as"
+            f" {measurement.handling} demands (hardware address, protocol, addresses, port)"
         )
     return "" if measurement.handling.is_baseline else _wrongly_counted(measurement, sent, record)
 
@@ -77,6 +88,9 @@ def _wrongly_counted(measurement: Measurement, sent: tuple[Pass, ...], record: R
         "connections in ESTABLISHED": (found.established, connections if acked else 0),
     }
     if measurement.scheduler == "rr":
-        expected["unevenly served connections"] = (found.most - found.fewest, 0 if connections % measurement.servers == 0 else 1)
+        expected["unevenly served connections"] = (
+            found.most - found.fewest,
+            0 if connections % measurement.servers == 0 else 1,
+        )
     wrong = [f"{name} {seen}, not {wanted}" for name, (seen, wanted) in expected.items() if seen != wanted]
     return f"{phase}: IPVS counted {'; '.join(wrong)}" if wrong else ""

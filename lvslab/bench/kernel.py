@@ -18,7 +18,8 @@ class BenchKernel:
     """A bootable image (bzImage) and the modules that belong to it.
 
     Attributes:
-        name: what it is called in results: as the user says it, or its release where that was a directory.
+        name: what it is called in results: as the user says it, or its release where that was a
+            directory.
     """
 
     name: str
@@ -28,7 +29,9 @@ class BenchKernel:
 
     @property
     def config_sha256(self) -> str | None:
-        """Checksum of its build configuration, where the package brought it along; None otherwise."""
+        """Checksum of its build configuration, where the package brought it along; None
+        otherwise.
+        """
         for path in (
             self.modules.directory / "config",
             self.image.with_name(f"config-{self.release}"),
@@ -42,7 +45,9 @@ class BenchKernel:
 
 
 def installed(boot: Path = BOOT, modules: Path = MODULES) -> list[BenchKernel]:
-    """The kernels of this machine whose image this user may read and whose modules are there, by release."""
+    """The kernels of this machine whose image this user may read and whose modules are there, by
+    release.
+    """
     found = []
     for image in sorted(boot.glob("vmlinuz-*")):
         release = image.name.removeprefix("vmlinuz-")
@@ -58,17 +63,27 @@ def in_directory(directory: Path, name: str | None = None) -> BenchKernel:
         UsageError: the directory has another shape.
         CannotError: the image cannot be read.
     """
-    image, trees = directory / "vmlinuz", sorted(path.parent for path in directory.glob("modules/*/modules.dep"))
+    image, trees = (
+        directory / "vmlinuz",
+        sorted(path.parent for path in directory.glob("modules/*/modules.dep")),
+    )
     if not image.exists() or len(trees) != 1:
-        wanted = "a kernel's directory has vmlinuz and one modules/<release>/ with its modules.dep (depmod(8))"
-        raise UsageError(f"kernel '{name or directory}': {directory} has not the shape that is needed; {wanted}")
+        wanted = (
+            "a kernel's directory has vmlinuz and one modules/<release>/ with its modules.dep (depmod(8))"
+        )
+        raise UsageError(
+            f"kernel '{name or directory}': {directory} has not the shape that is needed; {wanted}"
+        )
     if not _readable(image):
-        raise CannotError(f"kernel '{name or directory}': {image} cannot be read by this user; chmod a+r, or copy it")
+        raise CannotError(
+            f"kernel '{name or directory}': {image} cannot be read by this user; chmod a+r, or copy it"
+        )
     return BenchKernel(name or trees[0].name, trees[0].name, image, ModuleTree(trees[0]))
 
 
 def find(name: str | None, boot: Path = BOOT, modules: Path = MODULES) -> BenchKernel:
-    """The kernel that a name means: the release of an installed one, a directory, or one of `lvslab kernels`.
+    """The kernel that a name means: the release of an installed one, a directory, or one of
+    `lvslab kernels`.
 
     Without a name: the newest installed, or else the first stock kernel of `lvslab kernels`.
 
@@ -90,7 +105,8 @@ def find(name: str | None, boot: Path = BOOT, modules: Path = MODULES) -> BenchK
         return in_directory(Path(name))
     known = ", ".join(each.release for each in here) or "none"
     raise UsageError(
-        f"kernel '{name}': not installed (installed: {known}) and no directory; give a directory with vmlinuz and modules/"
+        f"kernel '{name}': not installed (installed: {known}) and no directory; give a directory with vmlinuz"
+        " and modules/"
     )
 
 
@@ -105,7 +121,9 @@ def _from_catalog(name: str) -> BenchKernel:
 
     kernel = catalog.find(name)
     if not isinstance(kernel, QemuKernel):
-        raise UsageError(f"kernel '{name}': is no stock kernel; bench takes bzImages, such as debian/trixie:cloud")
+        raise UsageError(
+            f"kernel '{name}': is no stock kernel; bench takes bzImages, such as debian/trixie:cloud"
+        )
     return BenchKernel(name, kernel.modules.release, kernel.image, kernel.modules)
 
 
@@ -122,7 +140,8 @@ def _first_of_catalog(boot: Path) -> BenchKernel:
         if entry.kind == KernelKind.QEMU:
             return _from_catalog(entry.full_name)
     raise CannotError(
-        f"{boot}: no kernel image that can be read, with its modules, and none was fetched; run: lvslab kernels fetch debian/bookworm:cloud"
+        f"{boot}: no kernel image that can be read, with its modules, and none was fetched; run: lvslab"
+        " kernels fetch debian/bookworm:cloud"
     )
 
 

@@ -1,18 +1,22 @@
 """One boot of a measured kernel under QEMU in virtual time.
 
-Every instruction takes one nanosecond of virtual time (`-icount shift=0`), and while nothing is to be done time leaps (`sleep=off`), so
-the guest sees nothing of the host: not its load, not its clock. What else could differ from one boot to the next is fixed: no address
-randomization, a clock that starts at one date (`-rtc clock=vm`), one processor, no device but two serial lines into files, and random
-numbers that follow from the seed (`-seed`, which also gives the processor's RDRAND). Two boots with one seed are the same to the last bit.
+Every instruction takes one nanosecond of virtual time (`-icount shift=0`), and while nothing is to
+be done time leaps (`sleep=off`), so the guest sees nothing of the host: not its load, not its
+clock. What else could differ from one boot to the next is fixed: no address randomization, a clock
+that starts at one date (`-rtc clock=vm`), one processor, no device but two serial lines into files,
+and random numbers that follow from the seed (`-seed`, which also gives the processor's RDRAND). Two
+boots with one seed are the same to the last bit.
 
-The processor is a plain one without fast string instructions (ERMS, FSRM), and the kernel is told not to take the slow ones for fast
-(`clearcpuid=112`, REP_GOOD in arch/x86/include/asm/cpufeatures.h): a `rep movsb` is counted once for every byte, which no processor
-takes for it, and init_on_alloc would be the largest part of every figure. Nor does it work round the processor's leaks
-(`mitigations=off`): what those cost is time, not instructions.
+The processor is a plain one without fast string instructions (ERMS, FSRM), and the kernel is told
+not to take the slow ones for fast (`clearcpuid=112`, REP_GOOD in
+arch/x86/include/asm/cpufeatures.h): a `rep movsb` is counted once for every byte, which no
+processor takes for it, and init_on_alloc would be the largest part of every figure. Nor does it
+work round the processor's leaks (`mitigations=off`): what those cost is time, not instructions.
 
-Slabs are large (`slub_min_order`): a packet has two buffers of one size at a time, and where the slab in use has just one free object left,
-each packet takes the allocator's slow path twice, some 280 instructions, for as long as nothing else comes along. Whether it is so
-is an accident of what ran before; with sixteen times as many objects in a slab it hardly ever is.
+Slabs are large (`slub_min_order`): a packet has two buffers of one size at a time, and where the
+slab in use has just one free object left, each packet takes the allocator's slow path twice, some
+280 instructions, for as long as nothing else comes along. Whether it is so is an accident of what
+ran before; with sixteen times as many objects in a slab it hardly ever is.
 """
 
 from __future__ import annotations
@@ -34,12 +38,21 @@ MEMORY_MIB = 512
 KERNEL_ARGUMENTS = " ".join(
     (
         *("console=ttyS0", "quiet", "loglevel=4", "panic=-1"),
-        *("nokaslr", "mitigations=off", "tsc=reliable", "clearcpuid=112", "slub_max_order=5", "slub_min_order=5"),
+        *(
+            "nokaslr",
+            "mitigations=off",
+            "tsc=reliable",
+            "clearcpuid=112",
+            "slub_max_order=5",
+            "slub_min_order=5",
+        ),
     )
 )
 
 SILENT_CPU_SECONDS = 120.0
-"""A kernel that has used up so much of a processor without a word hangs; time of the processor, because the machine may be busy."""
+"""A kernel that has used up so much of a processor without a word hangs; time of the processor,
+because the machine may be busy.
+"""
 
 SILENT_SECONDS = 1200.0
 """The same in plain time, for one that does not even run."""
@@ -55,7 +68,9 @@ def require_qemu() -> None:
     """
     for program, package in ((QEMU, "qemu-system-x86"), ("setpriv", "util-linux"), ("ldd", "libc-bin")):
         if not shutil.which(program):
-            raise CannotError(f"{program}: not installed; run: apt-get install --no-install-recommends {package}")
+            raise CannotError(
+                f"{program}: not installed; run: apt-get install --no-install-recommends {package}"
+            )
 
 
 def version() -> str | None:
@@ -67,19 +82,46 @@ def version() -> str | None:
 def command(kernel: BenchKernel, archive: Path, seed: int, console: Path, results: Path) -> list[str]:
     """The whole command line of a boot."""
     return [
-        QEMU, "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-rtc", "clock=vm,base=2026-01-01T00:00:00",
-        "-seed", str(seed), "-smp", "1", "-cpu", "Nehalem-v1,+rdrand", "-m", str(MEMORY_MIB),
-        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-serial", f"file:{console}", "-serial", f"file:{results}",
-        "-kernel", str(kernel.image), "-initrd", str(archive), "-append", KERNEL_ARGUMENTS,
-    ]  # fmt: skip
+        QEMU,
+        "-accel",
+        "tcg,thread=single",
+        "-icount",
+        "shift=0,sleep=off",
+        "-rtc",
+        "clock=vm,base=2026-01-01T00:00:00",
+        "-seed",
+        str(seed),
+        "-smp",
+        "1",
+        "-cpu",
+        "Nehalem-v1,+rdrand",
+        "-m",
+        str(MEMORY_MIB),
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-serial",
+        f"file:{console}",
+        "-serial",
+        f"file:{results}",
+        "-kernel",
+        str(kernel.image),
+        "-initrd",
+        str(archive),
+        "-append",
+        KERNEL_ARGUMENTS,
+    ]
 
 
 class Boot:
     """A running boot; a context manager that ends it."""
 
     def __init__(self, kernel: BenchKernel, archive: int, seed: int, directory: Path) -> None:
-        """`archive` is an open file; `directory` must exist: console.log, results.log and qemu.log are written into it."""
+        """`archive` is an open file; `directory` must exist: console.log, results.log and qemu.log
+        are written into it.
+        """
         self.kernel, self.seed = kernel, seed
         self._archive, self._directory = archive, directory
         self._lines: list[str] = []
@@ -95,7 +137,8 @@ class Boot:
         archive = Path(f"/proc/self/fd/{self._archive}")
         run = command(self.kernel, archive, self.seed, self._directory / "console.log", self.results)
         with (self._directory / "qemu.log").open("wb") as log:
-            # A session of its own: Ctrl-C is for lvslab, which then ends it. If lvslab is killed, the kernel ends it.
+            # A session of its own: Ctrl-C is for lvslab, which then ends it. If lvslab is killed,
+            # the kernel ends it.
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *run],
                 stdin=subprocess.DEVNULL,
@@ -107,7 +150,9 @@ class Boot:
         self._heard_at = time.monotonic()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._process is not None:
             if self._process.poll() is None:
                 self._process.kill()
@@ -146,7 +191,8 @@ class Boot:
         said = [line for name in ("qemu.log", "console.log") for line in _tail(self._directory / name)]
         shown = " | ".join(said[-_LAST_LINES:]) or "nothing on its console"
         return GuestError(
-            f"kernel '{self.kernel.name}', seed {self.seed}: {cause}; it said last: {shown}; all of it: {self._directory}"
+            f"kernel '{self.kernel.name}', seed {self.seed}: {cause}; it said last: {shown}; all of it:"
+            f" {self._directory}"
         )
 
     def _cpu_seconds(self) -> float:

@@ -11,13 +11,19 @@ from lvslab.errors import UsageError
 
 NEW, ESTABLISHED = "new", "established"
 PHASES = (NEW, ESTABLISHED)
-"""What the packets are to the director: each the first of its connection, or one of a connection that it knows."""
+"""What the packets are to the director: each the first of its connection, or one of a connection
+that it knows.
+"""
 
 ROUNDS = 5
-"""Passes of a phase; the figure is their median, so one odd event of the kernel's own (a timer, a work queue) does not count."""
+"""Passes of a phase; the figure is their median, so one odd event of the kernel's own (a timer, a
+work queue) does not count.
+"""
 
 PACKETS = 2000
-"""Packets of a pass of established connections: pktgen tells whole microseconds of virtual time, 0.5 instructions a packet."""
+"""Packets of a pass of established connections: pktgen tells whole microseconds of virtual time,
+0.5 instructions a packet.
+"""
 
 CONNECTIONS = 5000
 """New connections of a measurement, in ROUNDS passes."""
@@ -25,7 +31,9 @@ CONNECTIONS = 5000
 SERVERS = 10
 
 LARGE_TABLE = 18
-"""conn_tab_bits of a director that is set up for many connections; Debian's kernels have 12, which makes 4,096 rows."""
+"""conn_tab_bits of a director that is set up for many connections; Debian's kernels have 12, which
+makes 4,096 rows.
+"""
 
 
 class Handling(StrEnum):
@@ -69,10 +77,13 @@ class Measurement:
 
     Attributes:
         name: subject and what varies, joined by colons; `<name>:<phase>` names a figure.
-        connections: new connections that are made, all rounds together; distinct flows of the packets.
+        connections: new connections that are made, all rounds together; distinct flows of the
+            packets.
         existing: connections made before anything is measured; then these are the established ones.
-        tab_bits: size of IPVS's connection table (its module's `conn_tab_bits`), or None for the kernel's own.
-        conntrack: the director also tracks connections: `net.ipv4.vs.conntrack=1`, and netfilter's hooks are in use.
+        tab_bits: size of IPVS's connection table (its module's `conn_tab_bits`), or None for the
+            kernel's own.
+        conntrack: the director also tracks connections: `net.ipv4.vs.conntrack=1`, and netfilter's
+            hooks are in use.
         phases: what is measured.
         quick: belongs to the set that is measured by default.
     """
@@ -107,11 +118,16 @@ class Measurement:
         existing = f", beside {self.existing:,} connections" if self.existing else ""
         table = f", conn_tab_bits={self.tab_bits}" if self.tab_bits else ""
         tracking = ", with connection tracking" if self.conntrack else ""
-        return f"{self.traffic.protocol.upper()} over IPv{self.traffic.version}, {what}{existing}{table}{tracking}"
+        return (
+            f"{self.traffic.protocol.upper()} over IPv{self.traffic.version},"
+            f" {what}{existing}{table}{tracking}"
+        )
 
     @property
     def baseline(self) -> str | None:
-        """The measurement whose cost is taken off: routing for a virtual server, drop for routing, none for drop."""
+        """The measurement whose cost is taken off: routing for a virtual server, drop for routing,
+        none for drop.
+        """
         if self.handling is Handling.DROP:
             return None
         under = Handling.DROP if self.handling is Handling.ROUTING else Handling.ROUTING
@@ -140,8 +156,10 @@ SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq"
 _QUICK_SCHEDULERS = ("rr", "wlc", "sh", "mh")
 
 NOT_MEASURED = {
-    "mode:synproxy": "the kernel's packet generator sends UDP without looking at answers, so it cannot bring a cookie's "
-    "handshake to its end; lvslab verify synproxy proves the mode, and run compare-modes measures it",
+    "mode:synproxy": (
+        "the kernel's packet generator sends UDP without looking at answers, so it cannot bring a cookie's "
+        "handshake to its end; lvslab verify synproxy proves the mode, and run compare-modes measures it"
+    ),
 }
 """What a reader would look for, and why it is not there."""
 
@@ -150,11 +168,21 @@ def _matrix() -> tuple[Measurement, ...]:
     found: list[Measurement] = []
     for traffic in (UDP4, TCP4, UDP6, TCP6):
         quick = traffic is not TCP6
-        found.append(Measurement(f"baseline:drop:{traffic}", Handling.DROP, traffic, phases=(ESTABLISHED,), quick=quick))
-        found.append(Measurement(f"baseline:routing:{traffic}", Handling.ROUTING, traffic, phases=(ESTABLISHED,), quick=quick))
+        found.append(
+            Measurement(
+                f"baseline:drop:{traffic}", Handling.DROP, traffic, phases=(ESTABLISHED,), quick=quick
+            )
+        )
+        found.append(
+            Measurement(
+                f"baseline:routing:{traffic}", Handling.ROUTING, traffic, phases=(ESTABLISHED,), quick=quick
+            )
+        )
     for traffic in (UDP4, TCP4, UDP6, TCP6):
         for handling in (Handling.NAT, Handling.DR, Handling.TUN):
-            found.append(Measurement(f"mode:{handling}:{traffic}", handling, traffic, quick=traffic is not TCP6))
+            found.append(
+                Measurement(f"mode:{handling}:{traffic}", handling, traffic, quick=traffic is not TCP6)
+            )
     found.append(Measurement("mode:fullnat:udp4", Handling.FULLNAT, conntrack=True))
     found.append(Measurement("conntrack:routing:udp4", Handling.ROUTING, conntrack=True, quick=False))
     for handling in (Handling.NAT, Handling.DR, Handling.TUN):
@@ -162,14 +190,24 @@ def _matrix() -> tuple[Measurement, ...]:
         found.append(Measurement(f"conntrack:{handling}:udp4", handling, conntrack=True, quick=quick))
     for scheduler in SCHEDULERS:
         quick = scheduler in _QUICK_SCHEDULERS
-        found.append(Measurement(f"scheduler:{scheduler}", Handling.NAT, scheduler=scheduler, phases=(NEW,), quick=quick))
+        found.append(
+            Measurement(
+                f"scheduler:{scheduler}", Handling.NAT, scheduler=scheduler, phases=(NEW,), quick=quick
+            )
+        )
     for scheduler in ("rr", "wlc", "mh"):
         for servers in (1, 10, 100, 1000):
             quick = scheduler == "wlc"
             name = f"servers:{scheduler}:{servers}"
-            found.append(Measurement(name, Handling.NAT, scheduler=scheduler, servers=servers, phases=(NEW,), quick=quick))
+            found.append(
+                Measurement(
+                    name, Handling.NAT, scheduler=scheduler, servers=servers, phases=(NEW,), quick=quick
+                )
+            )
     for existing in (1, 10, 100, 1000, 10_000, 100_000):
-        phases = PHASES if existing >= CONNECTIONS // ROUNDS else (ESTABLISHED,)  # 1,000 new ones beside 10 do not tell of 10
+        phases = (
+            PHASES if existing >= CONNECTIONS // ROUNDS else (ESTABLISHED,)
+        )  # 1,000 new ones beside 10 do not tell of 10
         found.append(Measurement(f"connections:{existing}", Handling.NAT, existing=existing, phases=phases))
     for existing in (1000, 10_000, 100_000):
         name = f"connections:{existing}:tab{LARGE_TABLE}"
@@ -181,11 +219,14 @@ MATRIX = _matrix()
 """Every measurement, baselines first."""
 
 
-def select(patterns: Sequence[str] = (), full: bool = False, matrix: Sequence[Measurement] = MATRIX) -> tuple[Measurement, ...]:
+def select(
+    patterns: Sequence[str] = (), full: bool = False, matrix: Sequence[Measurement] = MATRIX
+) -> tuple[Measurement, ...]:
     """The measurements to run, with the baselines that they need, in the order of the matrix.
 
     Args:
-        patterns: shell patterns of names (`mode:*`) or of figures (`mode:nat:*:new`); none chooses the default set.
+        patterns: shell patterns of names (`mode:*`) or of figures (`mode:nat:*:new`); none chooses
+            the default set.
         full: without patterns, everything.
 
     Raises:
@@ -195,9 +236,15 @@ def select(patterns: Sequence[str] = (), full: bool = False, matrix: Sequence[Me
         return tuple(each for each in matrix if full or each.quick)
     wanted: set[str] = set()
     for pattern in patterns:
-        fitting = {each.name for each in matrix if any(fnmatch.fnmatchcase(name, pattern) for name in (each.name, *each.figures))}
+        fitting = {
+            each.name
+            for each in matrix
+            if any(fnmatch.fnmatchcase(name, pattern) for name in (each.name, *each.figures))
+        }
         if not fitting:
-            reason = next((why for name, why in NOT_MEASURED.items() if fnmatch.fnmatchcase(name, pattern)), None)
+            reason = next(
+                (why for name, why in NOT_MEASURED.items() if fnmatch.fnmatchcase(name, pattern)), None
+            )
             raise UsageError(f"--only {pattern}: {reason or 'fits no measurement; see: lvslab bench --list'}")
         wanted |= fitting
     by_name = {each.name: each for each in matrix}

@@ -1,7 +1,8 @@
 """What a measured kernel said: the lines of its second serial line, put together.
 
-boot RELEASE UPTIME · clock SOURCE · begin N · pktgen N PASS sofar … errors: E · pktgen N PASS result OK: USEC(…) usec, COUNT …
-dropped N PHASE JSON · arrived N PHASE JSON · ipvs N PHASE numbers (guest/look.sh) · failed N CODE COMMAND · said N TEXT · done N · end
+boot RELEASE UPTIME · clock SOURCE · begin N · pktgen N PASS sofar … errors: E · pktgen N PASS
+result OK: USEC(…) usec, COUNT … dropped N PHASE JSON · arrived N PHASE JSON · ipvs N PHASE numbers
+(guest/look.sh) · failed N CODE COMMAND · said N TEXT · done N · end
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ _SOFAR = re.compile(r"\s*(\d+)\s+errors: (\d+)")
 
 @dataclass(frozen=True)
 class Sent:
-    """One pass as pktgen reports it: packets, of them not sent, and microseconds of virtual time."""
+    """One pass as pktgen reports it: packets, of them not sent, and microseconds of
+    virtual time.
+    """
 
     packets: int
     errors: int
@@ -26,7 +29,8 @@ class Sent:
 
 @dataclass(frozen=True)
 class Ipvs:
-    """IPVS's counters since the beginning of a measurement, and its connections over all real servers.
+    """IPVS's counters since the beginning of a measurement, and its connections over all real
+    servers.
 
     Attributes:
         connections, packets: as counted in /proc/net/ip_vs_stats.
@@ -80,7 +84,9 @@ class Transcript:
 
 
 def read(lines: Iterable[str]) -> Transcript:
-    """Put the lines together; those that make no sense are part of no record, and what is missing shows in the judgement."""
+    """Put the lines together; those that make no sense are part of no record, and what is missing
+    shows in the judgement.
+    """
     found = Transcript()
     for line in lines:
         word, _, rest = line.strip().partition(" ")

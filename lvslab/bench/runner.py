@@ -1,4 +1,6 @@
-"""Runs measurements: boots every kernel with every seed, as many at a time as there are processors, and writes the run directory."""
+"""Runs measurements: boots every kernel with every seed, as many at a time as there are processors,
+and writes the run directory.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +39,16 @@ class Subject:
 
 
 def subjects(kernels: Sequence[BenchKernel], measurements: Sequence[Measurement]) -> list[Subject]:
-    """Each kernel with what it has the modules for; a kernel that is named twice is measured twice."""
+    """Each kernel with what it has the modules for; a kernel that is named twice is
+    measured twice.
+    """
     found: list[Subject] = []
     for kernel in kernels:
         same = sum(each.kernel.name == kernel.name for each in found)
         lacking = {each.name: archive.missing(kernel, each) for each in measurements}
-        skipped = {name: f"{kernel.release} has no {', '.join(names)}" for name, names in lacking.items() if names}
+        skipped = {
+            name: f"{kernel.release} has no {', '.join(names)}" for name, names in lacking.items() if names
+        }
         able = tuple(each for each in measurements if each.name not in skipped)
         found.append(Subject(f"{kernel.name} #{same + 1}" if same else kernel.name, kernel, able, skipped))
     return found
@@ -65,7 +71,12 @@ def workers() -> int:
 
 
 def measure(
-    chosen: Sequence[Subject], seeds: int, sysctls: Mapping[str, str], run: RunWriter, tell: Listener, at_once: int | None = None
+    chosen: Sequence[Subject],
+    seeds: int,
+    sysctls: Mapping[str, str],
+    run: RunWriter,
+    tell: Listener,
+    at_once: int | None = None,
 ) -> list[str]:
     """Measure everything and write it to the run.
 
@@ -80,7 +91,9 @@ def measure(
     with ExitStack() as everything:
         archives: dict[str, int] = {}
         for subject in chosen:
-            image = everything.enter_context(_in_memory(archive.build(subject.kernel, subject.measurements, sysctls)))
+            image = everything.enter_context(
+                _in_memory(archive.build(subject.kernel, subject.measurements, sysctls))
+            )
             archives[subject.label] = image.fileno()
         waiting = [
             _Job(subject, seed, run.logs / _folder(chosen.index(subject), subject, seed))
@@ -101,10 +114,13 @@ def measure(
                 running.append(job)
             time.sleep(
                 _LOOK_SECONDS
-            )  # the lines come through files: nothing else keeps the guest from ever waiting for its reader
+                # the lines come through files: nothing else keeps the guest from ever waiting for
+                # its reader
+            )
             for job in list(running):
                 assert job.boot is not None
-                ended = not job.boot.running  # asked first: what it said before it ended is read below
+                # asked first: what it said before it ended is read below
+                ended = not job.boot.running
                 found = records.read(job.boot.listen())
                 job.done = sum(each.done or bool(each.failure) for each in found.measurements.values())
                 if ended:
@@ -126,7 +142,9 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _in_memory(data: bytes) -> IO[bytes]:
-    """A file without a name (memfd_create(2)): nothing is left of it, in whatever way this process ends."""
+    """A file without a name (memfd_create(2)): nothing is left of it, in whatever way this process
+    ends.
+    """
     file = os.fdopen(os.memfd_create("initramfs"), "wb")
     file.write(data)
     file.flush()
@@ -134,19 +152,27 @@ def _in_memory(data: bytes) -> IO[bytes]:
 
 
 def _folder(number: int, subject: Subject, seed: int) -> str:
-    name = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in subject.kernel.name).strip("-")
+    name = "".join(
+        letter if letter.isalnum() or letter in "._-" else "-" for letter in subject.kernel.name
+    ).strip("-")
     return f"{number + 1}-{name[-60:]}/seed{seed}"
 
 
-def _finish(job: _Job, found: records.Transcript, run: RunWriter, verdicts: dict[tuple[str, str], dict[int, str]]) -> list[str]:
-    """Judge a boot that has ended and write its samples; returns what went wrong with single measurements."""
+def _finish(
+    job: _Job, found: records.Transcript, run: RunWriter, verdicts: dict[tuple[str, str], dict[int, str]]
+) -> list[str]:
+    """Judge a boot that has ended and write its samples; returns what went wrong with single
+    measurements.
+    """
     assert job.boot is not None
     if found.problem:
         raise job.boot.error(found.problem)
     if not found.ended:
         raise job.boot.error(f"ended with status {job.boot.code} before its last measurement")
     if found.release != job.subject.kernel.release:
-        raise job.boot.error(f"says that it is {found.release}, but its modules are for {job.subject.kernel.release}")
+        raise job.boot.error(
+            f"says that it is {found.release}, but its modules are for {job.subject.kernel.release}"
+        )
     problems = []
     costs: dict[str, float] = {}
     for index, measurement in enumerate(job.subject.measurements):
@@ -181,7 +207,9 @@ def _finish(job: _Job, found: records.Transcript, run: RunWriter, verdicts: dict
     return problems
 
 
-def _results(chosen: Sequence[Subject], verdicts: Mapping[tuple[str, str], Mapping[int, str]], run: RunWriter) -> None:
+def _results(
+    chosen: Sequence[Subject], verdicts: Mapping[tuple[str, str], Mapping[int, str]], run: RunWriter
+) -> None:
     """A verdict for every figure: did all packets arrive as they must, with every seed?"""
     results = []
     for subject in chosen:
@@ -190,7 +218,10 @@ def _results(chosen: Sequence[Subject], verdicts: Mapping[tuple[str, str], Mappi
             for name in measurement.figures:
                 seeds = verdicts[subject.label, name]
                 wrong = [f"seed {seed}: {reason}" for seed, reason in seeds.items() if reason]
-                reason = "; ".join(wrong) or f"every packet arrived as {measurement.handling} demands, with {len(seeds)} seeds"
+                reason = (
+                    "; ".join(wrong)
+                    or f"every packet arrived as {measurement.handling} demands, with {len(seeds)} seeds"
+                )
                 if measurement.handling.value == "drop" and not wrong:
                     reason = f"every packet was dropped where it enters, with {len(seeds)} seeds"
                 results.append(_result(several + name, "fail" if wrong else "pass", reason))
@@ -218,7 +249,11 @@ class _Progress:
             if job in waiting:
                 continue
             whole = job not in running
-            done += len(job.subject.measurements) + _BOOT_SHARE if whole else job.done + (_BOOT_SHARE if job.done else 0.0)
+            done += (
+                len(job.subject.measurements) + _BOOT_SHARE
+                if whole
+                else job.done + (_BOOT_SHARE if job.done else 0.0)
+            )
         percent = int(100 * done / self._total)
         if percent < self._percent + (_TELL_PERCENT if percent < 100 or self._percent == 100 else 1):
             return
@@ -240,9 +275,22 @@ def lab_entry(subject: Subject) -> dict[str, object]:
         "why": f"measured: {subject.kernel.image}",
     }
     director: dict[str, object] = {
-        "name": "director", "role": "director", "needs": [], "kernel": kernel, "interfaces": [], "extra_addresses": [], "gateway": None,
-    }  # fmt: skip
+        "name": "director",
+        "role": "director",
+        "needs": [],
+        "kernel": kernel,
+        "interfaces": [],
+        "extra_addresses": [],
+        "gateway": None,
+    }
     return {
-        "name": subject.label, "mode": "bench", "topology": "bench", "nodes": [director], "networks": [], "service_rules": [],
-        "counters": [], "start_seconds": None, "stop_seconds": None,
-    }  # fmt: skip
+        "name": subject.label,
+        "mode": "bench",
+        "topology": "bench",
+        "nodes": [director],
+        "networks": [],
+        "service_rules": [],
+        "counters": [],
+        "start_seconds": None,
+        "stop_seconds": None,
+    }

@@ -1,7 +1,9 @@
-"""A measurement as files for the measured kernel: batches for ip, tc, ipvsadm, iptables-restore and sysctl, and pktgen's commands.
+"""A measurement as files for the measured kernel: batches for ip, tc, ipvsadm, iptables-restore and
+sysctl, and pktgen's commands.
 
-Three network namespaces: the first holds the packet generator's device `g`; `d` is the director with `d0` (outer side) and `d1`
-(inner side); `r` holds `r0`, where everything that arrives is counted by what it must look like, and ends.
+Three network namespaces: the first holds the packet generator's device `g`; `d` is the director
+with `d0` (outer side) and `d1` (inner side); `r` holds `r0`, where everything that arrives is
+counted by what it must look like, and ends.
 """
 
 from __future__ import annotations
@@ -54,10 +56,12 @@ class Pass:
 
 
 def passes(measurement: Measurement) -> tuple[Pass, ...]:
-    """What is sent, in order: new connections before established ones; a TCP connection is established by an ACK for each SYN.
+    """What is sent, in order: new connections before established ones; a TCP connection is
+    established by an ACK for each SYN.
 
-    The passes of established connections all take the same ones. A connection's timer is moved in the kernel's timer wheel when its
-    new time falls into another slot, and a slot is 16 s long (kernel/time/timer.c): after the first pass that happens in one pass at most.
+    The passes of established connections all take the same ones. A connection's timer is moved in
+    the kernel's timer wheel when its new time falls into another slot, and a slot is 16 s long
+    (kernel/time/timer.c): after the first pass that happens in one pass at most.
     """
     tcp = measurement.traffic.protocol == "tcp"
     syn, ack = (_SYN, _ACK) if tcp else (0, 0)
@@ -80,7 +84,9 @@ def passes(measurement: Measurement) -> tuple[Pass, ...]:
 
 
 def steps(sent: tuple[Pass, ...]) -> list[str]:
-    """What the guest does, a line each: `door FLAGS` sets the director's door, `send PASS`, `look PHASE` reads all counters."""
+    """What the guest does, a line each: `door FLAGS` sets the director's door, `send PASS`,
+    `look PHASE` reads all counters.
+    """
     found, door = [], None
     for index, each in enumerate(sent):
         if each.flags != door:
@@ -102,16 +108,26 @@ def files(measurement: Measurement, sysctls: Mapping[str, str]) -> dict[str, str
     found = {
         "modules": " ".join(measurement.modules),
         "options": "" if measurement.tab_bits is None else f"conn_tab_bits={measurement.tab_bits}",
-        "unload": " ".join(reversed([each for each in measurement.modules if "ip_vs" in each or each == "xt_ipvs"])),
+        "unload": " ".join(
+            reversed([each for each in measurement.modules if "ip_vs" in each or each == "xt_ipvs"])
+        ),
         "netns.ip": _lines("netns add d", "netns add r"),
-        "links.ip": _lines(f"link add g address {GENERATOR_MAC} type veth peer name d0 address {OUTER_MAC} netns d"),
-        "links.d": _lines(f"link add d1 address {INNER_MAC} type veth peer name r0 address {SERVER_MAC} netns r"),
+        "links.ip": _lines(
+            f"link add g address {GENERATOR_MAC} type veth peer name d0 address {OUTER_MAC} netns d"
+        ),
+        "links.d": _lines(
+            f"link add d1 address {INNER_MAC} type veth peer name r0 address {SERVER_MAC} netns r"
+        ),
         "early.sysctl": _lines(*_no_autoconfiguration(measurement.traffic.version)),
         "director.ip": _director(measurement, here),
         "server.ip": _lines("link set r0 up"),
         "server.tc": _arrivals(measurement, here),
-        "director.sysctl": _lines(*(f"{name}={value}" for name, value in {**_sysctls(measurement), **sysctls}.items())),
-        "quiet.sysctl": _lines("net.ipv4.vs.run_estimation=0"),  # the rate estimator's work goes by time, not by packets
+        "director.sysctl": _lines(
+            *(f"{name}={value}" for name, value in {**_sysctls(measurement), **sysctls}.items())
+        ),
+        "quiet.sysctl": _lines(
+            "net.ipv4.vs.run_estimation=0"
+        ),  # the rate estimator's work goes by time, not by packets
         "steps": _lines(*steps(sent)),
     }
     if not measurement.handling.is_baseline:
@@ -132,7 +148,9 @@ def _lines(*lines: str) -> str:
 
 
 def _no_autoconfiguration(version: int) -> list[str]:
-    """No router solicitations, no duplicate address detection: nothing in the network but what is measured."""
+    """No router solicitations, no duplicate address detection: nothing in the network but what is
+    measured.
+    """
     if version == 4:
         return ["net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"]
     return [
@@ -192,25 +210,29 @@ def server_port(measurement: Measurement) -> int:
 
 
 def _netfilter(measurement: Measurement, here: Addresses) -> str:
-    """Rules for iptables-restore(8): one that looks at the tracked state brings connection tracking in; FullNAT's source NAT."""
+    """Rules for iptables-restore(8): one that looks at the tracked state brings connection tracking
+    in; FullNAT's source NAT.
+    """
     if not measurement.conntrack:
         return ""
     if measurement.handling is Handling.FULLNAT:
         rule = (
-            f"-A POSTROUTING -m ipvs --vproto {_NUMBER[measurement.traffic.protocol]} --vaddr {here.vip}/{here.plain} "
-            f"--vport {SERVICE_PORT} -j SNAT --to-source {here.lips[0]}-{here.lips[1]}"
+            f"-A POSTROUTING -m ipvs --vproto {_NUMBER[measurement.traffic.protocol]} --vaddr"
+            f" {here.vip}/{here.plain} --vport {SERVICE_PORT} -j SNAT --to-source"
+            f" {here.lips[0]}-{here.lips[1]}"
         )
         return _lines("*nat", rule, "COMMIT")
     return _lines("*filter", "-A FORWARD -m conntrack --ctstate INVALID -j DROP", "COMMIT")
 
 
-# -- packets ------------------------------------------------------------------------------------------------------------------------
+# -- packets ---------------------------------------------------------------------------------------
 
 
 def _packets(measurement: Measurement, here: Addresses, sent: Pass) -> str:
     """Commands for pktgen (Documentation/networking/pktgen.rst).
 
-    With a checksum (UDPCSUM): for a datagram without one, IPVS's NAT computes one over all of it, which no usual packet asks for.
+    With a checksum (UDPCSUM): for a datagram without one, IPVS's NAT computes one over all of it,
+    which no usual packet asks for.
     """
     target = here.rip(0) if measurement.handling.is_baseline else here.vip
     made = flows(sent.flows, here.version)
@@ -234,19 +256,23 @@ def _packets(measurement: Measurement, here: Addresses, sent: Pass) -> str:
 
 
 def _door(measurement: Measurement, flags: int) -> str:
-    """The director's door (`tc -batch`): what becomes of the generator's packets before the director sees them.
+    """The director's door (`tc -batch`): what becomes of the generator's packets before the
+    director sees them.
 
-    For TCP, pktgen's UDP header and what follows are rewritten into a TCP header: protocol, sequence and acknowledgement number,
-    data offset and flags, window; then the checksums.
+    For TCP, pktgen's UDP header and what follows are rewritten into a TCP header: protocol,
+    sequence and acknowledgement number, data offset and flags, window; then the checksums.
     """
     protocol = "ip" if measurement.traffic.version == 4 else "ipv6"
     actions: list[str] = []
     if measurement.traffic.protocol == "tcp":
         next_header, tcp = (9, 20) if measurement.traffic.version == 4 else (6, 40)
         actions += [
-            f"action pedit munge offset {next_header} u8 set {_NUMBER['tcp']} munge offset {tcp + 4} u32 set 0x10000000 "
-            f"munge offset {tcp + 8} u32 set {0 if flags == _SYN else 0x20000000:#x} "
-            f"munge offset {tcp + 12} u32 set {0x5000FFFF | flags << 16:#010x} munge offset {tcp + 16} u32 set 0 pipe",
+            (
+                f"action pedit munge offset {next_header} u8 set {_NUMBER['tcp']} munge offset {tcp + 4} u32"
+                f" set 0x10000000 munge offset {tcp + 8} u32 set {0 if flags == _SYN else 0x20000000:#x}"
+                f" munge offset {tcp + 12} u32 set {0x5000FFFF | flags << 16:#010x} munge offset {tcp + 16}"
+                " u32 set 0 pipe"
+            ),
             f"action csum {'ip4h and ' if measurement.traffic.version == 4 else ''}tcp pipe",
         ]
     actions.append("action drop" if measurement.handling is Handling.DROP else "action ok")
@@ -258,13 +284,18 @@ def _door(measurement: Measurement, flags: int) -> str:
 
 
 def _arrivals(measurement: Measurement, here: Addresses) -> str:
-    """What counts at the servers' device: a frame to a real server with exactly the headers that the handling demands."""
+    """What counts at the servers' device: a frame to a real server with exactly the headers that
+    the handling demands.
+    """
     protocol, header = ("ip", 20) if here.version == 4 else ("ipv6", 40)
     number, port = _NUMBER[measurement.traffic.protocol], server_port(measurement)
     keys = [f"u16 {SERVER_MAC_PREFIX:#06x} 0xffff at -14"]
     inner = 0
     if measurement.handling is Handling.TUN:
-        keys += [_next_header(here.version, 0, 4 if here.version == 4 else 41), *_destination(here.version, 0, here.servers_net)]
+        keys += [
+            _next_header(here.version, 0, 4 if here.version == 4 else 41),
+            *_destination(here.version, 0, here.servers_net),
+        ]
         inner = header
     through = measurement.handling in (Handling.DR, Handling.TUN)
     keys += [_next_header(here.version, inner, number)]
@@ -274,7 +305,8 @@ def _arrivals(measurement: Measurement, here: Addresses) -> str:
     keys.append(f"u16 {port} 0xffff at {inner + header + 2}")
     return _lines(
         "qdisc add dev r0 clsact",
-        f"filter add dev r0 ingress pref 1 protocol {protocol} u32 {' '.join(f'match {key}' for key in keys)} action drop",
+        f"filter add dev r0 ingress pref 1 protocol {protocol} u32 {' '.join(f'match {key}' for key in keys)}"
+        " action drop",
     )
 
 

@@ -1,4 +1,6 @@
-"""Adds a kernel that the user has: a User-Mode Linux program or a bzImage, with its modules. It is copied, booted once, and only then there."""
+"""Adds a kernel that the user has: a User-Mode Linux program or a bzImage, with its modules. It is
+copied, booted once, and only then there.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,16 @@ _ELF, _X86_64, _EXECUTABLE = b"\x7fELF", 62, (2, 3)
 _UML_MARK = b"User Mode Linux"
 """Stands in every User-Mode Linux program: arch/um/kernel/um_arch.c prints it."""
 
-_MACHINES = {3: "32-bit x86", 8: "MIPS", 20: "PowerPC", 21: "PowerPC", 22: "s390", 40: "32-bit ARM", 183: "ARM", 243: "RISC-V"}
+_MACHINES = {
+    3: "32-bit x86",
+    8: "MIPS",
+    20: "PowerPC",
+    21: "PowerPC",
+    22: "s390",
+    40: "32-bit ARM",
+    183: "ARM",
+    243: "RISC-V",
+}
 _ARM64_MAGIC, _RISCV_MAGIC = b"ARM\x64", b"RSC\x05"
 _MAGIC_AT = 0x38
 _NAMES = ("linux.uml", "linux", "vmlinuz", "bzImage")
@@ -57,9 +68,11 @@ def prepare(path: Path, name: str | None = None, modules: Path | None = None) ->
     """Look at what the user gave; nothing is started or written.
 
     Args:
-        path: a User-Mode Linux program, a bzImage, or a directory with either and `modules/RELEASE`.
+        path: a User-Mode Linux program, a bzImage, or a directory with either and
+            `modules/RELEASE`.
         name: by default the release.
-        modules: a tree `…/RELEASE`, or a directory with one such tree; by default what lies where it belongs.
+        modules: a tree `…/RELEASE`, or a directory with one such tree; by default what lies where
+            it belongs.
 
     Raises:
         UsageError: it is something else, or its modules are missing or of another kernel.
@@ -70,7 +83,8 @@ def prepare(path: Path, name: str | None = None, modules: Path | None = None) ->
     tree = _modules(program, modules, says)
     if says and says != tree.name:
         raise UsageError(
-            f"{program}: says that it is {says}, but its modules are for {tree.name}; give those of {says}: --modules DIR"
+            f"{program}: says that it is {says}, but its modules are for {tree.name}; give those of {says}:"
+            " --modules DIR"
         )
     beside = [tree / "config", program.with_name("config"), program.with_name(f"config-{tree.name}")]
     config = next((each for each in beside if each.is_file()), None)
@@ -78,7 +92,8 @@ def prepare(path: Path, name: str | None = None, modules: Path | None = None) ->
 
 
 def add(addition: Addition, cache: Path | None = None, tell: Listener = nobody) -> CatalogEntry:
-    """Copy a kernel into the catalog as `local/NAME`, once it has booted; one of that name is replaced.
+    """Copy a kernel into the catalog as `local/NAME`, once it has booted; one of that name is
+    replaced.
 
     Args:
         cache: by default `cache.cache_directory()`.
@@ -104,7 +119,13 @@ def add(addition: Addition, cache: Path | None = None, tell: Listener = nobody) 
             stock.depmod(target)
         else:
             left_out = stock.trim(target)
-            tell(Event("", "fetch", f"{release}: left out {left_out} modules of hardware that a guest cannot have"))
+            tell(
+                Event(
+                    "",
+                    "fetch",
+                    f"{release}: left out {left_out} modules of hardware that a guest cannot have",
+                )
+            )
         place = entry_directory(cache, addition.name)
         if place.exists():
             tell(Event("", "fetch", f"{addition.name}: there is one already; it will be replaced"))
@@ -132,19 +153,29 @@ def recognise(program: Path) -> KernelKind:
         machine = "ARM" if head[_MAGIC_AT : _MAGIC_AT + 4] == _ARM64_MAGIC else "RISC-V"
         raise UsageError(f"{program}: a kernel for {machine}; lvslab boots x86-64 only")
     if head[0x202:0x206] == b"HdrS":
-        raise UsageError(f"{program}: a bzImage that names no release; give the whole file arch/x86/boot/bzImage")
-    raise UsageError(f"{program}: no kernel; give a User-Mode Linux program (linux, linux.uml) or a bzImage (vmlinuz)")
+        raise UsageError(
+            f"{program}: a bzImage that names no release; give the whole file arch/x86/boot/bzImage"
+        )
+    raise UsageError(
+        f"{program}: no kernel; give a User-Mode Linux program (linux, linux.uml) or a bzImage (vmlinuz)"
+    )
 
 
 def _require_uml(program: Path, head: bytes) -> None:
     kind, machine = struct.unpack_from("<HH", head, 16)
     if machine != _X86_64:
-        raise UsageError(f"{program}: a program for {_MACHINES.get(machine, f'machine {machine}')}; lvslab boots x86-64 only")
+        raise UsageError(
+            f"{program}: a program for {_MACHINES.get(machine, f'machine {machine}')}; lvslab boots x86-64"
+            " only"
+        )
     if kind not in _EXECUTABLE:
-        raise UsageError(f"{program}: an object file, no program; give the program linux that `make ARCH=um` links")
+        raise UsageError(
+            f"{program}: an object file, no program; give the program linux that `make ARCH=um` links"
+        )
     if _UML_MARK not in program.read_bytes():
         raise UsageError(
-            f"{program}: a program, but not User-Mode Linux; of another kernel give the image arch/x86/boot/bzImage, not vmlinux"
+            f"{program}: a program, but not User-Mode Linux; of another kernel give the image"
+            " arch/x86/boot/bzImage, not vmlinux"
         )
 
 
@@ -155,9 +186,14 @@ def _program(path: Path) -> Path:
         raise UsageError(f"{path}: not there")
     found = [path / each for each in _NAMES if (path / each).is_file()]
     if not found:
-        raise UsageError(f"{path}: holds no kernel; it must be called {', '.join(_NAMES[:-1])} or {_NAMES[-1]}")
+        raise UsageError(
+            f"{path}: holds no kernel; it must be called {', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
+        )
     if len(found) > 1:
-        raise UsageError(f"{path}: holds several kernels: {', '.join(each.name for each in found)}; give one of these files")
+        raise UsageError(
+            f"{path}: holds several kernels: {', '.join(each.name for each in found)}; give one of these"
+            " files"
+        )
     return found[0]
 
 
@@ -179,7 +215,8 @@ def _only(trees: Sequence[Path], where: Path, says: str | None) -> Path:
         raise UsageError(f"{where}: no kernel modules modules/RELEASE; give their directory: --modules DIR")
     if len(fitting) > 1:
         raise UsageError(
-            f"{where}: several trees of modules: {', '.join(each.name for each in fitting)}; give one: --modules DIR"
+            f"{where}: several trees of modules: {', '.join(each.name for each in fitting)}; give one:"
+            " --modules DIR"
         )
     return fitting[0].resolve()
 
@@ -189,10 +226,16 @@ def _trees(base: Path) -> list[Path]:
 
 
 def is_tree(directory: Path) -> bool:
-    """Whether a directory is what `make modules_install` makes; a kernel with everything built in has the listing only."""
-    return directory.is_dir() and any((directory / each).exists() for each in ("kernel", "modules.dep", "modules.builtin"))
+    """Whether a directory is what `make modules_install` makes; a kernel with everything built in
+    has the listing only.
+    """
+    return directory.is_dir() and any(
+        (directory / each).exists() for each in ("kernel", "modules.dep", "modules.builtin")
+    )
 
 
 def _links(directory: str, entries: list[str]) -> set[str]:
-    """Names that are not copied: build and source point at the tree that the kernel was built from."""
+    """Names that are not copied: build and source point at the tree that the kernel was
+    built from.
+    """
     return {each for each in entries if each in ("build", "source") and (Path(directory) / each).is_symlink()}

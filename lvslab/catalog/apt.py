@@ -1,7 +1,9 @@
-"""Debian packages without installing them: apt's own tools with a state of their own, on the mirror that this machine is set up for.
+"""Debian packages without installing them: apt's own tools with a state of their own, on the mirror
+that this machine is set up for.
 
-The machine's configuration stays in force for proxies and credentials; its hooks, pins and further sources do not. Signatures are always
-checked, with Debian's keys. Nothing outside the given directory is written, so any user may do this.
+The machine's configuration stays in force for proxies and credentials; its hooks, pins and further
+sources do not. Signatures are always checked, with Debian's keys. Nothing outside the given
+directory is written, so any user may do this.
 """
 
 from __future__ import annotations
@@ -15,7 +17,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from lvslab.catalog.apt_output import debian_mirrors, explain, parse_depends, parse_madison, parse_sources, parse_status
+from lvslab.catalog.apt_output import (
+    debian_mirrors,
+    explain,
+    parse_depends,
+    parse_madison,
+    parse_sources,
+    parse_status,
+)
 from lvslab.catalog.pace import Pace
 from lvslab.errors import CannotError
 from lvslab.events import Event, Listener
@@ -57,19 +66,22 @@ Acquire::https::Timeout "20";
 
 
 def machine_mirrors() -> list[str]:
-    """Mirrors of Debian that this machine's apt is set up for; apt itself reads its sources, of both formats.
+    """Mirrors of Debian that this machine's apt is set up for; apt itself reads its sources, of
+    both formats.
 
     Raises:
         CannotError: apt is not there, or knows no Debian mirror.
     """
-    shown = _answer(["apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"])
+    shown = _answer(
+        ["apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"]
+    )
     sources = parse_sources(shown)
     mirrors = debian_mirrors(sources, os_release().get("VERSION_CODENAME"))
     if not mirrors:
         known = ", ".join(f"{source.uri} {source.suite}" for source in sources) or "none at all"
         raise CannotError(
-            f"apt: no Debian mirror among this machine's sources ({known}); add one, see sources.list(5), for example "
-            "in /etc/apt/sources.list.d/debian.sources"
+            f"apt: no Debian mirror among this machine's sources ({known}); add one, see sources.list(5), for"
+            " example in /etc/apt/sources.list.d/debian.sources"
         )
     return mirrors
 
@@ -93,7 +105,9 @@ def machine_keyring() -> Path:
     for path in KEYRINGS:
         if path.exists():
             return path
-    raise CannotError(f"{KEYRINGS[0]}: not there, signatures cannot be checked; run: apt-get install debian-archive-keyring")
+    raise CannotError(
+        f"{KEYRINGS[0]}: not there, signatures cannot be checked; run: apt-get install debian-archive-keyring"
+    )
 
 
 def newest_version(versions: Iterable[str]) -> str:
@@ -136,7 +150,9 @@ class PrivateApt:
         return parse_madison(shown, package, suite)
 
     def depends(self, package: str, version: str) -> dict[str, str]:
-        """What a version of a package depends on in an exact version: the packages, each with that version."""
+        """What a version of a package depends on in an exact version: the packages, each with that
+        version.
+        """
         shown = _answer(["apt-cache", "-c", str(self._home / "apt.conf"), "show", f"{package}={version}"])
         return parse_depends(shown)
 
@@ -156,7 +172,15 @@ class PrivateApt:
         self._tell(Event("", "fetch", f"{what} from {self._mirror}"))
         reading, writing = os.pipe()
         log = self._home / "apt.log"
-        command = ["apt-get", "-q", "-c", str(self._home / "apt.conf"), "-o", f"APT::Status-Fd={writing}", *action]
+        command = [
+            "apt-get",
+            "-q",
+            "-c",
+            str(self._home / "apt.conf"),
+            "-o",
+            f"APT::Status-Fd={writing}",
+            *action,
+        ]
         try:
             with log.open("wb") as out:
                 process = _start(command, output=out, pass_fds=(writing,), cwd=self._home / "packages")
@@ -224,8 +248,12 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "LC_ALL": "C.UTF-8", "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
 
 
-def _start(command: Sequence[str], *, output: IO[bytes], pass_fds: Sequence[int], cwd: Path) -> subprocess.Popen[bytes]:
-    """Start a program that ends with this process, also when this one is killed: it must not write where a later fetch cleans up."""
+def _start(
+    command: Sequence[str], *, output: IO[bytes], pass_fds: Sequence[int], cwd: Path
+) -> subprocess.Popen[bytes]:
+    """Start a program that ends with this process, also when this one is killed: it must not write
+    where a later fetch cleans up.
+    """
     _require(command[0])
     return subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", *command],
@@ -266,4 +294,6 @@ def _require(program: str) -> None:
     path = _environment()["PATH"]
     missing = [name for name in ("setpriv", program) if not shutil.which(name, path=path)]
     if missing:
-        raise CannotError(f"{missing[0]}: not installed; kernels can be fetched on Debian and its derivatives only")
+        raise CannotError(
+            f"{missing[0]}: not installed; kernels can be fetched on Debian and its derivatives only"
+        )

@@ -1,4 +1,6 @@
-"""What apt's and dpkg's tools say, and what it means: their listings, their progress, their errors. Pure."""
+"""What apt's and dpkg's tools say, and what it means: their listings, their progress, their errors.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,21 @@ from dataclasses import dataclass
 
 from lvslab.errors import CannotError
 
-_SUITES = ("oldstable", "stable", "testing", "unstable", "sid", "bullseye", "bookworm", "trixie", "forky", "duke")
-"""By these names a source is known as Debian's own, besides the name of the release that is installed."""
+_SUITES = (
+    "oldstable",
+    "stable",
+    "testing",
+    "unstable",
+    "sid",
+    "bullseye",
+    "bookworm",
+    "trixie",
+    "forky",
+    "duke",
+)
+"""By these names a source is known as Debian's own, besides the name of the release that is
+installed.
+"""
 
 
 class UntrustedError(CannotError):
@@ -22,7 +37,9 @@ class SuiteError(CannotError):
 
 @dataclass(frozen=True)
 class Source:
-    """One source of packages that the machine is set up for: where and which suite and component."""
+    """One source of packages that the machine is set up for: where and which suite and
+    component.
+    """
 
     uri: str
     suite: str
@@ -46,26 +63,36 @@ def debian_mirrors(sources: Iterable[Source], codename: str | None) -> list[str]
         dict.fromkeys(
             source.uri
             for source in sources
-            if source.component == "main" and source.suite.split("-")[0] in names and not source.suite.endswith("-security")
+            if source.component == "main"
+            and source.suite.split("-")[0] in names
+            and not source.suite.endswith("-security")
         )
     )
 
 
 def parse_madison(text: str, package: str, suite: str) -> list[str]:
-    """Versions from `apt-cache madison`, whose lines read `package | version | uri suite/component architecture Packages`."""
+    """Versions from `apt-cache madison`, whose lines read
+    `package | version | uri suite/component architecture Packages`.
+    """
     rows = [[field.strip() for field in line.split("|")] for line in text.splitlines()]
     return [row[1] for row in rows if len(row) == 3 and row[0] == package and f" {suite}/" in row[2]]
 
 
 def parse_depends(text: str) -> dict[str, str]:
-    """Package → version, from the first Depends of `apt-cache show` (deb-control(5)); alternatives and ranges are left out."""
+    """Package → version, from the first Depends of `apt-cache show` (deb-control(5)); alternatives
+    and ranges are left out.
+    """
     line = next((line for line in text.splitlines() if line.startswith("Depends:")), "")
-    found = (re.fullmatch(r"(\S+) \(= (\S+)\)", each.strip()) for each in line.removeprefix("Depends:").split(","))
+    found = (
+        re.fullmatch(r"(\S+) \(= (\S+)\)", each.strip()) for each in line.removeprefix("Depends:").split(",")
+    )
     return {each[1]: each[2] for each in found if each}
 
 
 def parse_status(line: str) -> float | None:
-    """Percent done, from `dlstatus:<item>:<percent>:<text>` (README.progress-reporting of apt); None for other lines."""
+    """Percent done, from `dlstatus:<item>:<percent>:<text>` (README.progress-reporting of apt);
+    None for other lines.
+    """
     fields = line.strip().split(":", 3)
     if len(fields) != 4 or fields[0] != "dlstatus":
         return None
@@ -76,21 +103,40 @@ def parse_status(line: str) -> float | None:
 
 
 _CAUSES: Sequence[tuple[str, type[CannotError], str]] = (
-    (r"No space left|not enough free space|Disk quota", CannotError, "the disk is full; free some space, or set XDG_CACHE_HOME"),
     (
-        r"Temporary failure resolving|Could not resolve|[Cc]ould not connect|Connection (?:timed out|failed|refused)|unreachable"
+        r"No space left|not enough free space|Disk quota",
+        CannotError,
+        "the disk is full; free some space, or set XDG_CACHE_HOME",
+    ),
+    (
+        r"Temporary failure resolving|Could not resolve|[Cc]ould not connect|Connection (?:timed"
+        r" out|failed|refused)|unreachable"
         r"|Unable to connect|Connection reset|Cannot initiate the connection",
         CannotError,
         "{where} cannot be reached; check the network and apt's proxy, then try again",
     ),
     (
-        r"NO_PUBKEY|is not signed|signatures? (?:were|was) invalid|BADSIG|EXPKEYSIG|KEYEXPIRED|cannot be authenticated|Missing key",
+        (
+            r"NO_PUBKEY|is not signed|signatures? (?:were|was) invalid|BADSIG|EXPKEYSIG|KEYEXPIRED|cannot be"
+            r" authenticated|Missing key"
+        ),
         UntrustedError,
-        "not signed by a key of this machine's Debian keyring; run: apt-get install --only-upgrade debian-archive-keyring",
+        (
+            "not signed by a key of this machine's Debian keyring; run: apt-get install --only-upgrade"
+            " debian-archive-keyring"
+        ),
     ),
     (r"does not have a Release file|404 +Not Found", SuiteError, "{where} does not have it; check the name"),
-    (r"Hash Sum mismatch|unexpected size", CannotError, "{where} is being updated or damaged; try again in some minutes"),
-    (r"Release file .* expired|not valid yet", CannotError, "{where} is out of date, or this machine's clock is wrong"),
+    (
+        r"Hash Sum mismatch|unexpected size",
+        CannotError,
+        "{where} is being updated or damaged; try again in some minutes",
+    ),
+    (
+        r"Release file .* expired|not valid yet",
+        CannotError,
+        "{where} is out of date, or this machine's clock is wrong",
+    ),
 )
 
 

@@ -1,6 +1,8 @@
-"""The trial boot of a stock kernel that cannot be a director because it has no 9p, as Debian's :cloud ones: `lvslab bench` runs those.
+"""The trial boot of a stock kernel that cannot be a director because it has no 9p, as Debian's
+:cloud ones: `lvslab bench` runs those.
 
-Everything that it needs comes along in the initramfs: it says its release, loads IPVS, and switches off.
+Everything that it needs comes along in the initramfs: it says its release, loads IPVS, and switches
+off.
 """
 
 from __future__ import annotations
@@ -32,7 +34,11 @@ echo "{_RELEASE}$(/bin/busybox uname -r)"
 def lacks_files(kernel: QemuKernel) -> str | None:
     """Why a guest of this kernel would not see the machine's files, or None where it does."""
     missing = initramfs.missing_modules(kernel.modules, initramfs.p9().drivers)
-    return f"the kernel has no {', '.join(missing)}, so it cannot see the machine's programs" if missing else None
+    return (
+        f"the kernel has no {', '.join(missing)}, so it cannot see the machine's programs"
+        if missing
+        else None
+    )
 
 
 def try_bare(kernel: QemuKernel, why: str, console: Path) -> dict[str, Any]:
@@ -63,7 +69,9 @@ def try_bare(kernel: QemuKernel, why: str, console: Path) -> dict[str, Any]:
                 check=False,
             )
     except FileNotFoundError as error:
-        raise CannotError(f"{PROGRAM}: not installed; run: apt-get install --no-install-recommends qemu-system-x86") from error
+        raise CannotError(
+            f"{PROGRAM}: not installed; run: apt-get install --no-install-recommends qemu-system-x86"
+        ) from error
     except subprocess.TimeoutExpired:
         raise GuestError(f"did not boot within {_BOOT_SECONDS:g} s (console: {console})") from None
     lines = console.read_text(errors="replace").splitlines()
@@ -72,13 +80,20 @@ def try_bare(kernel: QemuKernel, why: str, console: Path) -> dict[str, Any]:
         raise GuestError(f"ended without a word of its own (console: {console})")
     if not any(_LOADED in line for line in lines):
         raise GuestError(f"cannot load {_IPVS} (console: {console})")
-    facts = KernelFacts(kernel.kind, release, kernel.config_sha256, frozenset(), dict.fromkeys(Need, why), None)
-    return {"extra_arguments": [], "boot_seconds": round(time.monotonic() - began, 3), "facts": probe.facts_to_json(facts)}
+    facts = KernelFacts(
+        kernel.kind, release, kernel.config_sha256, frozenset(), dict.fromkeys(Need, why), None
+    )
+    return {
+        "extra_arguments": [],
+        "boot_seconds": round(time.monotonic() - began, 3),
+        "facts": probe.facts_to_json(facts),
+    }
 
 
 def command(image: Path, archive: Path) -> list[str]:
-    """How QEMU is called. The processor is emulated, so this works on every machine; its least one lacks the CRC instructions whose driver
-    IPVS wants."""
+    """How QEMU is called. The processor is emulated, so this works on every machine; its least one
+    lacks the CRC instructions whose driver IPVS wants.
+    """
     machine = [
         "-accel",
         "tcg",
@@ -93,7 +108,16 @@ def command(image: Path, archive: Path) -> list[str]:
         "stdio",
         "-no-reboot",
     ]
-    return [PROGRAM, *machine, "-kernel", str(image), "-initrd", str(archive), "-append", "console=ttyS0 panic=-1 quiet"]
+    return [
+        PROGRAM,
+        *machine,
+        "-kernel",
+        str(image),
+        "-initrd",
+        str(archive),
+        "-append",
+        "console=ttyS0 panic=-1 quiet",
+    ]
 
 
 def archive(tree: initramfs.ModuleTree, busybox: Path) -> bytes:

@@ -1,7 +1,9 @@
-"""Builds a small User-Mode Linux kernel from a source tree: tinyconfig, what a guest needs, what labs use, and the user's own options.
+"""Builds a small User-Mode Linux kernel from a source tree: tinyconfig, what a guest needs, what
+labs use, and the user's own options.
 
-The tree is copied first: nothing is written into the user's, and a build always happens at the same path, so that ccache knows its objects
-again. Whoever calls this should run in a sandbox, which takes every compiler along when it ends, in whatever way.
+The tree is copied first: nothing is written into the user's, and a build always happens at the same
+path, so that ccache knows its objects again. Whoever calls this should run in a sandbox, which
+takes every compiler along when it ends, in whatever way.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ TOOLS: Mapping[str, str] = {
     "xz": "xz-utils",
     "depmod": "kmod",
 }
-"""Programs that a build runs → the Debian package of each (Documentation/process/changes.rst names most)."""
+"""Programs that a build runs → the Debian package of each (Documentation/process/changes.rst names
+most).
+"""
 
 _LINES = 1700
 """Lines that make prints for 6.1 with lvslab's options, until a build here has shown how many."""
@@ -71,7 +75,8 @@ def prepare(path: Path, fragment: Path | None = None, name: str | None = None) -
     """Look at everything that the user gave, and at the tools; nothing is started or written.
 
     Raises:
-        UsageError: no source tree, a fragment that is none, one that takes away what a guest needs, or a bad name.
+        UsageError: no source tree, a fragment that is none, one that takes away what a guest needs,
+            or a bad name.
         CannotError: a tool is missing; names the packages.
     """
     source = tree.recognise(path)
@@ -80,11 +85,16 @@ def prepare(path: Path, fragment: Path | None = None, name: str | None = None) -
         try:
             options = configure.parse(fragment.read_text(), str(fragment))
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{fragment}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+            raise UsageError(
+                f"{fragment}: cannot be read: {getattr(error, 'strerror', None) or error}"
+            ) from error
         needed = configure.shipped("guest")
         contrary = configure.unmet(needed, {**needed, **options})
         if contrary:
-            raise UsageError(f"{fragment}: a guest of lvslab needs {', '.join(f'CONFIG_{each.option}' for each in contrary)}")
+            raise UsageError(
+                f"{fragment}: a guest of lvslab needs"
+                f" {', '.join(f'CONFIG_{each.option}' for each in contrary)}"
+            )
     local = LocalName.parse(name) if name is not None else None
     require_tools()
     return BuildRequest(source, options, fragment, local)
@@ -106,18 +116,22 @@ def require_tools(path: str | None = None) -> None:
         missing.append("the C library's headers")
         packages.append("libc6-dev")
     if missing:
-        raise CannotError(f"building a kernel: {', '.join(missing)} not found; run: apt-get install {' '.join(packages)}")
+        raise CannotError(
+            f"building a kernel: {', '.join(missing)} not found; run: apt-get install {' '.join(packages)}"
+        )
 
 
 def build(request: BuildRequest, cache: Path | None = None, tell: Listener = nobody) -> CatalogEntry:
-    """Build a kernel, boot it once, and put it into the catalog as `local/NAME`; one of that name is replaced.
+    """Build a kernel, boot it once, and put it into the catalog as `local/NAME`; one of that name
+    is replaced.
 
     Args:
         cache: by default `cache.cache_directory()`.
         tell: takes progress.
 
     Raises:
-        UsageError: the tree cannot give what the user's fragment or a guest needs, or an archive holds no tree.
+        UsageError: the tree cannot give what the user's fragment or a guest needs, or an archive
+            holds no tree.
         CannotError: no room, or something that the trial boot needs is missing.
         LabError: the compiler failed; the log is kept in the cache.
         GuestError: the new kernel does not boot; it is kept aside.
@@ -135,7 +149,9 @@ def make_command(*targets: str, jobs: int, ccache: bool) -> list[str]:
 
 def last_lines(log: Sequence[str], count: int = _LAST_LINES) -> list[str]:
     """What to show of a failed build: from the compiler's first error on, or else the end."""
-    first = next((number for number, line in enumerate(log) if "error:" in line or "undefined reference" in line), None)
+    first = next(
+        (number for number, line in enumerate(log) if "error:" in line or "undefined reference" in line), None
+    )
     return list(log[first : first + count] if first is not None else log[-count:])
 
 
@@ -178,16 +194,22 @@ class _Build:
         candidate = Candidate(str(name), "", new, target, origin, None, details, costly=True)
         return store.admit(candidate, self._cache, self._tell)
 
-    # -- configuration -----------------------------------------------------------------------------------------------------------
+    # -- configuration -----------------------------------------------------------------------------
 
     def _configure(self, version: str) -> list[configure.Unmet]:
-        """Write .config, and compare what came out; returns what the tree lacks of lvslab's wishes."""
+        """Write .config, and compare what came out; returns what the tree lacks of
+        lvslab's wishes.
+        """
         if tree.unclean(self._source):
             self._make("cleaning the copy", "mrproper")
         self._make("configuring", "tinyconfig")
         config = self._source / ".config"
         tiny = configure.parse(config.read_text(), "tinyconfig")
-        guest, features, own = configure.shipped("guest"), configure.shipped("features"), self._request.fragment
+        guest, features, own = (
+            configure.shipped("guest"),
+            configure.shipped("features"),
+            self._request.fragment,
+        )
         config.write_text(configure.text(tiny, features, guest, own))
         self._make("configuring", "olddefconfig")
         got = configure.parse(config.read_text(), ".config")
@@ -195,20 +217,27 @@ class _Build:
         def lacking(asked: Mapping[str, str]) -> list[configure.Unmet]:
             return configure.explained(configure.unmet(asked, got), self._source, got)
 
-        for problems, who in ((lacking(guest), "a guest of lvslab"), (lacking(own), f"{self._request.fragment_path}")):
+        for problems, who in (
+            (lacking(guest), "a guest of lvslab"),
+            (lacking(own), f"{self._request.fragment_path}"),
+        ):
             if problems:
                 raise UsageError(
-                    f"{self._request.source.path}: Linux {version} does not give what {who} needs: {_listed(problems)}"
+                    f"{self._request.source.path}: Linux {version} does not give what {who} needs:"
+                    f" {_listed(problems)}"
                 )
         without = lacking({option: value for option, value in features.items() if option not in own})
         for each in without:
             self._tell(Event("", "note", f"without {each}"))
         return without
 
-    # -- make --------------------------------------------------------------------------------------------------------------------
+    # -- make --------------------------------------------------------------------------------------
 
     def _compile(self, version: str) -> None:
-        known = [entry.details.get("make_lines") for entry in sorted(entries(self._cache), key=lambda each: each.fetched)]
+        known = [
+            entry.details.get("make_lines")
+            for entry in sorted(entries(self._cache), key=lambda each: each.fetched)
+        ]
         expected = next((lines for lines in reversed(known) if lines), _LINES)
         with_ccache = ", with ccache" if self._ccache else ""
         self._tell(Event("", "build", f"compiling Linux {version} on {self._jobs} processors{with_ccache}"))
@@ -228,9 +257,16 @@ class _Build:
         Raises:
             LabError: it failed.
         """
-        command = ["setpriv", "--pdeathsig", "KILL", *make_command(*targets, jobs=self._jobs, ccache=self._ccache)]
+        command = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            *make_command(*targets, jobs=self._jobs, ccache=self._ccache),
+        ]
         environment = {
-            key: value for key, value in os.environ.items() if key not in ("ARCH", "SUBARCH", "MAKEFLAGS", "KBUILD_OUTPUT")
+            key: value
+            for key, value in os.environ.items()
+            if key not in ("ARCH", "SUBARCH", "MAKEFLAGS", "KBUILD_OUTPUT")
         }
         lines, seen = 0, deque[str](maxlen=2000)
         with (
@@ -263,18 +299,31 @@ class _Build:
             kept = self._cache / _LOG
             shutil.copyfile(self._log, kept)
             raise LabError(
-                "\n    ".join([f"{what} {self._request.source.path}: make failed (log: {kept}):", *last_lines(list(seen))])
+                "\n    ".join(
+                    [
+                        f"{what} {self._request.source.path}: make failed (log: {kept}):",
+                        *last_lines(list(seen)),
+                    ]
+                )
             )
         return lines
 
-    # -- result ------------------------------------------------------------------------------------------------------------------
+    # -- result ------------------------------------------------------------------------------------
 
     def _lay_out(self, new: Path) -> str:
-        """The program, its modules and its configuration in the shape of an entry; returns the release."""
+        """The program, its modules and its configuration in the shape of an entry; returns the
+        release.
+        """
         release = (self._source / "include/config/kernel.release").read_text().strip()
         staged = self._work / "staged"
         self._tell(Event("", "build", f"{release}: installing its modules"))
-        self._make("installing modules of", "modules_install", f"INSTALL_MOD_PATH={staged}", "INSTALL_MOD_STRIP=1", "DEPMOD=true")
+        self._make(
+            "installing modules of",
+            "modules_install",
+            f"INSTALL_MOD_PATH={staged}",
+            "INSTALL_MOD_STRIP=1",
+            "DEPMOD=true",
+        )
         modules = staged / "lib/modules" / release
         for link in ("build", "source"):
             (modules / link).unlink(missing_ok=True)

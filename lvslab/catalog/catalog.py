@@ -1,4 +1,5 @@
-"""The kernels that are here besides the installed ones: reading only; fetch.py, build.py and add.py put kernels in, by way of store.py.
+"""The kernels that are here besides the installed ones: reading only; fetch.py, build.py and add.py
+put kernels in, by way of store.py.
 
     <cache>/debian/<suite>/<version>/             a User-Mode Linux kernel of Debian's
     <cache>/debian/<suite>/<flavour>/<version>/   a stock kernel of Debian's
@@ -7,9 +8,10 @@
     <cache>/work-*                                unfinished work, removed by whoever adds something next
     <cache>/lock                                  held while something is added or removed
 
-An entry's directory holds linux.uml or vmlinuz, modules/<release>/, entry.json, the configuration as `config` where it is known, and
-libc.so.6 where a foreign one is needed. It appears by one rename, after the kernel in it has booted.
-"""
+An entry's directory holds linux.uml or vmlinuz, modules/<release>/, entry.json, the configuration
+as `config` where it is known, and libc.so.6 where a foreign one is needed. It appears by one
+rename, after the kernel in it has booted.
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -44,13 +46,15 @@ class CatalogEntry:
         version: of the Debian package; "" for a local one.
         directory: where it lies.
         extra_arguments: for its command line, found useful by the trial boot.
-        facts: what the trial boot showed; `probe.guest_facts` boots again where lvslab's trials have changed since.
+        facts: what the trial boot showed; `probe.guest_facts` boots again where lvslab's trials
+            have changed since.
         boot_seconds: of the trial boot, until it ran jobs.
         fetched: when it appeared, in seconds since the epoch.
         loader: of a foreign C library that it was made to use, or None.
         origin: where it comes from, in words.
         details: what else its maker wants to keep, for example the tree's git description.
-        schedulers: of IPVS, those that worked in the trial boot; none known of entries that older versions of lvslab made.
+        schedulers: of IPVS, those that worked in the trial boot; none known of entries that older
+            versions of lvslab made.
     """
 
     name: str
@@ -94,7 +98,9 @@ class CatalogEntry:
             CannotError: a part of it is gone; names the command that gets it again.
         """
         again = f"kernel '{self.full_name}': damaged: {{}}; run: {self.remedy}"
-        if self.loader is not None and not (self.loader.is_file() and (self.directory / "libc.so.6").is_file()):
+        if self.loader is not None and not (
+            self.loader.is_file() and (self.directory / "libc.so.6").is_file()
+        ):
             raise CannotError(again.format(f"its C library in {self.loader.parent} is gone"))
         try:
             return kernel_at(self.directory, self.extra_arguments)
@@ -103,7 +109,11 @@ class CatalogEntry:
 
     def size(self) -> int:
         """Bytes on disk, without what it shares with others."""
-        return sum(path.lstat().st_size for path in self.directory.rglob("*") if path.is_file() and not path.is_symlink())
+        return sum(
+            path.lstat().st_size
+            for path in self.directory.rglob("*")
+            if path.is_file() and not path.is_symlink()
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As entry.json keeps it."""
@@ -134,7 +144,9 @@ def kernel_at(directory: Path, extra_arguments: tuple[str, ...] = ()) -> Kernel:
 
 
 def read_entry(directory: Path) -> CatalogEntry | None:
-    """The entry in a directory, or None where there is none that this version of lvslab understands."""
+    """The entry in a directory, or None where there is none that this version of lvslab
+    understands.
+    """
     try:
         kept = json.loads((directory / ENTRY).read_text())
         if kept["version"] != _VERSION:
@@ -191,8 +203,8 @@ def find_entry(name: str, cache: Path | None = None) -> CatalogEntry:
                 return entry
         local = ", ".join(entry.name for entry in known if not entry.version)
         raise CannotError(
-            f"kernel '{name}': not here{f' (here: {local})' if local else ''}; run: lvslab kernels build TREE --name {wanted.label}, "
-            f"or lvslab kernels add PATH --name {wanted.label}"
+            f"kernel '{name}': not here{f' (here: {local})' if local else ''}; run: lvslab kernels build TREE"
+            f" --name {wanted.label}, or lvslab kernels add PATH --name {wanted.label}"
         )
     fitting = {entry.version: entry for entry in known if entry.name == wanted.name}
     if not fitting or (wanted.version and wanted.version not in fitting):
@@ -216,7 +228,8 @@ def find(name: str, cache: Path | None = None) -> Kernel:
 
 
 def including(kernels: Kernels, names: Iterable[str]) -> Kernels:
-    """The kernels, and those of some names that are not among them: each is tried, or its kept trial read.
+    """The kernels, and those of some names that are not among them: each is tried, or its kept
+    trial read.
 
     Raises:
         UsageError: a name that no kernel can have.

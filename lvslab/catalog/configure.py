@@ -1,7 +1,9 @@
-"""The configuration of a kernel that lvslab builds: what is asked for, and whether the tree gave it.
+"""The configuration of a kernel that lvslab builds: what is asked for, and whether the tree gave
+it.
 
-The format is that of .config (Documentation/kbuild/kconfig.rst). A request that a tree cannot meet is dropped without a word by
-`make olddefconfig`, so what came out is compared with what went in, and the reason is looked up in the tree's Kconfig files.
+The format is that of .config (Documentation/kbuild/kconfig.rst). A request that a tree cannot meet
+is dropped without a word by `make olddefconfig`, so what came out is compared with what went in,
+and the reason is looked up in the tree's Kconfig files.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ class Unmet:
     reason: str = ""
 
     def __str__(self) -> str:
-        return f"CONFIG_{self.option}={self.asked} (got {self.got}{f': {self.reason}' if self.reason else ''})"
+        return (
+            f"CONFIG_{self.option}={self.asked} (got {self.got}{f': {self.reason}' if self.reason else ''})"
+        )
 
 
 def shipped(name: str) -> dict[str, str]:
@@ -75,7 +79,10 @@ def parse(text: str, where: str) -> dict[str, str]:
         elif match := _UNSET.fullmatch(line):
             found[match[1]] = "n"
         elif line and not line.startswith("#"):
-            raise UsageError(f"{where}: line {number}: '{line}' is no option; write CONFIG_NAME=y, or # CONFIG_NAME is not set")
+            raise UsageError(
+                f"{where}: line {number}: '{line}' is no option; write CONFIG_NAME=y, or # CONFIG_NAME is"
+                " not set"
+            )
     return found
 
 
@@ -83,14 +90,21 @@ def text(*layers: Mapping[str, str]) -> str:
     """A .config of several layers; the last one that names an option decides."""
     merged = {option: value for layer in layers for option, value in layer.items()}
     return "".join(
-        f"# CONFIG_{option} is not set\n" if value == "n" else f"CONFIG_{option}={value}\n" for option, value in merged.items()
+        f"# CONFIG_{option} is not set\n" if value == "n" else f"CONFIG_{option}={value}\n"
+        for option, value in merged.items()
     )
 
 
 def unmet(asked: Mapping[str, str], got: Mapping[str, str]) -> list[Unmet]:
-    """The options that did not come out as asked; built in where a module was asked for is as good."""
+    """The options that did not come out as asked; built in where a module was asked for is
+    as good.
+    """
     pairs = ((option, value, got.get(option, "n")) for option, value in asked.items())
-    return [Unmet(option, value, there) for option, value, there in pairs if there != value and (value, there) != ("m", "y")]
+    return [
+        Unmet(option, value, there)
+        for option, value, there in pairs
+        if there != value and (value, there) != ("m", "y")
+    ]
 
 
 def explained(problems: Sequence[Unmet], tree: Path, got: Mapping[str, str]) -> list[Unmet]:
@@ -102,7 +116,10 @@ def explained(problems: Sequence[Unmet], tree: Path, got: Mapping[str, str]) -> 
     for path in _kconfig_files(tree):
         for option, body in _definitions(path.read_text(errors="replace"), wanted):
             definitions.setdefault(option, []).append(body)
-    return [Unmet(each.option, each.asked, each.got, _reason(each, definitions.get(each.option), got)) for each in problems]
+    return [
+        Unmet(each.option, each.asked, each.got, _reason(each, definitions.get(each.option), got))
+        for each in problems
+    ]
 
 
 def _kconfig_files(tree: Path) -> Iterable[Path]:
@@ -130,7 +147,10 @@ def _reason(problem: Unmet, definitions: list[list[str]] | None, got: Mapping[st
     if problem.asked == "n":
         return "another option selects it"
     expressions = [
-        line.removeprefix("depends on").strip() for body in definitions for line in body if line.startswith("depends on")
+        line.removeprefix("depends on").strip()
+        for body in definitions
+        for line in body
+        if line.startswith("depends on")
     ]
     missing = [
         name
@@ -140,4 +160,8 @@ def _reason(problem: Unmet, definitions: list[list[str]] | None, got: Mapping[st
     ]
     if missing:
         return f"it depends on {' and '.join(expressions)}; not set: {', '.join(dict.fromkeys(missing))}"
-    return f"it depends on {' and '.join(expressions)}" if expressions else "what it stands in, or its type, does not allow it"
+    return (
+        f"it depends on {' and '.join(expressions)}"
+        if expressions
+        else "what it stands in, or its type, does not allow it"
+    )

@@ -1,8 +1,9 @@
 """A program made to run with a C library other than the machine's own.
 
-Starting it as `ld.so --library-path DIR program` does not work for User-Mode Linux: the kernel finds the end of its own data by the
-program break, which then lies behind the loader, and a newer one executes /proc/self/exe again, which then is the loader. So the file
-itself names the loader, as patchelf would write it; offsets are those of elf(5), 64 bits, little-endian.
+Starting it as `ld.so --library-path DIR program` does not work for User-Mode Linux: the kernel
+finds the end of its own data by the program break, which then lies behind the loader, and a newer
+one executes /proc/self/exe again, which then is the loader. So the file itself names the loader, as
+patchelf would write it; offsets are those of elf(5), 64 bits, little-endian.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Elf:
                 self._dynamic.setdefault(tag, []).append(value)
             self._strings = self._in_file(self._dynamic[_DT_STRTAB][0])
         except (ValueError, KeyError, StopIteration, struct.error):
-            raise CannotError(f"{path}: not a dynamically linked 64-bit program of this machine's kind") from None
+            raise CannotError(
+                f"{path}: not a dynamically linked 64-bit program of this machine's kind"
+            ) from None
 
     @property
     def loader(self) -> str:
@@ -53,7 +56,8 @@ class Elf:
         return [self._string(self._strings + value) for value in self._dynamic.get(_DT_NEEDED, [])]
 
     def redirect(self, loader: Path) -> None:
-        """Write the file anew: it asks for another loader, and looks for libraries beside itself first.
+        """Write the file anew: it asks for another loader, and looks for libraries beside itself
+        first.
 
         Raises:
             CannotError: it has no library path that could be replaced.
@@ -66,7 +70,8 @@ class Elf:
         if room < len(_BESIDE):
             raise CannotError(f"{self._path}: no room for another library path")
         self._data[start : start + room] = _BESIDE.ljust(room, b"\0")
-        # The kernel takes the name from the file, not from memory (fs/binfmt_elf.c), so it may stand at the file's end.
+        # The kernel takes the name from the file, not from memory (fs/binfmt_elf.c), so it may
+        # stand at the file's end.
         name = str(loader).encode() + b"\0"
         struct.pack_into("<Q", self._data, self._interpreter + 8, len(self._data))
         struct.pack_into("<Q", self._data, self._interpreter + 32, len(name))

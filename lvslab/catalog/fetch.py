@@ -1,4 +1,6 @@
-"""Fetches Debian's kernels into the catalog: gets the packages and unpacks them; store.py boots the kernel and lets its entry appear."""
+"""Fetches Debian's kernels into the catalog: gets the packages and unpacks them; store.py boots the
+kernel and lets its entry appear.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from lvslab.kernels.needs import KernelKind
 LIBC_PACKAGE = "libc6"
 
 NEEDED_MIB = {Flavour.UML: 450, Flavour.CLOUD: 450, Flavour.AMD64: 900}
-"""Room that a fetch takes at most: lists of packages, the packages, their files (of 6.1: 180 MiB, 130 MiB, 410 MiB)."""
+"""Room that a fetch takes at most: lists of packages, the packages, their files (of 6.1: 180 MiB,
+130 MiB, 410 MiB).
+"""
 
 _STARTS_SECONDS = 20.0
 
@@ -33,7 +37,8 @@ _STARTS_SECONDS = 20.0
 def fetch(spec: str, cache: Path | None = None, tell: Listener = nobody) -> CatalogEntry:
     """Get a kernel into the catalog; where this version is there already, that one is returned.
 
-    Needs the machine's network, so it must not be called in a sandbox; the trial boot makes its own.
+    Needs the machine's network, so it must not be called in a sandbox; the trial boot makes its
+    own.
 
     Args:
         spec: `debian/SUITE[:FLAVOUR][=VERSION]`.
@@ -89,7 +94,9 @@ class _Fetch:
         package, suite = self._wanted.flavour.package, self._wanted.suite
         offered = source.versions(package, suite)
         if not offered:
-            raise SuiteError(f"{self._wanted}: {suite} has no package {package} for this machine; take another suite")
+            raise SuiteError(
+                f"{self._wanted}: {suite} has no package {package} for this machine; take another suite"
+            )
         if self._wanted.version and self._wanted.version not in offered:
             raise SuiteError(f"{self._wanted}: no such version; {suite} has: {', '.join(offered)}")
         return self._wanted.version or apt.newest_version(offered)
@@ -99,25 +106,34 @@ class _Fetch:
         apt.unpack(package, files)
         package.unlink()
 
-    # -- stock kernels -----------------------------------------------------------------------------------------------------------
+    # -- stock kernels -----------------------------------------------------------------------------
 
     def _lay_out_stock(self, source: PrivateApt, version: str, new: Path) -> _LaidOut:
         """The image, its configuration, and of its modules those that a director can use."""
         files, packages = self._work / "files", stock_packages(source, self._wanted.flavour.package, version)
         if not packages:
-            raise CannotError(f"{self._wanted.flavour.package} {version}: names no kernel; it is not known to lvslab")
+            raise CannotError(
+                f"{self._wanted.flavour.package} {version}: names no kernel; it is not known to lvslab"
+            )
         for package, exact in packages.items():
             self._unpacked(source.download(package, exact), files)
         images = sorted(files.glob("boot/vmlinuz-*")) or sorted(files.glob("usr/lib/modules/*/vmlinuz"))
         trees = sorted(
-            each for base in ("lib", "usr/lib") for each in files.glob(f"{base}/modules/*") if (each / "kernel").is_dir()
+            each
+            for base in ("lib", "usr/lib")
+            for each in files.glob(f"{base}/modules/*")
+            if (each / "kernel").is_dir()
         )
         if len(images) != 1 or len(trees) != 1:
-            raise CannotError(f"{', '.join(packages)}: no image with its modules; these packages are not known to lvslab")
+            raise CannotError(
+                f"{', '.join(packages)}: no image with its modules; these packages are not known to lvslab"
+            )
         release = trees[0].name
         says = stock.image_release(images[0])
         if says != release:
-            raise CannotError(f"{', '.join(packages)}: the image is {says or 'no bzImage'}, the modules are for {release}")
+            raise CannotError(
+                f"{', '.join(packages)}: the image is {says or 'no bzImage'}, the modules are for {release}"
+            )
         images[0].rename(new / "vmlinuz")
         (new / "modules").mkdir()
         trees[0].rename(new / "modules" / release)
@@ -127,10 +143,12 @@ class _Fetch:
             copyright_.rename(new / "copyright")
         shutil.rmtree(files)
         left_out = stock.trim(new / "modules" / release)
-        self._tell(Event("", "fetch", f"{release}: left out {left_out} modules of hardware that a guest cannot have"))
+        self._tell(
+            Event("", "fetch", f"{release}: left out {left_out} modules of hardware that a guest cannot have")
+        )
         return _LaidOut(" ".join(f"{package}={exact}" for package, exact in packages.items()))
 
-    # -- User-Mode Linux ---------------------------------------------------------------------------------------------------------
+    # -- User-Mode Linux ---------------------------------------------------------------------------
 
     def _lay_out_uml(self, source: PrivateApt, version: str, new: Path) -> _LaidOut:
         """The program and its modules, and the C library that it needs."""
@@ -139,7 +157,9 @@ class _Fetch:
         self._unpacked(got, files)
         for there, here in (("usr/bin/linux.uml", "linux.uml"), ("usr/lib/uml/modules", "modules")):
             if not (files / there).exists():
-                raise CannotError(f"{got.name}: has no /{there}; this version of the package is not known to lvslab")
+                raise CannotError(
+                    f"{got.name}: has no /{there}; this version of the package is not known to lvslab"
+                )
             (files / there).rename(new / here)
         for copyright_ in files.glob("usr/share/doc/*/copyright"):
             copyright_.rename(new / "copyright")
@@ -147,7 +167,9 @@ class _Fetch:
         return _LaidOut(f"{package}={version}", self._give_libc(source, new))
 
     def _give_libc(self, source: PrivateApt, new: Path) -> Path | None:
-        """Make the kernel use its own suite's C library where this machine's is too old for it; returns that one's loader."""
+        """Make the kernel use its own suite's C library where this machine's is too old for it;
+        returns that one's loader.
+        """
         binary = new / "linux.uml"
         if why_not_starting(binary) is None:
             return None
@@ -163,7 +185,9 @@ class _Fetch:
             apt.unpack(source.download(LIBC_PACKAGE, version), files)
             loaders.mkdir()
             for name in dict.fromkeys((loader.name, "libc.so.6", *program.needed)):
-                found = next((path for path in files.rglob(name) if path.is_file() and not path.is_symlink()), None)
+                found = next(
+                    (path for path in files.rglob(name) if path.is_file() and not path.is_symlink()), None
+                )
                 if found is not None:
                     shutil.copy2(found, loaders / name)
             store.place(loaders, home)
@@ -173,19 +197,30 @@ class _Fetch:
                 (new / library.name).symlink_to(library)
         problem = why_not_starting(binary)
         if problem:
-            raise CannotError(f"{self._wanted}: does not start, even with {LIBC_PACKAGE} {version}: {problem}")
+            raise CannotError(
+                f"{self._wanted}: does not start, even with {LIBC_PACKAGE} {version}: {problem}"
+            )
         return loader
 
 
 def stock_packages(source: PrivateApt, meta: str, version: str) -> dict[str, str]:
     """The packages with the files of a stock kernel, each with its version.
 
-    The suite's `linux-image-amd64` depends on the newest `linux-image-RELEASE`, which in newer suites has its image and its modules in
-    packages of their own, `linux-binary-RELEASE` and `linux-modules-RELEASE`.
+    The suite's `linux-image-amd64` depends on the newest `linux-image-RELEASE`, which in newer
+    suites has its image and its modules in packages of their own, `linux-binary-RELEASE` and
+    `linux-modules-RELEASE`.
     """
-    images = {name: exact for name, exact in source.depends(meta, version).items() if re.match(r"linux-image-\d", name)}
+    images = {
+        name: exact
+        for name, exact in source.depends(meta, version).items()
+        if re.match(r"linux-image-\d", name)
+    }
     parts = [
-        {name: exact for name, exact in source.depends(image, exact).items() if re.match(r"linux-(binary|modules|base)-\d", name)}
+        {
+            name: exact
+            for name, exact in source.depends(image, exact).items()
+            if re.match(r"linux-(binary|modules|base)-\d", name)
+        }
         for image, exact in images.items()
     ]
     return {**images, **{name: exact for part in parts for name, exact in part.items()}}

@@ -1,4 +1,6 @@
-"""What `lvslab kernels` lists: the machine's own kernels and those of the catalog, each with what it has and lacks."""
+"""What `lvslab kernels` lists: the machine's own kernels and those of the catalog, each with what
+it has and lacks.
+"""
 
 from __future__ import annotations
 
@@ -68,9 +70,11 @@ class Row:
 
 
 def kernels_listed(tell: Listener) -> tuple[list[Row], dict[str, str]]:
-    """Every kernel that is here, and the reason for each kind that is not. Call it inside the sandbox.
+    """Every kernel that is here, and the reason for each kind that is not. Call it inside the
+    sandbox.
 
-    The machine's own kernel is tried each time; of the others results are kept, so only new ones boot.
+    The machine's own kernel is tried each time; of the others results are kept, so only new ones
+    boot.
     """
     here = probe.kernels_here()
     facts, absent = dict(here.facts), {str(kind): why for kind, why in here.absent.items()}
@@ -83,5 +87,8 @@ def kernels_listed(tell: Listener) -> tuple[list[Row], dict[str, str]]:
     rows = [Row(str(name), "", 0, each) for name, each in facts.items()]
     return [
         *rows,
-        *(Row(each.full_name, each.origin, each.size(), each.facts, each.schedulers) for each in catalog.entries()),
+        *(
+            Row(each.full_name, each.origin, each.size(), each.facts, each.schedulers)
+            for each in catalog.entries()
+        ),
     ], absent

@@ -1,4 +1,6 @@
-"""Which of the machine's Debian mirrors serves a suite, signed by a key that is trusted here, and which kernels it offers."""
+"""Which of the machine's Debian mirrors serves a suite, signed by a key that is trusted here, and
+which kernels it offers.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,11 @@ class Mirrors:
         self._work, self._tell, self._states = work, tell, 0
 
     def serving(self, suite: str) -> PrivateApt:
-        """The first of the machine's mirrors that serves the suite, signed by Debian; its lists of packages are there.
+        """The first of the machine's mirrors that serves the suite, signed by Debian; its lists of
+        packages are there.
 
-        Further sources that use Debian's names for suites (other makers' repositories) fail by their signature.
+        Further sources that use Debian's names for suites (other makers' repositories) fail by
+        their signature.
 
         Raises:
             CannotError: none does; with the first one's reason.
@@ -41,7 +45,8 @@ class Mirrors:
 
     def _trusted(self, mirror: str, suite: str) -> PrivateApt:
         keyring = apt.machine_keyring()
-        # Updates and backports do not carry the C library: it comes from the suite that they belong to.
+        # Updates and backports do not carry the C library: it comes from the suite that they belong
+        # to.
         suites = list(dict.fromkeys((suite, suite.split("-")[0])))
         try:
             return self._updated(mirror, suites, keyring)
@@ -58,11 +63,19 @@ class Mirrors:
         return source
 
     def _newer_keyring(self, mirror: str, suite: str, keyring: Path) -> Path | None:
-        """Debian's keys as the installed release has them now: a suite that is trusted already vouches for them."""
+        """Debian's keys as the installed release has them now: a suite that is trusted already
+        vouches for them.
+        """
         codename = apt.os_release().get("VERSION_CODENAME")
         if codename in (None, suite):
             return None
-        self._tell(Event("", "fetch", f"{suite}: signed by a key that is not here; looking for newer keys in {codename}"))
+        self._tell(
+            Event(
+                "",
+                "fetch",
+                f"{suite}: signed by a key that is not here; looking for newer keys in {codename}",
+            )
+        )
         try:
             source = self._updated(mirror, [codename], keyring)
             version = apt.newest_version(source.versions(KEYRING_PACKAGE, codename))
@@ -70,7 +83,14 @@ class Mirrors:
             apt.unpack(source.download(KEYRING_PACKAGE, version), where)
         except CannotError:
             return None
-        return next((where / path.relative_to("/") for path in apt.KEYRINGS if (where / path.relative_to("/")).is_file()), None)
+        return next(
+            (
+                where / path.relative_to("/")
+                for path in apt.KEYRINGS
+                if (where / path.relative_to("/")).is_file()
+            ),
+            None,
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +108,8 @@ class Offer:
 
 
 def offers(suites: tuple[str, ...], work: Path, tell: Listener) -> list[Offer]:
-    """What the machine's mirror offers of some suites; each suite's lists of packages are fetched, some 10 MB.
+    """What the machine's mirror offers of some suites; each suite's lists of packages are fetched,
+    some 10 MB.
 
     Args:
         work: an empty directory for apt's states.
@@ -107,5 +128,11 @@ def offers(suites: tuple[str, ...], work: Path, tell: Listener) -> list[Offer]:
             continue
         for flavour in Flavour:
             versions = tuple(source.versions(flavour.package, suite))
-            found.append(Offer(Spec(suite, None, flavour), versions, "" if versions else f"{suite} has no {flavour.package}"))
+            found.append(
+                Offer(
+                    Spec(suite, None, flavour),
+                    versions,
+                    "" if versions else f"{suite} has no {flavour.package}",
+                )
+            )
     return found

@@ -1,4 +1,6 @@
-"""How a user names a kernel that is not the machine's own: `debian/SUITE[:FLAVOUR][=VERSION]` or `local/NAME`."""
+"""How a user names a kernel that is not the machine's own: `debian/SUITE[:FLAVOUR][=VERSION]` or
+`local/NAME`.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,14 @@ class Flavour(StrEnum):
 
     @property
     def package(self) -> str:
-        """The package that a suite offers; of a stock kernel the one that only depends on the newest release's."""
-        return {Flavour.UML: "user-mode-linux", Flavour.CLOUD: "linux-image-cloud-amd64", Flavour.AMD64: "linux-image-amd64"}[
-            self
-        ]
+        """The package that a suite offers; of a stock kernel the one that only depends on the
+        newest release's.
+        """
+        return {
+            Flavour.UML: "user-mode-linux",
+            Flavour.CLOUD: "linux-image-cloud-amd64",
+            Flavour.AMD64: "linux-image-amd64",
+        }[self]
 
     @property
     def kind(self) -> KernelKind:
@@ -36,7 +42,9 @@ class Flavour(StrEnum):
 SUITES = ("bookworm", "trixie", "forky", "sid")
 """The suites that are looked at when nobody names one."""
 
-_DEBIAN = re.compile(r"debian/(?P<suite>[a-z][a-z0-9-]*)(?::(?P<flavour>[a-z0-9]+))?(?:=(?P<version>[A-Za-z0-9.+~-]+))?")
+_DEBIAN = re.compile(
+    r"debian/(?P<suite>[a-z][a-z0-9-]*)(?::(?P<flavour>[a-z0-9]+))?(?:=(?P<version>[A-Za-z0-9.+~-]+))?"
+)
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _HOW = "write debian/SUITE[:uml|:cloud|:amd64][=VERSION], for example debian/trixie:uml, or local/NAME"
 
@@ -70,7 +78,9 @@ class Spec:
         try:
             flavour = Flavour(found["flavour"] or Flavour.UML)
         except ValueError:
-            raise UsageError(f"kernel '{text}': unknown kind '{found['flavour']}'; there is: {', '.join(Flavour)}") from None
+            raise UsageError(
+                f"kernel '{text}': unknown kind '{found['flavour']}'; there is: {', '.join(Flavour)}"
+            ) from None
         return cls(found["suite"], found["version"], flavour)
 
 
@@ -92,7 +102,9 @@ class LocalName:
         """
         label = text.removeprefix("local/")
         if not _LOCAL.fullmatch(label):
-            raise UsageError(f"kernel name '{text}': write letters, digits and . _ + - only, for example local/mine")
+            raise UsageError(
+                f"kernel name '{text}': write letters, digits and . _ + - only, for example local/mine"
+            )
         return cls(label)
 
 

@@ -9,7 +9,9 @@ _SECONDS = 20.0
 
 
 class Pace:
-    """Watches the share that is done; gives words every `step` of the whole, or every 20 s where the work is slow."""
+    """Watches the share that is done; gives words every `step` of the whole, or every 20 s where
+    the work is slow.
+    """
 
     def __init__(self, step: float = 0.1, clock: Callable[[], float] = time.monotonic) -> None:
         """The work begins now."""
@@ -18,7 +20,8 @@ class Pace:
         self._told = 0.0
 
     def at(self, share: float) -> str | None:
-        """What to say when this share is done, from 0 to 1; None where it is too early to say something new.
+        """What to say when this share is done, from 0 to 1; None where it is too early to say
+        something new.
 
         What is not finished is never called whole: shares come from estimates.
         """

@@ -1,4 +1,6 @@
-"""Which IPVS schedulers a kernel has, found by trial: a virtual service is made with each, and IPVS loads the scheduler's module itself."""
+"""Which IPVS schedulers a kernel has, found by trial: a virtual service is made with each, and IPVS
+loads the scheduler's module itself.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,14 @@ _MARK = "=has "
 
 
 def trial_script() -> str:
-    """For /bin/sh in a guest that is thrown away: a line `=has NAME` for each scheduler that works."""
+    """For /bin/sh in a guest that is thrown away: a line `=has NAME` for each scheduler
+    that works.
+    """
     names = " ".join(Scheduler)
     return (
         f"for name in {names}; do\n"
-        f'  if ipvsadm -A -t {_SERVICE} -s "$name" 2>/dev/null; then echo "{_MARK}$name"; ipvsadm -D -t {_SERVICE}; fi\n'
+        f'  if ipvsadm -A -t {_SERVICE} -s "$name" 2>/dev/null; then echo "{_MARK}$name"; ipvsadm -D -t'
+        f" {_SERVICE}; fi\n"
         "done\ntrue"
     )
 

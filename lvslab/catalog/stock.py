@@ -1,7 +1,9 @@
-"""A stock kernel in the shape of an entry: its image, its configuration, and of its modules those that a director can use.
+"""A stock kernel in the shape of an entry: its image, its configuration, and of its modules those
+that a director can use.
 
-A distribution's generic kernel has 390 MB of modules (Debian's 6.1), nine tenths of them drivers of hardware that no guest has. Kept are
-the network stack and what a guest of QEMU needs, with everything that these depend on.
+A distribution's generic kernel has 390 MB of modules (Debian's 6.1), nine tenths of them drivers of
+hardware that no guest has. Kept are the network stack and what a guest of QEMU needs, with
+everything that these depend on.
 """
 
 from __future__ import annotations
@@ -42,9 +44,19 @@ _KEPT = (
     "drivers/net/wireguard/",
     "drivers/net/ethernet/intel/e1000",
 )
-"""Beginnings of paths below `kernel/`; besides them the network drivers that stand directly in drivers/net (veth, dummy, tun, …)."""
+"""Beginnings of paths below `kernel/`; besides them the network drivers that stand directly in
+drivers/net (veth, dummy, tun, …).
+"""
 
-_NO_HARDWARE = ("net/bluetooth/", "net/mac80211/", "net/wireless/", "net/nfc/", "net/can/", "net/ieee802154/", "net/mac802154/")
+_NO_HARDWARE = (
+    "net/bluetooth/",
+    "net/mac80211/",
+    "net/wireless/",
+    "net/nfc/",
+    "net/can/",
+    "net/ieee802154/",
+    "net/mac802154/",
+)
 """Of the network stack what only hardware brings to life."""
 
 _BOOT_MAGIC, _BOOT_MAGIC_AT, _VERSION_AT = b"HdrS", 0x202, 0x20E
@@ -55,11 +67,17 @@ def wanted(path: str) -> bool:
     below = path.removeprefix("kernel/")
     if below.startswith(_NO_HARDWARE):
         return False
-    return below.startswith(_KEPT) or re.fullmatch(r"drivers/net/[^/]+", below) is not None or not path.startswith("kernel/")
+    return (
+        below.startswith(_KEPT)
+        or re.fullmatch(r"drivers/net/[^/]+", below) is not None
+        or not path.startswith("kernel/")
+    )
 
 
 def closure(dependencies: Mapping[str, Iterable[str]], keep: Callable[[str], bool]) -> set[str]:
-    """The modules to keep, and all that they depend on; `dependencies` as in modules.dep, which names them all, not the next only."""
+    """The modules to keep, and all that they depend on; `dependencies` as in modules.dep, which
+    names them all, not the next only.
+    """
     chosen = {path for path in dependencies if keep(path)}
     return chosen | {each for path in chosen for each in dependencies[path]}
 
@@ -74,11 +92,15 @@ def trim(tree: Path) -> int:
         CannotError: depmod fails, or is not there.
     """
     depmod(tree)
-    table = dict(line.split(":", 1) for line in (tree / "modules.dep").read_text().splitlines() if ":" in line)
+    table = dict(
+        line.split(":", 1) for line in (tree / "modules.dep").read_text().splitlines() if ":" in line
+    )
     kept = closure({path: needed.split() for path, needed in table.items()}, wanted)
     for path in table.keys() - kept:
         (tree / path).unlink()
-    for directory in sorted((each for each in tree.rglob("*") if each.is_dir() and not each.is_symlink()), reverse=True):
+    for directory in sorted(
+        (each for each in tree.rglob("*") if each.is_dir() and not each.is_symlink()), reverse=True
+    ):
         if not any(directory.iterdir()):
             directory.rmdir()
     depmod(tree)
@@ -88,7 +110,8 @@ def trim(tree: Path) -> int:
 def depmod(tree: Path) -> None:
     """Write the tables of a tree `…/RELEASE` (depmod(8)), such as modules.dep.
 
-    depmod knows only trees at BASE/lib/modules/RELEASE: it is shown one by a symbolic link beside the tree.
+    depmod knows only trees at BASE/lib/modules/RELEASE: it is shown one by a symbolic link beside
+    the tree.
 
     Raises:
         CannotError: it fails, or is not there.
@@ -121,8 +144,8 @@ def depmod(tree: Path) -> None:
 def image_release(image: Path) -> str | None:
     """The release that a bzImage's header names, or None when it is no bzImage.
 
-    The header is that of Documentation/arch/x86/boot.rst: the magic number HdrS at 0x202, and at 0x20e where the version's text stands,
-    counted from 0x200.
+    The header is that of Documentation/arch/x86/boot.rst: the magic number HdrS at 0x202, and at
+    0x20e where the version's text stands, counted from 0x200.
 
     Raises:
         UsageError: the file cannot be read.

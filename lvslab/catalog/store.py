@@ -1,6 +1,8 @@
-"""Puts kernels into the catalog: room, lock, working directory, trial boot, and the rename by which an entry appears.
+"""Puts kernels into the catalog: room, lock, working directory, trial boot, and the rename by which
+an entry appears.
 
-Whoever interrupts it, in whatever way, leaves the catalog as it was; the next one who adds something removes what lies about.
+Whoever interrupts it, in whatever way, leaves the catalog as it was; the next one who adds
+something removes what lies about.
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ class Candidate:
 
 @contextmanager
 def opened(cache: Path, needed_mib: int, tell: Listener) -> Iterator[Path]:
-    """The cache, locked and swept, with room in it; gives a working directory on its file system that goes away afterwards.
+    """The cache, locked and swept, with room in it; gives a working directory on its file system
+    that goes away afterwards.
 
     Its path is always the same, so that compilers' caches know what is built there again.
 
@@ -82,11 +85,15 @@ def opened(cache: Path, needed_mib: int, tell: Listener) -> Iterator[Path]:
     except OSError as error:
         if _is_full(error):
             raise CannotError(f"{cache}: the disk is full; free some space, or set XDG_CACHE_HOME") from error
-        raise CannotError(f"{error.filename or cache}: {error.strerror or error}; the cache must be writable") from error
+        raise CannotError(
+            f"{error.filename or cache}: {error.strerror or error}; the cache must be writable"
+        ) from error
 
 
 def _is_full(error: OSError) -> bool:
-    """Whether a disk or a quota is used up; shutil.copytree wraps its errors in one that has no number."""
+    """Whether a disk or a quota is used up; shutil.copytree wraps its errors in one that has no
+    number.
+    """
     reasons = (errno.ENOSPC, errno.EDQUOT)
     return error.errno in reasons or (
         isinstance(error, shutil.Error) and any(os.strerror(each) in str(error) for each in reasons)
@@ -126,7 +133,8 @@ def _require_room(cache: Path, needed_mib: int) -> None:
     free = shutil.disk_usage(cache).free >> 20
     if free < needed_mib:
         raise CannotError(
-            f"{cache}: {free} MiB free, this takes up to {needed_mib} MiB; free some space, or set XDG_CACHE_HOME to another disk"
+            f"{cache}: {free} MiB free, this takes up to {needed_mib} MiB; free some space, or set"
+            " XDG_CACHE_HOME to another disk"
         )
 
 
@@ -146,7 +154,8 @@ def admit(candidate: Candidate, cache: Path, tell: Listener) -> CatalogEntry:
 
     Raises:
         CannotError: a file that the boot needs is missing.
-        GuestError: it does not boot, or not as what it says that it is; what its console said is kept in the cache.
+        GuestError: it does not boot, or not as what it says that it is; what its console said is
+            kept in the cache.
     """
     entry = _tried(candidate, cache, tell)
     (candidate.directory / ENTRY).write_text(json.dumps(entry.to_json(), indent=1))
@@ -154,7 +163,11 @@ def admit(candidate: Candidate, cache: Path, tell: Listener) -> CatalogEntry:
     kept = read_entry(candidate.target)
     assert kept is not None  # it was written two lines above
     probe.keep_facts(kept.kernel(), kept.facts)
-    tell(Event("", "fetch", f"{kept.full_name}: {kept.kind} {kept.release}, booted in {kept.boot_seconds:.1f} s"))
+    tell(
+        Event(
+            "", "fetch", f"{kept.full_name}: {kept.kind} {kept.release}, booted in {kept.boot_seconds:.1f} s"
+        )
+    )
     return kept
 
 
@@ -182,7 +195,9 @@ def _tried(candidate: Candidate, cache: Path, tell: Listener) -> CatalogEntry:
             aside = cache / "refused"
             place(candidate.directory, aside)
             words += f"; it is kept in {aside}, another try: lvslab kernels add {aside}"
-        raise GuestError(f"kernel '{candidate.full_name}': refused, {words}" + "".join(f"\n    {line}" for line in said))
+        raise GuestError(
+            f"kernel '{candidate.full_name}': refused, {words}" + "".join(f"\n    {line}" for line in said)
+        )
     return CatalogEntry(
         name=candidate.name,
         version=candidate.version,
@@ -243,7 +258,9 @@ def run_trial(directory: Path, console: Path, result: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(result.read_text())
     except (OSError, ValueError):
         said = done.stderr.strip().splitlines()
-        raise CannotError(f"trial boot: ended with {done.returncode}: {said[-1] if said else 'no output'}") from None
+        raise CannotError(
+            f"trial boot: ended with {done.returncode}: {said[-1] if said else 'no output'}"
+        ) from None
     if done.returncode == ExitCode.CANNOT and "error" in found:
         raise CannotError(f"trial boot: {found['error']}")
     return found

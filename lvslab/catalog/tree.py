@@ -1,4 +1,6 @@
-"""A kernel source tree, as a directory or as the archive of Debian's linux-source package; builds work on a copy, never in the user's."""
+"""A kernel source tree, as a directory or as the archive of Debian's linux-source package; builds
+work on a copy, never in the user's.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,13 @@ _GIT_SECONDS = 30.0
 _BUILT = ("*.o", "*.ko", "*.a", ".*.cmd", "./vmlinux", "./vmlinux.*", "./linux")
 """What a build leaves in a tree: not copied."""
 
-_UNCLEAN = (".config", "include/config", "include/generated", "arch/um/include/generated", "arch/x86/include/generated")
+_UNCLEAN = (
+    ".config",
+    "include/config",
+    "include/generated",
+    "arch/um/include/generated",
+    "arch/x86/include/generated",
+)
 """What must not be there when another configuration is built; `make mrproper` removes it."""
 
 
@@ -53,18 +61,27 @@ def recognise(path: Path) -> SourceTree:
     if path.is_file():
         if not path.name.endswith(_ARCHIVES):
             raise UsageError(
-                f"{path}: no kernel source; give a source tree's directory, or an archive such as linux-source-6.1.tar.xz"
+                f"{path}: no kernel source; give a source tree's directory, or an archive such as"
+                " linux-source-6.1.tar.xz"
             )
         return SourceTree(path.resolve(), "")
     if not path.is_dir():
-        raise UsageError(f"{path}: not there; Debian has kernel source in packages: apt-get install linux-source-6.1")
+        raise UsageError(
+            f"{path}: not there; Debian has kernel source in packages: apt-get install linux-source-6.1"
+        )
     archives = sorted(each.name for each in path.glob("linux-source-*.tar.*"))
     version = makefile_version(path)
     if version is None:
-        hint = f"; did you mean {path / archives[0]}?" if archives else "; it has no Makefile of the kernel's, or lacks Kconfig"
+        hint = (
+            f"; did you mean {path / archives[0]}?"
+            if archives
+            else "; it has no Makefile of the kernel's, or lacks Kconfig"
+        )
         raise UsageError(f"{path}: no kernel source tree{hint}")
     if not (path / "arch" / "um").is_dir():
-        raise UsageError(f"{path}: has no arch/um, so no User-Mode Linux can be built from it; give a whole tree")
+        raise UsageError(
+            f"{path}: has no arch/um, so no User-Mode Linux can be built from it; give a whole tree"
+        )
     return SourceTree(path.resolve(), version)
 
 
@@ -76,16 +93,23 @@ def makefile_version(tree: Path) -> str | None:
     except OSError:
         return None
     fields: dict[str, str] = dict(
-        re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)[ \t]*$", head, re.MULTILINE)
+        re.findall(
+            r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)[ \t]*$", head, re.MULTILINE
+        )
     )
     if not {"VERSION", "PATCHLEVEL"} <= fields.keys() or not (tree / "Kconfig").is_file():
         return None
-    numbers = [fields["VERSION"], fields["PATCHLEVEL"], *([fields["SUBLEVEL"]] if fields.get("SUBLEVEL") else [])]
+    numbers = [
+        fields["VERSION"],
+        fields["PATCHLEVEL"],
+        *([fields["SUBLEVEL"]] if fields.get("SUBLEVEL") else []),
+    ]
     return ".".join(numbers) + fields.get("EXTRAVERSION", "")
 
 
 def git_description(tree: Path) -> str | None:
-    """`git describe` of a checkout, with "-dirty" where files differ from what was committed; None where git cannot say.
+    """`git describe` of a checkout, with "-dirty" where files differ from what was committed; None
+    where git cannot say.
 
     Nothing in the tree is written: git may otherwise refresh its index.
     """
@@ -144,7 +168,16 @@ def unclean(tree: Path) -> bool:
 
 def _copy(source: Path, target: Path, tell: Listener) -> None:
     """By tar through a pipe: it keeps times and links and leaves out what is named."""
-    reading = ["tar", "--exclude-vcs", *(f"--exclude={each}" for each in _BUILT), "-C", str(source), "-cf", "-", "."]
+    reading = [
+        "tar",
+        "--exclude-vcs",
+        *(f"--exclude={each}" for each in _BUILT),
+        "-C",
+        str(source),
+        "-cf",
+        "-",
+        ".",
+    ]
     with subprocess.Popen(_bound(reading), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as sender:
         assert sender.stdout and sender.stderr
         try:
@@ -157,8 +190,18 @@ def _copy(source: Path, target: Path, tell: Listener) -> None:
 
 
 def _unpack(archive: Path, target: Path, tell: Listener) -> None:
-    compression = {".xz": "-J", "txz": "-J", ".gz": "-z", "tgz": "-z", "bz2": "-j", "zst": "--zstd"}.get(archive.name[-3:])
-    command = ["tar", "-C", str(target), "--strip-components=1", *([compression] if compression else []), "-xf", "-"]
+    compression = {".xz": "-J", "txz": "-J", ".gz": "-z", "tgz": "-z", "bz2": "-j", "zst": "--zstd"}.get(
+        archive.name[-3:]
+    )
+    command = [
+        "tar",
+        "-C",
+        str(target),
+        "--strip-components=1",
+        *([compression] if compression else []),
+        "-xf",
+        "-",
+    ]
     with archive.open("rb") as file:
         _feed(file, archive.stat().st_size, command, archive, tell)
 
@@ -195,7 +238,8 @@ def _require_whole(source: Path, code: int, said: str) -> None:
         return
     if "No space left" in said or "quota" in said:
         raise CannotError(
-            f"{source}: the disk is full while it is copied; free some space, or set XDG_CACHE_HOME to another disk"
+            f"{source}: the disk is full while it is copied; free some space, or set XDG_CACHE_HOME to"
+            " another disk"
         )
     lines = [line for line in said.splitlines() if line.strip()]
     raise UsageError(f"{source}: cannot be unpacked: {lines[0] if lines else f'tar ended with {code}'}")

@@ -13,7 +13,8 @@ from lvslab.errors import LvslabError
 from lvslab.exitcodes import ExitCode
 
 _EXIT_CODES = (
-    "Exit codes: 0 all held, 1 an expectation failed, 2 wrong input, 4 this machine cannot, 69 the lab broke, 130 interrupted."
+    "Exit codes: 0 all held, 1 an expectation failed, 2 wrong input, 4 this machine cannot, 69 the lab broke,"
+    " 130 interrupted."
 )
 
 
@@ -41,11 +42,15 @@ def main() -> None:
     sys.exit(int(code or 0))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}, epilog=_EXIT_CODES)
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}, epilog=_EXIT_CODES
+)
 @click.version_option(__version__, prog_name="lvslab")
 def _group() -> None:
-    """Laboratory for Linux Virtual Server (LVS/IPVS): builds networks on real IPVS kernels, proves what every forwarding mode does to
-    every packet, measures and compares. Needs no reboot, no KVM and no root, and leaves nothing behind."""
+    """Laboratory for Linux Virtual Server (LVS/IPVS): builds networks on real IPVS kernels, proves
+    what every forwarding mode does to every packet, measures and compares. Needs no reboot, no KVM
+    and no root, and leaves nothing behind.
+    """
 
 
 for _command in (

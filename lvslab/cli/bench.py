@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--kernel", "kernels", multiple=True, metavar="NAME",
-    help="A stock kernel: an installed release, a directory with vmlinuz and modules/, or one of `lvslab kernels`; repeatable.",
-)  # fmt: skip
-@click.option("--only", multiple=True, metavar="PATTERN", help="Measurements by name, such as 'mode:nat:*'; repeatable.")
+    "--kernel",
+    "kernels",
+    multiple=True,
+    metavar="NAME",
+    help="A stock kernel: an installed release, a directory with vmlinuz and modules/, or one of `lvslab kernels`; repeatable.",  # noqa: E501
+)
+@click.option(
+    "--only", multiple=True, metavar="PATTERN", help="Measurements by name, such as 'mode:nat:*'; repeatable."
+)
 @click.option("--full", is_flag=True, help="Everything, not only what takes two or three minutes a kernel.")
 @click.option(
     "--seeds",
@@ -33,7 +38,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Boots of every kernel, each with a seed of its own.",
 )
-@click.option("--set", "settings", multiple=True, metavar="SYSCTL=VALUE", help="Set a sysctl of the director; repeatable.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SYSCTL=VALUE",
+    help="Set a sysctl of the director; repeatable.",
+)
 @click.option("--list", "list_", is_flag=True, help="List the measurements and start nothing.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Draw the report afterwards.")
 @BASELINE
@@ -53,10 +64,12 @@ def bench(
     as_json: bool,
     dry_run: bool,
 ) -> int:
-    """Count the instructions that a kernel spends on a packet, in virtual time: the same figure on every machine, however busy.
+    """Count the instructions that a kernel spends on a packet, in virtual time: the same figure on
+    every machine, however busy.
 
-    Boots stock kernels under QEMU (no KVM, no privileges) and measures routing and every forwarding mode. With several kernels the change
-    from the first to each other is shown. Every packet is checked to have arrived as its mode demands; otherwise there is no figure.
+    Boots stock kernels under QEMU (no KVM, no privileges) and measures routing and every forwarding
+    mode. With several kernels the change from the first to each other is shown. Every packet is
+    checked to have arrived as its mode demands; otherwise there is no figure.
     """
     from lvslab.bench.kernel import find
     from lvslab.bench.machine import require_qemu
@@ -68,7 +81,10 @@ def bench(
         return _print_list(select(only, full=True) if only else MATRIX, as_json)
     read, _ = read_settings(settings)
     if read.parameters:
-        raise UsageError(f"--set {next(iter(read.parameters))}: give a sysctl with its dots, such as net.ipv4.vs.conntrack=1")
+        raise UsageError(
+            f"--set {next(iter(read.parameters))}: give a sysctl with its dots, such as"
+            " net.ipv4.vs.conntrack=1"
+        )
     chosen = select(only, full)
     require_qemu()
     found = subjects([find(name) for name in kernels] or [find(None)], chosen)
@@ -100,10 +116,21 @@ def _measure(
     from lvslab.measure.rundir import RunWriter, load
     from lvslab.terminal import Progress, print_error, print_lines
 
-    parameters = {"kernels": [each.label for each in found], "seeds": seeds, "sysctls": dict(sysctls), "only": list(only)}
+    parameters = {
+        "kernels": [each.label for each in found],
+        "seeds": seeds,
+        "sysctls": dict(sysctls),
+        "only": list(only),
+    }
     tools = {"qemu": machine.version(), "kernel arguments": machine.KERNEL_ARGUMENTS}
     with RunWriter(
-        runs, "bench", kind="bench", command=["lvslab", *sys.argv[1:]], parameters=parameters, host=provenance.host(), tools=tools
+        runs,
+        "bench",
+        kind="bench",
+        command=["lvslab", *sys.argv[1:]],
+        parameters=parameters,
+        host=provenance.host(),
+        tools=tools,
     ) as run:
         for each in found:
             run.add_lab(runner.lab_entry(each))
@@ -137,7 +164,9 @@ def _print_run(run: Any, html: Path | None, as_json: bool, more: Mapping[str, An
         print_table(table.headers, table.rows, title=table.title)
         print_lines([""])
     skipped = [f"SKIP {each.name}: {each.reason}" for each in run.results if each.verdict == "skip"]
-    print_lines([*skipped, *([""] if skipped else []), f"run: {run.path}", *([f"report: {html}"] if html else [])])
+    print_lines(
+        [*skipped, *([""] if skipped else []), f"run: {run.path}", *([f"report: {html}"] if html else [])]
+    )
 
 
 def _print_plan(found: Sequence[Subject], seeds: int) -> int:
@@ -147,7 +176,10 @@ def _print_plan(found: Sequence[Subject], seeds: int) -> int:
     for each in found:
         count = len(each.measurements)
         print_lines(
-            [f"{each.label}: {each.kernel.image}, {count} measurements in each of {seeds} boots under qemu-system-x86_64"]
+            [
+                f"{each.label}: {each.kernel.image}, {count} measurements in each of {seeds} boots under"
+                " qemu-system-x86_64"
+            ]
         )
         print_lines([f"  {name}" for measurement in each.measurements for name in measurement.figures])
         print_lines([f"  SKIP {name}: {reason}" for name, reason in each.skipped.items()])
@@ -171,7 +203,9 @@ def _print_list(chosen: Sequence[Measurement], as_json: bool) -> int:
             }
         )
         return ExitCode.OK
-    rows = [(name, each.meaning, "yes" if each.quick else "--full") for each in chosen for name in each.figures]
+    rows = [
+        (name, each.meaning, "yes" if each.quick else "--full") for each in chosen for name in each.figures
+    ]
     print_table(("figure", "what is measured", "by default"), rows)
     print_lines(["", *(f"{name}: not measured: {why}" for name, why in NOT_MEASURED.items())])
     return ExitCode.OK

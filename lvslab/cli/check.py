@@ -33,13 +33,22 @@ def check(as_json: bool) -> int:
             print_json(
                 {
                     "results": [
-                        {"name": line.name, "verdict": line.verdict, "reason": line.finding, "evidence": [], "cure": line.cure}
+                        {
+                            "name": line.name,
+                            "verdict": line.verdict,
+                            "reason": line.finding,
+                            "evidence": [],
+                            "cure": line.cure,
+                        }
                         for line in lines
                     ]
                 }
             )
         else:
-            print_table(("", "verdict", "found by trial"), [(line.name, line.verdict.upper(), line.finding) for line in lines])
+            print_table(
+                ("", "verdict", "found by trial"),
+                [(line.name, line.verdict.upper(), line.finding) for line in lines],
+            )
             cures = [line for line in lines if line.cure]
             if cures:
                 print_table(("", "to have it"), [(line.name, line.cure) for line in cures])

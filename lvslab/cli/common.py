@@ -1,4 +1,6 @@
-"""What the commands share: their common options, the sandbox around them, and how they choose kernels and plans."""
+"""What the commands share: their common options, the sandbox around them, and how they choose
+kernels and plans.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,23 @@ def options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-DRY_RUN = click.option("--dry-run", is_flag=True, help="Print what would be started where, and start nothing.")
+DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Print what would be started where, and start nothing."
+)
 RUNS = click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where run directories go."
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Where run directories go.",
 )
 KERNEL = click.option(
     "--kernel",
     metavar="NAME",
-    help="Kernel of the directors: host, uml, or one of `lvslab kernels`; by default the cheapest that has what the mode needs.",
+    help=(
+        "Kernel of the directors: host, uml, or one of `lvslab kernels`; by default the cheapest that has"
+        " what the mode needs."
+    ),
 )
 SIZE = options(
     click.option("--clients", type=int, default=1, show_default=True, help="Number of clients."),
@@ -41,7 +52,10 @@ SIZE = options(
 )
 TOPOLOGY = click.option("--topology", help="Shipped topology or file, instead of the one made for the mode.")
 WITHOUT = click.option(
-    "--without", multiple=True, metavar="STEP", help="Leave out a set-up step, to see what it is for; repeatable."
+    "--without",
+    multiple=True,
+    metavar="STEP",
+    help="Leave out a set-up step, to see what it is for; repeatable.",
 )
 
 
@@ -53,7 +67,9 @@ def report_problem(problem: LvslabError) -> int:
 
 
 def in_sandbox(work: Callable[[], int]) -> int:
-    """Run the part of a command that starts things; its errors become messages and exit codes in there already."""
+    """Run the part of a command that starts things; its errors become messages and exit codes in
+    there already.
+    """
     from lvslab.network import sandbox
 
     def guarded() -> int:
@@ -80,7 +96,9 @@ def check_scheduler(name: str) -> None:
 def planner(
     topology: str | None, clients: int, servers: int, kernel: str | None, **options: Any
 ) -> Callable[[Any, Kernels | None], LabPlan]:
-    """A function that plans a lab for a mode; without kernels it assumes that there is one for everything, to check the rest."""
+    """A function that plans a lab for a mode; without kernels it assumes that there is one for
+    everything, to check the rest.
+    """
     check_kernel(kernel)
     from lvslab.experiment import plan_lab
     from lvslab.plan import any_kernel
@@ -107,8 +125,18 @@ def print_plan(plan: LabPlan) -> None:
     from lvslab.terminal import print_lines, print_table
 
     rows = [
-        (node.name, str(node.role), str(node.kernel), node.why, ", ".join(each.address or each.name for each in node.interfaces))
+        (
+            node.name,
+            str(node.role),
+            str(node.kernel),
+            node.why,
+            ", ".join(each.address or each.name for each in node.interfaces),
+        )
         for node in plan.nodes
     ]
-    print_table(("node", "role", "kernel", "why", "addresses"), rows, title=f"{plan.mode.title} on topology {plan.topology}")
+    print_table(
+        ("node", "role", "kernel", "why", "addresses"),
+        rows,
+        title=f"{plan.mode.title} on topology {plan.topology}",
+    )
     print_lines(["", *plan.commands(), ""])

@@ -28,27 +28,54 @@ def _percent(context: click.Context, option: click.Parameter, value: str) -> flo
 
 LIMITS = options(
     click.option(
-        "--level", type=click.FloatRange(0, 0.5, min_open=True), default=0.01, show_default=True,
+        "--level",
+        type=click.FloatRange(0, 0.5, min_open=True),
+        default=0.01,
+        show_default=True,
         help="Probability of any false alarm in the whole comparison.",
     ),
-    click.option("--floor", callback=_percent, default="5", show_default=True, help="Smallest change of a median that counts, in %."),
     click.option(
-        "--bench-floor", callback=_percent, default="0.1", show_default=True, help="The same for instructions in virtual time, in %."
+        "--floor",
+        callback=_percent,
+        default="5",
+        show_default=True,
+        help="Smallest change of a median that counts, in %.",
     ),
-    click.option("--strict", is_flag=True, help="What was checked and is not any more counts as a regression."),
-)  # fmt: skip
+    click.option(
+        "--bench-floor",
+        callback=_percent,
+        default="0.1",
+        show_default=True,
+        help="The same for instructions in virtual time, in %.",
+    ),
+    click.option(
+        "--strict", is_flag=True, help="What was checked and is not any more counts as a regression."
+    ),
+)
 
 
 @click.command()
 @click.argument("places", nargs=-1, metavar="BASE NEW", type=click.Path(path_type=Path))
 @click.option(
-    "--baseline", is_flag=True, help="Compare NEW with the newest run that --baseline keep has kept of the same configuration."
+    "--baseline",
+    is_flag=True,
+    help="Compare NEW with the newest run that --baseline keep has kept of the same configuration.",
 )
 @click.option("--release", help="With --baseline: only kept runs whose directors ran this kernel release.")
 @LIMITS
 @click.option("--all", "all_", is_flag=True, help="Show every number, not only those that changed.")
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the findings as JUnit XML.")
-@click.option("--tap", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the findings as TAP 14.")
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the findings as JUnit XML.",
+)
+@click.option(
+    "--tap",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the findings as TAP 14.",
+)
 @click.option(
     "--markdown",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -72,11 +99,13 @@ def compare(
     runs: Path,
     as_json: bool,
 ) -> int:
-    """Compare two runs: BASE and NEW are run directories, or folders of several, such as those of a matrix.
+    """Compare two runs: BASE and NEW are run directories, or folders of several, such as those of a
+    matrix.
 
-    Verdicts: newly failing, fixed, not comparable. Numbers: Mann–Whitney over the repetitions, corrected for their number, and a floor for
-    the change; where the repetitions are too few it says how many are needed. Exit code 0 without a regression, 1 with one, 4 when
-    nothing could be compared.
+    Verdicts: newly failing, fixed, not comparable. Numbers: Mann–Whitney over the repetitions,
+    corrected for their number, and a floor for the change; where the repetitions are too few it
+    says how many are needed. Exit code 0 without a regression, 1 with one, 4 when nothing could be
+    compared.
     """
     from lvslab.comparison.baseline import find
     from lvslab.comparison.compare import compare as compare_places
@@ -84,7 +113,9 @@ def compare(
 
     if len(places) != (1 if baseline else 2):
         raise UsageError(
-            "compare: give NEW alone with --baseline" if baseline else "compare: give two runs, BASE and NEW, or --baseline NEW"
+            "compare: give NEW alone with --baseline"
+            if baseline
+            else "compare: give two runs, BASE and NEW, or --baseline NEW"
         )
     if release and not baseline:
         raise UsageError("compare: --release chooses among kept runs; give --baseline with it")
@@ -143,5 +174,7 @@ def show(found: Comparison, every_number: bool = False) -> None:
             print_table(table.headers, table.rows)
             print_lines([""])
     lines = comparison.evidence(found)
-    lines += [f"not comparable: {each}" for each in found.not_comparable] + [f"note: {each}" for each in found.notes]
+    lines += [f"not comparable: {each}" for each in found.not_comparable] + [
+        f"note: {each}" for each in found.notes
+    ]
     print_lines([*lines, *comparison.advice(found), comparison.headline(found)])

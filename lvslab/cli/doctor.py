@@ -15,7 +15,11 @@ _LONGEST_CAPTURE = 600.0
 
 @click.command()
 @click.option("--name", help="Which of several running training labs.")
-@click.option("--here", is_flag=True, help="Look at the machine that this runs on, as a director, instead of a training lab.")
+@click.option(
+    "--here",
+    is_flag=True,
+    help="Look at the machine that this runs on, as a director, instead of a training lab.",
+)
 @click.option(
     "--capture",
     type=click.FloatRange(0, _LONGEST_CAPTURE),
@@ -25,14 +29,16 @@ _LONGEST_CAPTURE = 600.0
 )
 @JSON
 def doctor(name: str | None, here: bool, capture: float, as_json: bool) -> int:
-    """Look at a director and its network, and name what is likely wrong, with the evidence and the command that cures it.
+    """Look at a director and its network, and name what is likely wrong, with the evidence and the
+    command that cures it.
 
     \b
     lvslab doctor                 the running training lab
     lvslab doctor --capture 10    the same, and watch its traffic for ten seconds
     lvslab doctor --here          this machine: run it on a director
 
-    It only reads: it sends nothing and changes nothing. Exit code 0 when nothing was found, 1 when something was, 4 when it cannot look.
+    It only reads: it sends nothing and changes nothing. Exit code 0 when nothing was found, 1 when
+    something was, 4 when it cannot look.
     """
     from lvslab.terminal import print_json, print_lines
 
@@ -62,7 +68,9 @@ def _lab(name: str | None, capture: float) -> dict[str, Any]:
     from lvslab.training import session
 
     if name is None and not session.sessions():
-        raise UsageError("no training lab is running; `lvslab doctor --here` looks at this machine as a director")
+        raise UsageError(
+            "no training lab is running; `lvslab doctor --here` looks at this machine as a director"
+        )
     found: dict[str, Any] = session.the_session(name).ask({"do": "diagnose", "capture": capture})
     return found
 

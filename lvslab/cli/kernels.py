@@ -22,16 +22,28 @@ _MIB = 1 << 20
 @click.pass_context
 @JSON
 def kernels(context: click.Context, as_json: bool) -> int:
-    """List the kernels that are here; get others: fetch Debian's, build one from source, add your own. --kernel takes each name."""
+    """List the kernels that are here; get others: fetch Debian's, build one from source, add your
+    own. --kernel takes each name.
+    """
     return ExitCode.OK if context.invoked_subcommand else _list(as_json)
 
 
 @kernels.command("list")
-@click.option("--available", is_flag=True, help="List instead what Debian's suites offer; asks the machine's mirror.")
-@click.option("--suite", "suites", multiple=True, metavar="SUITE", help="With --available: look at this suite only; repeatable.")
+@click.option(
+    "--available", is_flag=True, help="List instead what Debian's suites offer; asks the machine's mirror."
+)
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="SUITE",
+    help="With --available: look at this suite only; repeatable.",
+)
 @JSON
 def kernels_list(available: bool, suites: tuple[str, ...], as_json: bool) -> int:
-    """List the kernels that are here, each with what it has and lacks, as its trial boot showed; or those that can be fetched."""
+    """List the kernels that are here, each with what it has and lacks, as its trial boot showed; or
+    those that can be fetched.
+    """
     if suites and not available:
         raise UsageError("kernels list: --suite goes with --available")
     return _list_available(suites, as_json) if available else _list(as_json)
@@ -40,10 +52,12 @@ def kernels_list(available: bool, suites: tuple[str, ...], as_json: bool) -> int
 @kernels.command("fetch")
 @click.argument("specs", nargs=-1, required=True, metavar="debian/SUITE[:uml|:cloud|:amd64][=VERSION]...")
 def kernels_fetch(specs: tuple[str, ...]) -> int:
-    """Get kernels of Debian's suites through apt's own tools: signatures checked, nothing installed, each tried by a boot.
+    """Get kernels of Debian's suites through apt's own tools: signatures checked, nothing
+    installed, each tried by a boot.
 
-    debian/trixie:uml is User-Mode Linux, debian/trixie:amd64 the stock kernel, debian/trixie:cloud the one for virtual machines; both of
-    these run under QEMU. Without a flavour :uml is meant, without a version the newest.
+    debian/trixie:uml is User-Mode Linux, debian/trixie:amd64 the stock kernel, debian/trixie:cloud
+    the one for virtual machines; both of these run under QEMU. Without a flavour :uml is meant,
+    without a version the newest.
     """
     from lvslab.catalog.fetch import fetch
     from lvslab.catalog.names import Spec
@@ -62,12 +76,20 @@ def kernels_fetch(specs: tuple[str, ...]) -> int:
 
 @kernels.command("build")
 @click.argument("tree", type=click.Path(path_type=Path))
-@click.option("--config", "fragment", type=click.Path(path_type=Path), metavar="FRAGMENT", help="Options on top, as in .config.")
+@click.option(
+    "--config",
+    "fragment",
+    type=click.Path(path_type=Path),
+    metavar="FRAGMENT",
+    help="Options on top, as in .config.",
+)
 @click.option("--name", metavar="NAME", help="Its name will be local/NAME; by default the kernel's release.")
 def kernels_build(tree: Path, fragment: Path | None, name: str | None) -> int:
-    """Build a small User-Mode Linux kernel with all of IPVS from a kernel source TREE, and try it by a boot.
+    """Build a small User-Mode Linux kernel with all of IPVS from a kernel source TREE, and try it
+    by a boot.
 
-    TREE is a directory, such as a git checkout, which is not written to, or an archive such as /usr/src/linux-source-6.1.tar.xz.
+    TREE is a directory, such as a git checkout, which is not written to, or an archive such as
+    /usr/src/linux-source-6.1.tar.xz.
     """
     from lvslab.catalog import build
     from lvslab.check import require_programs
@@ -80,11 +102,18 @@ def kernels_build(tree: Path, fragment: Path | None, name: str | None) -> int:
 @kernels.command("add")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--name", metavar="NAME", help="Its name will be local/NAME; by default the kernel's release.")
-@click.option("--modules", type=click.Path(path_type=Path), metavar="DIR", help="Its modules, such as /lib/modules/RELEASE.")
+@click.option(
+    "--modules",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Its modules, such as /lib/modules/RELEASE.",
+)
 def kernels_add(path: Path, name: str | None, modules: Path | None) -> int:
-    """Copy a kernel of yours into the catalog, once it has booted: a User-Mode Linux program, or a bzImage.
+    """Copy a kernel of yours into the catalog, once it has booted: a User-Mode Linux program, or a
+    bzImage.
 
-    PATH is the file, with its modules in modules/RELEASE beside it or in DIR, or a directory with both.
+    PATH is the file, with its modules in modules/RELEASE beside it or in DIR, or a directory with
+    both.
     """
     from lvslab.catalog import add
     from lvslab.check import require_programs
@@ -97,7 +126,9 @@ def kernels_add(path: Path, name: str | None, modules: Path | None) -> int:
 @kernels.command("remove")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def kernels_remove(names: tuple[str, ...]) -> int:
-    """Delete kernels that were fetched, built or added; of several versions the newest, unless NAME says which."""
+    """Delete kernels that were fetched, built or added; of several versions the newest, unless NAME
+    says which.
+    """
     from lvslab.catalog import catalog, store
     from lvslab.kernels.cache import cache_directory
     from lvslab.terminal import Progress, print_lines
@@ -110,7 +141,7 @@ def kernels_remove(names: tuple[str, ...]) -> int:
     return ExitCode.OK
 
 
-# -- adding --------------------------------------------------------------------------------------------------------------------------
+# -- adding ----------------------------------------------------------------------------------------
 
 
 def _add_in_sandbox(work: Callable[[Any], CatalogEntry]) -> int:
@@ -136,13 +167,13 @@ def _print_entry(entry: CatalogEntry) -> None:
     use = f"--kernel {entry.name}" if entry.facts.met else f"lvslab bench --kernel {entry.name}"
     print_lines(
         [
-            f"{entry.full_name}: {entry.kind} {entry.release}, {entry.size() / _MIB:.0f} MiB, ready after {entry.boot_seconds:.1f} s; "
-            f"use it: {use}"
+            f"{entry.full_name}: {entry.kind} {entry.release}, {entry.size() / _MIB:.0f} MiB, ready after"
+            f" {entry.boot_seconds:.1f} s; use it: {use}"
         ]
     )
 
 
-# -- listing -------------------------------------------------------------------------------------------------------------------------
+# -- listing ---------------------------------------------------------------------------------------
 
 
 def _list(as_json: bool) -> int:
@@ -159,7 +190,14 @@ def _list(as_json: bool) -> int:
         print_table(
             ("kernel", "kind", "release", "MiB", "has", "lacks"),
             [
-                (row.name, row.kind, row.release, f"{row.size / _MIB:.0f}" if row.size else "", row.has, ", ".join(row.lacks))
+                (
+                    row.name,
+                    row.kind,
+                    row.release,
+                    f"{row.size / _MIB:.0f}" if row.size else "",
+                    row.has,
+                    ", ".join(row.lacks),
+                )
                 for row in rows
             ],
         )
@@ -169,7 +207,14 @@ def _list(as_json: bool) -> int:
             for why in dict.fromkeys(row.lacks.values())
         ]
         gone = [f"{name} is not here: {why}" for name, why in absent.items()]
-        print_lines(["", *reasons, *gone, "what else can be had: lvslab kernels list --available; lvslab kernels build --help"])
+        print_lines(
+            [
+                "",
+                *reasons,
+                *gone,
+                "what else can be had: lvslab kernels list --available; lvslab kernels build --help",
+            ]
+        )
         return ExitCode.OK
 
     return in_sandbox(work)
@@ -208,7 +253,11 @@ def _list_available(suites: tuple[str, ...], as_json: bool) -> int:
         )
     else:
         rows = [
-            (str(each.spec), ", ".join(each.versions) or each.problem, ", ".join(there(each.spec, each.versions)))
+            (
+                str(each.spec),
+                ", ".join(each.versions) or each.problem,
+                ", ".join(there(each.spec, each.versions)),
+            )
             for each in found
         ]
         print_table(("kernel", "versions", "here"), rows)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command("list")
-@click.option("--checks", is_flag=True, help="List the checks of the conformance suite with their expectations.")
+@click.option(
+    "--checks", is_flag=True, help="List the checks of the conformance suite with their expectations."
+)
 @JSON
 def list_(checks: bool, as_json: bool) -> int:
     """List forwarding modes, topologies and scenarios, or the checks of the conformance suite."""
@@ -27,15 +29,19 @@ def list_(checks: bool, as_json: bool) -> int:
     from lvslab.terminal import print_json, print_lines, print_table
     from lvslab.topology import load_module
 
-    scenarios = [scenario.load(name, shipped.shipped_files("scenarios")) for name in shipped.shipped_files("scenarios")]
+    scenarios = [
+        scenario.load(name, shipped.shipped_files("scenarios")) for name in shipped.shipped_files("scenarios")
+    ]
     topologies = {
-        name: (load_module(path).__doc__ or "").splitlines()[0] for name, path in shipped.shipped_files("topologies").items()
+        name: " ".join((load_module(path).__doc__ or "").partition("\n\n")[0].split())
+        for name, path in shipped.shipped_files("topologies").items()
     }
     if as_json:
         print_json(
             {
                 "modes": [
-                    {"name": str(mode.name), "summary": mode.summary, "topology": mode.topology} for mode in MODES.values()
+                    {"name": str(mode.name), "summary": mode.summary, "topology": mode.topology}
+                    for mode in MODES.values()
                 ],
                 "topologies": [{"name": name, "summary": summary} for name, summary in topologies.items()],
                 "scenarios": [
@@ -58,13 +64,19 @@ def list_(checks: bool, as_json: bool) -> int:
     print_lines([""])
     print_table(
         ("scenario", "title", "what it teaches", "modes", "takes"),
-        [(each.name, each.title, each.teaches, ", ".join(each.modes), f"{each.seconds:g} s") for each in scenarios],
+        [
+            (each.name, each.title, each.teaches, ", ".join(each.modes), f"{each.seconds:g} s")
+            for each in scenarios
+        ],
     )
     print_lines([""])
     print_table(
         ("scenario", "parameters with their defaults"),
         [
-            (each.name, " ".join(f"--{name} {scenario.shown(value)}" for name, value in each.parameters.items()))
+            (
+                each.name,
+                " ".join(f"--{name} {scenario.shown(value)}" for name, value in each.parameters.items()),
+            )
             for each in scenarios
         ],
     )
@@ -77,8 +89,17 @@ def _list_checks(as_json: bool) -> int:
 
     found = all_checks()
     if as_json:
-        print_json({"checks": [{"name": each.name, "expects": each.expects, "tags": list(each.tags)} for each in found]})
+        print_json(
+            {
+                "checks": [
+                    {"name": each.name, "expects": each.expects, "tags": list(each.tags)} for each in found
+                ]
+            }
+        )
         return ExitCode.OK
-    print_table(("check", "what it expects", "tags"), [(each.name, each.expects, " ".join(each.tags)) for each in found])
+    print_table(
+        ("check", "what it expects", "tags"),
+        [(each.name, each.expects, " ".join(each.tags)) for each in found],
+    )
     print_lines(["", f"{len(found)} checks; run them: lvslab verify --full, --only 'SUBJECT:*', --tag TAG"])
     return ExitCode.OK

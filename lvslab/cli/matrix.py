@@ -1,4 +1,6 @@
-"""What `run` and `verify` share where several kernels or settings take turns, and where runs are kept as baselines."""
+"""What `run` and `verify` share where several kernels or settings take turns, and where runs are
+kept as baselines.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,18 @@ KERNELS = click.option(
     "kernels",
     multiple=True,
     metavar="NAME",
-    help="Kernel of the directors: host, uml, or one of `lvslab kernels`; by default the cheapest that has what the mode needs. "
-    "Several take turns and are compared.",
+    help=(
+        "Kernel of the directors: host, uml, or one of `lvslab kernels`; by default the cheapest that has"
+        " what the mode needs. Several take turns and are compared."
+    ),
 )
 BASELINE = click.option(
     "--baseline",
     type=click.Choice(["keep", "compare"]),
-    help="Keep the finished run to compare later ones with, or compare it with the newest that was kept of the same configuration.",
+    help=(
+        "Keep the finished run to compare later ones with, or compare it with the newest that was kept of the"
+        " same configuration."
+    ),
 )
 
 
@@ -50,7 +57,9 @@ def cells_of(kernels: Sequence[str], read: Settings) -> tuple[Cell, ...]:
 
 
 def kernels_of(needs: Sequence[Any], cells: Sequence[Cell]) -> Kernels:
-    """The kernels of this machine, and those that the cells name; every cell chooses among the same."""
+    """The kernels of this machine, and those that the cells name; every cell chooses among the
+    same.
+    """
     from lvslab.catalog import catalog
 
     named = list(dict.fromkeys(kernel for cell in cells for kernel in cell.kernels))
@@ -81,7 +90,10 @@ def cell_lines(cells: Sequence[Cell], repeat: int) -> list[str]:
     lines = [f"{len(cells)} cells, {repeat} repetition{'' if repeat == 1 else 's'} of each, in turns:"]
     for cell in cells:
         own = [f"kernel {cell.kernel}"] if cell.kernel else []
-        lines.append(f"  {cell.name}: {', '.join([*own, *(f'{name}={value}' for name, value in cell.sysctls.items())])}")
+        lines.append(
+            f"  {cell.name}:"
+            f" {', '.join([*own, *(f'{name}={value}' for name, value in cell.sysctls.items())])}"
+        )
     return lines
 
 
@@ -115,12 +127,17 @@ class Compared:
 def compare_cells(folder: Path, cells: Sequence[Cell]) -> list[Compared]:
     """Each cell of a matrix compared with the first."""
     return [
-        _compared(f"{cell.name} against {cells[0].name}", folder / cells[0].folder, folder / cell.folder) for cell in cells[1:]
+        _compared(f"{cell.name} against {cells[0].name}", folder / cells[0].folder, folder / cell.folder)
+        for cell in cells[1:]
     ]
 
 
-def settle_baseline(choice: str | None, runs: Path, directories: Iterable[Path]) -> tuple[list[Compared], list[str]]:
-    """Keep finished runs or compare them with kept ones; returns the comparisons, and lines that say what was kept."""
+def settle_baseline(
+    choice: str | None, runs: Path, directories: Iterable[Path]
+) -> tuple[list[Compared], list[str]]:
+    """Keep finished runs or compare them with kept ones; returns the comparisons, and lines that
+    say what was kept.
+    """
     from lvslab.comparison import baseline
 
     compared: list[Compared] = []
@@ -169,5 +186,6 @@ def compared_json(compared: Sequence[Compared]) -> list[dict[str, Any]]:
     from lvslab.report.comparison import as_json
 
     return [
-        {"title": each.title, **(as_json(each.comparison) if each.comparison else {"problem": each.problem})} for each in compared
+        {"title": each.title, **(as_json(each.comparison) if each.comparison else {"problem": each.problem})}
+        for each in compared
     ]

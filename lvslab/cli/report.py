@@ -20,14 +20,21 @@ if TYPE_CHECKING:
 @click.argument("directories", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @JSON
 def report(directories: tuple[Path, ...], as_json: bool) -> int:
-    """Draw the report of run directories: one self-contained HTML page and the figures as PNG, from what the directory holds."""
+    """Draw the report of run directories: one self-contained HTML page and the figures as PNG, from
+    what the directory holds.
+    """
     from lvslab.report.page import write_report
     from lvslab.terminal import print_json, print_lines
 
     written = [write_report(directory) for directory in directories]
     if as_json:
         print_json(
-            {"reports": [{"html": str(each.html), "figures": [str(figure) for figure in each.figures]} for each in written]}
+            {
+                "reports": [
+                    {"html": str(each.html), "figures": [str(figure) for figure in each.figures]}
+                    for each in written
+                ]
+            }
         )
     else:
         print_lines([f"report: {each.html} ({len(each.figures)} figures beside it)" for each in written])

@@ -32,15 +32,27 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SCENARIO... [--PARAMETER VALUE]...")
-@click.option("--all", "all_", is_flag=True, help="Run every shipped scenario, each in all of its modes or in those of --mode.")
-@click.option("--mode", "modes", multiple=True, metavar="MODE", help="Forwarding mode to run in; repeatable, or 'all'.")
+@click.option(
+    "--all",
+    "all_",
+    is_flag=True,
+    help="Run every shipped scenario, each in all of its modes or in those of --mode.",
+)
+@click.option(
+    "--mode", "modes", multiple=True, metavar="MODE", help="Forwarding mode to run in; repeatable, or 'all'."
+)
 @click.option("--repeat", type=int, metavar="N", help="Repeat every trial N times.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE",
-    help="A parameter of the scenario, or, with dots in its name, a sysctl of the directors; repeatable. Several values of one sysctl "
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter of the scenario, or, with dots in its name, a sysctl of the directors; repeatable. Several values of one sysctl "  # noqa: E501
     "take turns and are compared.",
-)  # fmt: skip
-@click.option("--keep-going", is_flag=True, help="Go on with the other scenarios after one has failed or broken.")
+)
+@click.option(
+    "--keep-going", is_flag=True, help="Go on with the other scenarios after one has failed or broken."
+)
 @KERNELS
 @BASELINE
 @click.option("--report/--no-report", default=True, show_default=True, help="Draw the report afterwards.")
@@ -61,11 +73,14 @@ def run(
     as_json: bool,
     dry_run: bool,
 ) -> int:
-    """Run scenarios: shipped ones by name, your own by file name. `lvslab list` shows them with their parameters.
+    """Run scenarios: shipped ones by name, your own by file name. `lvslab list` shows them with
+    their parameters.
 
-    A scenario's parameters are options of their own (--control mon,keepalived --sync no); lists are separated by commas. Every scenario
-    leaves a run directory; several leave an overview of all. Several kernels (--kernel A --kernel B) or values of a sysctl make a matrix:
-    its cells take turns, repetition by repetition, and each is compared with the first; a regression is exit code 1.
+    A scenario's parameters are options of their own (--control mon,keepalived --sync no); lists are
+    separated by commas. Every scenario leaves a run directory; several leave an overview of all.
+    Several kernels (--kernel A --kernel B) or values of a sysctl make a matrix: its cells take
+    turns, repetition by repetition, and each is compared with the first; a regression is exit code
+    1.
     """
     from lvslab import scenario, shipped
     from lvslab.jobs import plan_jobs, read_settings
@@ -83,7 +98,12 @@ def run(
         from lvslab.terminal import print_lines
 
         for job in jobs:
-            print_lines([f"{job.title}: {job.scenario.title}", f"  file {job.scenario.file}, expected {job.seconds:g} s"])
+            print_lines(
+                [
+                    f"{job.title}: {job.scenario.title}",
+                    f"  file {job.scenario.file}, expected {job.seconds:g} s",
+                ]
+            )
             print_lines([f"  {name}={value}" for name, value in job.values.items()])
         print_lines(cell_lines(cells, max(int(job.values.get("repeat", 1)) for job in jobs)))
         return ExitCode.OK
@@ -139,7 +159,15 @@ def _print_outcome(outcome: Any) -> None:
             print_table(table.headers, table.rows)
     timeline = outcome.run / "figures" / "timeline.png"
     shown = [f"report: {outcome.report}"] if outcome.report else []
-    print_lines(["", f"run: {outcome.run}", *shown, *([f"failover figure: {timeline}"] if timeline.exists() else []), ""])
+    print_lines(
+        [
+            "",
+            f"run: {outcome.run}",
+            *shown,
+            *([f"failover figure: {timeline}"] if timeline.exists() else []),
+            "",
+        ]
+    )
 
 
 def _title(outcome: Outcome) -> str:
@@ -163,7 +191,9 @@ def _print_all(
     if draw and len(outcomes) > 1:
         from lvslab.report.matrix import write_matrix
 
-        overview = write_matrix([each.run for each in outcomes], runs / f"{outcomes[0].run.name[:15]}-overview")
+        overview = write_matrix(
+            [each.run for each in outcomes], runs / f"{outcomes[0].run.name[:15]}-overview"
+        )
     if as_json:
         results = []
         for each in outcomes:
@@ -217,7 +247,9 @@ def _print_all(
             ],
         )
         lines = (
-            [""] if len(outcomes) == planned else ["", f"{planned - len(outcomes)} not run; --keep-going goes on after a failure"]
+            [""]
+            if len(outcomes) == planned
+            else ["", f"{planned - len(outcomes)} not run; --keep-going goes on after a failure"]
         )
         print_lines([*lines, *([f"overview: {overview.html}"] if overview else [])])
     if not as_json:

@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 @SIZE
 @KERNEL
 @WITHOUT
-@click.option("--script", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Run Mininet commands from a file.")
+@click.option(
+    "--script",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Run Mininet commands from a file.",
+)
 @DRY_RUN
 def shell(
     topology: str,
@@ -42,9 +46,11 @@ def shell(
     script: Path | None,
     dry_run: bool,
 ) -> int:
-    """Bring up a lab and open Mininet's command line on it: `lvs ipvsadm -Ln`, `c1 curl 10.0.0.10`, `help`, `exit`.
+    """Bring up a lab and open Mininet's command line on it: `lvs ipvsadm -Ln`, `c1 curl 10.0.0.10`,
+    `help`, `exit`.
 
-    TOPOLOGY is a shipped topology or a file. Commands may also come from standard input or --script.
+    TOPOLOGY is a shipped topology or a file. Commands may also come from standard input or
+    --script.
     """
     from lvslab.modes import mode_named
 
@@ -75,7 +81,9 @@ def shell(
                     handler.setStream(sys.stdout)
                 if script is None and sys.stdin.isatty():
                     nodes = ", ".join(f"{node.name} ({node.role}, {node.ip})" for node in plan.nodes)
-                    print_error(f"{chosen.title}: virtual address {plan.addresses.vip}; {nodes}; type help or exit")
+                    print_error(
+                        f"{chosen.title}: virtual address {plan.addresses.vip}; {nodes}; type help or exit"
+                    )
                 CLI(lab.net, script=str(script) if script else None)
             finally:
                 lab.__exit__(None, None, None)

@@ -19,15 +19,17 @@ _NAME = click.option("--name", help="Which of several running labs.")
 
 @click.group()
 def train() -> None:
-    """Training labs: a network with something to build or to repair, hints, and a check that judges what the network does.
+    """Training labs: a network with something to build or to repair, hints, and a check that judges
+    what the network does.
 
     \b
     lvslab train start first-balancer     build the network, show the task
-    lvslab train shell director           a shell on a node; as many as you like, in as many terminals
-    lvslab train hint, check, solve       ask for a hint, for a verdict, for the solution
+    lvslab train shell director           a shell on a node; as many as you like, in as many
+    terminals lvslab train hint, check, solve       ask for a hint, for a verdict, for the solution
     lvslab train reset, stop              from the start again; the end
 
-    A lab runs in the background until it is stopped. Every node of it is a machine of its own: nothing done there touches this one.
+    A lab runs in the background until it is stopped. Every node of it is a machine of its own:
+    nothing done there touches this one.
     """
 
 
@@ -98,7 +100,9 @@ def list_(as_json: bool) -> int:
 @KERNEL
 @DRY_RUN
 def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
-    """Start LAB in the background and show its task. LAB is one of `lvslab train list`, or a file of your own."""
+    """Start LAB in the background and show its task. LAB is one of `lvslab train list`, or a file
+    of your own.
+    """
     import re
 
     from lvslab.check import require_programs, require_scripts
@@ -126,7 +130,15 @@ def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
     path = lab if exercise.name == lab else str(Path(lab).resolve())
     started = session.start(path, name, kernel, _progress)
     _show(exercise.page)
-    print_lines(["", f"lab '{started.name}' runs (ready after {time.monotonic() - began:.1f} s); end it: lvslab train stop"])
+    print_lines(
+        [
+            "",
+            (
+                f"lab '{started.name}' runs (ready after {time.monotonic() - began:.1f} s); end it: lvslab"
+                " train stop"
+            ),
+        ]
+    )
     return ExitCode.OK
 
 
@@ -155,7 +167,12 @@ def status(name: str | None, as_json: bool) -> int:
         print_json({"sessions": states})
         return ExitCode.OK
     if not states:
-        print_lines(["no training lab is running; `lvslab train list` shows them, `lvslab train start LAB` starts one"])
+        print_lines(
+            [
+                "no training lab is running; `lvslab train list` shows them, `lvslab train start LAB`"
+                " starts one"
+            ]
+        )
     for state in states:
         minutes = int((time.time() - state["since"]) // 60)
         checks = (
@@ -174,7 +191,10 @@ def status(name: str | None, as_json: bool) -> int:
         )
         print_table(
             ("node", "role", "addresses", ""),
-            [(node["name"], node["role"], ", ".join(node["addresses"]), "" if node["on"] else "OFF") for node in state["nodes"]],
+            [
+                (node["name"], node["role"], ", ".join(node["addresses"]), "" if node["on"] else "OFF")
+                for node in state["nodes"]
+            ],
         )
         print_lines([""])
     return ExitCode.OK
@@ -193,7 +213,11 @@ def hint(name: str | None, as_json: bool) -> int:
         print_json(found)
         return ExitCode.OK
     _show("".join(f"{number}. {text}\n" for number, text in enumerate(found["hints"], start=1)))
-    last = "that was the last one; `lvslab train solve` shows the solution" if len(found["hints"]) == found["of"] else ""
+    last = (
+        "that was the last one; `lvslab train solve` shows the solution"
+        if len(found["hints"]) == found["of"]
+        else ""
+    )
     if last:
         sys.stderr.write(f"{last}\n")
     return ExitCode.OK
@@ -203,14 +227,18 @@ def hint(name: str | None, as_json: bool) -> int:
 @_NAME
 @JSON
 def check(name: str | None, as_json: bool) -> int:
-    """Judge what was built or repaired, by what clients and packets say. Exit code 0 when it holds, 1 when not."""
+    """Judge what was built or repaired, by what clients and packets say. Exit code 0 when it holds,
+    1 when not.
+    """
     from lvslab.terminal import print_json, print_lines, print_table
     from lvslab.training import session
 
     chosen = session.the_session(name)
     found = chosen.ask({"do": "check"}, _progress)
     if as_json:
-        print_json({"passed": found["passed"], "results": [{**point, "evidence": []} for point in found["points"]]})
+        print_json(
+            {"passed": found["passed"], "results": [{**point, "evidence": []} for point in found["points"]]}
+        )
     else:
         print_table(
             ("", "verdict", "what was seen"),
@@ -228,7 +256,9 @@ def solve(name: str | None) -> int:
     from lvslab.training import session
 
     session.the_session(name).ask({"do": "solve"}, lambda text: print_lines([text]))
-    sys.stderr.write("solved; `lvslab train check` proves it, `lvslab train reset` lets you try it yourself\n")
+    sys.stderr.write(
+        "solved; `lvslab train check` proves it, `lvslab train reset` lets you try it yourself\n"
+    )
     return ExitCode.OK
 
 
@@ -260,7 +290,9 @@ def stop(name: str | None, all_: bool) -> int:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @_NAME
 def shell(node: str, command: tuple[str, ...], name: str | None) -> int:
-    """Open a shell on NODE (director, client, rs1, …), or run COMMAND there. Without a terminal the commands come from standard input."""
+    """Open a shell on NODE (director, client, rs1, …), or run COMMAND there. Without a terminal the
+    commands come from standard input.
+    """
     import shlex
 
     from lvslab.training import session

@@ -1,4 +1,6 @@
-"""What `lvslab verify` does once everything is chosen: one verification, or cells that take turns; and what it prints."""
+"""What `lvslab verify` does once everything is chosen: one verification, or cells that take turns;
+and what it prints.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvslab.cli.matrix import compare_cells, compared_json, matrix_folder, print_compared, settle_baseline, try_settings
+from lvslab.cli.matrix import (
+    compare_cells,
+    compared_json,
+    matrix_folder,
+    print_compared,
+    settle_baseline,
+    try_settings,
+)
 from lvslab.errors import CannotError, LvslabError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode, gravest
@@ -43,7 +52,13 @@ Work = Callable[["Cell", "Kernels", Path, Listener], Verified]
 
 
 def verify_cells(
-    work: Work, cells: Sequence[Cell], repeat: int, machine: Kernels, runs: Path, as_json: bool, baseline: str | None
+    work: Work,
+    cells: Sequence[Cell],
+    repeat: int,
+    machine: Kernels,
+    runs: Path,
+    as_json: bool,
+    baseline: str | None,
 ) -> ExitCode:
     """Verify once, or in cells that take turns; print what came of it."""
     if len(cells) > 1 or repeat > 1:
@@ -55,7 +70,14 @@ def verify_cells(
     compared, kept = settle_baseline(baseline, runs, [done.run])
     if as_json:
         more = {"comparisons": compared_json(compared)} if compared else {}
-        print_json({"run": str(done.run), **more, **({"baselines": kept} if kept else {}), "results": list(done.results)})
+        print_json(
+            {
+                "run": str(done.run),
+                **more,
+                **({"baselines": kept} if kept else {}),
+                "results": list(done.results),
+            }
+        )
     else:
         done.show()
         print_compared(compared)
@@ -64,9 +86,17 @@ def verify_cells(
 
 
 def _verify_matrix(
-    work: Work, cells: Sequence[Cell], repeat: int, machine: Kernels, runs: Path, as_json: bool, baseline: str | None
+    work: Work,
+    cells: Sequence[Cell],
+    repeat: int,
+    machine: Kernels,
+    runs: Path,
+    as_json: bool,
+    baseline: str | None,
 ) -> ExitCode:
-    """Verify in cells that take turns, each repetition with a run directory in the cell's folder; compare each cell with the first."""
+    """Verify in cells that take turns, each repetition with a run directory in the cell's folder;
+    compare each cell with the first.
+    """
     from lvslab.matrix import turns
     from lvslab.terminal import Progress, print_json, print_lines, print_table
 
@@ -96,29 +126,38 @@ def _verify_matrix(
         print_json(
             {
                 "run": str(place),
-                "runs": [{"cell": cell.name, "run": str(each.run), "exit_code": int(each.code)} for cell, each in done],
+                "runs": [
+                    {"cell": cell.name, "run": str(each.run), "exit_code": int(each.code)}
+                    for cell, each in done
+                ],
                 "comparisons": compared_json(compared),
                 **({"baselines": kept} if kept else {}),
-                "results": [
-                    {**result, "name": f"{cell.name}: {result['name']}" if cell.name else result["name"]}
-                    for cell, each in done
-                    for result in each.results
-                ]
-                + [
-                    {
-                        "name": f"{cell.name}: the run completes",
-                        "verdict": _verdict(problem),
-                        "reason": str(problem),
-                        "evidence": [],
-                    }
-                    for cell, problem in problems
-                ],
+                "results": (
+                    [
+                        {**result, "name": f"{cell.name}: {result['name']}" if cell.name else result["name"]}
+                        for cell, each in done
+                        for result in each.results
+                    ]
+                    + [
+                        {
+                            "name": f"{cell.name}: the run completes",
+                            "verdict": _verdict(problem),
+                            "reason": str(problem),
+                            "evidence": [],
+                        }
+                        for cell, problem in problems
+                    ]
+                ),
             }
         )
     else:
         words = {ExitCode.OK: "PASS", ExitCode.CANNOT: "SKIP", ExitCode.FAILED: "FAIL"}
-        rows = [(cell.name, words.get(each.code, "BROKE"), each.summary, str(each.run)) for cell, each in done]
-        rows += [(cell.name, words.get(problem.exit_code, "BROKE"), str(problem), "") for cell, problem in problems]
+        rows = [
+            (cell.name, words.get(each.code, "BROKE"), each.summary, str(each.run)) for cell, each in done
+        ]
+        rows += [
+            (cell.name, words.get(problem.exit_code, "BROKE"), str(problem), "") for cell, problem in problems
+        ]
         print_table(("cell", "verdict", "what was seen", "run"), rows)
         print_compared(compared)
         print_lines(kept)
@@ -129,7 +168,7 @@ def _verdict(problem: LvslabError) -> str:
     return "skip" if isinstance(problem, CannotError) else "fail"
 
 
-# -- modes ---------------------------------------------------------------------------------------------------------------------------
+# -- modes -----------------------------------------------------------------------------------------
 
 
 def verify_modes(
@@ -148,7 +187,12 @@ def verify_modes(
     name = run_directory_name([str(mode.name) for mode, _ in labs])
     rows, results, shown = [], [], []
     writer = RunWriter(
-        runs, name, kind="verify", command=["lvslab", *sys.argv[1:]], host=provenance.host(), parameters=parameters
+        runs,
+        name,
+        kind="verify",
+        command=["lvslab", *sys.argv[1:]],
+        host=provenance.host(),
+        parameters=parameters,
     )
     with writer as run:
         experiment = Experiment(run, kernels, listener)
@@ -156,7 +200,13 @@ def verify_modes(
             try:
                 plan = planned()
             except CannotError as reason:
-                result = {"name": str(mode.name), "verdict": "skip", "reason": str(reason), "evidence": [], "checks": []}
+                result = {
+                    "name": str(mode.name),
+                    "verdict": "skip",
+                    "reason": str(reason),
+                    "evidence": [],
+                    "checks": [],
+                }
                 run.add_result(result)
                 experiment.tell(Event(str(mode.name), "verdict", f"SKIP: {reason}"))
                 results.append(result)
@@ -166,11 +216,19 @@ def verify_modes(
                 outcome = experiment.verify(lab)
             results.append(outcome.result(plan.name))
             director = kernels.facts[plan.director.kernel]
-            rows.append((mode.title, outcome.verdict.upper(), f"{director.kind} {director.release}", outcome.reason))
+            rows.append(
+                (mode.title, outcome.verdict.upper(), f"{director.kind} {director.release}", outcome.reason)
+            )
             roles = {node.name: node.role for node in plan.nodes}
             failing = next((flow for flow in outcome.flows.values() if flow.wrong), None)
             if failing:
-                shown += ["", f"{mode.title}, first wrong packet:", *outcome.wrong, "", *ladder.text(failing, roles)]
+                shown += [
+                    "",
+                    f"{mode.title}, first wrong packet:",
+                    *outcome.wrong,
+                    "",
+                    *ladder.text(failing, roles),
+                ]
             elif (show_ladder or (show_ladder is None and len(labs) == 1)) and outcome.flows:
                 shown += [
                     "",
@@ -194,16 +252,24 @@ def verify_modes(
 _COUNTED = (("pass", "passed"), ("fail", "failed"), ("skip", "skipped"))
 
 
-# -- the suite -----------------------------------------------------------------------------------------------------------------------
+# -- the suite -------------------------------------------------------------------------------------
 
 
 def show_suite(suite: Suite) -> None:
-    """Print a finished suite: failures with what was wrong, skips with their reasons, and subjects with their counts."""
+    """Print a finished suite: failures with what was wrong, skips with their reasons, and subjects
+    with their counts.
+    """
     from lvslab.terminal import print_lines, print_table
 
     for each in suite.results:
         if each["verdict"] == "fail":
-            print_lines([f"FAIL {each['name']}: {each['reason']}", *(f"     {line}" for line in each.get("detail", ())), ""])
+            print_lines(
+                [
+                    f"FAIL {each['name']}: {each['reason']}",
+                    *(f"     {line}" for line in each.get("detail", ())),
+                    "",
+                ]
+            )
     skipped = [(each["name"], "SKIP", each["reason"]) for each in suite.results if each["verdict"] == "skip"]
     if skipped:
         print_table(("check", "verdict", "reason"), skipped)

@@ -39,16 +39,34 @@ if TYPE_CHECKING:
 @KERNELS
 @WITHOUT
 @click.option(
-    "--set", "settings", multiple=True, metavar="SYSCTL=VALUE",
-    help="Set a sysctl of the director; repeatable. Several values of one sysctl take turns and are compared.",
-)  # fmt: skip
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SYSCTL=VALUE",
+    help="Set a sysctl of the director; repeatable. Several values of one sysctl take turns and are compared.",  # noqa: E501
+)
 @click.option("--repeat", type=click.IntRange(1), default=1, metavar="N", help="Verify N times.")
 @BASELINE
-@click.option("--ladder/--no-ladder", default=None, help="Print each mode's packet path; by default when one mode is verified.")
+@click.option(
+    "--ladder/--no-ladder",
+    default=None,
+    help="Print each mode's packet path; by default when one mode is verified.",
+)
 @click.option("--full", is_flag=True, help="Run the conformance suite: every IPVS feature, packet by packet.")
-@click.option("--only", multiple=True, metavar="PATTERN", help="Checks of the suite by name, such as 'scheduler:*'; repeatable.")
-@click.option("--tag", "tags", multiple=True, help="Checks of the suite by tag; repeatable. See: lvslab list --checks.")
-@click.option("--profile", type=click.Choice(["kernel-selftest"]), help="The Linux kernel's own selftest of IPVS, case by case.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="PATTERN",
+    help="Checks of the suite by name, such as 'scheduler:*'; repeatable.",
+)
+@click.option(
+    "--tag", "tags", multiple=True, help="Checks of the suite by tag; repeatable. See: lvslab list --checks."
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["kernel-selftest"]),
+    help="The Linux kernel's own selftest of IPVS, case by case.",
+)
 @RUNS
 @JSON
 @DRY_RUN
@@ -72,11 +90,13 @@ def verify(
     as_json: bool,
     dry_run: bool,
 ) -> int:
-    """Prove what forwarding modes do: build a lab for each MODE, send test flows, judge every captured packet.
+    """Prove what forwarding modes do: build a lab for each MODE, send test flows, judge every
+    captured packet.
 
-    MODE is nat, dr, tun, fullnat or synproxy; all five if none is given. `lvslab list` shows them. With --full (or --only, --tag) every
-    feature of IPVS is checked instead, packet by packet, in one director; `lvslab list --checks` shows what. Several kernels or values of
-    a sysctl take turns and are compared with the first; a regression is exit code 1.
+    MODE is nat, dr, tun, fullnat or synproxy; all five if none is given. `lvslab list` shows them.
+    With --full (or --only, --tag) every feature of IPVS is checked instead, packet by packet, in
+    one director; `lvslab list --checks` shows what. Several kernels or values of a sysctl take
+    turns and are compared with the first; a regression is exit code 1.
     """
     from lvslab.jobs import read_settings
     from lvslab.modes import MODES, mode_named
@@ -84,11 +104,14 @@ def verify(
     read, _ = read_settings(settings)
     if read.parameters:
         raise UsageError(
-            f"--set {next(iter(read.parameters))}: give a sysctl with its dots, such as net.ipv4.vs.conn_reuse_mode=0"
+            f"--set {next(iter(read.parameters))}: give a sysctl with its dots, such as"
+            " net.ipv4.vs.conn_reuse_mode=0"
         )
     if full or only or tags or profile:
         if modes or without or topology:
-            raise UsageError("verify: --full, --only, --tag and --profile take neither modes nor --topology nor --without")
+            raise UsageError(
+                "verify: --full, --only, --tag and --profile take neither modes nor --topology nor --without"
+            )
         cells = cells_of(kernels, read)
         return _conformance(only, tags, profile, cells, repeat, baseline, runs, as_json, dry_run)
 
@@ -97,19 +120,40 @@ def verify(
     cells = cells_of(kernels, read)
 
     def plans(cell: Cell) -> Callable[[Any, Kernels | None], LabPlan]:
-        return planner(topology, clients, servers, cell.kernel, scheduler=scheduler, without=without, sysctls=dict(cell.sysctls))
+        return planner(
+            topology,
+            clients,
+            servers,
+            cell.kernel,
+            scheduler=scheduler,
+            without=without,
+            sysctls=dict(cell.sysctls),
+        )
 
     for cell in cells:
         for mode in chosen:
-            plans(cell)(mode, None)  # everything that can be wrong without looking at the machine is found before anything starts
-    parameters = {"clients": clients, "servers": servers, "scheduler": scheduler, "topology": topology, "without": list(without)}
+            plans(cell)(
+                mode,
+                None,
+                # everything that can be wrong without looking at the machine is found before
+                # anything starts
+            )
+    parameters = {
+        "clients": clients,
+        "servers": servers,
+        "scheduler": scheduler,
+        "topology": topology,
+        "without": list(without),
+    }
 
     def verify_cell(cell: Cell, machine: Kernels, place: Path, listener: Listener) -> Verified:
         labs = [(mode, lambda mode=mode: plans(cell)(mode, machine)) for mode in chosen]
         return verify_modes(labs, machine, place, listener, ladder, {**parameters, **cell.sysctls})
 
     def work() -> int:
-        machine = kernels_of([need for mode in chosen for needs in mode.needs.values() for need in needs], cells)
+        machine = kernels_of(
+            [need for mode in chosen for needs in mode.needs.values() for need in needs], cells
+        )
         if dry_run:
             _print_cells(cells, repeat)
             for cell in cells:
@@ -152,7 +196,9 @@ def _conformance(
     def work() -> int:
         from lvslab.kernels.needs import Need
 
-        return verify_cells(verify_cell, cells, repeat, kernels_of(tuple(Need), cells), runs, as_json, baseline)
+        return verify_cells(
+            verify_cell, cells, repeat, kernels_of(tuple(Need), cells), runs, as_json, baseline
+        )
 
     return in_sandbox(work)
 

@@ -1,10 +1,11 @@
-"""Baselines: runs that are kept to compare later ones with, found by what they did and on which kernel.
+"""Baselines: runs that are kept to compare later ones with, found by what they did and on which
+kernel.
 
     <runs>/baselines/<name>-<hash of the configuration>/<kernel release>-<hash of kernel configuration and sysctls>/<run directory's name>/
 
-What is kept is a copy of all that a comparison reads: run.json, samples.jsonl and the probes' records. A kept run is a run directory like
-any other; removing it is `rm -r`.
-"""
+What is kept is a copy of all that a comparison reads: run.json, samples.jsonl and the probes'
+records. A kept run is a run directory like any other; removing it is `rm -r`.
+"""  # noqa: E501, W505
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ def keep(runs: Path, directory: Path) -> Path:
     """
     run = load(directory)
     if run.status != "complete":
-        raise UsageError(f"{directory}: is {run.status}, so it is no baseline; run it again with --baseline keep")
+        raise UsageError(
+            f"{directory}: is {run.status}, so it is no baseline; run it again with --baseline keep"
+        )
     place = _place(runs, run) / _kernel_key(run) / directory.resolve().name
     unfinished = place.with_name(f".{place.name}.new")
     try:
@@ -53,7 +56,8 @@ def keep(runs: Path, directory: Path) -> Path:
 
 
 def find(runs: Path, new: Path, release: str | None = None) -> Path:
-    """The newest kept run of the same configuration as `new`, never a copy of it; its kernel and sysctls may be others.
+    """The newest kept run of the same configuration as `new`, never a copy of it; its kernel and
+    sysctls may be others.
 
     Args:
         release: of the kernel that its directors must have run.
@@ -66,7 +70,9 @@ def find(runs: Path, new: Path, release: str | None = None) -> Path:
     place = _place(runs, run)
     kept = [file.parent for file in place.glob("*/*/run.json") if not file.parent.name.startswith(".")]
     itself = run.started, new.resolve().name
-    found = [(each.started, each.path) for each in map(load, kept) if (each.started, each.path.name) != itself]
+    found = [
+        (each.started, each.path) for each in map(load, kept) if (each.started, each.path.name) != itself
+    ]
     if release is not None:
         of_release = [pair for pair in found if _release_of(load(pair[1])) == release]
         if found and not of_release:
@@ -75,7 +81,8 @@ def find(runs: Path, new: Path, release: str | None = None) -> Path:
         found = of_release
     if not found:
         raise CannotError(
-            f"no baseline of '{run.name}' in {runs / FOLDER} with these parameters; keep one: run the base with --baseline keep"
+            f"no baseline of '{run.name}' in {runs / FOLDER} with these parameters; keep one: run the base"
+            " with --baseline keep"
         )
     return max(found)[1]
 

@@ -1,7 +1,8 @@
 """Two runs, or two folders of runs, compared: verdicts, numbers, and whether that is a regression.
 
-Everything comes from the run directories alone. The rules stand where they are applied: `likeness` says what can be compared, `verdicts`
-and `numbers` judge. All numbers of one comparison are one family: the level is the probability of any false alarm in all of it.
+Everything comes from the run directories alone. The rules stand where they are applied: `likeness`
+says what can be compared, `verdicts` and `numbers` judge. All numbers of one comparison are one
+family: the level is the probability of any false alarm in all of it.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class Comparison:
 
     @property
     def repetitions_needed(self) -> int | None:
-        """Repetitions on each side that make every number comparable; None where there are enough."""
+        """Repetitions on each side that make every number comparable; None where there are
+        enough.
+        """
         return self._needed(virtual=False)
 
     @property
@@ -94,7 +97,9 @@ def compare(base: Path, new: Path, limits: Limits | None = None, strict: bool = 
     return compare_pairing(base, new, pair(base, new), limits or Limits(), strict)
 
 
-def compare_pairing(base: Path, new: Path, pairing: Pairing, limits: Limits, strict: bool = False) -> Comparison:
+def compare_pairing(
+    base: Path, new: Path, pairing: Pairing, limits: Limits, strict: bool = False
+) -> Comparison:
     """Compare runs that are paired already."""
     under_test: list[Difference] = []
     not_comparable = [f"{title}: in the base only" for title in pairing.only_base]

@@ -35,7 +35,15 @@ class Status(StrEnum):
 REGRESSIONS = (Status.NEWLY_FAILING, Status.FAILING_MORE, Status.WORSE)
 LOST = (Status.NEWLY_SKIPPED, Status.MISSING)
 """What was checked and is not any more: a regression only for those who say so."""
-_COMPARED = (*REGRESSIONS, Status.BETTER, Status.CHANGED, Status.FIXED, Status.STILL_FAILING, Status.SAME, Status.UNCHANGED)
+_COMPARED = (
+    *REGRESSIONS,
+    Status.BETTER,
+    Status.CHANGED,
+    Status.FIXED,
+    Status.STILL_FAILING,
+    Status.SAME,
+    Status.UNCHANGED,
+)
 _PASS = (Status.SAME, Status.UNCHANGED, Status.FIXED, Status.BETTER, Status.CHANGED)
 
 
@@ -49,9 +57,11 @@ class Change:
         base_n, new_n: repetitions (or seeds, in virtual time).
         relative: (new - base) / base; None when the base is 0.
         dominance: Vargha and Delaney's A: how often a new value is above a base one.
-        p: of the Mann–Whitney test; None in virtual time, where the rule is another (`lvslab.comparison.numbers`).
+        p: of the Mann–Whitney test; None in virtual time, where the rule is another
+            (`lvslab.comparison.numbers`).
         adjusted: the same after Holm's correction; None where the test could not reach the level.
-        needed: repetitions (seeds) on each side that can reach the level; None where there are enough.
+        needed: repetitions (seeds) on each side that can reach the level; None where there are
+            enough.
         virtual: measured in virtual time.
     """
 
@@ -100,7 +110,8 @@ class Finding:
         return self.status in _COMPARED
 
     def verdict(self, strict: bool = False) -> Verdict:
-        """The status as the verdict of a gate: fail for a regression, skip for what could not be judged or failed already before.
+        """The status as the verdict of a gate: fail for a regression, skip for what could not be
+        judged or failed already before.
 
         Args:
             strict: what is no longer checked (`LOST`) is a regression too.

@@ -1,8 +1,10 @@
-"""What differs between two runs: what is under test, what forbids a comparison, and what a reader should know.
+"""What differs between two runs: what is under test, what forbids a comparison, and what a reader
+should know.
 
-Under test are the kernel of the directors and their sysctls. Everything else must be alike: scenario, parameters, network, the kind of
-kernel that every other node ran. Numbers that were taken in the machine's own time also need the same machine and the same tools; verdicts
-and instructions in virtual time do not.
+Under test are the kernel of the directors and their sysctls. Everything else must be alike:
+scenario, parameters, network, the kind of kernel that every other node ran. Numbers that were taken
+in the machine's own time also need the same machine and the same tools; verdicts and instructions
+in virtual time do not.
 """
 
 from __future__ import annotations
@@ -16,10 +18,18 @@ from lvslab.measure.records import Kernel, Lab
 from lvslab.measure.rundir import Run
 
 SELECTION = ("repeat", "only", "tags", "seeds")
-"""Parameters that say how much was done, not what: runs that differ in them alone can be compared in what both did."""
+"""Parameters that say how much was done, not what: runs that differ in them alone can be compared
+in what both did.
+"""
 
-_HOST = {"kernel": "kernel of the machine", "machine": "architecture", "cpu_model": "processor", "cpus": "number of processors",
-         "tcp_congestion_control": "congestion control", "user": "user"}  # fmt: skip
+_HOST = {
+    "kernel": "kernel of the machine",
+    "machine": "architecture",
+    "cpu_model": "processor",
+    "cpus": "number of processors",
+    "tcp_congestion_control": "congestion control",
+    "user": "user",
+}
 """What of the machine the numbers of a run depend on (run.json, `host`)."""
 
 _MEASURING_TOOLS = ("iperf3", "wrk", "nginx", "curl")
@@ -58,18 +68,25 @@ class Likeness:
 
 
 def configuration(run: Run) -> tuple[str, str, tuple[tuple[str, str], ...]]:
-    """What a run did, whatever the kernel and the sysctls under test: kind, scenario or name, and the other parameters in order.
+    """What a run did, whatever the kernel and the sysctls under test: kind, scenario or name, and
+    the other parameters in order.
 
     Runs of the same configuration can be compared.
     """
     name = str(run.scenario.get("name", run.name)) if run.scenario else run.name
     left_out = (*SELECTION, *(_BENCH_UNDER_TEST if run.kind == BENCH else ()))
-    kept = ((key, _shown(value)) for key, value in run.parameters.items() if not _is_sysctl(key) and key not in left_out)
+    kept = (
+        (key, _shown(value))
+        for key, value in run.parameters.items()
+        if not _is_sysctl(key) and key not in left_out
+    )
     return run.kind, "" if run.kind == BENCH else name, tuple(sorted(kept))
 
 
 def sysctls(run: Run) -> dict[str, str]:
-    """The sysctls of the directors that were set: the parameters with a dot in their names, or those of a bench."""
+    """The sysctls of the directors that were set: the parameters with a dot in their names, or
+    those of a bench.
+    """
     if run.kind == BENCH:
         own = run.parameters.get("sysctls")
         return {str(key): str(value) for key, value in own.items()} if isinstance(own, Mapping) else {}
@@ -82,7 +99,9 @@ def director_kernels(run: Run) -> tuple[str, ...]:
 
 
 def under_test(run: Run) -> dict[str, str]:
-    """What is under test in a run: the director's kernel with its configuration, and the sysctls."""
+    """What is under test in a run: the director's kernel with its configuration, and the
+    sysctls.
+    """
     kernels = dict.fromkeys(
         f"{_kernel_text(kernel)}" + (f" (config {kernel.config_sha256[:8]})" if kernel.config_sha256 else "")
         for lab in run.labs
@@ -105,13 +124,17 @@ def likeness(base: Run, new: Run) -> Likeness:
     if machine:
         forbids_numbers.append(f"measured on different machines: {'; '.join(machine)}")
     tools = _tools(base, new)
-    measuring = [text for name, text in tools if name.startswith(_VIRTUAL_TOOLS if virtual else _MEASURING_TOOLS)]
+    measuring = [
+        text for name, text in tools if name.startswith(_VIRTUAL_TOOLS if virtual else _MEASURING_TOOLS)
+    ]
     if measuring:
         forbids_numbers.append(f"measured with different tools: {'; '.join(measuring)}")
     notes += [f"tool {text}" for _, text in tools if text not in measuring]
     if base.lvslab != new.lvslab:
         notes.append(f"lvslab: {base.lvslab} -> {new.lvslab}")
-    return Likeness(_under_test(base, new), tuple(forbids), tuple(dict.fromkeys(forbids_numbers)), tuple(notes))
+    return Likeness(
+        _under_test(base, new), tuple(forbids), tuple(dict.fromkeys(forbids_numbers)), tuple(notes)
+    )
 
 
 def _under_test(base: Run, new: Run) -> tuple[Difference, ...]:
@@ -152,7 +175,9 @@ def _labs(base: Run, new: Run) -> tuple[list[str], list[str]]:
                 continue
             before, after = _kernel_text(node.kernel), _kernel_text(twin.kernel)
             if node.kernel.kind != twin.kernel.kind:
-                forbids.append(f"lab '{lab.name}': {node.role} {node.name} placed otherwise: {before} and {after}")
+                forbids.append(
+                    f"lab '{lab.name}': {node.role} {node.name} placed otherwise: {before} and {after}"
+                )
             elif before != after:
                 numbers.append(f"{node.role}s ran different kernels: {before} and {after}")
     return list(dict.fromkeys(forbids)), list(dict.fromkeys(numbers))
@@ -161,7 +186,12 @@ def _labs(base: Run, new: Run) -> tuple[list[str], list[str]]:
 def _network(lab: Lab) -> object:
     """What of a lab must be alike in both runs."""
     nodes = tuple(
-        (node.name, node.role, tuple((each.network, each.addresses) for each in node.interfaces), node.gateway)
+        (
+            node.name,
+            node.role,
+            tuple((each.network, each.addresses) for each in node.interfaces),
+            node.gateway,
+        )
         for node in lab.nodes
     )
     return lab.mode, lab.topology, nodes, lab.networks, lab.service_rules
@@ -172,14 +202,20 @@ def _directors(lab: Lab) -> list[Kernel]:
 
 
 def _kernel_text(kernel: Kernel) -> str:
-    """Its kind and release, and its name where that says more: two builds of one release differ in it alone."""
+    """Its kind and release, and its name where that says more: two builds of one release differ in
+    it alone.
+    """
     return f"{kernel.kind} {kernel.release}" + (f" ({kernel.name})" if "/" in kernel.name else "")
 
 
 def _status(run: Run, side: str) -> list[str]:
     if run.status == "complete":
         return []
-    return [f"the {side} run is {run.status}" + (f": {run.error}" if run.error else "") + "; what it holds is compared"]
+    return [
+        f"the {side} run is {run.status}"
+        + (f": {run.error}" if run.error else "")
+        + "; what it holds is compared"
+    ]
 
 
 def _tools(base: Run, new: Run) -> list[tuple[str, str]]:
@@ -192,7 +228,9 @@ def _tools(base: Run, new: Run) -> list[tuple[str, str]]:
     ]
 
 
-def _mapping_differences(base: Mapping[str, Any], new: Mapping[str, Any], titles: Mapping[str, str] | None = None) -> list[str]:
+def _mapping_differences(
+    base: Mapping[str, Any], new: Mapping[str, Any], titles: Mapping[str, str] | None = None
+) -> list[str]:
     """Keys with different values, in words; with `titles` only the keys there."""
     keys = titles if titles is not None else dict.fromkeys([*base, *new])
     return [
@@ -207,7 +245,11 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, Sequence) and not isinstance(value, str)
+        else str(value)
+    )
 
 
 def _is_sysctl(name: str) -> bool:

@@ -1,7 +1,8 @@
-"""The numbers of a run as series that two runs can be compared by: one value a repetition, and which direction is worse.
+"""The numbers of a run as series that two runs can be compared by: one value a repetition, and
+which direction is worse.
 
-Thousands of requests of one repetition share its minute, its kernel and its memory: they are not independent, so a repetition counts
-as one value, its median or its 99th percentile.
+Thousands of requests of one repetition share its minute, its kernel and its memory: they are not
+independent, so a repetition counts as one value, its median or its 99th percentile.
 """
 
 from __future__ import annotations
@@ -45,10 +46,14 @@ METRICS: Mapping[str, Metric] = {
     "loaded_latency_p50": Metric("latency at a fixed rate, p50", "more"),
     "loaded_latency_p99": Metric("latency at a fixed rate, p99", "more"),
 }
-"""The metrics of samples.jsonl (docs/run-directory.md). Of others the worse direction is not known."""
+"""The metrics of samples.jsonl (docs/run-directory.md). Of others the worse direction is
+not known.
+"""
 
 BENCH = "bench"
-"""Kind of the runs whose figures are instructions in virtual time: they do not depend on the machine's load."""
+"""Kind of the runs whose figures are instructions in virtual time: they do not depend on the
+machine's load.
+"""
 
 _PERCENTILES = (50, 99)
 
@@ -90,7 +95,7 @@ def all_series(run: Run) -> tuple[tuple[Series, ...], tuple[str, ...]]:
     return (*_samples(run), *trials), problems
 
 
-# -- samples.jsonl -------------------------------------------------------------------------------------------------------------------
+# -- samples.jsonl ---------------------------------------------------------------------------------
 
 
 def _samples(run: Run) -> list[Series]:
@@ -104,7 +109,9 @@ def _samples(run: Run) -> list[Series]:
         failed = tuple(sample.error for sample in samples if sample.error)
         if any(sample.values is not None for sample in samples):
             for percent in _PERCENTILES:
-                values = [percentile(sample.values, percent) for sample in samples if sample.values is not None]
+                values = [
+                    percentile(sample.values, percent) for sample in samples if sample.values is not None
+                ]
                 found.append(_series(run, f"{key}, p{percent}", samples, metric, values, failed))
         else:
             found.append(_series(run, key, samples, metric, [sample.value for sample in samples], failed))
@@ -112,7 +119,9 @@ def _samples(run: Run) -> list[Series]:
 
 
 def _labels(sample: Sample) -> str:
-    """The labels of a sample in words; a director's CPU time is named by the work that it was divided by."""
+    """The labels of a sample in words; a director's CPU time is named by the work that it was
+    divided by.
+    """
     per = sample.labels.get("per")
     if sample.metric == "director_cpu" and per:
         return f" per {per}"
@@ -120,7 +129,12 @@ def _labels(sample: Sample) -> str:
 
 
 def _series(
-    run: Run, key: str, samples: Sequence[Sample], metric: Metric, values: Iterable[float | None], failed: tuple[str, ...]
+    run: Run,
+    key: str,
+    samples: Sequence[Sample],
+    metric: Metric,
+    values: Iterable[float | None],
+    failed: tuple[str, ...],
 ) -> Series:
     there = tuple(value for value in values if value is not None)
     return Series(key, _unit(samples), metric.worse, there, failed, evidence=_samples_file(run))
@@ -134,18 +148,22 @@ def _samples_file(run: Run) -> tuple[str, ...]:
     return (str(run.path / "samples.jsonl"),)
 
 
-# -- trials --------------------------------------------------------------------------------------------------------------------------
+# -- trials ----------------------------------------------------------------------------------------
 
 
 def _trials(run: Run) -> tuple[list[Series], tuple[str, ...]]:
-    """Outages, detections, failed attempts, response times and lost connections: one value a trial."""
+    """Outages, detections, failed attempts, response times and lost connections: one value
+    a trial.
+    """
     modes = {trial.mode for trial in run.trials}
     problems: list[str] = []
     values: dict[tuple[str, str, str], list[float]] = {}
     files: dict[str, list[str]] = {}
     intervals: dict[str, float] = {}
     for trial in run.trials:
-        name = f"{trial.variant or trial.lab} ({trial.mode})" if len(modes) > 1 else trial.variant or trial.lab
+        name = (
+            f"{trial.variant or trial.lab} ({trial.mode})" if len(modes) > 1 else trial.variant or trial.lab
+        )
         intervals[name] = max(intervals.get(name, 0.0), trial.interval or 0.0)
         if trial.end is None:
             problems.append(f"{run.path}: trial '{trial.name}' was cut short; its numbers are left out")
@@ -173,7 +191,9 @@ def _files(run: Run, trial: Trial) -> list[str]:
 
 
 def _figures(run: Run, trial: Trial, problems: list[str]) -> list[tuple[str, str, float]]:
-    """The figures of one trial: title, unit and value. An outage that did not end counts with the length that was seen."""
+    """The figures of one trial: title, unit and value. An outage that did not end counts with the
+    length that was seen.
+    """
     found: list[tuple[str, str, float]] = []
     fault = next((mark.t for mark in trial.marks if mark.kind == "fault"), None)
     attempts = _read(run, trial, "attempts", trial.interval, probes.read_attempts, problems)
@@ -182,7 +202,11 @@ def _figures(run: Run, trial: Trial, problems: list[str]) -> list[tuple[str, str
             stretch = compute.outage(attempts, trial.interval, fault)
             found.append(("outage", "s", stretch.seconds if stretch else 0.0))
         found.append(("failed attempts", "1", sum(each.failed for each in attempts) / len(attempts)))
-        waits = [each.first_byte - each.start for each in attempts if not each.failed and each.first_byte is not None]
+        waits = [
+            each.first_byte - each.start
+            for each in attempts
+            if not each.failed and each.first_byte is not None
+        ]
         middle = median(waits)
         if middle is not None:
             found.append(("response time, p50", "s", middle))
@@ -205,7 +229,9 @@ def _read(
     read: Callable[[Path, list[str]], tuple[_Record, ...]],
     problems: list[str],
 ) -> tuple[_Record, ...]:
-    """The records of one file of a trial; none, and a sentence in `problems`, when it should be there and cannot be read."""
+    """The records of one file of a trial; none, and a sentence in `problems`, when it should be
+    there and cannot be read.
+    """
     if planned is None:
         return ()
     file = run.probes / f"{trial.name}.{kind}.csv"
@@ -219,11 +245,13 @@ def _read(
     return records
 
 
-# -- virtual time --------------------------------------------------------------------------------------------------------------------
+# -- virtual time ----------------------------------------------------------------------------------
 
 
 def _bench(run: Run) -> tuple[Series, ...]:
-    """Instructions per packet by figure, with their seeds; of a run with several kernels the kernel is part of the name."""
+    """Instructions per packet by figure, with their seeds; of a run with several kernels the kernel
+    is part of the name.
+    """
     several = len(costs.kernels(run)) > 1
     return tuple(
         Series(
@@ -251,8 +279,14 @@ def pooled(several: Sequence[Series]) -> Series:
     if len(several) == 1:
         return first
     if {each.unit for each in several} != {first.unit}:
-        raise UsageError(f"'{first.key}' has several units: {', '.join(sorted({each.unit for each in several}))}")
-    seeds = {f"{number}/{seed}": value for number, each in enumerate(several, start=1) for seed, value in each.seeds.items()}
+        raise UsageError(
+            f"'{first.key}' has several units: {', '.join(sorted({each.unit for each in several}))}"
+        )
+    seeds = {
+        f"{number}/{seed}": value
+        for number, each in enumerate(several, start=1)
+        for seed, value in each.seeds.items()
+    }
     return Series(
         first.key,
         first.unit,

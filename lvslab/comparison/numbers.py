@@ -1,11 +1,14 @@
-"""Numbers of two runs set side by side: which changes are real, and where there are too few repetitions to say.
+"""Numbers of two runs set side by side: which changes are real, and where there are too few
+repetitions to say.
 
-Numbers in the machine's own time: a change is real when the Mann–Whitney test, corrected by Holm for the number of series, rejects that
-nothing changed at the level asked, and the medians differ by the floor at least. Where so few repetitions cannot reach the level even when
-every new value is above every base one, nothing is said but how many are needed.
+Numbers in the machine's own time: a change is real when the Mann–Whitney test, corrected by Holm
+for the number of series, rejects that nothing changed at the level asked, and the medians differ by
+the floor at least. Where so few repetitions cannot reach the level even when every new value is
+above every base one, nothing is said but how many are needed.
 
-Numbers in virtual time (`lvslab bench`) hardly vary; what they vary by from seed to seed is known. A change is real when the medians
-over the seeds differ by the floor at least and the ranges of the two do not overlap. One seed shows no spread: two are the least.
+Numbers in virtual time (`lvslab bench`) hardly vary; what they vary by from seed to seed is known.
+A change is real when the medians over the seeds differ by the floor at least and the ranges of the
+two do not overlap. One seed shows no spread: two are the least.
 """
 
 from __future__ import annotations
@@ -57,20 +60,36 @@ class Pair:
         return smallest_p(len(self.base.values), len(self.new.values))
 
 
-def pairs(base: Mapping[str, Series], new: Mapping[str, Series], subject: str) -> tuple[list[Pair], list[Finding]]:
-    """The series that both sides have, and findings for the others and for measurements that failed."""
+def pairs(
+    base: Mapping[str, Series], new: Mapping[str, Series], subject: str
+) -> tuple[list[Pair], list[Finding]]:
+    """The series that both sides have, and findings for the others and for measurements that
+    failed.
+    """
     both, found = [], []
     for key in dict.fromkeys([*base, *new]):
         if key not in new:
-            found.append(Finding(subject, key, Status.MISSING, "not measured in the new run", base[key].evidence))
+            found.append(
+                Finding(subject, key, Status.MISSING, "not measured in the new run", base[key].evidence)
+            )
         elif key not in base:
-            found.append(Finding(subject, key, Status.ADDED, "not measured in the base run", new[key].evidence))
+            found.append(
+                Finding(subject, key, Status.ADDED, "not measured in the base run", new[key].evidence)
+            )
         elif not new[key].values and base[key].values:
-            reason = f"every measurement failed: {new[key].failed[0]}" if new[key].failed else "no value in the new run"
-            status = Status.NEWLY_FAILING if new[key].failed and not base[key].failed else Status.NOT_COMPARABLE
+            reason = (
+                f"every measurement failed: {new[key].failed[0]}"
+                if new[key].failed
+                else "no value in the new run"
+            )
+            status = (
+                Status.NEWLY_FAILING if new[key].failed and not base[key].failed else Status.NOT_COMPARABLE
+            )
             found.append(Finding(subject, key, status, reason, new[key].evidence))
         elif not base[key].values:
-            found.append(Finding(subject, key, Status.NOT_COMPARABLE, "no value in the base run", new[key].evidence))
+            found.append(
+                Finding(subject, key, Status.NOT_COMPARABLE, "no value in the base run", new[key].evidence)
+            )
         else:
             both.append(Pair(subject, base[key], new[key]))
     return both, found
@@ -80,8 +99,13 @@ def compare(together: Sequence[Pair], limits: Limits) -> list[Finding]:
     """A finding for each pair, judged as one family."""
     machine = [pair for pair in together if not pair.base.virtual]
     found = {id(pair): _virtual(pair, limits.bench_floor) for pair in together if pair.base.virtual}
-    for family in ([pair for pair in machine if pair.base.worse], [pair for pair in machine if not pair.base.worse]):
-        found |= _judged(family, limits)  # a change that nobody can call worse raises no alarm: those are a family of their own
+    for family in (
+        [pair for pair in machine if pair.base.worse],
+        [pair for pair in machine if not pair.base.worse],
+    ):
+        found |= _judged(
+            family, limits
+        )  # a change that nobody can call worse raises no alarm: those are a family of their own
     return [found[id(pair)] for pair in together]
 
 
@@ -107,7 +131,12 @@ def _tested(pair: Pair, change: Change, limits: Limits) -> Finding:
         return _finding(pair, Status.FAILING_MORE, reason, change)
     adjusted = 1.0 if change.adjusted is None else change.adjusted
     if adjusted <= limits.level and _beyond(change, limits.floor, pair):
-        return _finding(pair, _direction(pair, change), f"{_figures(change)}, p {adjusted:.2g} after Holm's correction", change)
+        return _finding(
+            pair,
+            _direction(pair, change),
+            f"{_figures(change)}, p {adjusted:.2g} after Holm's correction",
+            change,
+        )
     return _finding(pair, Status.UNCHANGED, f"{_figures(change)}: {_none_found(limits.floor)}", change)
 
 
@@ -124,10 +153,17 @@ def _virtual(pair: Pair, floor: float) -> Finding:
         change = replace(_change(pair), needed=_MIN_SEEDS)
         reason = f"{len(seeds)} seeds in common; {_MIN_SEEDS} are needed to see the spread"
         return _finding(pair, Status.TOO_FEW, reason, change)
-    change = _change(Pair(pair.subject, replace(pair.base, values=tuple(base)), replace(pair.new, values=tuple(new))))
+    change = _change(
+        Pair(pair.subject, replace(pair.base, values=tuple(base)), replace(pair.new, values=tuple(new)))
+    )
     apart = min(new) > max(base) or max(new) < min(base)
     if apart and _beyond(change, floor, pair):
-        return _finding(pair, _direction(pair, change), f"{_figures(change)}; the ranges of the seeds do not overlap", change)
+        return _finding(
+            pair,
+            _direction(pair, change),
+            f"{_figures(change)}; the ranges of the seeds do not overlap",
+            change,
+        )
     return _finding(pair, Status.UNCHANGED, f"{_figures(change)}: {_none_found(floor)}", change)
 
 
@@ -140,7 +176,9 @@ def _change(pair: Pair) -> Change:
 
 
 def _beyond(change: Change, floor: float, pair: Pair) -> bool:
-    """Whether the medians differ by the floor, and by more than the measurement can resolve; from 0 every change is beyond."""
+    """Whether the medians differ by the floor, and by more than the measurement can resolve; from 0
+    every change is beyond.
+    """
     if abs(change.new - change.base) <= max(pair.base.resolution, pair.new.resolution):
         return False
     return change.relative is None or abs(change.relative) >= floor

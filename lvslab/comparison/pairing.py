@@ -1,4 +1,6 @@
-"""Which runs of two places belong together: a run directory each, or folders of several that are paired by what they did."""
+"""Which runs of two places belong together: a run directory each, or folders of several that are
+paired by what they did.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,8 @@ def pair(base: Path, new: Path) -> Pairing:
         UsageError: a place holds no run, or runs of the same thing on different kernels.
     """
     before, after = _grouped(runs_at(base), base), _grouped(runs_at(new), new)
-    if len(before) == len(after) == 1:  # the user has paired them; what differs is for the comparison to say
+    # the user has paired them; what differs is for the comparison to say
+    if len(before) == len(after) == 1:
         (key,), (other,) = before, after
         return Pairing((RunPair("", before[key], after[other]),), (), ())
     both = [key for key in before if key in after]
@@ -81,14 +84,17 @@ def _grouped(runs: Sequence[Run], place: Path) -> _Groups:
         if len(tested) > 1:
             first, second = list(tested.values())[:2]
             raise UsageError(
-                f"{place}: holds '{first.name}' of several kernels or settings ({first.path.name} and {second.path.name}); "
-                "name one run directory, or put each kernel's runs into a folder of its own"
+                f"{place}: holds '{first.name}' of several kernels or settings ({first.path.name} and"
+                f" {second.path.name}); name one run directory, or put each kernel's runs into a folder of"
+                " its own"
             )
     return found
 
 
 def _title(run: Run, groups: _Groups) -> str:
-    """The shortest name that tells a group apart from the others: scenario, then its mode, then every parameter."""
+    """The shortest name that tells a group apart from the others: scenario, then its mode, then
+    every parameter.
+    """
     kind, name, parameters = likeness.configuration(run)
     title = name or kind
     same = [key for key in groups if key[:2] == (kind, name)]

@@ -12,7 +12,9 @@ from lvslab.measure.records import Verdict
 from lvslab.measure.rundir import Run
 
 _REPETITION = re.compile(r", \d+(?=: |$)")
-"""Where the name of a scenario's result holds the number of its repetition: "with sync, 2: takes over"."""
+"""Where the name of a scenario's result holds the number of its repetition: "with sync, 2: takes
+over".
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Outcome:
 def outcomes(runs: Sequence[Run]) -> dict[str, list[Outcome]]:
     """The outcomes of each expectation, by its name, in all repetitions and runs.
 
-    Of a result with single checks these are compared, each under "result: check", so that a finding names what failed.
+    Of a result with single checks these are compared, each under "result: check", so that a finding
+    names what failed.
     """
     found: dict[str, list[Outcome]] = {}
     for run in runs:
@@ -36,7 +39,9 @@ def outcomes(runs: Sequence[Run]) -> dict[str, list[Outcome]]:
             evidence = tuple(str(run.path / file) for file in result.evidence)
             if result.checks:
                 for check in result.checks:
-                    found.setdefault(f"{name}: {check.name}", []).append(Outcome(check.verdict, check.reason, evidence))
+                    found.setdefault(f"{name}: {check.name}", []).append(
+                        Outcome(check.verdict, check.reason, evidence)
+                    )
             else:
                 found.setdefault(name, []).append(Outcome(result.verdict, result.reason, evidence))
     return found
@@ -49,7 +54,9 @@ def compare(base: Sequence[Run], new: Sequence[Run], subject: str, level: float)
         level: of the test whether something that failed sometimes fails more often.
     """
     before, after = outcomes(base), outcomes(new)
-    skipped = {name: each[0].reason for name, each in after.items() if all(one.verdict == "skip" for one in each)}
+    skipped = {
+        name: each[0].reason for name, each in after.items() if all(one.verdict == "skip" for one in each)
+    }
     found = []
     for name in dict.fromkeys([*before, *after]):
         if name not in after:
@@ -62,7 +69,9 @@ def compare(base: Sequence[Run], new: Sequence[Run], subject: str, level: float)
             found.append(Finding(subject, name, Status.ADDED, _added(after[name]), _evidence(after[name])))
         else:
             status, reason = judge(before[name], after[name], level)
-            found.append(Finding(subject, name, status, reason, _evidence(after[name]), tries=len(after[name])))
+            found.append(
+                Finding(subject, name, status, reason, _evidence(after[name]), tries=len(after[name]))
+            )
     return found
 
 
@@ -74,7 +83,10 @@ def judge(base: Sequence[Outcome], new: Sequence[Outcome], level: float) -> tupl
         return (Status.NEWLY_SKIPPED if before else Status.SKIPPED), new[0].reason
     if not before:
         return Status.ADDED, f"skipped in the base run ({base[0].reason}); {_added(after)}"
-    failed = [each for each in before if each.verdict == "fail"], [each for each in after if each.verdict == "fail"]
+    failed = (
+        [each for each in before if each.verdict == "fail"],
+        [each for each in after if each.verdict == "fail"],
+    )
     counts = f"{_count(len(failed[0]), len(before))}, now {_count(len(failed[1]), len(after))}"
     single = len(before) == len(after) == 1
     if not failed[1]:
@@ -91,7 +103,9 @@ def judge(base: Sequence[Outcome], new: Sequence[Outcome], level: float) -> tupl
 
 
 def broke(base: Sequence[Run], new: Sequence[Run], subject: str) -> list[Finding]:
-    """A new run that broke where the base run did not is a finding of its own: a kernel that dies fails no check."""
+    """A new run that broke where the base run did not is a finding of its own: a kernel that dies
+    fails no check.
+    """
     dead = [run for run in new if run.status == "broken"]
     if not dead:
         return []

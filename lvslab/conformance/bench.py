@@ -1,8 +1,11 @@
-"""The bench: one director on a real IPVS kernel between two wires; everything else in its world is played packet by packet.
+"""The bench: one director on a real IPVS kernel between two wires; everything else in its world is
+played packet by packet.
 
-Clients are behind a router on the outside wire, real servers are on the inside wire; the director knows all neighbours beforehand, so no ARP
-disturbs. A check configures the director, sends frames and gets back everything that came out of either side, in order and without
-waiting: an echo request to the director itself goes behind the frames, and when its answer is there, all that they caused is there too.
+Clients are behind a router on the outside wire, real servers are on the inside wire; the director
+knows all neighbours beforehand, so no ARP disturbs. A check configures the director, sends frames
+and gets back everything that came out of either side, in order and without waiting: an echo request
+to the director itself goes behind the frames, and when its answer is there, all that they caused is
+there too.
 """
 
 from __future__ import annotations
@@ -37,8 +40,8 @@ _FORWARDING = {"nat": PacketForwarding.MASQ, "dr": PacketForwarding.DR, "tun": P
 
 _MARK = "----"
 
-# Without the table's first line: its size grows by itself since 7.x. Not by the shell's own read: it takes byte by byte, of which a
-# number's file gives the first one only.
+# Without the table's first line: its size grows by itself since 7.x. Not by the shell's own read:
+# it takes byte by byte, of which a number's file gives the first one only.
 _STATE = """\
 while read -r word rest; do [ "$word" = IP ] || echo "$word $rest"; done </proc/net/ip_vs
 grep -H . /proc/sys/net/ipv4/vs/* /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
@@ -51,7 +54,8 @@ class Net:
     """The bench's addresses in one IP version.
 
     Attributes:
-        vip: virtual address. dip, inner: the director's own, outside and inside. router: the clients' way to it.
+        vip: virtual address. dip, inner: the director's own, outside and inside. router: the
+            clients' way to it.
     """
 
     version: int
@@ -90,7 +94,9 @@ def server_mac(number: int) -> str:
 
 @dataclass
 class Seen:
-    """Frames that came out of the director, in order, without its echo replies, ARP, neighbour discovery and multicast reports."""
+    """Frames that came out of the director, in order, without its echo replies, ARP, neighbour
+    discovery and multicast reports.
+    """
 
     outside: list[Any] = field(default_factory=list)
     inside: list[Any] = field(default_factory=list)
@@ -104,8 +110,13 @@ class Seen:
         here, there = (self.inside, self.outside) if side == "inside" else (self.outside, self.inside)
         if len(here) == 1 and not there:
             return here[0]
-        shown = [f"outside: {each.summary()}" for each in self.outside] + [f"inside: {each.summary()}" for each in self.inside]
-        raise CheckFailed(f"{what}: one frame was expected {side}, {len(here)} came, and {len(there)} on the other side", shown)
+        shown = [f"outside: {each.summary()}" for each in self.outside] + [
+            f"inside: {each.summary()}" for each in self.inside
+        ]
+        raise CheckFailed(
+            f"{what}: one frame was expected {side}, {len(here)} came, and {len(there)} on the other side",
+            shown,
+        )
 
     def nothing(self, what: str) -> None:
         """Nothing must have come out.
@@ -121,7 +132,8 @@ class Seen:
 
 
 class Bench:
-    """A director between two wires, as a context manager inside a sandbox, in the network namespace of its lab.
+    """A director between two wires, as a context manager inside a sandbox, in the network namespace
+    of its lab.
 
     Attributes:
         lab: with the director; what else is in it keeps silent.
@@ -152,7 +164,9 @@ class Bench:
         self._baseline = self.run(_STATE)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stack.close()
 
     def _prepare(self, outer: str, inner: str) -> None:
@@ -161,10 +175,14 @@ class Bench:
         for net in NETS.values():
             if net.version == 6:
                 lines += [f"address add {net.vip}/128 dev {outer} nodad"]
-                lines += [f"address add {net.dip}/64 dev {outer} nodad", f"address add {net.inner}/64 dev {inner} nodad"]
+                lines += [
+                    f"address add {net.dip}/64 dev {outer} nodad",
+                    f"address add {net.inner}/64 dev {inner} nodad",
+                ]
             lines += [f"neighbour replace {net.router} lladdr {ROUTER_MAC} dev {outer} nud permanent"]
             lines += [
-                f"neighbour replace {net.server(number)} lladdr {server_mac(number)} dev {inner} nud permanent"
+                f"neighbour replace {net.server(number)} lladdr {server_mac(number)} dev {inner} nud"
+                " permanent"
                 for number in range(1, SERVERS + 1)
             ]
             lines += [f"-{net.version} route replace default via {net.router}"]
@@ -189,10 +207,10 @@ ethtool -K {outer} tx-scatter-gather-fraglist off 2>/dev/null || true
 ethtool -K {inner} tx-scatter-gather-fraglist off 2>/dev/null || true
 modprobe -qa ip_vs_lblc ip_vs_lblcr || true # they bring sysctls of their own, which are part of the baseline
 ipvsadm -C
-"""
+"""  # noqa: E501
         self.run(script)
 
-    # -- the director --------------------------------------------------------------------------------------------------------------
+    # -- the director ------------------------------------------------------------------------------
 
     def run(self, script: str) -> str:
         """Run a /bin/sh script in the director; its output.
@@ -214,7 +232,9 @@ ipvsadm -C
 
     @cached_property
     def version(self) -> str:
-        """The upstream version of the director's kernel: the release of Debian's stock kernels, such as 6.1.0-50-amd64, does not tell it."""
+        """The upstream version of the director's kernel: the release of Debian's stock kernels,
+        such as 6.1.0-50-amd64, does not tell it.
+        """
         return upstream_version(self.release, self.run("uname -v"))
 
     @property
@@ -261,7 +281,8 @@ ipvsadm -C
         self.apply(f"{program} {arguments}", f"{program} {arguments.replace('-A ', '-D ', 1)}")
 
     def rules(self, *rules: str) -> None:
-        """Add several iptables rules for this check by one program, whose modules are loaded already; each as `rule` takes it.
+        """Add several iptables rules for this check by one program, whose modules are loaded
+        already; each as `rule` takes it.
 
         Raises:
             CheckSkipped: this kernel has no iptables.
@@ -270,7 +291,8 @@ ipvsadm -C
         self._used_rules = True
         gone = [each.replace("-A ", "-D ", 1) for each in reversed(rules)]
         scripts = [
-            set_up_script([Step("rules", "rules of this check", tuple(map(Iptables, lines)))], program) for lines in (rules, gone)
+            set_up_script([Step("rules", "rules of this check", tuple(map(Iptables, lines)))], program)
+            for lines in (rules, gone)
         ]
         self.apply(scripts[0], f"({scripts[1]})")
 
@@ -280,13 +302,21 @@ ipvsadm -C
         Raises:
             CheckSkipped: this kernel has no such scheduler or protocol.
         """
-        # Without reading the table back, as Ipvsadm.restore does, which costs a program's start: packets will tell.
+        # Without reading the table back, as Ipvsadm.restore does, which costs a program's start:
+        # packets will tell.
         done = self.lab.director.run(f"ipvsadm -R <<'RULES'\n{format_rules((service,))}RULES\n")
         said = (done.out + done.err).strip()
         if done.code == 0 and not said:
             return service
         error = CommandError(self.lab.plan.director.name, "ipvsadm -R", done.code, said)
-        if any(word in said for word in ("Scheduler or persistence engine not found", "Protocol not available", "not supported")):
+        if any(
+            word in said
+            for word in (
+                "Scheduler or persistence engine not found",
+                "Protocol not available",
+                "not supported",
+            )
+        ):
             raise CheckSkipped(f"kernel {self.release}: {said.splitlines()[0]}")
         raise error
 
@@ -305,7 +335,8 @@ ipvsadm -C
         """Put a service with real servers 1, 2, … into the table; it is gone after the check.
 
         Args:
-            mode: nat, dr or tun: how packets reach the real servers. In nat their port is 8080, else the service's own.
+            mode: nat, dr or tun: how packets reach the real servers. In nat their port is 8080,
+                else the service's own.
             weights: one for each real server.
             server_options: further fields of every `RealServer`; options: of the `VirtualService`.
         """
@@ -319,19 +350,23 @@ ipvsadm -C
         address = () if fwmark else (net.vip, port)
         if fwmark and version == 6:
             options["ipv6"] = True
-        return self.add(VirtualService(protocol, *address, scheduler=scheduler, real_servers=servers, **options))
+        return self.add(
+            VirtualService(protocol, *address, scheduler=scheduler, real_servers=servers, **options)
+        )
 
-    # -- frames --------------------------------------------------------------------------------------------------------------------
+    # -- frames ------------------------------------------------------------------------------------
 
     def client(self, version: int = 4) -> str:
         """An address of a client that has never talked before."""
         return NETS[version].client(next(self._clients))
 
     def port(self) -> int:
-        """A port of the VIP that no service had before; the one after it stays free. Below 32768, where the director's own ports begin.
+        """A port of the VIP that no service had before; the one after it stays free. Below 32768,
+        where the director's own ports begin.
 
-        The kernel keeps a removed real server for two minutes with its connections, and gives them back when a service with the same
-        address, port and protocol adds it again (ip_vs_trash_get_dest in ip_vs_ctl.c).
+        The kernel keeps a removed real server for two minutes with its connections, and gives them
+        back when a service with the same address, port and protocol adds it again
+        (ip_vs_trash_get_dest in ip_vs_ctl.c).
         """
         return next(self._ports)
 
@@ -340,12 +375,18 @@ ipvsadm -C
         return next(self._marks)
 
     def from_client(self, *packets: Any) -> Seen:
-        """Send packets of clients into the outside wire, each in a frame from the router; what came out of the director."""
-        return self._exchange(self.outside, [self.framed(packet, ROUTER_MAC, self.outside.mac) for packet in packets])
+        """Send packets of clients into the outside wire, each in a frame from the router; what came
+        out of the director.
+        """
+        return self._exchange(
+            self.outside, [self.framed(packet, ROUTER_MAC, self.outside.mac) for packet in packets]
+        )
 
     def from_server(self, number: int, *packets: Any) -> Seen:
         """Send packets of a real server into the inside wire."""
-        return self._exchange(self.inside, [self.framed(packet, server_mac(number), self.inside.mac) for packet in packets])
+        return self._exchange(
+            self.inside, [self.framed(packet, server_mac(number), self.inside.mac) for packet in packets]
+        )
 
     @staticmethod
     def framed(packet: Any, source: str, destination: str) -> Any:
@@ -360,35 +401,50 @@ ipvsadm -C
             self.log.append((time.time(), wire.name, "sent", frame))
         seen = Seen()
         other = self.inside if wire is self.outside else self.outside
-        for side in (wire, other):  # first what goes in, then what goes out on the other side, has passed the director
+        for side in (
+            wire,
+            other,
+        ):  # first what goes in, then what goes out on the other side, has passed the director
             self._pass(side, seen)
         seen.outside += self._kept(self.outside, self.outside.drain())
         seen.inside += self._kept(self.inside, self.inside.drain())
         return seen
 
     def _pass(self, wire: Wire, seen: Seen) -> None:
-        """Wait until everything sent before has gone through the director, by an echo request behind it."""
+        """Wait until everything sent before has gone through the director, by an echo request
+        behind it.
+        """
         from scapy.layers.inet import ICMP, IP
 
         number = next(self._barriers) & 0xFFFF
         source, destination = (V4.router, V4.dip) if wire is self.outside else (V4.server(1), V4.inner)
         mac = ROUTER_MAC if wire is self.outside else server_mac(1)
-        wire.send(self.framed(IP(src=source, dst=destination) / ICMP(type=8, id=0xBA44, seq=number), mac, wire.mac))
+        wire.send(
+            self.framed(IP(src=source, dst=destination) / ICMP(type=8, id=0xBA44, seq=number), mac, wire.mac)
+        )
 
         def answered(frame: Any) -> bool:
-            return ICMP in frame and frame[ICMP].type == 0 and frame[ICMP].id == 0xBA44 and frame[ICMP].seq == number
+            return (
+                ICMP in frame
+                and frame[ICMP].type == 0
+                and frame[ICMP].id == 0xBA44
+                and frame[ICMP].seq == number
+            )
 
         found, before = wire.receive(answered, _ANSWER_SECONDS)
         (seen.outside if wire is self.outside else seen.inside).extend(self._kept(wire, before))
         if found is None:
-            raise LabError(f"{self.lab.plan.director.name}: does not answer on the {wire.name} wire within {_ANSWER_SECONDS:g} s")
+            raise LabError(
+                f"{self.lab.plan.director.name}: does not answer on the {wire.name} wire within"
+                f" {_ANSWER_SECONDS:g} s"
+            )
 
     def _kept(self, wire: Wire, frames: Sequence[Any]) -> list[Any]:
         kept = [frame for frame in frames if not _is_noise(frame)]
         self.log += [(time.time(), wire.name, "received", frame) for frame in kept]
         return kept
 
-    # -- after a check -------------------------------------------------------------------------------------------------------------
+    # -- after a check -----------------------------------------------------------------------------
 
     def reset(self) -> str:
         """Put back what the check changed.

@@ -1,4 +1,6 @@
-"""What a check is: a small function with a name, its expectation in one sentence, and what it needs from the kernel."""
+"""What a check is: a small function with a name, its expectation in one sentence, and what it needs
+from the kernel.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ Body = Callable[..., None]
 
 
 class CheckFailed(Exception):
-    """An expectation did not hold. `detail`: lines that show it, for example the wrong packet beside the expected one."""
+    """An expectation did not hold. `detail`: lines that show it, for example the wrong packet
+    beside the expected one.
+    """
 
     def __init__(self, reason: str, detail: Sequence[str] = ()) -> None:
         super().__init__(reason)
@@ -133,5 +137,6 @@ def select(checks: Sequence[Check], only: Sequence[str], tags: Sequence[str] = (
     return [
         each
         for each in checks
-        if (not only or any(fnmatchcase(each.name, pattern) for pattern in only)) and (not tags or set(tags) & set(each.tags))
+        if (not only or any(fnmatchcase(each.name, pattern) for pattern in only))
+        and (not tags or set(tags) & set(each.tags))
     ]

@@ -1,4 +1,6 @@
-"""Single packets through the director: requests and answers, fragments, ICMP errors, and how what comes out is judged."""
+"""Single packets through the director: requests and answers, fragments, ICMP errors, and how what
+comes out is judged.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def transport(protocol: str, sport: int, dport: int, payload: bytes = b"") -> An
     if protocol == "tcp":
         return TCP(sport=sport, dport=dport, seq=1000, flags="S", options=[("MSS", 1460)])
     if protocol == "sctp":
-        return SCTP(sport=sport, dport=dport, tag=0) / SCTPChunkInit(init_tag=0x1234, n_in_streams=3, n_out_streams=3, init_tsn=7)
+        return SCTP(sport=sport, dport=dport, tag=0) / SCTPChunkInit(
+            init_tag=0x1234, n_in_streams=3, n_out_streams=3, init_tsn=7
+        )
     return UDP(sport=sport, dport=dport) / (payload or b"lvslab")
 
 
@@ -39,25 +43,35 @@ def answer(protocol: str, sport: int, dport: int, payload: bytes = b"") -> Any:
 
 
 def forwarded(bench: Bench, packet: Any, mode: str, what: str, number: int = 1) -> Any:
-    """Send a client's packet, judge the frame that the real server gets, byte for byte; that frame."""
+    """Send a client's packet, judge the frame that the real server gets, byte for byte;
+    that frame.
+    """
     seen = bench.from_client(packet).one("inside", what)
     must_equal(seen, at_server(bench, packet, mode, number, seen=seen), what)
     return seen
 
 
 def answered(bench: Bench, packet: Any, what: str, number: int = 1) -> Any:
-    """Send a real server's packet in mode nat, judge the frame that the client gets, byte for byte; that frame."""
+    """Send a real server's packet in mode nat, judge the frame that the client gets, byte for byte;
+    that frame.
+    """
     seen = bench.from_server(number, packet).one("outside", what)
     must_equal(seen, at_client(bench, packet), what)
     return seen
 
 
 def datagram(bench: Bench, version: int, payload: bytes = b"lvslab", client: str = "", **fields: Any) -> Any:
-    """A datagram of a client to the VIP, of a new client when none is given; `fields` of the IP header."""
+    """A datagram of a client to the VIP, of a new client when none is given; `fields` of the IP
+    header.
+    """
     from scapy.layers.inet import UDP
 
     net = NETS[version]
-    return net.packet(client or bench.client(version), net.vip, **fields) / UDP(sport=SPORT, dport=PORT) / payload
+    return (
+        net.packet(client or bench.client(version), net.vip, **fields)
+        / UDP(sport=SPORT, dport=PORT)
+        / payload
+    )
 
 
 def answer_to(request: Any, payload: bytes = b"answer", number: int = 1, **fields: Any) -> Any:
@@ -65,7 +79,11 @@ def answer_to(request: Any, payload: bytes = b"answer", number: int = 1, **field
     from scapy.layers.inet import UDP
 
     net = NETS[request.version]
-    return net.packet(net.server(number), request.src, **fields) / UDP(sport=SERVER_PORT, dport=request[UDP].sport) / payload
+    return (
+        net.packet(net.server(number), request.src, **fields)
+        / UDP(sport=SERVER_PORT, dport=request[UDP].sport)
+        / payload
+    )
 
 
 def field(name: str, value: Any) -> dict[str, Any]:
@@ -74,7 +92,9 @@ def field(name: str, value: Any) -> dict[str, Any]:
 
 
 def routed(bench: Bench, packet: Any, side: str, mac: str) -> Any:
-    """The frame that a plain router makes of a packet: one hop less, nothing else; it goes to `mac` on the wire `side`."""
+    """The frame that a plain router makes of a packet: one hop less, nothing else; it goes to `mac`
+    on the wire `side`.
+    """
     wire = bench.inside if side == "inside" else bench.outside
     return changed(bench.framed(packet, wire.mac, mac), lambda frame: one_hop(frame.payload))
 
@@ -91,7 +111,11 @@ def is_error(frame: Any, version: int, kind: int, code: int, what: str) -> None:
     if version == 4 and ICMP in packet:
         found = (packet[ICMP].type, packet[ICMP].code)
     else:
-        found = (getattr(packet.payload, "type", -1), getattr(packet.payload, "code", -1)) if version == 6 else (-1, -1)
+        found = (
+            (getattr(packet.payload, "type", -1), getattr(packet.payload, "code", -1))
+            if version == 6
+            else (-1, -1)
+        )
     if found != (kind, code) or ip_layer(version) not in frame:
         raise CheckFailed(f"{what}: ICMP type {kind} code {code} was expected", [f"seen: {frame.summary()}"])
 
@@ -106,7 +130,8 @@ def reassembled(frames: Sequence[Any], what: str) -> Any:
     """The frame that the fragments make up, without a fragment header.
 
     Raises:
-        CheckFailed: pieces are missing or overlap, they are not of one packet, or one is longer than 1500 bytes.
+        CheckFailed: pieces are missing or overlap, they are not of one packet, or one is longer
+            than 1500 bytes.
     """
     from scapy.layers.inet6 import IPv6ExtHdrFragment
     from scapy.layers.l2 import Ether
@@ -150,11 +175,19 @@ def fragments(packet: Any, size: int, identification: int = 0x4242) -> list[Any]
         part, more = data[offset : offset + size], offset + size < len(data)
         piece = header.copy()
         if piece.version == 4:
-            piece.id, piece.flags, piece.frag, piece.len, piece.chksum = identification, int(more), offset // 8, None, None
+            piece.id, piece.flags, piece.frag, piece.len, piece.chksum = (
+                identification,
+                int(more),
+                offset // 8,
+                None,
+                None,
+            )
         else:
             piece.plen = None
             piece.nh = 44
-            piece = piece / IPv6ExtHdrFragment(nh=whole.nh, offset=offset // 8, m=int(more), id=identification)
+            piece = piece / IPv6ExtHdrFragment(
+                nh=whole.nh, offset=offset // 8, m=int(more), id=identification
+            )
         cut.append(type(packet)(bytes(piece / part)))
     return cut
 
@@ -163,7 +196,8 @@ def too_big(frame: Any, sent: Any, mtu: int, what: str, hops: int = 0) -> None:
     """The frame must tell the sender of a packet that it is too long, with this next-hop MTU.
 
     Args:
-        hops: by how much the quoted TTL is below the packet's; IPVS counts its hop before it looks at the length.
+        hops: by how much the quoted TTL is below the packet's; IPVS counts its hop before it looks
+            at the length.
     """
     version = sent.version
     is_error(frame, version, *((3, 4) if version == 4 else (2, 0)), what)
@@ -176,7 +210,11 @@ def too_big(frame: Any, sent: Any, mtu: int, what: str, hops: int = 0) -> None:
         one_hop(whole)
     whole = bytes(changed(whole, lambda packet: None))
     quote = quoted(frame)
-    must(len(quote) >= 28 and whole.startswith(quote), f"{what}: it does not quote the packet as it came", frame.summary())
+    must(
+        len(quote) >= 28 and whole.startswith(quote),
+        f"{what}: it does not quote the packet as it came",
+        frame.summary(),
+    )
 
 
 def narrow(bench: Bench, destination: str, side: str, mtu: int) -> None:
@@ -184,15 +222,17 @@ def narrow(bench: Bench, destination: str, side: str, mtu: int) -> None:
     device = bench.lab.plan.director.interfaces[0 if side == "outside" else 1].name
     family, bits = ("-6", 128) if ":" in destination else ("-4", 32)
     via = f"via {NETS[6 if ':' in destination else 4].router} " if side == "outside" else ""
-    # IPv6 obeys a route's MTU in forwarding only where it is locked (ip6_dst_mtu_maybe_forward); else the packet goes on, and
-    # ip6_fragment finds it too long after IPVS has changed it.
+    # IPv6 obeys a route's MTU in forwarding only where it is locked (ip6_dst_mtu_maybe_forward);
+    # else the packet goes on, and ip6_fragment finds it too long after IPVS has changed it.
     lock = "lock " if ":" in destination else ""
     route = f"ip {family} route add {destination}/{bits} {via}dev {device} mtu {lock}{mtu}"
     bench.apply(route, f"ip {family} route del {destination}/{bits}")
 
 
 def expect_refused(bench: Bench, packet: Any, what: str) -> None:
-    """The director itself must refuse a packet of a client: TCP with a RST, the rest with ICMP port unreachable, from where it went to."""
+    """The director itself must refuse a packet of a client: TCP with a RST, the rest with ICMP port
+    unreachable, from where it went to.
+    """
     from scapy.layers.inet import TCP
 
     frame = bench.from_client(packet).one("outside", what)
@@ -203,4 +243,8 @@ def expect_refused(bench: Bench, packet: Any, what: str) -> None:
     else:
         is_error(frame, packet.version, *((3, 3) if packet.version == 4 else (1, 4)), what)
         must(quoted(frame) == bytes(packet), f"{what}: the error does not quote the packet", frame.summary())
-    must(answer.dst == packet.src and answer.src == packet.dst, f"{what}: the answer's addresses are wrong", frame.summary())
+    must(
+        answer.dst == packet.src and answer.src == packet.dst,
+        f"{what}: the answer's addresses are wrong",
+        frame.summary(),
+    )

@@ -1,8 +1,9 @@
-"""What several checks ask of a director: who got a packet, its connection entries, its listing; and packets to ask with.
+"""What several checks ask of a director: who got a packet, its connection entries, its listing; and
+packets to ask with.
 
-Every check here takes a port (or mark) that no other check of the run uses: connection entries, templates and removed real servers stay
-in the kernel for minutes after their service is gone, and a service made again at the same address and port finds them
-(ip_vs_ctl.c, ip_vs_trash_get_dest).
+Every check here takes a port (or mark) that no other check of the run uses: connection entries,
+templates and removed real servers stay in the kernel for minutes after their service is gone, and a
+service made again at the same address and port finds them (ip_vs_ctl.c, ip_vs_trash_get_dest).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _blocks = itertools.count(1)
 
 
 def client_in_block(version: int) -> Callable[[int], str]:
-    """Clients that are neighbours: a function from a number to an address, 0 at the start of an aligned block.
+    """Clients that are neighbours: a function from a number to an address, 0 at the start of an
+    aligned block.
 
     A block has 1024 addresses in IPv4, where the bench has a /15 for clients, and 131072 in IPv6.
     """
@@ -30,7 +32,14 @@ def client_in_block(version: int) -> Callable[[int], str]:
 
 
 def tcp(
-    client: str, dport: int, flags: str = "S", *, sport: int = 40000, seq: int = 1000, ack: int = 0, data: bytes = b""
+    client: str,
+    dport: int,
+    flags: str = "S",
+    *,
+    sport: int = 40000,
+    seq: int = 1000,
+    ack: int = 0,
+    data: bytes = b"",
 ) -> Any:
     """A client's segment to the VIP of its IP version."""
     from scapy.layers.inet import TCP
@@ -62,11 +71,15 @@ def tcp_reply(
     from scapy.layers.inet import TCP
 
     net = NETS[6 if ":" in client else 4]
-    packet = net.packet(net.server(number), client) / TCP(sport=sport, dport=dport, flags=flags, seq=seq, ack=1001)
+    packet = net.packet(net.server(number), client) / TCP(
+        sport=sport, dport=dport, flags=flags, seq=seq, ack=1001
+    )
     return packet / data if data else packet
 
 
-def udp_reply(number: int, client: str, *, sport: int = SERVER_PORT, dport: int = 40000, data: bytes = b"answer") -> Any:
+def udp_reply(
+    number: int, client: str, *, sport: int = SERVER_PORT, dport: int = 40000, data: bytes = b"answer"
+) -> Any:
     """A real server's datagram to a client, as in NAT."""
     from scapy.layers.inet import UDP
 
@@ -75,19 +88,24 @@ def udp_reply(number: int, client: str, *, sport: int = SERVER_PORT, dport: int 
 
 
 def server_of(frame: Any) -> int:
-    """The real server that a frame on the inside wire is for, 1, 2, …; by its MAC address, which every mode sets."""
+    """The real server that a frame on the inside wire is for, 1, 2, …; by its MAC address, which
+    every mode sets.
+    """
     return int(frame.dst.rpartition(":")[2], 16)
 
 
 def chosen(bench: Bench, *packets: Any, what: str = "the packets") -> list[int]:
-    """Send packets of clients, each of which must reach some real server and cause nothing else; those servers, in order.
+    """Send packets of clients, each of which must reach some real server and cause nothing else;
+    those servers, in order.
 
     Raises:
         CheckFailed: more or fewer came out inside, or something outside.
     """
     seen = bench.from_client(*packets)
     if len(seen.inside) != len(packets) or seen.outside:
-        raise CheckFailed(f"{what}: {len(packets)} sent, {len(seen.inside)} reached a real server", shown(seen))
+        raise CheckFailed(
+            f"{what}: {len(packets)} sent, {len(seen.inside)} reached a real server", shown(seen)
+        )
     return [server_of(frame) for frame in seen.inside]
 
 
@@ -116,7 +134,8 @@ def _numbers(servers: Sequence[int]) -> str:
 
 
 def must_reset(seen: Seen, what: str) -> None:
-    """The director's own TCP must have answered with RST, because IPVS left the packet to it, and nothing else came out.
+    """The director's own TCP must have answered with RST, because IPVS left the packet to it, and
+    nothing else came out.
 
     Raises:
         CheckFailed: something else came out.
@@ -148,11 +167,15 @@ def is_port_unreachable(frame: Any) -> bool:
     return ICMPv6DestUnreach in frame and frame[ICMPv6DestUnreach].code == 4
 
 
-# -- what the director says ----------------------------------------------------------------------------------------------------------
+# -- what the director says ------------------------------------------------------------------------
 
 
-def entries(bench: Bench, *clients: str, port: int | None = None, templates: bool = False) -> list[Connection]:
-    """Connection entries of these clients, or else of one virtual port; or their templates instead."""
+def entries(
+    bench: Bench, *clients: str, port: int | None = None, templates: bool = False
+) -> list[Connection]:
+    """Connection entries of these clients, or else of one virtual port; or their templates
+    instead.
+    """
     return [
         each
         for each in bench.ipvsadm.list_connections()
@@ -162,7 +185,9 @@ def entries(bench: Bench, *clients: str, port: int | None = None, templates: boo
     ]
 
 
-def entry(bench: Bench, client: str, what: str, *, port: int | None = None, template: bool = False) -> Connection:
+def entry(
+    bench: Bench, client: str, what: str, *, port: int | None = None, template: bool = False
+) -> Connection:
     """The only entry (or template) of a client.
 
     Raises:
@@ -171,7 +196,10 @@ def entry(bench: Bench, client: str, what: str, *, port: int | None = None, temp
     found = entries(bench, client, port=port, templates=template)
     if len(found) != 1:
         kind = "template" if template else "connection entry"
-        raise CheckFailed(f"{what}: one {kind} of {client} was expected, there are {len(found)}", [str(each) for each in found])
+        raise CheckFailed(
+            f"{what}: one {kind} of {client} was expected, there are {len(found)}",
+            [str(each) for each in found],
+        )
     return found[0]
 
 
@@ -215,5 +243,7 @@ def load(bench: Bench, *modules: str) -> None:
 
 
 def timeouts(bench: Bench, tcp_seconds: int = 0, tcpfin: int = 0, udp_seconds: int = 0) -> None:
-    """Set the lifetimes of idle entries for this check; the kernel's own are 900, 120 and 300 s (ip_vs_proto_tcp.c, ip_vs_proto_udp.c)."""
+    """Set the lifetimes of idle entries for this check; the kernel's own are 900, 120 and 300 s
+    (ip_vs_proto_tcp.c, ip_vs_proto_udp.c).
+    """
     bench.apply(f"ipvsadm --set {tcp_seconds} {tcpfin} {udp_seconds}", "ipvsadm --set 900 120 300")

@@ -1,7 +1,9 @@
-"""Conversations through the director, played packet by packet: what a client and a real server would say, with every sequence number right.
+"""Conversations through the director, played packet by packet: what a client and a real server
+would say, with every sequence number right.
 
-Also what the director must make of a packet: `at_server` and `at_client` are the frames that a real server and a client must get, byte
-for byte. They restate what ip_vs_xmit.c and ip_vs_core.c of Linux 6.1 do.
+Also what the director must make of a packet: `at_server` and `at_client` are the frames that a real
+server and a client must get, byte for byte. They restate what ip_vs_xmit.c and ip_vs_core.c of
+Linux 6.1 do.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ def one_hop(packet: Any) -> None:
 
 
 def outer_class(inner: int) -> int:
-    """TOS or traffic class of a tunnel's outer header: the inner one, with ECT(0) for CE (INET_ECN_encapsulate, after RFC 3168)."""
+    """TOS or traffic class of a tunnel's outer header: the inner one, with ECT(0) for CE
+    (INET_ECN_encapsulate, after RFC 3168).
+    """
     return inner & ~1 if inner & 3 == 3 else inner
 
 
@@ -49,14 +53,17 @@ def server_number(bench: Bench, frame: Any) -> int:
     raise CheckFailed("a frame inside goes to no real server", [frame.summary()])
 
 
-def at_server(bench: Bench, sent: Any, mode: str, number: int = 1, *, port: int = SERVER_PORT, seen: Any = None) -> Any:
+def at_server(
+    bench: Bench, sent: Any, mode: str, number: int = 1, *, port: int = SERVER_PORT, seen: Any = None
+) -> Any:
     """The frame that a real server must get for a client's packet or frame.
 
     Args:
         sent: IP packet of the client to the VIP, or the frame with it.
         mode: nat, dr or tun (in tun with encapsulation ipip).
         port: the real server's, in nat.
-        seen: in tun over IPv4 the frame that came: the identification of the outer header is taken from it, the kernel chooses it.
+        seen: in tun over IPv4 the frame that came: the identification of the outer header is taken
+            from it, the kernel chooses it.
     """
     from scapy.layers.inet import IP, TCP, UDP
     from scapy.layers.inet6 import IPv6
@@ -97,7 +104,9 @@ def at_server(bench: Bench, sent: Any, mode: str, number: int = 1, *, port: int 
 
 
 def at_client(bench: Bench, sent: Any, *, port: int = PORT) -> Any:
-    """The frame that a client must get for a real server's packet or frame, in mode nat: the source is the VIP and its port."""
+    """The frame that a client must get for a real server's packet or frame, in mode nat: the source
+    is the VIP and its port.
+    """
     from scapy.layers.inet import TCP, UDP
     from scapy.layers.l2 import Ether
 
@@ -119,8 +128,9 @@ def at_client(bench: Bench, sent: Any, *, port: int = PORT) -> Any:
 class Conversation:
     """One TCP connection through the director.
 
-    The methods send the packet, judge byte for byte what comes out of the director, keep the sequence numbers of both sides and return
-    the frame that came out. In dr and tun a reply does not pass the director: the numbers move on, nothing is sent, None is returned.
+    The methods send the packet, judge byte for byte what comes out of the director, keep the
+    sequence numbers of both sides and return the frame that came out. In dr and tun a reply does
+    not pass the director: the numbers move on, nothing is sent, None is returned.
 
     Attributes:
         client, sport, vip, port: its four ends as the client sees them.
@@ -144,11 +154,16 @@ class Conversation:
 
         Args:
             mode: of the service: nat, dr or tun.
-            client: an address; a new one when left out. vip, server_port: the bench's own, port 8080 in nat, when left out.
+            client: an address; a new one when left out. vip, server_port: the bench's own, port
+                8080 in nat, when left out.
         """
         self.bench, self.mode, self.net = bench, mode, NETS[version]
         self.client, self.vip = client or bench.client(version), vip or self.net.vip
-        self.sport, self.port, self.server_port = sport, port, server_port or (SERVER_PORT if mode == "nat" else port)
+        self.sport, self.port, self.server_port = (
+            sport,
+            port,
+            server_port or (SERVER_PORT if mode == "nat" else port),
+        )
         self.server = 0
         self.sequence = {"client": CLIENT_SEQ, "server": SERVER_SEQ}
 
@@ -157,12 +172,21 @@ class Conversation:
         from scapy.layers.inet import TCP
 
         ack = self.sequence["server"] if "A" in flags else 0
-        header = {"sport": self.sport, "dport": self.port, "flags": flags, "seq": self.sequence["client"], "ack": ack, **fields}
+        header = {
+            "sport": self.sport,
+            "dport": self.port,
+            "flags": flags,
+            "seq": self.sequence["client"],
+            "ack": ack,
+            **fields,
+        }
         packet = self.net.packet(self.client, self.vip) / TCP(**header)
         return packet / data if data else packet
 
     def from_server(self, flags: str, data: bytes = b"", **fields: Any) -> Any:
-        """The real server's next segment as an IP packet, as the server of the mode sends it; not sent."""
+        """The real server's next segment as an IP packet, as the server of the mode sends it; not
+        sent.
+        """
         from scapy.layers.inet import TCP
 
         ack = self.sequence["client"] if "A" in flags else 0
@@ -179,10 +203,16 @@ class Conversation:
         return packet / data if data else packet
 
     def send(self, side: str, flags: str, data: bytes = b"", **fields: Any) -> Seen:
-        """Send a segment of the "client" or the "server", whatever the mode; sequence numbers move on; nothing is judged."""
+        """Send a segment of the "client" or the "server", whatever the mode; sequence numbers move
+        on; nothing is judged.
+        """
         packet = (self.from_client if side == "client" else self.from_server)(flags, data, **fields)
         self._advance(side, flags, data)
-        return self.bench.from_client(packet) if side == "client" else self.bench.from_server(self.server, packet)
+        return (
+            self.bench.from_client(packet)
+            if side == "client"
+            else self.bench.from_server(self.server, packet)
+        )
 
     def syn(self) -> Any:
         """The client's SYN; the frame at the real server. `server` is the one that got it."""
@@ -237,7 +267,9 @@ class Conversation:
         packet = self.from_client(flags, data)
         self._advance("client", flags, data)
         frame = self.bench.from_client(packet).one("inside", f"the client's {flags}")
-        must_equal(frame, self._at_server(packet, frame), f"the client's {flags} at real server {self.server}")
+        must_equal(
+            frame, self._at_server(packet, frame), f"the client's {flags} at real server {self.server}"
+        )
         return frame
 
     def _from_server(self, flags: str, data: bytes = b"", **fields: Any) -> Any:

@@ -1,9 +1,11 @@
-"""What IPVS's schedulers must do, as exact models: who gets the next connection, and who is moved when servers change.
+"""What IPVS's schedulers must do, as exact models: who gets the next connection, and who is moved
+when servers change.
 
-Everything here is pure. The facts are those of Linux 6.1, net/netfilter/ipvs: the schedulers' own files ip_vs_rr.c, ip_vs_wrr.c
-and so on, ip_vs_ctl.c (list order, last_weight, trash, thresholds) and ip_vs_conn.c (binding and thresholds). Hash seeds are
-constants there, so even the hashing schedulers are exact. Only `twos` draws random numbers: its model
-gives the servers that it may choose.
+Everything here is pure. The facts are those of Linux 6.1, net/netfilter/ipvs: the schedulers' own
+files ip_vs_rr.c, ip_vs_wrr.c and so on, ip_vs_ctl.c (list order, last_weight, trash, thresholds)
+and ip_vs_conn.c (binding and thresholds). Hash seeds are constants there, so even the hashing
+schedulers are exact. Only `twos` draws random numbers: its model gives the servers that it may
+choose.
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ _U32 = 0xFFFFFFFF
 _U64 = 0xFFFFFFFFFFFFFFFF
 
 SH_SLOTS = 256
-"""Size of the tables of sh and dh: CONFIG_IP_VS_SH_TAB_BITS and CONFIG_IP_VS_DH_TAB_BITS are 8 by default."""
+"""Size of the tables of sh and dh: CONFIG_IP_VS_SH_TAB_BITS and CONFIG_IP_VS_DH_TAB_BITS are 8 by
+default.
+"""
 MH_SLOTS = 4093
 """Size of the table of mh: CONFIG_IP_VS_MH_TAB_INDEX is 12 by default, which is the prime 4093."""
 _MH_WEIGHT_BITS = 6
 _MH_KEY_1, _MH_KEY_2 = 2654435761, 2654446892
 
 
-# -- what differs between kernels ------------------------------------------------------------------------------------------------
+# -- what differs between kernels ------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,18 @@ class Ways:
     """What the kernels do differently.
 
     Attributes:
-        active_cost: as many inactive connections weigh as much as an active one: ip_vs_dest_conn_overhead in ip_vs.h. The later
-            kernels add all connections to 256 times the active ones, so an active one counts twice ("ipvs: add totalconns for dest").
-        edits_count: an edit of the thresholds decides at once whether a server is full: ip_vs_dest_update_overload in
-            ip_vs_ctl.c ("ipvs: properly update the overload flag on dest edit"). Earlier kernels only end an overload.
-        error_counts_tunnel: the MTU in an ICMP error that is passed on to the client of a tunnel leaves room for GRE's and GUE's headers
-            too: ip_vs_in_icmp in ip_vs_core.c ("ipvs: fix PMTU for GUE/GRE tunnel ICMP errors"). Earlier kernels take off IPIP's 20
-            bytes always.
-        tables_resize: the table of services grows and shrinks with them, and a reader of /proc/net/ip_vs may meanwhile miss a service or
-            see one twice: the comment at ip_vs_info_array in ip_vs_ctl.c of 7.2.
+        active_cost: as many inactive connections weigh as much as an active one:
+            ip_vs_dest_conn_overhead in ip_vs.h. The later kernels add all connections to 256 times
+            the active ones, so an active one counts twice ("ipvs: add totalconns for dest").
+        edits_count: an edit of the thresholds decides at once whether a server is full:
+            ip_vs_dest_update_overload in ip_vs_ctl.c ("ipvs: properly update the overload flag on
+            dest edit"). Earlier kernels only end an overload.
+        error_counts_tunnel: the MTU in an ICMP error that is passed on to the client of a tunnel
+            leaves room for GRE's and GUE's headers too: ip_vs_in_icmp in ip_vs_core.c ("ipvs: fix
+            PMTU for GUE/GRE tunnel ICMP errors"). Earlier kernels take off IPIP's 20 bytes always.
+        tables_resize: the table of services grows and shrinks with them, and a reader of
+            /proc/net/ip_vs may meanwhile miss a service or see one twice: the comment at
+            ip_vs_info_array in ip_vs_ctl.c of 7.2.
     """
 
     active_cost: int = 256
@@ -60,8 +67,9 @@ LATEST = replace(LATE, tables_resize=True)
 
 _COUNTS = {(6, 1): 183, (6, 12): 113}
 _TUNNEL_ERRORS = {(6, 1): 178, (6, 12): 113}
-"""First patch level of a stable series that has it. Of 6.1 from the changelog of Debian's 6.1.192-2; 6.12.113 was tried, where that began
-is not known."""
+"""First patch level of a stable series that has it. Of 6.1 from the changelog of Debian's
+6.1.192-2; 6.12.113 was tried, where that began is not known.
+"""
 
 
 def ways(version: str) -> Ways:
@@ -74,7 +82,8 @@ def ways(version: str) -> Ways:
 
 
 def upstream_version(release: str, build: str) -> str:
-    """The upstream version of a kernel. Debian's stock kernels hide it in `uname -v`, such as "#1 SMP Debian 6.1.192-2 (2026-11-14)".
+    """The upstream version of a kernel. Debian's stock kernels hide it in `uname -v`, such as "#1
+    SMP Debian 6.1.192-2 (2026-11-14)".
 
     Args:
         release: as `uname -r` prints. build: as `uname -v` prints.
@@ -83,7 +92,7 @@ def upstream_version(release: str, build: str) -> str:
     return hidden[1] if hidden else release
 
 
-# -- hash functions --------------------------------------------------------------------------------------------------------------
+# -- hash functions --------------------------------------------------------------------------------
 
 
 def folded(address: str) -> int:
@@ -96,12 +105,16 @@ def folded(address: str) -> int:
 
 
 def hash_32(value: int, bits: int) -> int:
-    """The kernel's multiplicative hash, linux/hash.h: the upper bits of the product with the golden ratio."""
+    """The kernel's multiplicative hash, linux/hash.h: the upper bits of the product with the golden
+    ratio.
+    """
     return ((value * 0x61C88647) & _U32) >> (32 - bits)
 
 
 def hsiphash(value: int, key: int) -> int:
-    """The kernel's hsiphash of a 32-bit word, the key being twice `key`; on 64-bit kernels SipHash-1-3, its lower 32 bits."""
+    """The kernel's hsiphash of a 32-bit word, the key being twice `key`; on 64-bit kernels
+    SipHash-1-3, its lower 32 bits.
+    """
     v0, v1 = 0x736F6D6570736575 ^ key, 0x646F72616E646F6D ^ key
     v2, v3 = 0x6C7967656E657261 ^ key, 0x7465646279746573 ^ key
     word = 4 << 56 | value & _U32
@@ -142,7 +155,7 @@ def mh_slot(address: str, port: int = 0, offset: int = 0) -> int:
     return hsiphash(offset + port + folded(address), _MH_KEY_1) % MH_SLOTS
 
 
-# -- connections and servers -----------------------------------------------------------------------------------------------------
+# -- connections and servers -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -159,9 +172,12 @@ class Server:
     """A real server as the kernel keeps it.
 
     Attributes:
-        last_weight: the latest weight that was not 0 (or the one it was added with): what mh builds its table from.
-        active, inactive: its connections. overloaded: the upper threshold was reached and the lower one not yet undercut.
-        available: it belongs to the service; else it is in the trash, where its connections keep it.
+        last_weight: the latest weight that was not 0 (or the one it was added with): what mh builds
+            its table from.
+        active, inactive: its connections. overloaded: the upper threshold was reached and the lower
+            one not yet undercut.
+        available: it belongs to the service; else it is in the trash, where its connections keep
+            it.
         ways: of its kernel.
     """
 
@@ -199,7 +215,9 @@ class Server:
             self.overloaded = True
 
     def unbound(self) -> None:
-        """The lower threshold is looked at when a connection has gone; without one, three quarters of the upper one."""
+        """The lower threshold is looked at when a connection has gone; without one, three quarters
+        of the upper one.
+        """
         if self.ways.edits_count and not self.upper:
             free = True
         elif self.lower:
@@ -213,17 +231,31 @@ class Server:
 
 
 def least_loaded(servers: Sequence[Server]) -> Server | None:
-    """The usable server with the least overhead for its weight, the first of equals: wlc, lblc and lblcr."""
-    return min((each for each in servers if each.usable), key=lambda each: Fraction(each.overhead, each.weight), default=None)
+    """The usable server with the least overhead for its weight, the first of equals: wlc, lblc and
+    lblcr.
+    """
+    return min(
+        (each for each in servers if each.usable),
+        key=lambda each: Fraction(each.overhead, each.weight),
+        default=None,
+    )
 
 
 def shortest_delay(servers: Sequence[Server]) -> Server | None:
-    """The usable server where (active connections + 1) / weight is smallest, the first of equals."""
-    return min((each for each in servers if each.usable), key=lambda each: Fraction(each.active + 1, each.weight), default=None)
+    """The usable server where (active connections + 1) / weight is smallest, the first of
+    equals.
+    """
+    return min(
+        (each for each in servers if each.usable),
+        key=lambda each: Fraction(each.active + 1, each.weight),
+        default=None,
+    )
 
 
 def twos_choices(servers: Sequence[Server]) -> set[int]:
-    """The numbers of the servers that twos may choose: of two usable ones (or twice one), the less loaded for its weight."""
+    """The numbers of the servers that twos may choose: of two usable ones (or twice one), the less
+    loaded for its weight.
+    """
     usable = [each for each in servers if each.usable]
     return {
         second.number if first.overhead * second.weight > second.overhead * first.weight else first.number
@@ -232,11 +264,13 @@ def twos_choices(servers: Sequence[Server]) -> set[int]:
     }
 
 
-# -- schedulers ------------------------------------------------------------------------------------------------------------------
+# -- schedulers ------------------------------------------------------------------------------------
 
 
 class Algorithm:
-    """One scheduler with its memory. `servers` is always the service's list, in the kernel's order."""
+    """One scheduler with its memory. `servers` is always the service's list, in the
+    kernel's order.
+    """
 
     def changed(self, servers: Sequence[Server]) -> None:
         """Told when a server was added, edited or removed."""
@@ -250,7 +284,9 @@ class Algorithm:
 
 
 class RoundRobin(Algorithm):
-    """The next usable server after the last one that was chosen; weights other than 0 count for nothing."""
+    """The next usable server after the last one that was chosen; weights other than 0 count for
+    nothing.
+    """
 
     def __init__(self) -> None:
         self._last: Server | None = None
@@ -270,9 +306,11 @@ class RoundRobin(Algorithm):
 
 
 class WeightedRoundRobin(Algorithm):
-    """Rounds with a falling bar: the first round takes servers of the highest weight only, the last one all; then from the start.
+    """Rounds with a falling bar: the first round takes servers of the highest weight only, the last
+    one all; then from the start.
 
-    A change of any server restarts the list but keeps the bar where it was, as far as that is possible.
+    A change of any server restarts the list but keeps the bar where it was, as far as that is
+    possible.
     """
 
     def __init__(self) -> None:
@@ -314,7 +352,9 @@ class WeightedRoundRobin(Algorithm):
 
 
 class LeastConnection(Algorithm):
-    """The fewest connections (an active one counts as 256 inactive ones), whatever the weights, unless 0."""
+    """The fewest connections (an active one counts as 256 inactive ones), whatever the weights,
+    unless 0.
+    """
 
     def choose(self, servers: Sequence[Server], flow: Flow) -> Server | None:
         return min((each for each in servers if each.usable), key=lambda each: each.overhead, default=None)
@@ -350,7 +390,9 @@ class WeightedFailover(Algorithm):
 
 
 class WeightedOverflow(Algorithm):
-    """All to the highest weight until it has more active connections than its weight, then to the next one."""
+    """All to the highest weight until it has more active connections than its weight, then to the
+    next one.
+    """
 
     def choose(self, servers: Sequence[Server], flow: Flow) -> Server | None:
         having_room = (each for each in servers if each.usable and each.active <= each.weight)
@@ -358,7 +400,9 @@ class WeightedOverflow(Algorithm):
 
 
 def sh_table(servers: Sequence[Server]) -> list[Server]:
-    """sh's table: servers in turn, each in as many slots in a row as its weight; one of weight 0 has one slot all the same."""
+    """sh's table: servers in turn, each in as many slots in a row as its weight; one of weight 0
+    has one slot all the same.
+    """
     turn = [server for server in servers for _ in range(max(server.weight, 1))]
     return list(islice(cycle(turn), SH_SLOTS)) if turn else []
 
@@ -369,9 +413,11 @@ def dh_table(servers: Sequence[Server]) -> list[Server]:
 
 
 def mh_table(servers: Sequence[Server]) -> list[Server]:
-    """mh's table after Maglev: in turn, each server takes the next free slots of its own permutation, as many as its weight.
+    """mh's table after Maglev: in turn, each server takes the next free slots of its own
+    permutation, as many as its weight.
 
-    The weights are the last ones that were not 0, divided by their greatest common divisor, the largest cut to six bits.
+    The weights are the last ones that were not 0, divided by their greatest common divisor, the
+    largest cut to six bits.
     """
     step = gcd(*(each.last_weight for each in servers))
     if step == 0:
@@ -396,9 +442,11 @@ def mh_table(servers: Sequence[Server]) -> list[Server]:
 
 
 class Hashing(Algorithm):
-    """sh, dh or mh: a table of servers, remade at every change, and a slot for every client or destination.
+    """sh, dh or mh: a table of servers, remade at every change, and a slot for every client or
+    destination.
 
-    Without fallback a slot whose server is quiescent or overloaded refuses; with it further slots are tried, found by an offset.
+    Without fallback a slot whose server is quiescent or overloaded refuses; with it further slots
+    are tried, found by an offset.
     """
 
     def __init__(self, scheduler: Scheduler, flags: Sequence[SchedulerFlag] = ()) -> None:
@@ -433,14 +481,18 @@ class Hashing(Algorithm):
 
 
 def too_busy(server: Server, servers: Sequence[Server]) -> bool:
-    """lblc's and lblcr's own idea of overload: more active connections than weight, and another below half its weight."""
+    """lblc's and lblcr's own idea of overload: more active connections than weight, and another
+    below half its weight.
+    """
     return server.active > server.weight and any(each.active * 2 < each.weight for each in servers)
 
 
 class LocalityBased(Algorithm):
-    """lblc: a destination stays with its server until that is quiescent, gone or too busy; then the least loaded takes over.
+    """lblc: a destination stays with its server until that is quiescent, gone or too busy; then the
+    least loaded takes over.
 
-    The threshold of a server does not end this: the flag that it sets is asked for only when a destination has no server yet.
+    The threshold of a server does not end this: the flag that it sets is asked for only when a
+    destination has no server yet.
     """
 
     def __init__(self) -> None:
@@ -457,9 +509,11 @@ class LocalityBased(Algorithm):
 
 
 class LocalityBasedReplicated(Algorithm):
-    """lblcr: a destination has a set of servers, its least loaded one serves; if that is too busy, the least loaded of all joins.
+    """lblcr: a destination has a set of servers, its least loaded one serves; if that is too busy,
+    the least loaded of all joins.
 
-    The set loses its busiest member only after `lblcr_expiration`, a day by default; here it never does, see `expire`.
+    The set loses its busiest member only after `lblcr_expiration`, a day by default; here it never
+    does, see `expire`.
     """
 
     def __init__(self) -> None:
@@ -484,7 +538,9 @@ class LocalityBasedReplicated(Algorithm):
 
 
 class TwoRandomChoices(Algorithm):
-    """twos: any of `twos_choices`. The model cannot know the draw: it follows what `drawn` says, as far as that is possible."""
+    """twos: any of `twos_choices`. The model cannot know the draw: it follows what `drawn` says, as
+    far as that is possible.
+    """
 
     def __init__(self) -> None:
         self.drawn: int | None = None
@@ -514,7 +570,7 @@ def algorithm(scheduler: Scheduler, flags: Sequence[SchedulerFlag] = ()) -> Algo
     }[scheduler]()
 
 
-# -- a service -------------------------------------------------------------------------------------------------------------------
+# -- a service -------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -523,7 +579,8 @@ class Model:
 
     Attributes:
         scheduler, flags: as the service has them.
-        counts_active: whether an open connection is an active one: TCP's are from the SYN on, UDP's never are.
+        counts_active: whether an open connection is an active one: TCP's are from the SYN on, UDP's
+            never are.
         ways: of the kernel.
         servers: in the kernel's order: the server that was added last comes first.
     """
@@ -540,7 +597,9 @@ class Model:
         self.algorithm = algorithm(self.scheduler, self.flags)
         self.algorithm.changed(self.servers)
 
-    def add(self, number: int, address: str, port: int, weight: int = 1, *, upper: int = 0, lower: int = 0) -> None:
+    def add(
+        self, number: int, address: str, port: int, weight: int = 1, *, upper: int = 0, lower: int = 0
+    ) -> None:
         """Add a server; one that was removed comes back from the trash with its connections."""
         server = self._trash.pop(number, None) or Server(number, address, port, ways=self.ways)
         server.last_weight = server.weight = weight
@@ -558,7 +617,9 @@ class Model:
         self.algorithm.changed(self.servers)
 
     def _set_thresholds(self, server: Server, upper: int, lower: int) -> None:
-        """A higher upper threshold (or none) ends an overload; early kernels do not start one before the next connection."""
+        """A higher upper threshold (or none) ends an overload; early kernels do not start one
+        before the next connection.
+        """
         different = (server.upper, server.lower) != (upper, lower)
         raised = upper == 0 or upper > server.upper
         server.upper, server.lower = upper, lower
@@ -578,7 +639,9 @@ class Model:
         self.algorithm.changed(self.servers)
 
     def edit_service(self, scheduler: Scheduler, flags: Sequence[SchedulerFlag] = ()) -> None:
-        """Another scheduler starts with an empty memory; the same one keeps what it knows and obeys new flags at once."""
+        """Another scheduler starts with an empty memory; the same one keeps what it knows and obeys
+        new flags at once.
+        """
         if scheduler is not self.scheduler:
             self.algorithm = algorithm(scheduler, flags)
             self.algorithm.changed(self.servers)
@@ -612,7 +675,9 @@ class Model:
         return self._flows[flow].number
 
     def settle(self, flow: Flow) -> int:
-        """An open connection closes: it counts as inactive until its entry expires. The number of its server."""
+        """An open connection closes: it counts as inactive until its entry expires. The number of
+        its server.
+        """
         server = self._flows[flow]
         server.active, server.inactive = server.active - 1, server.inactive + 1
         return server.number

@@ -12,7 +12,9 @@ _COMPUTED = {"chksum", "len", "ihl", "dataofs", "plen"}
 
 
 def rebuilt(packet: Any) -> Any:
-    """A packet as it comes off the wire: built to bytes and dissected again, so that every computed field has its value."""
+    """A packet as it comes off the wire: built to bytes and dissected again, so that every computed
+    field has its value.
+    """
     return type(packet)(bytes(packet))
 
 
@@ -54,9 +56,14 @@ def _unlike(here: Any, there: Any) -> str:
     """Two values of a field; of long data only the part where they begin to differ."""
     if not (isinstance(here, bytes) and isinstance(there, bytes) and max(len(here), len(there)) > 2 * _SHOWN):
         return f"expected {here!r}, seen {there!r}"
-    at = next((at for at, (one, other) in enumerate(zip(here, there, strict=False)) if one != other), min(len(here), len(there)))
+    at = next(
+        (at for at, (one, other) in enumerate(zip(here, there, strict=False)) if one != other),
+        min(len(here), len(there)),
+    )
     lengths = "" if len(here) == len(there) else f"{len(here)} bytes expected, {len(there)} seen; "
-    return f"{lengths}from byte {at} on expected {here[at : at + _SHOWN]!r}…, seen {there[at : at + _SHOWN]!r}…"
+    return (
+        f"{lengths}from byte {at} on expected {here[at : at + _SHOWN]!r}…, seen {there[at : at + _SHOWN]!r}…"
+    )
 
 
 def _name(layer: Any) -> str:
@@ -72,7 +79,9 @@ def must_equal(seen: Any, expected: Any, what: str) -> None:
     if bytes(seen) == bytes(expected):
         return
     wrong = differences(expected, seen) or ["the bytes differ after the last layer"]
-    raise CheckFailed(f"{what}: {wrong[0]}", [*wrong, f"expected: {expected.summary()}", f"seen:     {seen.summary()}"])
+    raise CheckFailed(
+        f"{what}: {wrong[0]}", [*wrong, f"expected: {expected.summary()}", f"seen:     {seen.summary()}"]
+    )
 
 
 def must(holds: bool, reason: str, *detail: str) -> None:

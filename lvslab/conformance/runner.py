@@ -16,7 +16,9 @@ from lvslab.kernels.needs import NEEDS, Need
 from lvslab.network.pcapng import INBOUND, OUTBOUND, PcapngWriter
 
 NEEDED = (Need.IPVS_SNAT, Need.SYNPROXY, Need.IPIP)
-"""What some checks need from the director's kernel besides IPVS; checks that need what it lacks are skipped."""
+"""What some checks need from the director's kernel besides IPVS; checks that need what it lacks are
+skipped.
+"""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def _run(bench: Bench, check: Check, captures: Path, began: float) -> Outcome:
     return Outcome(check, verdict, reason, tuple(detail), time.monotonic() - began, evidence)
 
 
-def _write_capture(bench: Bench, check: Check, log: Sequence[tuple[float, str, str, Any]], captures: Path) -> str:
+def _write_capture(
+    bench: Bench, check: Check, log: Sequence[tuple[float, str, str, Any]], captures: Path
+) -> str:
     """The frames of a failed check as a capture; the interfaces are the director's."""
     names = [each.name for each in bench.lab.plan.director.interfaces[:2]]
     file = captures / f"{re.sub('[^A-Za-z0-9]+', '-', check.name)}.pcapng"

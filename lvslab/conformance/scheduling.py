@@ -1,7 +1,9 @@
-"""A service on the director beside its model: both are changed together, and every connection must go where the model says.
+"""A service on the director beside its model: both are changed together, and every connection must
+go where the model says.
 
-Each rig has a port (or firewall mark) of its own: the kernel keeps a removed real server for two minutes with its connections and
-gives them back when a service with the same address, port and protocol adds it again (ip_vs_trash_get_dest in ip_vs_ctl.c).
+Each rig has a port (or firewall mark) of its own: the kernel keeps a removed real server for two
+minutes with its connections and gives them back when a service with the same address, port and
+protocol adds it again (ip_vs_trash_get_dest in ip_vs_ctl.c).
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, Sc
 
 _BATCH = 64
 _CLOSED_PORT, _CLOSED_PORT_6 = (3, 3), (1, 4)
-"""Type and code of "port unreachable" in ICMP and in ICMPv6: what a client gets whose connection nobody can take."""
+"""Type and code of "port unreachable" in ICMP and in ICMPv6: what a client gets whose connection
+nobody can take.
+"""
 
 CALLED = {4: "203.0.113.0/24", 6: "2001:db8:d::/64"}
 """Networks whose addresses a firewall-mark service takes over."""
@@ -30,7 +34,8 @@ CALLED = {4: "203.0.113.0/24", 6: "2001:db8:d::/64"}
 class Step:
     """One packet of a client: "open" a connection, "close" it by a FIN, or "go on" in it.
 
-    A FIN, because it makes a half-open connection inactive (TIME_WAIT); a client's reset does not (ip_vs_proto_tcp.c).
+    A FIN, because it makes a half-open connection inactive (TIME_WAIT); a client's reset does not
+    (ip_vs_proto_tcp.c).
     """
 
     what: str
@@ -42,7 +47,8 @@ class Rig:
 
     Attributes:
         bench: where it is. net: of its IP version. model: what the kernel must do.
-        port: of the service. mark: the firewall mark of a service that takes many addresses over, else 0.
+        port: of the service. mark: the firewall mark of a service that takes many addresses over,
+            else 0.
     """
 
     def __init__(
@@ -57,7 +63,9 @@ class Rig:
         thresholds: Mapping[int, tuple[int, int]] | None = None,
         many_addresses: bool = False,
     ) -> None:
-        """`thresholds`: upper and lower one of some servers by number; `many_addresses`: the service takes all of `CALLED`."""
+        """`thresholds`: upper and lower one of some servers by number; `many_addresses`: the
+        service takes all of `CALLED`.
+        """
         self.bench, self.net, self.protocol = bench, NETS[version], protocol
         self.port = bench.port()
         self.mark = self.port if many_addresses else 0
@@ -85,7 +93,12 @@ class Rig:
         options: dict[str, Any] = {"fwmark": self.mark, "ipv6": version == 6} if self.mark else {}
         self.service = bench.add(
             VirtualService(
-                kind, *where, scheduler=scheduler, scheduler_flags=tuple(flags), real_servers=tuple(servers), **options
+                kind,
+                *where,
+                scheduler=scheduler,
+                scheduler_flags=tuple(flags),
+                real_servers=tuple(servers),
+                **options,
             )
         )
         self._selector = shlex.join(self.service.selector)
@@ -98,13 +111,16 @@ class Rig:
         route = f"local {called} dev lo"
         ip = "ip -6" if six else "ip"
         self.bench.apply(
-            f"{program} -t mangle -A {rule} && {ip} route add {route}", f"{program} -t mangle -D {rule}; {ip} route del {route}"
+            f"{program} -t mangle -A {rule} && {ip} route add {route}",
+            f"{program} -t mangle -D {rule}; {ip} route del {route}",
         )
 
-    # -- configuration ---------------------------------------------------------------------------------------------------------
+    # -- configuration -----------------------------------------------------------------------------
 
     def change(self, *changes: tuple[Any, ...]) -> None:
-        """Change servers, by one script: ("add", number, weight, upper, lower), ("edit", …the same) or ("remove", number)."""
+        """Change servers, by one script: ("add", number, weight, upper, lower), ("edit", …the same)
+        or ("remove", number).
+        """
         lines = ["set -e"]
         for what, number, *rest in changes:
             weight, upper, lower = (*rest, 1, 0, 0)[:3] if not rest else (*rest, 0, 0)[:3]
@@ -128,13 +144,17 @@ class Rig:
         self.bench.run(f"ipvsadm -E {self._selector} -s {scheduler}{words}")
         self.model.edit_service(scheduler, flags)
 
-    # -- traffic ---------------------------------------------------------------------------------------------------------------
+    # -- traffic -----------------------------------------------------------------------------------
 
     def flows(self, count: int, *, client: str = "", destinations: Sequence[str] = ("",)) -> list[Flow]:
-        """New connections: each from a client of its own, or all from one client; to the VIP, or to addresses in turn."""
+        """New connections: each from a client of its own, or all from one client; to the VIP, or to
+        addresses in turn.
+        """
         called = itertools.cycle(destinations)
         return [
-            Flow(client or self.bench.client(self.net.version), next(self._ports), next(called) or self.net.vip)
+            Flow(
+                client or self.bench.client(self.net.version), next(self._ports), next(called) or self.net.vip
+            )
             for _ in range(count)
         ]
 
@@ -148,10 +168,13 @@ class Rig:
             return ip / UDP(sport=flow.port, dport=self.port) / step.what.encode()
         if step.what == "open":
             return ip / TCP(sport=flow.port, dport=self.port, seq=1000, flags="S")
-        return ip / TCP(sport=flow.port, dport=self.port, seq=1001, flags="FA" if step.what == "close" else "A")
+        return ip / TCP(
+            sport=flow.port, dport=self.port, seq=1001, flags="FA" if step.what == "close" else "A"
+        )
 
     def play(self, what: str, steps: Iterable[Step]) -> list[int | None]:
-        """Send the packets of some steps in one go; each must come out at the server that the model names, or be refused.
+        """Send the packets of some steps in one go; each must come out at the server that the model
+        names, or be refused.
 
         Args:
             what: the moment in words, for messages.
@@ -182,7 +205,11 @@ class Rig:
 
     def _expect(self, step: Step, seen: Seen) -> int | None:
         if isinstance(self.model.algorithm, TwoRandomChoices):
-            drawn = [_number(frame, self.net) for frame in seen.inside if _key(frame)[:2] == (step.flow.source, step.flow.port)]
+            drawn = [
+                _number(frame, self.net)
+                for frame in seen.inside
+                if _key(frame)[:2] == (step.flow.source, step.flow.port)
+            ]
             self.model.algorithm.drawn = drawn[0] if drawn else None
         if step.what == "open":
             return self.model.connect(step.flow)
@@ -207,7 +234,8 @@ class Rig:
             flow = step.flow
             frames = came.get((flow.source, flow.port), [])
             raise CheckFailed(
-                f"{what}: packet {number} ({step.what}, {flow.source}:{flow.port}) must be {_words(left)}, was {_words(right)}",
+                f"{what}: packet {number} ({step.what}, {flow.source}:{flow.port}) must be {_words(left)},"
+                f" was {_words(right)}",
                 [
                     *shown,
                     f"sent:     {self.packet(step).summary()}",
@@ -227,7 +255,9 @@ class Rig:
         return str(packet.summary())
 
     def counts(self) -> dict[int, tuple[int, int]]:
-        """Active and inactive connections of every server as /proc/net/ip_vs shows them, by number."""
+        """Active and inactive connections of every server as /proc/net/ip_vs shows them,
+        by number.
+        """
         found = {}
         for line in self.bench.run('while read -r line; do echo "$line"; done </proc/net/ip_vs').splitlines():
             words = line.split()
@@ -256,7 +286,9 @@ class Rig:
 
 
 def _counted(counts: Mapping[int, tuple[int, int]]) -> str:
-    return "; ".join(f"{number}: {active}, {inactive}" for number, (active, inactive) in sorted(counts.items()))
+    return "; ".join(
+        f"{number}: {active}, {inactive}" for number, (active, inactive) in sorted(counts.items())
+    )
 
 
 def _in_proc(address: str) -> str:
@@ -285,7 +317,9 @@ def _key(frame: Any) -> tuple[str, int, str]:
 
 
 def _number(frame: Any, net: Net) -> int:
-    """The server that a frame is for: its MAC address and, behind NAT, its IP address must agree."""
+    """The server that a frame is for: its MAC address and, behind NAT, its IP address must
+    agree.
+    """
     for number in range(1, SERVERS + 1):
         if frame.dst == server_mac(number) and frame.payload.dst == net.server(number):
             return number

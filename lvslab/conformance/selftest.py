@@ -1,8 +1,10 @@
-"""The kernel's own selftest of IPVS as a profile: its three cases with its addresses, plus the packet contracts that it does not look at.
+"""The kernel's own selftest of IPVS as a profile: its three cases with its addresses, plus the
+packet contracts that it does not look at.
 
-tools/testing/selftests/net/netfilter/ipvs.sh of Linux: three machines, ns0 client, ns1 director, ns2 real server; direct routing, NAT and
-tunnelling; in each case 32 random bytes go through one connection from client to server and must arrive as they were. The real server has a
-leg in the clients' network, by which it answers with DR and TUN, and one in the director's.
+tools/testing/selftests/net/netfilter/ipvs.sh of Linux: three machines, ns0 client, ns1 director,
+ns2 real server; direct routing, NAT and tunnelling; in each case 32 random bytes go through one
+connection from client to server and must arrive as they were. The real server has a leg in the
+clients' network, by which it answers with DR and TUN, and one in the director's.
 
      ns0 client            ns1 director, VIP 207.175.44.110:8080
       │ 10.0.0.2            │ 10.0.0.1   │ 172.16.0.1
@@ -40,7 +42,9 @@ if TYPE_CHECKING:
 
 VIP, PORT = "207.175.44.110", 8080
 CIP, GIP, DIP, RIP, SIP = "10.0.0.2", "10.0.0.1", "172.16.0.1", "172.16.0.2", "10.0.0.3"
-"""The script's names: client, gateway (the director outside), director inside, real server inside and outside."""
+"""The script's names: client, gateway (the director outside), director inside, real server inside
+and outside.
+"""
 
 BYTES = 32
 _SERVER_SECONDS, _CLIENT_SECONDS = 5, 2
@@ -94,7 +98,9 @@ class Case:
 
 
 _VIP_ON_DIRECTOR = Step(
-    "vip", "the director accepts packets for the virtual address", (Ip(f"address add {VIP}/32 dev lo label lo:1"),)
+    "vip",
+    "the director accepts packets for the virtual address",
+    (Ip(f"address add {VIP}/32 dev lo label lo:1"),),
 )
 _FORWARD = Step("ip-forward", "the director is a router", (Sysctl("net.ipv4.ip_forward", 1),))
 _VIP_ON_SERVER = Step(
@@ -156,7 +162,8 @@ CASES = (
 
 
 def case_plan(case: Case, kernels: Kernels, director_kernels: Sequence[str] = ()) -> LabPlan:
-    """The plan of a case's lab: lvslab's own, with the script's service and the script's set-up in place of the mode's.
+    """The plan of a case's lab: lvslab's own, with the script's service and the script's set-up in
+    place of the mode's.
 
     Raises:
         CannotError: no kernel here can do it.
@@ -180,11 +187,12 @@ def case_plan(case: Case, kernels: Kernels, director_kernels: Sequence[str] = ()
 def run_selftest(
     kernels: Kernels, listener: Listener, run_writer: RunWriter, director_kernels: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """Run the three cases, each in a lab of its own, inside a sandbox; results are also added to the run.
+    """Run the three cases, each in a lab of its own, inside a sandbox; results are also added to
+    the run.
 
     Returns:
-        For each case what the run directory keeps: name, verdict ("pass", "fail", or "skip" where no kernel here can do it), reason,
-        evidence, checks, detail, seconds.
+        For each case what the run directory keeps: name, verdict ("pass", "fail", or "skip" where
+        no kernel here can do it), reason, evidence, checks, detail, seconds.
     """
     from lvslab.experiment import Experiment
 
@@ -207,7 +215,9 @@ def run_selftest(
 
 
 def exit_code(results: Sequence[dict[str, Any]]) -> ExitCode:
-    """The script's: 0 all passed, 1 one failed, 4 (kselftest's SKIP) one could not be tried and none failed."""
+    """The script's: 0 all passed, 1 one failed, 4 (kselftest's SKIP) one could not be tried and
+    none failed.
+    """
     verdicts = {each["verdict"] for each in results}
     if "fail" in verdicts:
         return ExitCode.FAILED
@@ -216,7 +226,16 @@ def exit_code(results: Sequence[dict[str, Any]]) -> ExitCode:
 
 def _result(case: Case, verdict: str, reason: str, **more: Any) -> dict[str, Any]:
     name = f"kernel-selftest:{case.mode}"
-    return {"name": name, "verdict": verdict, "reason": reason, "evidence": [], "checks": [], "detail": [], "tags": [], **more}
+    return {
+        "name": name,
+        "verdict": verdict,
+        "reason": reason,
+        "evidence": [],
+        "checks": [],
+        "detail": [],
+        "tags": [],
+        **more,
+    }
 
 
 def _run_case(case: Case, plan: LabPlan, log: Experiment, run: RunWriter) -> dict[str, Any]:
@@ -236,7 +255,11 @@ def _run_case(case: Case, plan: LabPlan, log: Experiment, run: RunWriter) -> dic
             capture.wait_quiet()
     roles = {node.name: node.role for node in plan.nodes}
     setting = Setting(plan.mode.contract, roles, VIP, DIP, plan.addresses.rips, (), {})
-    flows = [each for each in judge(hops(read_frames(capture_file), ports(plan)), setting) if each.protocol == "TCP"]
+    flows = [
+        each
+        for each in judge(hops(read_frames(capture_file), ports(plan)), setting)
+        if each.protocol == "TCP"
+    ]
     if error:
         for each in flows:
             mark_unanswered(each, setting)
@@ -248,8 +271,12 @@ def _run_case(case: Case, plan: LabPlan, log: Experiment, run: RunWriter) -> dic
     wrong = next((flow for flow in flows if flow.wrong), None)
     evidence = [f"captures/{capture_file.name}", f"captures/{ladder_file.name}"]
     detail = ladder.wrong_packet(wrong, evidence[0], plan.mode.contract.in_words) if wrong else []
-    reason = f"{failed['name']}: {failed['reason']}" if failed else "; ".join(each["reason"] for each in checks)
-    return _result(case, "fail" if failed else "pass", reason, evidence=evidence, checks=checks, detail=detail)
+    reason = (
+        f"{failed['name']}: {failed['reason']}" if failed else "; ".join(each["reason"] for each in checks)
+    )
+    return _result(
+        case, "fail" if failed else "pass", reason, evidence=evidence, checks=checks, detail=detail
+    )
 
 
 def _bytes_check(sent: bytes, received: bytes, error: str) -> dict[str, str]:
@@ -260,11 +287,25 @@ def _bytes_check(sent: bytes, received: bytes, error: str) -> dict[str, str]:
 
 
 def _contract_checks(flows: Sequence[Flow], lost: int, plan: LabPlan) -> list[dict[str, str]]:
-    """What the script does not look at: every packet of the connection as the mode's contract says."""
+    """What the script does not look at: every packet of the connection as the mode's
+    contract says.
+    """
     if lost:
-        return [{"name": "contract", "verdict": "fail", "reason": f"the kernel lost {lost} captured frames; run again"}]
+        return [
+            {
+                "name": "contract",
+                "verdict": "fail",
+                "reason": f"the kernel lost {lost} captured frames; run again",
+            }
+        ]
     if len(flows) != 1:
-        return [{"name": "contract", "verdict": "fail", "reason": f"{len(flows)} TCP connections were captured, expected 1"}]
+        return [
+            {
+                "name": "contract",
+                "verdict": "fail",
+                "reason": f"{len(flows)} TCP connections were captured, expected 1",
+            }
+        ]
     wrong = flows[0].wrong
     if wrong:
         return [
@@ -274,10 +315,16 @@ def _contract_checks(flows: Sequence[Flow], lost: int, plan: LabPlan) -> list[di
                 "reason": f"{wrong.hop.sender} > {wrong.hop.receiver or 'nobody'}: {wrong.why}",
             }
         ]
-    return [{"name": "contract", "verdict": "pass", "reason": f"{len(flows[0].hops)} packets: {plan.mode.contract.in_words}"}]
+    return [
+        {
+            "name": "contract",
+            "verdict": "pass",
+            "reason": f"{len(flows[0].hops)} packets: {plan.mode.contract.in_words}",
+        }
+    ]
 
 
-# -- the connection --------------------------------------------------------------------------------------------------------------------
+# -- the connection --------------------------------------------------------------------------------
 
 # As socat -u TCP-LISTEN:8080,reuseaddr and socat -u - TCP:VIP:8080 in the script.
 _SERVER = """\
@@ -310,7 +357,9 @@ with socket.create_connection(("{vip}", {port}), timeout={seconds}) as connectio
 
 
 def stop_web_server(lab: Lab) -> None:
-    """End the real server's web server, which has the port that the script uses; by SIGKILL, it does not always obey SIGTERM in a guest."""
+    """End the real server's web server, which has the port that the script uses; by SIGKILL, it
+    does not always obey SIGTERM in a guest.
+    """
     node = lab.servers[0]
     node.run(f"read -r pid <{node.inside}/nginx.pid && kill -9 $pid").check(node.name, "end of nginx")
 
@@ -322,16 +371,22 @@ def transfer(lab: Lab, data: bytes) -> tuple[bytes, str]:
         What arrived, and why it did not, "" if it did.
     """
     server_program = _SERVER.format(port=PORT, seconds=_SERVER_SECONDS)
-    server: Any = lab.servers[0].popen(["python3", "-S", "-c", server_program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    server: Any = lab.servers[0].popen(
+        ["python3", "-S", "-c", server_program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     try:
         if server.stdout.readline().strip() != b"listening":
-            raise LabError(f"{lab.servers[0].name}: the server does not listen: {_last_line(server.stderr.read())}")
+            raise LabError(
+                f"{lab.servers[0].name}: the server does not listen: {_last_line(server.stderr.read())}"
+            )
         client_program = _CLIENT.format(vip=VIP, port=PORT, seconds=_CLIENT_SECONDS, data=data.hex())
         _, err, code = lab.clients[0].pexec(["python3", "-S", "-c", client_program])
         if code != 0:
             return b"", f"client: {_last_line(err.encode())}"
         received = server.stdout.readline().strip()
-        return bytes.fromhex(received.decode()), "" if received else f"server: {_last_line(server.stderr.read())}"
+        return bytes.fromhex(received.decode()), (
+            "" if received else f"server: {_last_line(server.stderr.read())}"
+        )
     finally:
         server.kill()
         server.wait()

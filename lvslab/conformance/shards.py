@@ -1,4 +1,6 @@
-"""The suite on several directors at once: each shard is a process with a lab of its own, and tells what it finds as it goes."""
+"""The suite on several directors at once: each shard is a process with a lab of its own, and tells
+what it finds as it goes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ Work = Callable[[int, Sequence[Check], Tell], None]
 
 
 def split(checks: Sequence[Check], shards: int) -> list[list[Check]]:
-    """Checks in shards of like size; the checks of a subject stay together and in their order, because some build on the ones before."""
+    """Checks in shards of like size; the checks of a subject stay together and in their order,
+    because some build on the ones before.
+    """
     subjects: dict[str, list[Check]] = {}
     for check in checks:
         subjects.setdefault(check.name.partition(":")[0], []).append(check)
@@ -43,7 +47,8 @@ def carry_out(shards: Sequence[Sequence[Check]], work: Work) -> Iterator[tuple[s
     Raises:
         LabError: a shard broke, with its own message.
     """
-    context = multiprocessing.get_context("fork")  # the processes share the sandbox and what was loaded
+    # the processes share the sandbox and what was loaded
+    context = multiprocessing.get_context("fork")
     processes, lines = [], []
     try:
         for number, checks in enumerate(shards, start=1):
@@ -69,7 +74,9 @@ def carry_out(shards: Sequence[Sequence[Check]], work: Work) -> Iterator[tuple[s
             process.join(_END_SECONDS)
         broken = [process for process in processes if process.exitcode]
         if broken:
-            raise LabError(f"{len(broken)} of {len(shards)} shards of the suite ended with {broken[0].exitcode}")
+            raise LabError(
+                f"{len(broken)} of {len(shards)} shards of the suite ended with {broken[0].exitcode}"
+            )
     finally:
         for process in processes:
             if process.is_alive():

@@ -1,4 +1,6 @@
-"""The suite as a run: checks carried out, results in the run directory as JSON, text, JUnit and TAP."""
+"""The suite as a run: checks carried out, results in the run directory as JSON, text, JUnit and
+TAP.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from lvslab.plan import Kernels, LabPlan
 from lvslab.report import formats
 
 _SAVE_EVERY = 20
-"""Results go to run.json in batches: it is written anew each time, which hundreds of results would make slow."""
+"""Results go to run.json in batches: it is written anew each time, which hundreds of results would
+make slow.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,17 +54,21 @@ class Suite:
     def headline(self) -> str:
         """The whole suite in one line."""
         return (
-            f"{len(self.results)} checks in {self.seconds:.0f} s: {self.count('pass')} passed, {self.count('fail')} failed, "
-            f"{self.count('skip')} skipped"
+            f"{len(self.results)} checks in {self.seconds:.0f} s: {self.count('pass')} passed,"
+            f" {self.count('fail')} failed, {self.count('skip')} skipped"
         )
 
     def by_subject(self) -> list[tuple[str, str, str, str, str]]:
-        """One row a subject: its name, how many passed, failed, were skipped, and the seconds that took."""
+        """One row a subject: its name, how many passed, failed, were skipped, and the seconds that
+        took.
+        """
         subjects = dict.fromkeys(str(each["name"]).partition(":")[0] for each in self.results)
         rows = []
         for subject in subjects:
             own = [each for each in self.results if str(each["name"]).partition(":")[0] == subject]
-            counts = [str(sum(each["verdict"] == verdict for each in own)) for verdict in ("pass", "fail", "skip")]
+            counts = [
+                str(sum(each["verdict"] == verdict for each in own)) for verdict in ("pass", "fail", "skip")
+            ]
             rows.append((subject, *counts, f"{sum(float(each.get('seconds', 0)) for each in own):.1f}"))
         return rows  # type: ignore[return-value]
 
@@ -75,7 +83,8 @@ def run_suite(
     sysctls: Mapping[str, str],
     selected: Mapping[str, Sequence[str]] | None = None,
 ) -> Suite:
-    """Run checks, or a profile, into a new run directory; `sysctls` of the director are set before any check.
+    """Run checks, or a profile, into a new run directory; `sysctls` of the director are set before
+    any check.
 
     Args:
         selected: the patterns and tags that the checks were chosen by, for the record.
@@ -101,7 +110,9 @@ def run_suite(
 
                 results += run_selftest(kernels, listener, run, director_kernels)
             else:
-                _run_checks(checks, _plan(kernels, director_kernels, sysctls), kernels, run, listener, results)
+                _run_checks(
+                    checks, _plan(kernels, director_kernels, sysctls), kernels, run, listener, results
+                )
         finally:
             order = {check.name: number for number, check in enumerate(checks)}
             results.sort(key=lambda result: order.get(str(result["name"]), 0))
@@ -115,12 +126,23 @@ def _plan(kernels: Kernels, director_kernels: Sequence[str], sysctls: Mapping[st
     facts = [kernels.facts[each] for each in wanted if each in kernels.facts]
     met = [need for need in runner.NEEDED if all(need in each.met for each in facts)]
     return plan_lab(
-        mode_named("nat"), kernels, servers=1, name="conformance", director_kernels=wanted, sysctls=dict(sysctls), more_needs=met
+        mode_named("nat"),
+        kernels,
+        servers=1,
+        name="conformance",
+        director_kernels=wanted,
+        sysctls=dict(sysctls),
+        more_needs=met,
     )
 
 
 def _run_checks(
-    checks: Sequence[Check], plan: LabPlan, kernels: Kernels, run: RunWriter, listener: Listener, results: list[dict[str, Any]]
+    checks: Sequence[Check],
+    plan: LabPlan,
+    kernels: Kernels,
+    run: RunWriter,
+    listener: Listener,
+    results: list[dict[str, Any]],
 ) -> None:
     parts = shards.split(checks, shards.usual_number())
     run.add_lab(provenance.lab_entry(plan, kernels.facts))
@@ -146,7 +168,9 @@ def _run_checks(
                 unsaved = 0
             left = (time.monotonic() - began) / len(results) * (len(checks) - len(results))
             said = {"pass": "ok", "fail": "FAIL", "skip": "skipped"}[value["verdict"]]
-            text = f"[{len(results)}/{len(checks)}] {value['name']}: {said}" + (f": {value['reason']}" if said != "ok" else "")
+            text = f"[{len(results)}/{len(checks)}] {value['name']}: {said}" + (
+                f": {value['reason']}" if said != "ok" else ""
+            )
             listener(Event("", "verdict" if said == "FAIL" else "check", f"{text} ({left:.0f} s left)"))
     finally:
         run.add_results(results[len(results) - unsaved :])

@@ -13,7 +13,9 @@ _ETH_P_ALL = 3
 _PACKET_OUTGOING = 4
 _SOL_PACKET, _PACKET_VNET_HDR = 263, 15
 _VNET_HEADER = struct.Struct("=BBHHHH")
-"""struct virtio_net_hdr of linux/virtio_net.h before every frame: flags, GSO type, header length, GSO size, csum_start, csum_offset."""
+"""struct virtio_net_hdr of linux/virtio_net.h before every frame: flags, GSO type, header length,
+GSO size, csum_start, csum_offset.
+"""
 _NEEDS_CSUM = 1
 _UDP_CHECKSUM = 6
 """Where UDP has its checksum; 0 there would mean that there is none."""
@@ -23,7 +25,8 @@ _BUFFER = 8 << 20
 class Wire:
     """One side of the director: the switch's end of its link, as a packet socket.
 
-    What is sent here reaches the director alone; what comes out of the director is received here. Call it in the lab's own namespace.
+    What is sent here reaches the director alone; what comes out of the director is received here.
+    Call it in the lab's own namespace.
 
     Attributes:
         name: "outside" or "inside".
@@ -40,7 +43,9 @@ class Wire:
     def __enter__(self) -> Wire:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._socket.close()
 
     def send(self, packet: Any) -> None:
@@ -75,7 +80,9 @@ class Wire:
         return found
 
     def _next(self, timeout: float) -> Any | None:
-        """The next frame from the director, or None; one whose checksum its kernel left to a card that does not exist gets it filled in."""
+        """The next frame from the director, or None; one whose checksum its kernel left to a card
+        that does not exist gets it filled in.
+        """
         from scapy.layers.l2 import Ether
 
         if timeout > 0:
@@ -99,7 +106,8 @@ def with_checksum(data: bytes, start: int, offset: int) -> bytes:
 
     Args:
         start: where what is summed up begins, to the end of the frame.
-        offset: where in it the checksum belongs; there is already the sum of the pseudo-header, if there is one.
+        offset: where in it the checksum belongs; there is already the sum of the pseudo-header, if
+            there is one.
     """
     from scapy.utils import checksum
 

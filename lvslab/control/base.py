@@ -1,7 +1,8 @@
 """What health control is: descriptions only, nothing here touches a node.
 
-A health control is a program in the director that checks the real servers and changes the director's table of virtual services. Each has
-a generator of its configuration, `files`, which is a pure function, and says what it promises: `bound`.
+A health control is a program in the director that checks the real servers and changes the
+director's table of virtual services. Each has a generator of its configuration, `files`, which is a
+pure function, and says what it promises: `bound`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class HealthSettings:
         quiescent: a failed server gets weight 0 instead of being removed: its connections stay.
         quorum: sum of weights below which a service counts as down.
         sorry_server: `ADDRESS:PORT` of the server that answers when too few are left, or None.
-        ports: virtual ports of the TCP services that are checked; all others are put into the table unchecked.
+        ports: virtual ports of the TCP services that are checked; all others are put into the table
+            unchecked.
 
     Raises:
         UsageError: a value that makes no sense with any program.
@@ -96,13 +98,16 @@ class HealthControl(ABC):
     programs: ClassVar[tuple[str, ...]]
     """What must be installed."""
     builds_table: ClassVar[bool]
-    """Whether the program puts the virtual services into the table itself; else it edits those that are there."""
+    """Whether the program puts the virtual services into the table itself; else it edits those that
+    are there.
+    """
 
     @abstractmethod
     def files(
         self, services: Sequence[VirtualService], settings: HealthSettings, directory: PurePath
     ) -> Mapping[str, ControlFile]:
-        """What lies in the program's folder: file name → file. `directory`: the folder, as the node sees it.
+        """What lies in the program's folder: file name → file. `directory`: the folder, as the node
+        sees it.
 
         Raises:
             UsageError: what `refuse` says.
@@ -110,18 +115,22 @@ class HealthControl(ABC):
 
     @abstractmethod
     def command(self, directory: PurePath) -> str:
-        """The line for /bin/sh that runs the program in the foreground, talking on standard output or error."""
+        """The line for /bin/sh that runs the program in the foreground, talking on standard output
+        or error.
+        """
 
     @abstractmethod
     def ready(self, services: Sequence[VirtualService], settings: HealthSettings) -> tuple[str, ...]:
-        """Regular expressions of the lines that the program has said when it watches the real servers and the table is complete.
+        """Regular expressions of the lines that the program has said when it watches the real
+        servers and the table is complete.
 
         One that is there twice is found in two lines.
         """
 
     @abstractmethod
     def bound(self, settings: HealthSettings) -> tuple[float, str]:
-        """The longest time from a real server's fault to the change of the table in seconds, and how it comes about, in words.
+        """The longest time from a real server's fault to the change of the table in seconds, and
+        how it comes about, in words.
 
         It holds for one fault at a time in a director that is not short of processor time.
         """
@@ -134,7 +143,10 @@ class HealthControl(ABC):
         """Why the program cannot do it, or None if it can."""
         if not any(settings.checks(service) and service.real_servers for service in services):
             ports = ", ".join(map(str, settings.ports))
-            return f"there is no TCP service with a real server on port {ports}, so nothing can be checked; choose other ports"
+            return (
+                f"there is no TCP service with a real server on port {ports}, so nothing can be checked;"
+                " choose other ports"
+            )
         sorry = settings.sorry
         for service in services:
             if sorry and settings.checks(service):
@@ -158,7 +170,9 @@ def sorry_server(service: VirtualService, endpoint: Endpoint) -> RealServer:
     """
     forwarding = service.real_servers[0].forwarding
     server = RealServer(endpoint.address, endpoint.port, forwarding)
-    VirtualService(service.protocol, service.address, service.port, persistence_timeout=1, real_servers=(server,))
+    VirtualService(
+        service.protocol, service.address, service.port, persistence_timeout=1, real_servers=(server,)
+    )
     return server
 
 
@@ -170,17 +184,27 @@ def whole_seconds(program: str, settings: HealthSettings) -> str | None:
     return None
 
 
-def checked(services: Sequence[VirtualService], settings: HealthSettings) -> tuple[tuple[VirtualService, RealServer], ...]:
+def checked(
+    services: Sequence[VirtualService], settings: HealthSettings
+) -> tuple[tuple[VirtualService, RealServer], ...]:
     """The pairs of service and real server that are checked, in the table's order."""
-    return tuple((service, server) for service in services if settings.checks(service) for server in service.real_servers)
+    return tuple(
+        (service, server)
+        for service in services
+        if settings.checks(service)
+        for server in service.real_servers
+    )
 
 
 def check_script(settings: HealthSettings) -> ControlFile:
-    """The program of `Check.MISC`: `check ADDRESS PORT` succeeds when a web server answers there with a status below 400."""
+    """The program of `Check.MISC`: `check ADDRESS PORT` succeeds when a web server answers there
+    with a status below 400.
+    """
     seconds = f"{settings.timeout:g}"
     return ControlFile(
         "#!/bin/sh\n"
         "# check ADDRESS PORT: does a web server answer there?\n"
-        f"exec curl --silent --fail --noproxy '*' --output /dev/null --max-time {seconds} \"http://$1:$2/\"\n",
+        f"exec curl --silent --fail --noproxy '*' --output /dev/null --max-time {seconds}"
+        ' "http://$1:$2/"\n',
         executable=True,
     )

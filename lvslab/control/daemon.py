@@ -1,4 +1,6 @@
-"""A program that runs in a node in the foreground, started, listened to and ended: each line that it says is stamped on arrival."""
+"""A program that runs in a node in the foreground, started, listened to and ended: each line that
+it says is stamped on arrival.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from lvslab.network.nodes import GuestProcess, LabMachine
 
 Listener = Callable[[float, str], None]
-"""Takes the time when a line arrived, in seconds since the epoch, and the line. It is called by another thread."""
+"""Takes the time when a line arrived, in seconds since the epoch, and the line. It is called by
+another thread.
+"""
 
 _LAST_LINES = 5
 _LOOK_SECONDS = 0.2
@@ -36,8 +40,9 @@ def nobody(t: float, line: str) -> None:
 class Daemon:
     """A program in a node, as a context manager: started on entering, ended on leaving.
 
-    Its files are written to `<node's folder>/<name>/`, and to `<logs>/<node>/` for those who read the run later; what it says goes to
-    `<logs>/<node>/<name>.log`, a line each: seconds since the epoch, a space, the text.
+    Its files are written to `<node's folder>/<name>/`, and to `<logs>/<node>/` for those who read
+    the run later; what it says goes to `<logs>/<node>/<name>.log`, a line each: seconds since the
+    epoch, a space, the text.
 
     Attributes:
         name: of the program's folder and log.
@@ -53,7 +58,9 @@ class Daemon:
         logs: Path,
         listener: Listener = nobody,
     ) -> None:
-        """`command`: a line for /bin/sh that becomes the program (`exec`); `files`: what it needs, names within its folder."""
+        """`command`: a line for /bin/sh that becomes the program (`exec`); `files`: what it needs,
+        names within its folder.
+        """
         self.node, self.name = node, name
         self._command, self._files, self._listener = command, files, listener
         self._logs = logs / node.name
@@ -68,17 +75,21 @@ class Daemon:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
-    # -- life --------------------------------------------------------------------------------------------------------------------
+    # -- life --------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Write the files and start the program; `await_lines` tells when it works. It can be started anew after its end.
+        """Write the files and start the program; `await_lines` tells when it works. It can be
+        started anew after its end.
 
         Raises:
             LabError: it runs already.
-            GuestError: the node's kernel is dead, or already runs as many programs with live output as it can.
+            GuestError: the node's kernel is dead, or already runs as many programs with live output
+                as it can.
         """
         if self.running:
             raise LabError(f"{self.node.name}: {self.name} runs already; stop it first")
@@ -91,7 +102,9 @@ class Daemon:
                 (place / name).chmod(0o755 if file.executable else 0o644)
         with self._changed:
             self._lines, self._asked_to_end = [], False
-        self._process = self.node.popen(["/bin/sh", "-c", self._command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._process = self.node.popen(
+            ["/bin/sh", "-c", self._command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         self._reader = threading.Thread(
             target=self._read, args=(self._process,), name=f"{self.node.name}-{self.name}", daemon=True
         )
@@ -100,7 +113,8 @@ class Daemon:
     def stop(self, timeout: float = 3.0) -> None:
         """End the program: SIGTERM, and SIGKILL when that was not enough within `timeout` seconds.
 
-        It neither raises nor waits for long where the node's kernel is dead or frozen, and does nothing where the program has ended.
+        It neither raises nor waits for long where the node's kernel is dead or frozen, and does
+        nothing where the program has ended.
         """
         self._end(signal.SIGTERM, timeout)
         self._end(signal.SIGKILL, _KILL_SECONDS)
@@ -108,7 +122,8 @@ class Daemon:
             self._reader.join(_KILL_SECONDS)
 
     def kill(self) -> None:
-        """End the program by SIGKILL, as a fault: its death is asked for, and `check` says nothing about it.
+        """End the program by SIGKILL, as a fault: its death is asked for, and `check` says nothing
+        about it.
 
         Raises:
             GuestError: the node's kernel is dead.
@@ -121,7 +136,9 @@ class Daemon:
             if self._process is not None:
                 self._process.wait(_KILL_SECONDS)
         except subprocess.TimeoutExpired:
-            raise LabError(f"{self.node.name}: {self.name} does not end on SIGKILL; is its kernel frozen?") from None
+            raise LabError(
+                f"{self.node.name}: {self.name} does not end on SIGKILL; is its kernel frozen?"
+            ) from None
 
     def _end(self, number: signal.Signals, timeout: float) -> None:
         if self._process is None or not self.running:
@@ -145,7 +162,7 @@ class Daemon:
         except ProcessLookupError:  # mnexec has not made the session yet
             process.send_signal(number)
 
-    # -- what it says ------------------------------------------------------------------------------------------------------------
+    # -- what it says ------------------------------------------------------------------------------
 
     @property
     def running(self) -> bool:
@@ -159,14 +176,17 @@ class Daemon:
             return tuple(self._lines)
 
     def check(self) -> None:
-        """Raise LabError if the program has ended unasked; the error tells its exit status and what it said last.
+        """Raise LabError if the program has ended unasked; the error tells its exit status and what
+        it said last.
 
         An exception of the listener is raised here, too.
         """
         if self._process is None:
             raise LabError(f"{self.node.name}: {self.name} has not been started")
         if self._problem is not None:
-            raise LabError(f"{self.node.name}: what {self.name} said could not be handled: {self._problem!r}") from self._problem
+            raise LabError(
+                f"{self.node.name}: what {self.name} said could not be handled: {self._problem!r}"
+            ) from self._problem
         if self.running or self._asked_to_end:
             return
         if self._reader is not None:
@@ -175,7 +195,9 @@ class Daemon:
         assert code is not None
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         last = [text for _, text in self.lines if text][-_LAST_LINES:]
-        raise LabError(f"{self.node.name}: {self.name} {how}; it said last: {' | '.join(last) if last else 'nothing'}")
+        raise LabError(
+            f"{self.node.name}: {self.name} {how}; it said last: {' | '.join(last) if last else 'nothing'}"
+        )
 
     def await_line(self, pattern: str, timeout: float, since: float = 0.0) -> tuple[float, str]:
         """Wait for a line, said already or still to come, that the regular expression is found in.
@@ -192,8 +214,11 @@ class Daemon:
         """
         return self.await_lines((pattern,), timeout, since)[0]
 
-    def await_lines(self, patterns: Sequence[str], timeout: float, since: float = 0.0) -> list[tuple[float, str]]:
-        """`await_line` for several lines, in any order; a pattern that is there twice waits for two lines.
+    def await_lines(
+        self, patterns: Sequence[str], timeout: float, since: float = 0.0
+    ) -> list[tuple[float, str]]:
+        """`await_line` for several lines, in any order; a pattern that is there twice waits for two
+        lines.
 
         Returns:
             The first line for each pattern.
@@ -209,7 +234,9 @@ class Daemon:
                 new, seen = self._lines[seen:], len(self._lines)
             for t, text in new:
                 for pattern in dict.fromkeys(patterns):
-                    place = next((i for i, each in enumerate(patterns) if each == pattern and found[i] is None), None)
+                    place = next(
+                        (i for i, each in enumerate(patterns) if each == pattern and found[i] is None), None
+                    )
                     if place is not None and t >= since and re.search(pattern, text):
                         found[place] = (t, text)
             missing = [pattern for pattern, line in zip(patterns, found, strict=True) if line is None]
@@ -222,8 +249,8 @@ class Daemon:
             if rest <= 0:
                 last = self.lines[-1:]
                 raise LabError(
-                    f"{self.node.name}: {self.name} did not say '{missing[0]}' within {timeout:g} s; "
-                    f"it said last: {last[0][1] if last else 'nothing'}; its log: {self._logs / self.name}.log"
+                    f"{self.node.name}: {self.name} did not say '{missing[0]}' within {timeout:g} s; it said"
+                    f" last: {last[0][1] if last else 'nothing'}; its log: {self._logs / self.name}.log"
                 )
             with self._changed:
                 self._changed.wait_for(lambda: len(self._lines) > seen, min(rest, _LOOK_SECONDS))  # noqa: B023
@@ -259,4 +286,11 @@ def health_daemon(
         UsageError: the control cannot do what the settings ask for, or is none.
     """
     directory = node.inside / control.name
-    return Daemon(node, control.name, control.command(directory), control.files(services, settings, directory), logs, listener)
+    return Daemon(
+        node,
+        control.name,
+        control.command(directory),
+        control.files(services, settings, directory),
+        logs,
+        listener,
+    )

@@ -1,4 +1,6 @@
-"""What runs in one director and changes its table or its addresses: the health control, VRRP, or keepalived as both."""
+"""What runs in one director and changes its table or its addresses: the health control, VRRP, or
+keepalived as both.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from lvslab.plan import LabPlan
 _READY_SECONDS = 30.0
 
 StateListener = Callable[[float, str, str, str], None]
-"""Takes the time of a change of VRRP state, the director, the instance ("outer", "inner") and the state ("MASTER", …)."""
+"""Takes the time of a change of VRRP state, the director, the instance ("outer", "inner") and the
+state ("MASTER", …).
+"""
 
 
 class DirectorControl:
@@ -23,7 +27,9 @@ class DirectorControl:
         self._node, self._listener = node, listener
         vrrp = plan.vrrp.get(node.name)
         checks = isinstance(plan.health, Keepalived)
-        self._mastery = tuple(rf"\({each.name}\) Entering MASTER STATE" for each in vrrp.instances) if vrrp else ()
+        self._mastery = (
+            tuple(rf"\({each.name}\) Entering MASTER STATE" for each in vrrp.instances) if vrrp else ()
+        )
         self._daemons: list[tuple[Daemon, tuple[str, ...]]] = []
         if vrrp or checks:
             directory = node.inside / Keepalived.name
@@ -37,7 +43,9 @@ class DirectorControl:
                 *(vrrp_ready(vrrp) if vrrp else ()),
                 *(plan.health.ready(plan.services, plan.health_settings) if checks else ()),
             )
-            self._daemons.append((Daemon(node, Keepalived.name, keepalived_command(directory), files, logs, self._hear), ready))
+            self._daemons.append(
+                (Daemon(node, Keepalived.name, keepalived_command(directory), files, logs, self._hear), ready)
+            )
         if plan.health.programs and not checks:
             health = health_daemon(node, plan.health, plan.services, plan.health_settings, logs)
             self._daemons.append((health, plan.health.ready(plan.services, plan.health_settings)))
@@ -54,7 +62,10 @@ class DirectorControl:
         for daemon, _ in self._daemons:
             daemon.start()
         for daemon, ready in self._daemons:
-            daemon.await_lines((*ready, *(self._mastery if master and daemon.name == Keepalived.name else ())), _READY_SECONDS)
+            daemon.await_lines(
+                (*ready, *(self._mastery if master and daemon.name == Keepalived.name else ())),
+                _READY_SECONDS,
+            )
 
     def stop(self) -> None:
         """End them orderly; in a dead or frozen director nothing is waited for."""

@@ -12,7 +12,15 @@ from lvslab.control.mon import Mon
 from lvslab.errors import UsageError
 from lvslab.service import VirtualService
 
-__all__ = ["CONTROLS", "NO_CONTROL", "Check", "ControlFile", "HealthControl", "HealthSettings", "control_named"]
+__all__ = [
+    "CONTROLS",
+    "NO_CONTROL",
+    "Check",
+    "ControlFile",
+    "HealthControl",
+    "HealthSettings",
+    "control_named",
+]
 
 
 class NoControl(HealthControl):
@@ -42,11 +50,17 @@ class NoControl(HealthControl):
         return self._refuse(services, settings)
 
     def _refuse(self, services: Sequence[VirtualService], settings: HealthSettings) -> str | None:
-        return "there is nobody who could use the sorry server; choose a control that can" if settings.sorry else None
+        return (
+            "there is nobody who could use the sorry server; choose a control that can"
+            if settings.sorry
+            else None
+        )
 
 
 NO_CONTROL = NoControl()
-CONTROLS: dict[str, HealthControl] = {control.name: control for control in (NO_CONTROL, Mon(), Ldirectord(), Keepalived())}
+CONTROLS: dict[str, HealthControl] = {
+    control.name: control for control in (NO_CONTROL, Mon(), Ldirectord(), Keepalived())
+}
 
 
 def control_named(name: str) -> HealthControl:
@@ -58,4 +72,6 @@ def control_named(name: str) -> HealthControl:
     try:
         return CONTROLS[name.lower()]
     except KeyError:
-        raise UsageError(f"control '{name}': no such health control; choose from: {', '.join(CONTROLS)}") from None
+        raise UsageError(
+            f"control '{name}': no such health control; choose from: {', '.join(CONTROLS)}"
+        ) from None

@@ -1,7 +1,8 @@
-"""The real ipvsadm in a node: put a table in, read it back, read its counters, rates and connections.
+"""The real ipvsadm in a node: put a table in, read it back, read its counters, rates and
+connections.
 
-The parsers are pure functions over what ipvsadm(8) 1.31 prints with `-n` and `--exact`; `Ipvsadm` does the I/O. Every method
-costs one command in the node, because a fork is slow in a guest kernel.
+The parsers are pure functions over what ipvsadm(8) 1.31 prints with `-n` and `--exact`; `Ipvsadm`
+does the I/O. Every method costs one command in the node, because a fork is slow in a guest kernel.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from typing import Protocol as Interface
 
 from lvslab.completed import Completed
 from lvslab.errors import CommandError, LabError, UsageError
-from lvslab.service import TIMEOUT_MAX, Endpoint, RealServer, VirtualService, format_rules, parse_rules, unsigned_mark
+from lvslab.service import (
+    TIMEOUT_MAX,
+    Endpoint,
+    RealServer,
+    VirtualService,
+    format_rules,
+    parse_rules,
+    unsigned_mark,
+)
 
 _SPLIT = "==== lvslab ===="
 """Stands between the outputs of two commands of one script; ipvsadm never prints it."""
@@ -39,7 +48,8 @@ class Counters:
     Attributes:
         conns: connections that were scheduled.
         in_packets, in_bytes: from clients; bytes are those of the IP packets.
-        out_packets, out_bytes: toward clients; 0 where replies do not pass IPVS: DR, TUN, one-packet scheduling.
+        out_packets, out_bytes: toward clients; 0 where replies do not pass IPVS: DR, TUN,
+            one-packet scheduling.
     """
 
     conns: int
@@ -58,7 +68,9 @@ class ServerStats(Counters):
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceStats(Counters):
-    """Counters of a virtual service; `service` is `VirtualService.name`: `TCP 10.0.0.10:80`, `FWM 1 IPv6`."""
+    """Counters of a virtual service; `service` is `VirtualService.name`: `TCP 10.0.0.10:80`,
+    `FWM 1 IPv6`.
+    """
 
     service: str
     servers: tuple[ServerStats, ...]
@@ -66,7 +78,8 @@ class ServiceStats(Counters):
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Rates that the kernel estimates every two seconds, as moving averages (ip_vs_est.c); whole numbers.
+    """Rates that the kernel estimates every two seconds, as moving averages (ip_vs_est.c); whole
+    numbers.
 
     Attributes:
         cps: new connections a second.
@@ -104,7 +117,8 @@ class Connection:
         protocol: "TCP", "UDP", "SCTP"; "IP" for the template of a firewall-mark service.
         expires: seconds until the entry goes.
         state: "ESTABLISHED", "SYN_RECV", "TIME_WAIT", "UDP", …; templates have "NONE" or "ASSURED".
-        client: CIP and port; in a template the address is masked by the persistence netmask and the port is 0.
+        client: CIP and port; in a template the address is masked by the persistence netmask and the
+            port is 0.
         virtual: VIP and port; with protocol "IP" the firewall mark stands here, see `fwmark`.
         destination: the real server.
         pe_name, pe_data: persistence engine and its key, for SIP the Call-ID; "" without one.
@@ -128,9 +142,12 @@ class Connection:
     def fwmark(self) -> int:
         """The firewall mark of a template with protocol "IP", else 0.
 
-        The kernel keeps the mark in the first four bytes of the address: 1 is `0.0.0.1`, and `[0:1::]` in an IPv6 service.
+        The kernel keeps the mark in the first four bytes of the address: 1 is `0.0.0.1`, and
+        `[0:1::]` in an IPv6 service.
         """
-        return int.from_bytes(ip_address(self.virtual.address).packed[:4], "big") if self.protocol == "IP" else 0
+        return (
+            int.from_bytes(ip_address(self.virtual.address).packed[:4], "big") if self.protocol == "IP" else 0
+        )
 
 
 @dataclass(frozen=True)
@@ -151,7 +168,13 @@ def parse_stats(text: str) -> tuple[ServiceStats, ...]:
     services: list[ServiceStats] = []
     for name, is_server, line in _entries(text, "--stats"):
         conns, in_packets, out_packets, in_bytes, out_bytes = _five(line, "--stats")
-        counters = Counters(conns=conns, in_packets=in_packets, out_packets=out_packets, in_bytes=in_bytes, out_bytes=out_bytes)
+        counters = Counters(
+            conns=conns,
+            in_packets=in_packets,
+            out_packets=out_packets,
+            in_bytes=in_bytes,
+            out_bytes=out_bytes,
+        )
         if is_server:
             server = ServerStats(server=name, **vars(counters))
             services[-1] = replace(services[-1], servers=(*services[-1].servers, server))
@@ -179,7 +202,8 @@ def parse_rates(text: str) -> tuple[ServiceRates, ...]:
 
 
 def parse_thresholds(text: str) -> dict[tuple[str, str], tuple[int, int]]:
-    """Read `ipvsadm -L -n --thresholds`: (service name, server name) → (upper threshold, lower threshold).
+    """Read `ipvsadm -L -n --thresholds`: (service name, server name) → (upper threshold, lower
+    threshold).
 
     Raises:
         LabError: a line is not what ipvsadm prints.
@@ -224,40 +248,53 @@ def parse_timeouts(text: str) -> Timeouts:
 class Ipvsadm:
     """ipvsadm in one node.
 
-    Each method raises CommandError, with what ipvsadm said, when the command failed, and LabError when ipvsadm printed something
-    that lvslab does not know.
+    Each method raises CommandError, with what ipvsadm said, when the command failed, and LabError
+    when ipvsadm printed something that lvslab does not know.
     """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
     def restore(self, services: Iterable[VirtualService]) -> None:
-        """Add services with their real servers to the table by one `ipvsadm -R`, and make sure that they are in it.
+        """Add services with their real servers to the table by one `ipvsadm -R`, and make sure that
+        they are in it.
 
-        What the table held before stays; `clear` first for a table that holds nothing else. `ipvsadm -R` goes on after a rule
-        that the kernel refuses and exits with the status of the last rule alone, so its status proves nothing: standard error
-        must be empty and the table, read back by the same script, must contain every rule.
+        What the table held before stays; `clear` first for a table that holds nothing else.
+        `ipvsadm -R` goes on after a rule that the kernel refuses and exits with the status of the
+        last rule alone, so its status proves nothing: standard error must be empty and the table,
+        read back by the same script, must contain every rule.
 
         Raises:
             UsageError: a service is there twice.
-            CommandError: a rule was refused; the first one that is missing is named. Rules before and after it may be in.
+            CommandError: a rule was refused; the first one that is missing is named. Rules before
+                and after it may be in.
         """
         wanted = tuple(services)
         rules = format_rules(wanted)
         if not rules:
             return
-        completed = self._runner.run(f"ipvsadm -R <<'RULES'\n{rules}RULES\ncode=$?\necho '{_SPLIT}'\nipvsadm -S -n\nexit $code\n")
+        completed = self._runner.run(
+            f"ipvsadm -R <<'RULES'\n{rules}RULES\ncode=$?\necho '{_SPLIT}'\nipvsadm -S -n\nexit $code\n"
+        )
         said, _, table = completed.out.partition(f"{_SPLIT}\n")
         complaint = "; ".join(line.strip() for line in (said + completed.err).splitlines() if line.strip())
         missing = _missing(wanted, self._parse(table))
         if completed.code == 0 and not complaint and not missing:
             return
-        first = f"first rule that is not in the table: {missing[0]}" if missing else "all rules are in the table"
-        raise CommandError(self._runner.name, "ipvsadm -R", completed.code, f"{complaint or 'no message'} ({first})")
+        first = (
+            f"first rule that is not in the table: {missing[0]}" if missing else "all rules are in the table"
+        )
+        raise CommandError(
+            self._runner.name, "ipvsadm -R", completed.code, f"{complaint or 'no message'} ({first})"
+        )
 
     def save(self) -> tuple[VirtualService, ...]:
-        """The whole table, in ipvsadm's order. Thresholds come from `-L --thresholds`, because `ipvsadm -S` leaves them out."""
-        out = self._run_script(f"ipvsadm -S -n && echo '{_SPLIT}' && ipvsadm -L -n --thresholds", "ipvsadm -S -n")
+        """The whole table, in ipvsadm's order. Thresholds come from `-L --thresholds`, because
+        `ipvsadm -S` leaves them out.
+        """
+        out = self._run_script(
+            f"ipvsadm -S -n && echo '{_SPLIT}' && ipvsadm -L -n --thresholds", "ipvsadm -S -n"
+        )
         rules, _, listing = out.partition(f"{_SPLIT}\n")
         thresholds = parse_thresholds(listing)
         return tuple(_with_thresholds(service, thresholds) for service in self._parse(rules))
@@ -271,7 +308,9 @@ class Ipvsadm:
         self.restore((service,))
 
     def edit_service(self, service: VirtualService) -> None:
-        """Make a service's options exactly those given (`-E`), resetting what is left out. Real servers stay."""
+        """Make a service's options exactly those given (`-E`), resetting what is left out. Real
+        servers stay.
+        """
         self._run("-E", *service.selector, *service.options)
 
     def delete_service(self, service: VirtualService) -> None:
@@ -283,7 +322,9 @@ class Ipvsadm:
         self._run("-a", *_checked(service, server).selector, "-r", server.name, *server.options)
 
     def edit_server(self, service: VirtualService, server: RealServer) -> None:
-        """Make a real server's options exactly those given (`-e`): weight, forwarding, thresholds, tunnel; its address stays."""
+        """Make a real server's options exactly those given (`-e`): weight, forwarding, thresholds,
+        tunnel; its address stays.
+        """
         self._run("-e", *_checked(service, server).selector, "-r", server.name, *server.options)
 
     def delete_server(self, service: VirtualService, server: RealServer) -> None:
@@ -302,7 +343,10 @@ class Ipvsadm:
         """
         for name, value in (("tcp", tcp), ("tcpfin", tcpfin), ("udp", udp)):
             if not 0 <= value <= TIMEOUT_MAX:
-                raise UsageError(f"{self._runner.name}: {name} timeout {value} s is outside 0..{TIMEOUT_MAX}; choose one inside")
+                raise UsageError(
+                    f"{self._runner.name}: {name} timeout {value} s is outside 0..{TIMEOUT_MAX}; choose one"
+                    " inside"
+                )
         self._run("--set", str(tcp), str(tcpfin), str(udp))
 
     def timeouts(self) -> Timeouts:
@@ -333,7 +377,9 @@ class Ipvsadm:
         try:
             return parse_rules(rules)
         except UsageError as error:
-            raise LabError(f"{self._runner.name}: 'ipvsadm -S -n' printed what lvslab cannot describe: {error}") from error
+            raise LabError(
+                f"{self._runner.name}: 'ipvsadm -S -n' printed what lvslab cannot describe: {error}"
+            ) from error
 
 
 def _checked(service: VirtualService, server: RealServer) -> VirtualService:
@@ -342,12 +388,20 @@ def _checked(service: VirtualService, server: RealServer) -> VirtualService:
 
 
 def _missing(wanted: Iterable[VirtualService], table: Iterable[VirtualService]) -> list[str]:
-    """The rules of `wanted` that the table lacks; thresholds are not compared, `ipvsadm -S` does not print them."""
+    """The rules of `wanted` that the table lacks; thresholds are not compared, `ipvsadm -S` does
+    not print them.
+    """
     found = set(format_rules(table).splitlines())
-    return [line for line in format_rules(_with_thresholds(service, {}) for service in wanted).splitlines() if line not in found]
+    return [
+        line
+        for line in format_rules(_with_thresholds(service, {}) for service in wanted).splitlines()
+        if line not in found
+    ]
 
 
-def _with_thresholds(service: VirtualService, thresholds: Mapping[tuple[str, str], tuple[int, int]]) -> VirtualService:
+def _with_thresholds(
+    service: VirtualService, thresholds: Mapping[tuple[str, str], tuple[int, int]]
+) -> VirtualService:
     servers = []
     for server in service.real_servers:
         upper, lower = thresholds.get((service.name, server.name), (0, 0))
@@ -356,9 +410,15 @@ def _with_thresholds(service: VirtualService, thresholds: Mapping[tuple[str, str
 
 
 def _entries(text: str, option: str) -> Iterator[tuple[str, bool, str]]:
-    """The entries of a listing: (name of the service or server, whether it is a server, the line)."""
+    """The entries of a listing: (name of the service or server, whether it is a server,
+    the line).
+    """
     lines = text.splitlines()
-    if len(lines) < 3 or not lines[0].startswith("IP Virtual Server version") or not lines[1].startswith("Prot "):
+    if (
+        len(lines) < 3
+        or not lines[0].startswith("IP Virtual Server version")
+        or not lines[1].startswith("Prot ")
+    ):
         raise _unreadable(f"-L -n {option}", lines[0] if lines else "")
     in_service = False
     for line in lines[3:]:
@@ -393,7 +453,9 @@ def _connection(line: str) -> Connection:
         client, virtual, destination = (Endpoint.parse(word) for word in words[3:6])
     except UsageError:
         raise _unreadable("-L -n -c", line) from None
-    return Connection(words[0], int(expires[1]) * 60 + int(expires[2]), words[2], client, virtual, destination, *words[6:])
+    return Connection(
+        words[0], int(expires[1]) * 60 + int(expires[2]), words[2], client, virtual, destination, *words[6:]
+    )
 
 
 def _is_digits(word: str) -> bool:
@@ -401,4 +463,7 @@ def _is_digits(word: str) -> bool:
 
 
 def _unreadable(options: str, line: str) -> LabError:
-    return LabError(f"'ipvsadm {options}' printed '{line.strip()}', which lvslab cannot read; is this ipvsadm 1.29 or later?")
+    return LabError(
+        f"'ipvsadm {options}' printed '{line.strip()}', which lvslab cannot read; is this ipvsadm 1.29 or"
+        " later?"
+    )

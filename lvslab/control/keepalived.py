@@ -1,6 +1,8 @@
-"""keepalived: checkers that keep the table of virtual services, and VRRP for a pair of directors; one keepalived.conf for both.
+"""keepalived: checkers that keep the table of virtual services, and VRRP for a pair of directors;
+one keepalived.conf for both.
 
-In: virtual services and settings. Out: texts. Facts are from keepalived.conf(5) and the sources of keepalived 2.2.7.
+In: virtual services and settings. Out: texts. Facts are from keepalived.conf(5) and the sources of
+keepalived 2.2.7.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from lvslab.service import PacketForwarding, Protocol, RealServer, TunnelChecksu
 CONFIGURATION = "keepalived.conf"
 
 ADDRESSES_MAX = 20
-"""Addresses that an advertisement names at most; keepalived takes more as "excluded" ones, which move all the same."""
+"""Addresses that an advertisement names at most; keepalived takes more as "excluded" ones, which
+move all the same.
+"""
 
 _EVENT = re.compile(r"\((\S+)\) Entering (MASTER|BACKUP|FAULT) STATE")
 
@@ -55,12 +59,14 @@ class Vrrp:
     Attributes:
         priority: 1..254; the higher one becomes master.
         outer, inner: interface towards the clients, and towards the real servers; may be the same.
-        outer_addresses, inner_addresses: with prefix length, for example the VIP, and the real servers' gateway.
+        outer_addresses, inner_addresses: with prefix length, for example the VIP, and the real
+            servers' gateway.
         advert: seconds between two advertisements, in steps of 0.01.
         preempt: the director with the higher priority takes the addresses back when it returns.
         router_ids: VRRP's numbers of the outer and of the inner addresses, 1..255.
         sync: connection sync, or None.
-        garp_refresh: seconds after which a master repeats its gratuitous ARP, 0: never (vrrp_garp_master_refresh).
+        garp_refresh: seconds after which a master repeats its gratuitous ARP, 0: never
+            (vrrp_garp_master_refresh).
 
     Raises:
         UsageError: a value that VRRP version 3 does not have.
@@ -79,12 +85,15 @@ class Vrrp:
 
     def __post_init__(self) -> None:
         if not 0 <= self.garp_refresh <= 3600:
-            raise UsageError(f"VRRP: garp_refresh {self.garp_refresh} s is outside 0..3600; choose one inside")
+            raise UsageError(
+                f"VRRP: garp_refresh {self.garp_refresh} s is outside 0..3600; choose one inside"
+            )
         if not 1 <= self.priority <= 254:
             raise UsageError(f"VRRP: priority {self.priority} is outside 1..254; choose one inside")
         if not 0.01 <= self.advert <= 40.95 or round(self.advert * 100, 6) % 1:
             raise UsageError(
-                f"VRRP: advert {self.advert:g} s: version 3 takes 0.01 to 40.95 s in steps of 0.01 (RFC 5798, 5.2.7)"
+                f"VRRP: advert {self.advert:g} s: version 3 takes 0.01 to 40.95 s in steps of 0.01 (RFC 5798,"
+                " 5.2.7)"
             )
         if not all(1 <= each <= 255 for each in self.router_ids) or self.router_ids[0] == self.router_ids[1]:
             raise UsageError(f"VRRP: router ids {self.router_ids}: give two different ones of 1..255")
@@ -96,7 +105,9 @@ class Vrrp:
         """One for each interface with addresses; the first is the outer one."""
         outer_id, inner_id = self.router_ids
         if self.outer == self.inner:
-            return (VrrpInstance("outer", self.outer, outer_id, (*self.outer_addresses, *self.inner_addresses)),)
+            return (
+                VrrpInstance("outer", self.outer, outer_id, (*self.outer_addresses, *self.inner_addresses)),
+            )
         outer = VrrpInstance("outer", self.outer, outer_id, self.outer_addresses)
         if not self.inner_addresses:
             return (outer,)
@@ -104,10 +115,12 @@ class Vrrp:
 
     @property
     def bound(self) -> tuple[float, str]:
-        """The longest time from the master's death to this director's becoming master, and how it comes about.
+        """The longest time from the master's death to this director's becoming master, and how it
+        comes about.
 
-        Master_Down_Interval of RFC 5798, 6.1, where Skew_Time is (256 − priority) / 256 of the advertisement interval; keepalived counts
-        the same (VRRP_MS_DOWN_TIMER and VRRP_TIMER_SKEW in vrrp.h). The last advertisement leaves right before the death at the latest.
+        Master_Down_Interval of RFC 5798, 6.1, where Skew_Time is (256 − priority) / 256 of the
+        advertisement interval; keepalived counts the same (VRRP_MS_DOWN_TIMER and VRRP_TIMER_SKEW
+        in vrrp.h). The last advertisement leaves right before the death at the latest.
         """
         skew = (256 - self.priority) / 256 * self.advert
         formula = f"3 × advert {self.advert:g} s + skew (256 − {self.priority}) / 256 × advert"
@@ -142,14 +155,17 @@ class Keepalived(HealthControl):
         return keepalived_command(directory)
 
     def ready(self, services: Sequence[VirtualService], settings: HealthSettings) -> tuple[str, ...]:
-        """Each checker says how its first check went (a server is up until a check fails, so the table is complete before)."""
+        """Each checker says how its first check went (a server is up until a check fails, so the
+        table is complete before).
+        """
         lines = []
         for _, server in checked(services, settings):
             where = re.escape(f"[{server.address}]")
             port = server.port
             if settings.check == Check.TCP:
                 lines.append(
-                    rf"TCP connection to {where}:tcp:{port} (success|failed|timeout)|Check on service {where}:tcp:{port} "
+                    rf"TCP connection to {where}:tcp:{port} (success|failed|timeout)|Check on service"
+                    rf" {where}:tcp:{port} "
                 )
             elif settings.check == Check.HTTP:
                 lines.append(rf"(HTTP|Remote|Error|Timeout|Check).*{where}:tcp:{port}")
@@ -158,35 +174,56 @@ class Keepalived(HealthControl):
         return tuple(dict.fromkeys(lines))
 
     def bound(self, settings: HealthSettings) -> tuple[float, str]:
-        """A check begins `delay_loop` after the end of the one before, a failed one is repeated after `delay_before_retry`.
+        """A check begins `delay_loop` after the end of the one before, a failed one is repeated
+        after `delay_before_retry`.
 
-        MISC_CHECK counts from the beginning of the check before (check_misc.c), HTTP_GET has a timeout for the connection and one more
-        for the answer (check_http.c).
+        MISC_CHECK counts from the beginning of the check before (check_misc.c), HTTP_GET has a
+        timeout for the connection and one more for the answer (check_http.c).
         """
         interval, timeout, retries = settings.interval, settings.timeout, settings.retries
         if settings.check == Check.MISC:
             seconds = retries * max(interval, timeout) + timeout
-            return seconds + _SCRIPT_SECONDS, (
-                f"{retries} failures × delay_loop {max(interval, timeout):g} s + misc_timeout {timeout:g} s "
-                f"+ {_SCRIPT_SECONDS:g} s to start the script"
+            return (
+                seconds + _SCRIPT_SECONDS,
+                (
+                    f"{retries} failures × delay_loop {max(interval, timeout):g} s + misc_timeout {timeout:g}"
+                    f" s + {_SCRIPT_SECONDS:g} s to start the script"
+                ),
             )
         times = 2 if settings.check == Check.HTTP else 1
         limit = f"{'2 × ' if times == 2 else ''}connect_timeout {timeout:g} s"
-        return retries * (interval + times * timeout), f"{retries} failures × (delay_loop {interval:g} s + {limit})"
+        return (
+            retries * (interval + times * timeout),
+            f"{retries} failures × (delay_loop {interval:g} s + {limit})",
+        )
 
     def _refuse(self, services: Sequence[VirtualService], settings: HealthSettings) -> str | None:
-        if settings.check == Check.MISC and (settings.timeout != int(settings.timeout) or settings.timeout < 1):
-            return f"misc_timeout counts in whole seconds, and timeout is {settings.timeout:g} s; choose 1, 2, … s"
+        if settings.check == Check.MISC and (
+            settings.timeout != int(settings.timeout) or settings.timeout < 1
+        ):
+            return (
+                f"misc_timeout counts in whole seconds, and timeout is {settings.timeout:g} s; choose 1,"
+                " 2, … s"
+            )
         for service in services:
             for server in service.real_servers:
-                if service.protocol == Protocol.FWMARK and server.port and server.forwarding != PacketForwarding.MASQ:
+                if (
+                    service.protocol == Protocol.FWMARK
+                    and server.port
+                    and server.forwarding != PacketForwarding.MASQ
+                ):
                     what = f"virtual service {service.name}: real server {server.name}"
-                    return f"{what}: keepalived drops port {server.port} there, as {server.forwarding.value} does; give port 0"
+                    return (
+                        f"{what}: keepalived drops port {server.port} there, as {server.forwarding.value}"
+                        " does; give port 0"
+                    )
         return None
 
 
 _SCRIPT_SECONDS = 1.0
-"""Allowance for starting the check's script in a guest, where a program's start costs some 50 ms, and curl's 250 ms."""
+"""Allowance for starting the check's script in a guest, where a program's start costs some 50 ms,
+and curl's 250 ms.
+"""
 
 
 def keepalived_files(
@@ -215,19 +252,28 @@ def keepalived_files(
 def keepalived_command(directory: PurePath) -> str:
     """keepalived in the foreground, saying everything on standard error and nothing to syslog.
 
-    The table stays when it ends, as with the other controls; the addresses of VRRP go. The configuration is tested first, because keepalived
-    would work on with the part of it that it understands. Status 6 of the test (KEEPALIVED_EXIT_CONFIG_TEST_SECURITY) only says that scripts
+    The table stays when it ends, as with the other controls; the addresses of VRRP go. The
+    configuration is tested first, because keepalived would work on with the part of it that it
+    understands. Status 6 of the test (KEEPALIVED_EXIT_CONFIG_TEST_SECURITY) only says that scripts
     are run as root.
     """
     test = f"keepalived --config-test --use-file={directory}/{CONFIGURATION}"
     options = "--dont-fork --log-console --log-detail --no-syslog --dont-release-ipvs"
-    pids = f"--pid={directory}/keepalived.pid --checkers_pid={directory}/checkers.pid --vrrp_pid={directory}/vrrp.pid"
-    start = f"exec keepalived {options} --use-file={directory}/{CONFIGURATION} {pids} --bfd_pid={directory}/bfd.pid"
+    pids = (
+        f"--pid={directory}/keepalived.pid --checkers_pid={directory}/checkers.pid"
+        f" --vrrp_pid={directory}/vrrp.pid"
+    )
+    start = (
+        f"exec keepalived {options} --use-file={directory}/{CONFIGURATION} {pids}"
+        f" --bfd_pid={directory}/bfd.pid"
+    )
     return f"{test} || [ $? = 6 ] || exit 5; {start}"
 
 
 def vrrp_event(line: str) -> tuple[str, str] | None:
-    """The instance and its new state, "MASTER", "BACKUP" or "FAULT", if that is what the line says."""
+    """The instance and its new state, "MASTER", "BACKUP" or "FAULT", if that is what the
+    line says.
+    """
     found = _EVENT.search(line)
     return (found[1], found[2]) if found else None
 
@@ -237,7 +283,7 @@ def vrrp_ready(vrrp: Vrrp) -> tuple[str, ...]:
     return tuple(rf"\({each.name}\) Entering (MASTER|BACKUP) STATE" for each in vrrp.instances)
 
 
-# -- keepalived.conf -------------------------------------------------------------------------------------------------------------------
+# -- keepalived.conf -------------------------------------------------------------------------------
 
 
 def _global(vrrp: Vrrp | None) -> str:
@@ -259,7 +305,11 @@ def _global(vrrp: Vrrp | None) -> str:
 def _vrrp(vrrp: Vrrp) -> list[str]:
     blocks = []
     if len(vrrp.instances) > 1:
-        blocks.append(_block("vrrp_sync_group lvs", _block("group", (each.name for each in vrrp.instances)).splitlines()))
+        blocks.append(
+            _block(
+                "vrrp_sync_group lvs", _block("group", (each.name for each in vrrp.instances)).splitlines()
+            )
+        )
     for each in vrrp.instances:
         lines = [
             "state BACKUP",
@@ -282,10 +332,18 @@ def _virtual_server(service: VirtualService, settings: HealthSettings, directory
     lines += [f"lvs_method {_method(service.real_servers[0])}"] if service.real_servers else []
     lines += [str(flag) for flag in service.scheduler_flags]
     lines += ["ops"] if service.ops else []
-    lines += [f"protocol {service.protocol.upper()}"] if not fwmark else ["ip_family inet6"] if service.ipv6 else []
+    lines += (
+        [f"protocol {service.protocol.upper()}"]
+        if not fwmark
+        else ["ip_family inet6"]
+        if service.ipv6
+        else []
+    )
     if service.persistence_timeout:
         lines.append(f"persistence_timeout {service.persistence_timeout}")
-        lines += [f"persistence_granularity {service.persistence_netmask}"] if service.persistence_netmask else []
+        lines += (
+            [f"persistence_granularity {service.persistence_netmask}"] if service.persistence_netmask else []
+        )
         lines += [f"persistence_engine {service.persistence_engine}"] if service.persistence_engine else []
     if settings.checks(service):
         lines += [
@@ -297,7 +355,10 @@ def _virtual_server(service: VirtualService, settings: HealthSettings, directory
         ]
         if settings.sorry:
             sorry = sorry_server(service, settings.sorry)
-            lines += [f"sorry_server {sorry.address} {sorry.port}", f"sorry_server_lvs_method {_method(sorry)}"]
+            lines += [
+                f"sorry_server {sorry.address} {sorry.port}",
+                f"sorry_server_lvs_method {_method(sorry)}",
+            ]
     for server in service.real_servers:
         lines += _real_server(server, settings if settings.checks(service) else None, directory).splitlines()
     name = f"fwmark {service.fwmark}" if fwmark else f"{service.address} {service.port}"
@@ -324,7 +385,9 @@ def _real_server(server: RealServer, settings: HealthSettings | None, directory:
 
 
 def _method(server: RealServer) -> str:
-    word = {PacketForwarding.DR: "DR", PacketForwarding.TUN: "TUN", PacketForwarding.MASQ: "NAT"}[server.forwarding]
+    word = {PacketForwarding.DR: "DR", PacketForwarding.TUN: "TUN", PacketForwarding.MASQ: "NAT"}[
+        server.forwarding
+    ]
     if server.tun_type is TunnelType.IPIP:
         return word
     port = f" port {server.tun_port}" if server.tun_type is TunnelType.GUE else ""

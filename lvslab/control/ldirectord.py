@@ -1,6 +1,8 @@
-"""ldirectord: a Perl program that checks the real servers one after the other and changes the table by calling ipvsadm.
+"""ldirectord: a Perl program that checks the real servers one after the other and changes the table
+by calling ipvsadm.
 
-In: virtual services and settings. Out: texts. Facts are from ldirectord(8) and the source of ldirectord 4.12.
+In: virtual services and settings. Out: texts. Facts are from ldirectord(8) and the source of
+ldirectord 4.12.
 """
 
 from __future__ import annotations
@@ -28,10 +30,14 @@ _METHOD = {PacketForwarding.DR: "gate", PacketForwarding.TUN: "ipip", PacketForw
 _CHECKTYPE = {Check.TCP: "connect", Check.HTTP: "negotiate", Check.MISC: "external"}
 
 _CALLS_SECONDS = 1.0
-"""Allowance for the programs that a change costs in a guest: `ipvsadm -L` twice and the change itself."""
+"""Allowance for the programs that a change costs in a guest: `ipvsadm -L` twice and the change
+itself.
+"""
 
 _SCRIPT_SECONDS = 1.0
-"""Allowance for the scripts of `Check.MISC`: 0.4 s each in a guest, and the other servers' come first."""
+"""Allowance for the scripts of `Check.MISC`: 0.4 s each in a guest, and the other servers' come
+first.
+"""
 
 
 class Ldirectord(HealthControl):
@@ -75,29 +81,39 @@ class Ldirectord(HealthControl):
     def command(self, directory: PurePath) -> str:
         """In the foreground with messages on standard error, which `--debug` means.
 
-        `supervised` would do it too, but Perl keeps what goes to a pipe until it has 8 KB. Without PERLIO in the environment ldirectord starts
-        itself anew with it.
+        `supervised` would do it too, but Perl keeps what goes to a pipe until it has 8 KB. Without
+        PERLIO in the environment ldirectord starts itself anew with it.
         """
         return f"cd {directory} && PERLIO=perlio exec ldirectord --debug {directory}/{CONFIGURATION} start"
 
     def ready(self, services: Sequence[VirtualService], settings: HealthSettings) -> tuple[str, ...]:
         """Each check has ended, and each server without a check was put into the table.
 
-        At its start ldirectord adds a server and takes it out again at once, to add it anew at the first check: its second addition counts.
+        At its start ldirectord adds a server and takes it out again at once, to add it anew at the
+        first check: its second addition counts.
         """
         lines = [f"DEBUG[23]: {_said(server, settings)}" for _, server in checked(services, settings)]
         for service in services:
             if not settings.checks(service):
                 protocol = "fwm" if service.protocol == Protocol.FWMARK else service.protocol
-                lines += [f"Enabled  real server=on:.*{protocol}:{re.escape(each.name)}:" for each in service.real_servers] * 2
+                lines += [
+                    f"Enabled  real server=on:.*{protocol}:{re.escape(each.name)}:"
+                    for each in service.real_servers
+                ] * 2
         return tuple(lines)
 
     def bound(self, settings: HealthSettings) -> tuple[float, str]:
-        """All servers are checked one after the other, then `sleep checkinterval`; healthy ones cost little of that time."""
+        """All servers are checked one after the other, then `sleep checkinterval`; healthy ones
+        cost little of that time.
+        """
         interval, timeout, retries = settings.interval, settings.timeout, settings.retries
         programs = _CALLS_SECONDS + (retries * _SCRIPT_SECONDS if settings.check == Check.MISC else 0.0)
-        return retries * (interval + timeout) + programs, (
-            f"{retries} failures × (checkinterval {interval:g} s + checktimeout {timeout:g} s) + {programs:g} s to start programs"
+        return (
+            retries * (interval + timeout) + programs,
+            (
+                f"{retries} failures × (checkinterval {interval:g} s + checktimeout {timeout:g} s) +"
+                f" {programs:g} s to start programs"
+            ),
         )
 
     def _refuse(self, services: Sequence[VirtualService], settings: HealthSettings) -> str | None:
@@ -105,11 +121,20 @@ class Ldirectord(HealthControl):
             return "ldirectord has no quorum; leave it at 1, or choose keepalived"
         for service in services:
             if service.protocol == Protocol.SCTP:
-                return f"virtual service {service.name}: ldirectord knows TCP, UDP and firewall marks only; choose keepalived"
+                return (
+                    f"virtual service {service.name}: ldirectord knows TCP, UDP and firewall marks only;"
+                    " choose keepalived"
+                )
             if service.is_ipv6:
-                return f"virtual service {service.name}: only IPv4 is generated for ldirectord; choose keepalived"
+                return (
+                    f"virtual service {service.name}: only IPv4 is generated for ldirectord; choose"
+                    " keepalived"
+                )
             if service.persistence_engine:
-                return f"virtual service {service.name}: ldirectord has no persistence engines; choose keepalived"
+                return (
+                    f"virtual service {service.name}: ldirectord has no persistence engines; choose"
+                    " keepalived"
+                )
             if any(server.tun_type is not TunnelType.IPIP for server in service.real_servers):
                 return f"virtual service {service.name}: ldirectord tunnels with ipip only; choose keepalived"
         return whole_seconds("ldirectord", settings)
@@ -125,7 +150,8 @@ def _said(server: RealServer, settings: HealthSettings) -> str:
 def _virtual(service: VirtualService, settings: HealthSettings, directory: PurePath) -> str:
     fwmark = service.protocol == Protocol.FWMARK
     lines = [
-        f"real={server.name} {_METHOD[server.forwarding]} {server.weight}{_thresholds(server)}" for server in service.real_servers
+        f"real={server.name} {_METHOD[server.forwarding]} {server.weight}{_thresholds(server)}"
+        for server in service.real_servers
     ]
     if settings.checks(service):
         lines.append(f"checktype={_CHECKTYPE[settings.check]}")

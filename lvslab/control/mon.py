@@ -1,4 +1,5 @@
-"""mon: a scheduler that starts a monitor program for each check and an alert program for each change, as in the LVS-HOWTO.
+"""mon: a scheduler that starts a monitor program for each check and an alert program for each
+change, as in the LVS-HOWTO.
 
 In: virtual services and settings. Out: texts. Facts are from mon(8) and the source of mon 1.3.6.
 """
@@ -28,10 +29,14 @@ _MONITOR = "check.monitor"
 _MONITORS = "/usr/lib/mon/mon.d"
 
 _TICK = 1.0
-"""Seconds between two looks of mon's scheduler (`$SLEEPINT`); it starts monitors and notices their ends only then."""
+"""Seconds between two looks of mon's scheduler (`$SLEEPINT`); it starts monitors and notices their
+ends only then.
+"""
 
 _START_SECONDS = 1.0
-"""Allowance for starting a monitor in Perl (0.3 s in a guest) and the alert with its ipvsadm (0.2 s)."""
+"""Allowance for starting a monitor in Perl (0.3 s in a guest) and the alert with its ipvsadm (0.2
+s).
+"""
 
 
 class Mon(HealthControl):
@@ -56,29 +61,40 @@ class Mon(HealthControl):
             files[CHECK_SCRIPT] = check_script(settings)
             files[_MONITOR] = ControlFile(
                 "#!/bin/sh\n"
-                "# called by mon: PORT HOST. mon takes the first line of what a failing monitor says for its summary.\n"
+                "# called by mon: PORT HOST. mon takes the first line of what a failing monitor says for its"
+                " summary.\n"
                 f'{directory}/{CHECK_SCRIPT} "$2" "$1" || {{ echo "$2"; exit 1; }}\n',
                 executable=True,
             )
         return files
 
     def command(self, directory: PurePath) -> str:
-        """In the foreground, telling on standard error what it does (`-d`); its own messages go to syslog, which a node has not."""
+        """In the foreground, telling on standard error what it does (`-d`); its own messages go to
+        syslog, which a node has not.
+        """
         return f"exec mon -d -c {directory}/{CONFIGURATION}"
 
     def ready(self, services: Sequence[VirtualService], settings: HealthSettings) -> tuple[str, ...]:
         """Each monitor has run once."""
         pairs = checked(services, settings)
-        return tuple(rf"PID \d+ \({re.escape(_group(server))}/{_service(service)}\) exited" for service, server in pairs)
+        return tuple(
+            rf"PID \d+ \({re.escape(_group(server))}/{_service(service)}\) exited"
+            for service, server in pairs
+        )
 
     def bound(self, settings: HealthSettings) -> tuple[float, str]:
-        """A monitor's end is noticed at a tick; then the timer counts `interval` down, one tick after the other, and one tick later the next
-        monitor starts. It counts anew from `interval` when the tick came too late for the time that was planned (`reset_timer`)."""
+        """A monitor's end is noticed at a tick; then the timer counts `interval` down, one tick
+        after the other, and one tick later the next monitor starts. It counts anew from `interval`
+        when the tick came too late for the time that was planned (`reset_timer`).
+        """
         interval, timeout, retries = settings.interval, settings.timeout, settings.retries
         seconds = _TICK + retries * (interval + _TICK + timeout + _TICK) + _START_SECONDS
-        return seconds, (
-            f"tick {_TICK:g} s + {retries} failures × (interval {interval:g} s + tick {_TICK:g} s + timeout {timeout:g} s "
-            f"+ tick {_TICK:g} s) + {_START_SECONDS:g} s to start programs"
+        return (
+            seconds,
+            (
+                f"tick {_TICK:g} s + {retries} failures × (interval {interval:g} s + tick {_TICK:g} s +"
+                f" timeout {timeout:g} s + tick {_TICK:g} s) + {_START_SECONDS:g} s to start programs"
+            ),
         )
 
     def _refuse(self, services: Sequence[VirtualService], settings: HealthSettings) -> str | None:
@@ -164,4 +180,4 @@ done
 shift $((OPTIND - 1))
 cat >/dev/null # mon hands the monitor's output to its alerts
 ipvsadm "$@" && echo "alert: $MON_GROUP/$MON_SERVICE $said: ipvsadm $*"
-"""
+"""  # noqa: E501

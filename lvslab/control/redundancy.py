@@ -1,4 +1,6 @@
-"""How the directors of a pair stand in for each other, as data: VRRP (RFC 5798) and IPVS connection sync."""
+"""How the directors of a pair stand in for each other, as data: VRRP (RFC 5798) and IPVS connection
+sync.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,10 @@ PRIORITIES = (150, 100)
 """VRRP priorities of the first and the second director."""
 
 SYNC_FLUSH = 3.0
-"""Seconds after which a connection's state is on the wire at the latest: the sync thread sends a buffer that is not full once it is two
-seconds old, and looks every second (IPVS_SYNC_FLUSH_TIME, IPVS_SYNC_CHECK_PERIOD in net/netfilter/ipvs/ip_vs_sync.c)."""
+"""Seconds after which a connection's state is on the wire at the latest: the sync thread sends a
+buffer that is not full once it is two seconds old, and looks every second (IPVS_SYNC_FLUSH_TIME,
+IPVS_SYNC_CHECK_PERIOD in net/netfilter/ipvs/ip_vs_sync.c).
+"""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Redundancy:
         advert: seconds between the master's advertisements.
         preempt: whether the first director takes the addresses back when it returns.
         sync: whether the master tells the backup about its connections.
-        garp_refresh: seconds after which a master repeats its gratuitous ARP; 0: never, as keepalived does by default.
+        garp_refresh: seconds after which a master repeats its gratuitous ARP; 0: never, as
+            keepalived does by default.
     """
 
     advert: float = 0.2

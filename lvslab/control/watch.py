@@ -1,4 +1,6 @@
-"""Watching a director's table of virtual services: each change as it happens, stamped on the lab's clock."""
+"""Watching a director's table of virtual services: each change as it happens, stamped on the lab's
+clock.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from lvslab.errors import LabError
 from lvslab.network.nodes import LabMachine
 
 PERIOD = 0.02
-"""Seconds between two looks at the table: the resolution of a change's time. The kernel announces no changes by itself."""
+"""Seconds between two looks at the table: the resolution of a change's time. The kernel announces
+no changes by itself.
+"""
 
 _SCRIPT = """\
 last=.
@@ -29,17 +33,21 @@ while :; do
     read -r -t {period} && exit
 done
 """
-# Only what bash does itself: in a guest a program's start costs 40 ms and more. Standard input stays silent, so `read -t` is a sleep.
+# Only what bash does itself: in a guest a program's start costs 40 ms and more. Standard input
+# stays silent, so `read -t` is a sleep.
 
 Table = Mapping[str, Mapping[str, int]]
 """Service ("TCP 10.0.0.10:80") → real server ("10.0.1.11:8080") → weight."""
 
 Listener = Callable[[float, Table, tuple[str, ...]], None]
-"""Takes the time of a change in seconds since the epoch, the table after it, and what changed in words."""
+"""Takes the time of a change in seconds since the epoch, the table after it, and what changed in
+words.
+"""
 
 
 def parse_table(line: str) -> dict[str, dict[str, int]]:
-    """The table from one line of the watcher: /proc/net/ip_vs without its counters (ip_vs_info_seq_show in ip_vs_ctl.c).
+    """The table from one line of the watcher: /proc/net/ip_vs without its counters
+    (ip_vs_info_seq_show in ip_vs_ctl.c).
 
     Raises:
         LabError: it is none.
@@ -109,10 +117,15 @@ class TableWatch:
     def __enter__(self) -> TableWatch:
         if not self._seen.wait(10):
             self.close()
-            raise LabError(f"{self._director.name}: its table of virtual services cannot be watched; is ip_vs loaded there?")
+            raise LabError(
+                f"{self._director.name}: its table of virtual services cannot be watched; is ip_vs loaded"
+                " there?"
+            )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def check(self) -> None:

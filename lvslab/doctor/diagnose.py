@@ -58,7 +58,9 @@ RULES: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
     unread.no_handshake,
     flood.syn_flood,
 )
-"""In the order in which a packet meets what they look at: the first broken thing is the one to mend first."""
+"""In the order in which a packet meets what they look at: the first broken thing is the one to mend
+first.
+"""
 
 
 _MOST_LINES = 10
@@ -66,7 +68,9 @@ _MOST_LINES = 10
 
 
 def diagnose(evidence: Evidence) -> list[Finding]:
-    """What is wrong, the surest first; each fault once, with all that speaks for it. Empty: nothing was found."""
+    """What is wrong, the surest first; each fault once, with all that speaks for it. Empty: nothing
+    was found.
+    """
     found: dict[str, Finding] = {}
     for rule in RULES:
         for each in rule(evidence):
@@ -85,8 +89,9 @@ def _joined(one: Finding, other: Finding) -> Finding:
 
 
 def report(evidence: Evidence) -> dict[str, Any]:
-    """The diagnosis as JSON: findings, the machines that were read, what could not be read, and how many packets a capture saw (null: none
-    was taken)."""
+    """The diagnosis as JSON: findings, the machines that were read, what could not be read, and how
+    many packets a capture saw (null: none was taken).
+    """
     return {
         "findings": [each.to_json() for each in diagnose(evidence)],
         "machines": [each.name for each in evidence.machines],

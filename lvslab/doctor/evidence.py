@@ -1,4 +1,6 @@
-"""What was seen of a director and its network: data only, as the machines' own programs and files tell it."""
+"""What was seen of a director and its network: data only, as the machines' own programs and files
+tell it.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ class Route:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """An entry of the ARP cache; `state` is the word of ip-neighbour(8), "REACHABLE", "FAILED", …"""
+    """An entry of the ARP cache; `state` is the word of ip-neighbour(8), "REACHABLE",
+    "FAILED", …
+    """
 
     ip: str
     mac: str
@@ -78,7 +82,8 @@ class Socket:
         protocol: "tcp" or "udp".
         state: "LISTEN", "ESTABLISHED", … of TCP, "" of UDP.
         remote: None unless it is connected.
-        idle: seconds since something was last sent or received on an established connection (ss(8), --info), None: not known.
+        idle: seconds since something was last sent or received on an established connection (ss(8),
+            --info), None: not known.
     """
 
     protocol: str
@@ -111,7 +116,8 @@ class Ipvs:
         stats: (service name, server name) → counters; server name "" is the whole service.
         connections: its connection table, templates included.
         timeouts: None where they could not be read.
-        active: (service name, server name) → connections of all states that the kernel counts at the server.
+        active: (service name, server name) → connections of all states that the kernel counts at
+            the server.
         synced: how many connections came from the other director.
     """
 
@@ -131,9 +137,11 @@ class Machine:
     Attributes:
         role: what it is in the network.
         sysctls: kernel parameter with dots → value; only those that the doctor looks at.
-        rules: lines of iptables-save(8) and arptables-save, each with its table in front: "nat -A POSTROUTING …".
+        rules: lines of iptables-save(8) and arptables-save, each with its table in front: "nat -A
+            POSTROUTING …".
         programs: names of running programs.
-        paths: (source address or "", destination) → how the kernel would send there, None: it has no route.
+        paths: (source address or "", destination) → how the kernel would send there, None: it has
+            no route.
         logs: file → last lines.
         counts: numbers that the kernel keeps, by name: "nf_conntrack_count", …
         ipvs: None where the kernel has no virtual server.
@@ -175,7 +183,9 @@ class Machine:
             return path.kind == "local"
         wanted = ipaddress.ip_address(ip)
         return any(
-            route.kind == "local" and route.destination != "default" and wanted in ipaddress.ip_network(route.destination)
+            route.kind == "local"
+            and route.destination != "default"
+            and wanted in ipaddress.ip_network(route.destination)
             for route in self.routes
             if (":" in route.destination) == (":" in ip)
         )
@@ -185,7 +195,12 @@ class Machine:
         wanted = ipaddress.ip_address(ip)
         for link, address in self.addresses:
             network = ipaddress.ip_network(f"{address.ip}/{address.prefix}", strict=False)
-            if network.version == wanted.version and wanted in network and network.num_addresses > 1 and link.name != "lo":
+            if (
+                network.version == wanted.version
+                and wanted in network
+                and network.num_addresses > 1
+                and link.name != "lo"
+            ):
                 return link
         return None
 
@@ -195,8 +210,9 @@ class Machine:
         return int(text[0]) if text and text[0].lstrip("-").isdigit() else default
 
     def per_link(self, key: str, link: str) -> int:
-        """A parameter of net.ipv4.conf whose larger value of "all" and of the link counts: rp_filter, arp_ignore, arp_announce
-        (Documentation/networking/ip-sysctl.rst)."""
+        """A parameter of net.ipv4.conf whose larger value of "all" and of the link counts:
+        rp_filter, arp_ignore, arp_announce (Documentation/networking/ip-sysctl.rst).
+        """
         return max(self.sysctl(f"net.ipv4.conf.all.{key}"), self.sysctl(f"net.ipv4.conf.{link}.{key}"))
 
 
@@ -249,7 +265,9 @@ class Evidence:
         return tuple(each for each in self.machines if each.role == Role.REAL_SERVER)
 
     def owner(self, ip: str) -> Machine | None:
-        """The real server or other machine that has an address; directors and routers count last."""
+        """The real server or other machine that has an address; directors and routers
+        count last.
+        """
         order = sorted(self.machines, key=lambda each: each.role != Role.REAL_SERVER)
         return next((each for each in order if any(address.ip == ip for _, address in each.addresses)), None)
 
@@ -262,7 +280,9 @@ class Evidence:
                         yield Destination(director, service, server, self.owner(server.address))
 
     def clients(self) -> tuple[str, ...]:
-        """Addresses of clients: those of the client machines, and those in the connection tables."""
+        """Addresses of clients: those of the client machines, and those in the connection
+        tables.
+        """
         found = [
             address.ip
             for each in self.machines

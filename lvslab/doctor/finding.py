@@ -29,7 +29,8 @@ class Finding:
         fault: its id, stable, for scripts: "ip-forward-off".
         sentence: what is wrong and what it does, in plain words.
         evidence: lines of what was read or seen, each with the machine it comes from.
-        cure: commands that mend it, each preceded by the machine: "rs1# ip route replace default via 10.0.1.1".
+        cure: commands that mend it, each preceded by the machine: "rs1# ip route replace default
+            via 10.0.1.1".
         certainty: how sure it is.
     """
 

@@ -1,4 +1,6 @@
-"""Reads machines: those of a running lab, or the one that this program runs on. Reading only, in two scripts for each machine."""
+"""Reads machines: those of a running lab, or the one that this program runs on. Reading only, in
+two scripts for each machine.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 _SECONDS = 20.0
 _MOST_CLIENTS = 20
-"""So many clients are asked about at most: a busy director has hundreds of thousands, and the first few tell the same."""
+"""So many clients are asked about at most: a busy director has hundreds of thousands, and the first
+few tell the same.
+"""
 
 
 class Reader(Protocol):
@@ -35,7 +39,9 @@ class Reader(Protocol):
 Reading = tuple[str, Role, Reader]
 
 
-def of_lab(lab: Lab, names: Collection[str] | None = None, packets: tuple[Packet, ...] | None = None) -> Evidence:
+def of_lab(
+    lab: Lab, names: Collection[str] | None = None, packets: tuple[Packet, ...] | None = None
+) -> Evidence:
     """What can be seen in a running lab.
 
     Args:
@@ -45,7 +51,9 @@ def of_lab(lab: Lab, names: Collection[str] | None = None, packets: tuple[Packet
     Raises:
         LabError: a node does not answer.
     """
-    nodes = [node for node in lab.plan.nodes if (names is None or node.name in names) and lab.is_on(node.name)]
+    nodes = [
+        node for node in lab.plan.nodes if (names is None or node.name in names) and lab.is_on(node.name)
+    ]
     return read([(node.name, node.role, lab.node(node.name)) for node in nodes], packets)
 
 
@@ -56,7 +64,8 @@ def of_here(capture: float = 0.0) -> Evidence:
         CannotError: its kernel has no virtual server, or nothing of it can be read.
     """
     name = socket.gethostname().partition(".")[0]
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):  # a machine that was never given one says "(none)"
+    # a machine that was never given one says "(none)"
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         name = "here"
     packets = None
     if capture:
@@ -104,7 +113,9 @@ def read(readings: Sequence[Reading], packets: tuple[Packet, ...] | None = None)
         def one(reading: Reading) -> str:
             name, role, reader = reading
             text = script_of(name, role)
-            return reader.run(text, timeout=_SECONDS).check(name, "the doctor's reading script") if text else ""
+            return (
+                reader.run(text, timeout=_SECONDS).check(name, "the doctor's reading script") if text else ""
+            )
 
         with ThreadPoolExecutor(max_workers=max(len(readings), 1), thread_name_prefix="doctor") as pool:
             return dict(zip([name for name, _, _ in readings], pool.map(one, readings), strict=True))
@@ -116,17 +127,22 @@ def read(readings: Sequence[Reading], packets: tuple[Packet, ...] | None = None)
     return with_paths(first, asked, answers)
 
 
-def with_paths(evidence: Evidence, asked: Mapping[str, Sequence[tuple[str, str]]], answers: Mapping[str, str]) -> Evidence:
+def with_paths(
+    evidence: Evidence, asked: Mapping[str, Sequence[tuple[str, str]]], answers: Mapping[str, str]
+) -> Evidence:
     """The evidence with the answers of the machines' routing."""
-    machines = [replace(each, paths=parse_paths(asked[each.name], answers[each.name])) for each in evidence.machines]
+    machines = [
+        replace(each, paths=parse_paths(asked[each.name], answers[each.name])) for each in evidence.machines
+    ]
     return replace(evidence, machines=tuple(machines))
 
 
 def questions(evidence: Evidence) -> dict[str, list[tuple[str, str]]]:
     """What to ask each machine's routing, (source or "", destination): IPv4 only.
 
-    Directors: the way to every virtual address and real server. Real servers: to every virtual address, and back to clients from the
-    address that they answer with, which is the virtual one where they have it. Clients: to every virtual address.
+    Directors: the way to every virtual address and real server. Real servers: to every virtual
+    address, and back to clients from the address that they answer with, which is the virtual one
+    where they have it. Clients: to every virtual address.
     """
     vips = _unique(
         service.address
@@ -143,8 +159,15 @@ def questions(evidence: Evidence) -> dict[str, list[tuple[str, str]]]:
         if machine.role == Role.DIRECTOR:
             own += [("", rip) for rip in rips]
         elif machine.role == Role.REAL_SERVER:
-            sources = [address.ip for _, address in machine.addresses if address.ip in rips or address.ip in vips]
-            own += [(source, client) for source in _unique(sources) for client in clients if not machine.has(client)]
+            sources = [
+                address.ip for _, address in machine.addresses if address.ip in rips or address.ip in vips
+            ]
+            own += [
+                (source, client)
+                for source in _unique(sources)
+                for client in clients
+                if not machine.has(client)
+            ]
         asked[machine.name] = own
     return asked
 

@@ -39,7 +39,9 @@ class Rule:
         return _PROTOCOL_NUMBERS.get(word, word)
 
     def about(self, option: str, ip: str) -> bool:
-        """Whether an address fits its option -s, -d or --vaddr; a rule without the option fits all."""
+        """Whether an address fits its option -s, -d or --vaddr; a rule without the option
+        fits all.
+        """
         if option in self.options:
             return _in(ip, self.options[option])
         return f"! {option}" not in self.options or not _in(ip, self.options[f"! {option}"])
@@ -77,16 +79,22 @@ def _options(text: str) -> Iterable[tuple[str, str]]:
 
 
 def source_nat(director: Machine, service: VirtualService, client: str, server: str) -> Rule | None:
-    """The rule by which the director would give a connection of this client to this real server an address of its own.
+    """The rule by which the director would give a connection of this client to this real server an
+    address of its own.
 
-    What netfilter sees after IPVS: from the client to the real server; `-m ipvs` recalls the service (iptables-extensions(8)).
+    What netfilter sees after IPVS: from the client to the real server; `-m ipvs` recalls the
+    service (iptables-extensions(8)).
     """
     for rule in rules(director, "nat", "POSTROUTING"):
         if rule.target not in ("SNAT", "MASQUERADE"):
             continue
         fits = rule.about("-s", client) and rule.about("-d", server)
         if service.protocol is not Protocol.FWMARK:
-            fits = fits and rule.about("--vaddr", service.address) and rule.protocol in ("", service.protocol.value)
+            fits = (
+                fits
+                and rule.about("--vaddr", service.address)
+                and rule.protocol in ("", service.protocol.value)
+            )
             fits = fits and rule.options.get("--vport", str(service.port)) == str(service.port)
         if fits:
             return rule
@@ -103,7 +111,9 @@ def port_matches(rule: Rule, port: int) -> bool:
 
 def _port_in(port: int, text: str) -> bool:
     low, _, high = text.partition(":")
-    return low.isdigit() and int(low) <= port <= (int(high) if high.isdigit() else (65535 if ":" in text else int(low)))
+    return low.isdigit() and int(low) <= port <= (
+        int(high) if high.isdigit() else (65535 if ":" in text else int(low))
+    )
 
 
 def source_addresses(rule: Rule) -> list[str]:
@@ -112,15 +122,21 @@ def source_addresses(rule: Rule) -> list[str]:
     if not match:
         return []
     first, last = ipaddress.IPv4Address(match[1]), ipaddress.IPv4Address(match[2] or match[1])
-    return [str(ipaddress.IPv4Address(each)) for each in range(int(first), min(int(last), int(first) + 255) + 1)]
+    return [
+        str(ipaddress.IPv4Address(each)) for each in range(int(first), min(int(last), int(first) + 255) + 1)
+    ]
 
 
 def translated_ports(rule: Rule) -> int | None:
     """How many addresses times ports a source NAT rule may choose from; None: it does not say."""
-    match = re.fullmatch(r"([0-9.]+)(?:-([0-9.]+))?(?::(\d+)(?:-(\d+))?)?", rule.options.get("--to-source", ""))
+    match = re.fullmatch(
+        r"([0-9.]+)(?:-([0-9.]+))?(?::(\d+)(?:-(\d+))?)?", rule.options.get("--to-source", "")
+    )
     if rule.target == "MASQUERADE":
         match = re.fullmatch(r"()()(\d+)(?:-(\d+))?", rule.options.get("--to-ports", ""))
     if not match or not match[3]:
         return None
-    addresses = int(ipaddress.ip_address(match[2])) - int(ipaddress.ip_address(match[1])) + 1 if match[2] else 1
+    addresses = (
+        int(ipaddress.ip_address(match[2])) - int(ipaddress.ip_address(match[1])) + 1 if match[2] else 1
+    )
     return addresses * (int(match[4] or match[3]) - int(match[3]) + 1)

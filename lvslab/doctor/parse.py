@@ -1,4 +1,6 @@
-"""What the reading script printed, as data. Pure functions; what cannot be read becomes a line of `Machine.unread`."""
+"""What the reading script printed, as data. Pure functions; what cannot be read becomes a line of
+`Machine.unread`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,14 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lvslab.control.ipvsadm import Connection, Counters, Timeouts, parse_connections, parse_stats, parse_timeouts
+from lvslab.control.ipvsadm import (
+    Connection,
+    Counters,
+    Timeouts,
+    parse_connections,
+    parse_stats,
+    parse_timeouts,
+)
 from lvslab.doctor.evidence import Address, Ipvs, Link, Machine, Neighbour, Route, Socket, SyncDaemon
 from lvslab.doctor.script import MARK, MOST_CONNECTIONS
 from lvslab.doctor.table import read_table
@@ -79,7 +88,12 @@ def _files(lines: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     for line in lines:
         refused = re.fullmatch(r"grep: (/\S+): (.+)", line)
         if refused:
-            if refused[2] not in ("No such file or directory", "No such process", "Invalid argument", "Is a directory"):
+            if refused[2] not in (
+                "No such file or directory",
+                "No such process",
+                "Invalid argument",
+                "Is a directory",
+            ):
                 unread.append(f"{refused[1]}: {refused[2]}")
         elif line.startswith("/proc/"):
             path, _, content = line.partition(":")
@@ -87,7 +101,7 @@ def _files(lines: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     return files, unread
 
 
-# -- iproute2 ------------------------------------------------------------------------------------------------------------------------
+# -- iproute2 --------------------------------------------------------------------------------------
 
 
 def _json_items(lines: Iterable[str]) -> list[dict[str, Any]]:
@@ -105,9 +119,16 @@ def _json_items(lines: Iterable[str]) -> list[dict[str, Any]]:
 def _ip(lines: Iterable[str]) -> tuple[tuple[Link, ...], tuple[Route, ...], tuple[Neighbour, ...]]:
     items = _json_items(lines)
     links = tuple(_link(each) for each in items if "ifname" in each)
-    routes = tuple(_route(each) for each in items if "dst" in each and "type" in each and "ifname" not in each)
+    routes = tuple(
+        _route(each) for each in items if "dst" in each and "type" in each and "ifname" not in each
+    )
     neighbours = tuple(
-        Neighbour(str(each["dst"]), str(each.get("lladdr", "")), str(each.get("dev", "")), str((each["state"] or [""])[0]))
+        Neighbour(
+            str(each["dst"]),
+            str(each.get("lladdr", "")),
+            str(each.get("dev", "")),
+            str((each["state"] or [""])[0]),
+        )
         for each in items
         if "dst" in each and isinstance(each.get("state"), list)
     )
@@ -146,11 +167,15 @@ def _route(item: Mapping[str, Any]) -> Route:
     )
 
 
-# -- /proc ---------------------------------------------------------------------------------------------------------------------------
+# -- /proc -----------------------------------------------------------------------------------------
 
 
-def _sockets(files: Mapping[str, Sequence[str]], idle: Mapping[tuple[Endpoint, Endpoint], float]) -> Iterable[Socket]:
-    """Sockets of /proc/net/tcp, tcp6, udp and udp6 (proc(5)); an IPv6 socket for every address takes IPv4 too, as the default is."""
+def _sockets(
+    files: Mapping[str, Sequence[str]], idle: Mapping[tuple[Endpoint, Endpoint], float]
+) -> Iterable[Socket]:
+    """Sockets of /proc/net/tcp, tcp6, udp and udp6 (proc(5)); an IPv6 socket for every address
+    takes IPv4 too, as the default is.
+    """
     for protocol in ("tcp", "udp"):
         for file in (protocol, f"{protocol}6"):
             for line in files.get(f"/proc/net/{file}", ())[1:]:
@@ -159,11 +184,15 @@ def _sockets(files: Mapping[str, Sequence[str]], idle: Mapping[tuple[Endpoint, E
                     continue
                 local, remote = _endpoint(words[1]), _endpoint(words[2])
                 state = _TCP_STATES.get(words[3], words[3]) if protocol == "tcp" else ""
-                yield Socket(protocol, local, remote if remote.port else None, state, idle.get((local, remote)))
+                yield Socket(
+                    protocol, local, remote if remote.port else None, state, idle.get((local, remote))
+                )
 
 
 def _idle(lines: Iterable[str]) -> dict[tuple[Endpoint, Endpoint], float]:
-    """Seconds of silence of each established connection; `ss --info` puts a connection's numbers on a line of their own."""
+    """Seconds of silence of each established connection; `ss --info` puts a connection's numbers on
+    a line of their own.
+    """
     found: dict[tuple[Endpoint, Endpoint], float] = {}
     ends: tuple[Endpoint, Endpoint] | None = None
     for line in lines:
@@ -180,16 +209,22 @@ def _idle(lines: Iterable[str]) -> dict[tuple[Endpoint, Endpoint], float]:
 
 
 def _endpoint(text: str) -> Endpoint:
-    """ "0100007F:0050": each 32-bit word of the address in the machine's byte order, which is the little-endian one."""
+    """ "0100007F:0050": each 32-bit word of the address in the machine's byte order, which is the
+    little-endian one.
+    """
     address, _, port = text.partition(":")
     raw = b"".join(bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8))
     if len(raw) == 16 and raw.startswith(bytes(10) + b"\xff\xff"):
         raw = raw[12:]
-    return Endpoint(socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw), int(port, 16))
+    return Endpoint(
+        socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw), int(port, 16)
+    )
 
 
 def _counts(files: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Numbers of connection tracking, summed over processors; columns are named by the file's first line."""
+    """Numbers of connection tracking, summed over processors; columns are named by the file's first
+    line.
+    """
     found: dict[str, int] = {}
     lines = files.get("/proc/net/stat/nf_conntrack", ())
     if lines:
@@ -203,7 +238,7 @@ def _counts(files: Mapping[str, Sequence[str]]) -> dict[str, int]:
     return found
 
 
-# -- netfilter -----------------------------------------------------------------------------------------------------------------------
+# -- netfilter -------------------------------------------------------------------------------------
 
 
 def _rules(parts: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], list[str]]:
@@ -221,11 +256,15 @@ def _rules(parts: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], list[st
     return tuple(found), unread
 
 
-# -- IPVS ----------------------------------------------------------------------------------------------------------------------------
+# -- IPVS ------------------------------------------------------------------------------------------
 
 
-def _ipvs(parts: Mapping[str, Sequence[str]], files: Mapping[str, Sequence[str]]) -> tuple[Ipvs | None, list[str]]:
-    """The virtual server, by ipvsadm, or as far as /proc/net/ip_vs tells where ipvsadm may not look; and what could not be read."""
+def _ipvs(
+    parts: Mapping[str, Sequence[str]], files: Mapping[str, Sequence[str]]
+) -> tuple[Ipvs | None, list[str]]:
+    """The virtual server, by ipvsadm, or as far as /proc/net/ip_vs tells where ipvsadm may not
+    look; and what could not be read.
+    """
     if "/proc/net/ip_vs" not in files:
         return None, []
     proc_services, active = read_table(files["/proc/net/ip_vs"])
@@ -238,7 +277,10 @@ def _ipvs(parts: Mapping[str, Sequence[str]], files: Mapping[str, Sequence[str]]
         services: tuple[VirtualService, ...] = parse_rules(part("table"))
     except UsageError:
         services = proc_services
-        unread.append(f"ipvsadm: {part('table').strip().splitlines()[0] if part('table').strip() else 'printed nothing'}")
+        unread.append(
+            "ipvsadm:"
+            f" {part('table').strip().splitlines()[0] if part('table').strip() else 'printed nothing'}"
+        )
     stats: dict[tuple[str, str], Counters] = {}
     connections: tuple[Connection, ...] = ()
     timeouts: Timeouts | None = None

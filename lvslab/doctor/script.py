@@ -1,6 +1,8 @@
-"""The script that reads a machine, and the questions that it puts to the kernel's routing: reading only, no packet is sent.
+"""The script that reads a machine, and the questions that it puts to the kernel's routing: reading
+only, no packet is sent.
 
-Programs are slow to start in guests, so files are read by one grep, and everything of iproute2 by one `ip -batch`.
+Programs are slow to start in guests, so files are read by one grep, and everything of iproute2 by
+one `ip -batch`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ MARK = "==== lvslab doctor: "
 """Begins the line in front of each part of the output."""
 
 MOST_CONNECTIONS = 20_000
-"""So many lines of the connection table are read at most: a busy director has millions, and the first ones tell the same."""
+"""So many lines of the connection table are read at most: a busy director has millions, and the
+first ones tell the same.
+"""
 
 _SYSCTLS = (
     "net/ipv4/ip_forward",
@@ -49,7 +53,8 @@ _IPVSADM = (
 def reading(director: bool) -> str:
     """The /bin/sh script that reads a machine.
 
-    iptables-save is started only where the kernel has tables: looking for them must not load modules.
+    iptables-save is started only where the kernel has tables: looking for them must not load
+    modules.
     """
     lines = [
         "PATH=$PATH:/usr/sbin:/sbin",
@@ -64,7 +69,11 @@ def reading(director: bool) -> str:
         f"if [ -d /sys/module/nf_tables ]; then echo '{MARK}nft'; iptables-nft-save 2>&1; fi",
         f"if [ -s /proc/net/arp_tables_names ]; then echo '{MARK}arp'; arptables-legacy-save 2>&1; fi",
     ]
-    if not director:  # how long connections have been idle, which /proc does not tell; a director has only its own
+    if (
+        not director
+        # how long connections have been idle, which /proc does not tell; a director has only its
+        # own
+    ):
         lines += [f"echo '{MARK}idle'", "ss --no-header --tcp --numeric --info state established 2>&1"]
     if director:
         lines.append("if [ -e /proc/net/ip_vs ]; then")
@@ -77,8 +86,19 @@ def reading(director: bool) -> str:
 
 
 def asking(questions: Sequence[tuple[str, str]]) -> str:
-    """A script that asks the kernel how it would send: (source or "", destination) each. It sends nothing."""
+    """A script that asks the kernel how it would send: (source or "", destination) each. It sends
+    nothing.
+    """
     lines = [f"route get {there}" + (f" from {here}" if here else "") for here, there in questions]
     return (
-        "\n".join(["PATH=$PATH:/usr/sbin:/sbin", "ip -force -json -batch - <<'END' 2>/dev/null", *lines, "END", "exit 0"]) + "\n"
+        "\n".join(
+            [
+                "PATH=$PATH:/usr/sbin:/sbin",
+                "ip -force -json -batch - <<'END' 2>/dev/null",
+                *lines,
+                "END",
+                "exit 0",
+            ]
+        )
+        + "\n"
     )

@@ -1,4 +1,6 @@
-"""/proc/net/ip_vs: the table of virtual services that everybody may read, in the kernel's own words (ip_vs_ctl.c, ip_vs_info_seq_show)."""
+"""/proc/net/ip_vs: the table of virtual services that everybody may read, in the kernel's own words
+(ip_vs_ctl.c, ip_vs_info_seq_show).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ _FORWARDING = {"Masq": PacketForwarding.MASQ, "Tunnel": PacketForwarding.TUN}
 
 
 def read_table(lines: Iterable[str]) -> tuple[tuple[VirtualService, ...], dict[tuple[str, str], int]]:
-    """The services, and the connections of all states at each server by (service name, server name)."""
+    """The services, and the connections of all states at each server by (service name, server
+    name).
+    """
     services: list[VirtualService] = []
     active: dict[tuple[str, str], int] = {}
     for line in lines:
@@ -32,7 +36,9 @@ def read_table(lines: Iterable[str]) -> tuple[tuple[VirtualService, ...], dict[t
     return tuple(services), active
 
 
-def _service(words: list[str], protocol: Protocol, address: str, port: int, fwmark: int = 0) -> VirtualService:
+def _service(
+    words: list[str], protocol: Protocol, address: str, port: int, fwmark: int = 0
+) -> VirtualService:
     persistence = int(words[words.index("persistent") + 1]) if "persistent" in words else 0
     scheduler = Scheduler(words[2]) if words[2] in set(Scheduler) else Scheduler.WLC
     return VirtualService(

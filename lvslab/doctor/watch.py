@@ -32,7 +32,9 @@ class LabWatch:
     def __init__(self, lab: Lab, names: Collection[str]) -> None:
         from lvslab.verify import taps
 
-        self._owners = {each.name: node.name for node in lab.plan.nodes if node.name in names for each in node.interfaces}
+        self._owners = {
+            each.name: node.name for node in lab.plan.nodes if node.name in names for each in node.interfaces
+        }
         self._taps = {tap: link for tap, link in taps(lab).items() if link in self._owners}
         self._stack = ExitStack()
         self.packets: tuple[Packet, ...] = ()
@@ -41,9 +43,13 @@ class LabWatch:
         self._frames = self._stack.enter_context(_captured(self._taps))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stack.close()
-        self.packets = tuple(_packet(frame, self._owners[frame.interface], frame.sent) for frame in self._frames)
+        self.packets = tuple(
+            _packet(frame, self._owners[frame.interface], frame.sent) for frame in self._frames
+        )
 
 
 def watch_here(name: str, seconds: float) -> tuple[Packet, ...]:
@@ -61,7 +67,8 @@ def watch_here(name: str, seconds: float) -> tuple[Packet, ...]:
     links = {link: link for _, link in socket.if_nameindex() if link != "lo"}
     with _captured(links) as frames:
         time.sleep(seconds)
-    # The capture takes an interface for the switch's end of a link, whose view of directions is the opposite one.
+    # The capture takes an interface for the switch's end of a link, whose view of directions is the
+    # opposite one.
     return tuple(_packet(frame, name, not frame.sent) for frame in frames)
 
 
@@ -83,7 +90,16 @@ def _packet(frame: Frame, machine: str, sent: bool) -> Packet:
     if frame.arp:
         arp = frame.arp
         return Packet(
-            machine, frame.interface, sent, "ARP", arp.sender_ip, 0, arp.target_ip, 0, note=arp.operation, mac=arp.sender_mac
+            machine,
+            frame.interface,
+            sent,
+            "ARP",
+            arp.sender_ip,
+            0,
+            arp.target_ip,
+            0,
+            note=arp.operation,
+            mac=arp.sender_mac,
         )
     ip = frame.ip
     if ip is None:

@@ -1,8 +1,10 @@
-"""Faults: context managers that break something in a running lab, prove that it broke, and put it back on leaving.
+"""Faults: context managers that break something in a running lab, prove that it broke, and put it
+back on leaving.
 
-Every one tells an event of kind "fault" when it fires, with what proved it, and one of kind "repair" when all is as before; both carry
-the moment just before the action. Each yields a `Fault`. A fault that does not show, or cannot be put back, is a LabError; a node that
-does not exist, or one that cannot have the fault, is a UsageError.
+Every one tells an event of kind "fault" when it fires, with what proved it, and one of kind
+"repair" when all is as before; both carry the moment just before the action. Each yields a `Fault`.
+A fault that does not show, or cannot be put back, is a LabError; a node that does not exist, or one
+that cannot have the fault, is a UsageError.
 """
 
 from lvslab.faults.base import Fault

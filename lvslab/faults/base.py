@@ -46,10 +46,12 @@ def broken(
     proof: Callable[[], str | None],
     mend: Callable[[], str],
 ) -> Iterator[Fault]:
-    """Break, wait for the proof, tell it; on leaving put it back, also after an error, and tell that.
+    """Break, wait for the proof, tell it; on leaving put it back, also after an error, and tell
+    that.
 
     Args:
-        mend: puts back what was changed, and says so. It is not called after an interruption, which ends the lab.
+        mend: puts back what was changed, and says so. It is not called after an interruption, which
+            ends the lab.
     """
     began = time.time()
     break_it()
@@ -91,7 +93,9 @@ def planned_node(lab: Lab, node: str, role: Role | None = None) -> NodePlan:
     found = next((each for each in fitting if each.name == node), None)
     if found is None:
         names = ", ".join(each.name for each in fitting)
-        raise UsageError(f"fault: there is no {role or 'node'} '{node}' in lab '{lab.plan.name}'; choose from: {names}")
+        raise UsageError(
+            f"fault: there is no {role or 'node'} '{node}' in lab '{lab.plan.name}'; choose from: {names}"
+        )
     return found
 
 

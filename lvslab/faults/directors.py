@@ -14,7 +14,9 @@ from lvslab.modes.base import Role
 
 @contextmanager
 def director_power_cut(lab: Lab, director: str) -> Iterator[Fault]:
-    """The director's kernel is killed at once, as by a power cut; on leaving it boots again, with no memory of its connections."""
+    """The director's kernel is killed at once, as by a power cut; on leaving it boots again, with
+    no memory of its connections.
+    """
     _own_kernel(lab, director)
     with power_cut(lab, director, f"{director}: power cut") as fault:
         yield fault
@@ -42,7 +44,9 @@ def director_panic(lab: Lab, director: str) -> Iterator[Fault]:
 
 @contextmanager
 def director_hung(lab: Lab, director: str) -> Iterator[Fault]:
-    """The director's kernel stands still (SIGSTOP) and goes on later, still believing that it is the master."""
+    """The director's kernel stands still (SIGSTOP) and goes on later, still believing that it is
+    the master.
+    """
     guest = _own_kernel(lab, director)
 
     def mend() -> str:
@@ -57,7 +61,9 @@ def director_hung(lab: Lab, director: str) -> Iterator[Fault]:
 
 @contextmanager
 def handed_over(lab: Lab, director: str) -> Iterator[Fault]:
-    """A planned hand-over: the director's VRRP daemon ends orderly and so tells the other one to take over; on leaving it is started again."""
+    """A planned hand-over: the director's VRRP daemon ends orderly and so tells the other one to
+    take over; on leaving it is started again.
+    """
     planned_node(lab, director, Role.DIRECTOR)
     if lab.plan.redundancy is None:
         raise UsageError(f"hand-over: '{director}' has no partner; it needs a pair of directors")
@@ -80,6 +86,7 @@ def _own_kernel(lab: Lab, director: str) -> Guest:
     guest = lab.guest(director)
     if guest is None:
         raise UsageError(
-            f"fault: '{director}' runs on the machine's own kernel, which cannot be cut off or stopped; give it one of its own: --kernel uml"
+            f"fault: '{director}' runs on the machine's own kernel, which cannot be cut off or stopped; give"
+            " it one of its own: --kernel uml"
         )
     return guest

@@ -16,7 +16,9 @@ from lvslab.plan import NodePlan
 
 @contextmanager
 def link_down(lab: Lab, node: str, network: str | None = None) -> Iterator[Fault]:
-    """The links of a node lose their carrier, all or the one to a network; the node itself sees it too."""
+    """The links of a node lose their carrier, all or the one to a network; the node itself sees it
+    too.
+    """
     planned = planned_node(lab, node)
     interfaces = _interfaces(lab, planned, network)
     switch_ends = [_switch_end(lab, each) for each in interfaces]
@@ -26,16 +28,27 @@ def link_down(lab: Lab, node: str, network: str | None = None) -> Iterator[Fault
         for end in switch_ends:
             linux.set_link_up(end, up=False)
         if guest:  # a guest's card does not see what happens at the switch
-            lab.node(node).run("\n".join(f"ip link set {each} down" for each in interfaces)).check(node, "ip link set down")
+            lab.node(node).run("\n".join(f"ip link set {each} down" for each in interfaces)).check(
+                node, "ip link set down"
+            )
 
     def silent() -> str | None:
-        return None if any(linux.is_link_up(end) for end in switch_ends) else f"{', '.join(interfaces)}: no carrier"
+        return (
+            None
+            if any(linux.is_link_up(end) for end in switch_ends)
+            else f"{', '.join(interfaces)}: no carrier"
+        )
 
     def mend() -> str:
         for end in switch_ends:
             linux.set_link_up(end)
         if guest:
-            routes = [action.plain() for step in planned.network_steps if step.name == "routes" for action in step.actions]
+            routes = [
+                action.plain()
+                for step in planned.network_steps
+                if step.name == "routes"
+                for action in step.actions
+            ]
             lines = [f"ip link set {each} up" for each in interfaces]
             # a link that goes down takes its routes along
             lines += [line.replace("route add", "route replace") for line in routes]
@@ -59,12 +72,14 @@ def impaired(
     reorder: float = 0.0,
     rate: float = 0.0,
 ) -> Iterator[Fault]:
-    """What a node sends, to all its networks or to one, is impaired by netem in the node's own kernel (tc-netem(8)).
+    """What a node sends, to all its networks or to one, is impaired by netem in the node's own
+    kernel (tc-netem(8)).
 
     Args:
         node: one whose kernel has netem; ask for it in the plan (`Need.NETEM`).
         delay, jitter: seconds.
-        loss, duplicate, reorder: shares, 0..1; reordered packets overtake delayed ones, so they need a delay.
+        loss, duplicate, reorder: shares, 0..1; reordered packets overtake delayed ones, so they
+            need a delay.
         rate: bit/s.
 
     Raises:
@@ -74,7 +89,8 @@ def impaired(
     if Need.NETEM not in planned.needs:
         able = [each.name for each in lab.plan.nodes if Need.NETEM in each.needs]
         raise UsageError(
-            f"impaired link: the kernel of '{node}' was not asked for netem; {f'these were: {able}' if able else 'no node was'}"
+            f"impaired link: the kernel of '{node}' was not asked for netem;"
+            f" {f'these were: {able}' if able else 'no node was'}"
         )
     words = _netem_words(delay, jitter, loss, duplicate, reorder, rate)
     interfaces = _interfaces(lab, planned, network)
@@ -90,8 +106,12 @@ def impaired(
 
     def mend() -> str:
         seen = machine.run(f"tc -s qdisc show dev {interfaces[0]}").out.strip().splitlines()
-        machine.run("\n".join(f"tc qdisc del dev {each} root" for each in interfaces)).check(node, "tc qdisc del")
-        return f"{node}: links as before; netem saw: {' '.join(seen[1].split()) if len(seen) > 1 else 'nothing'}"
+        machine.run("\n".join(f"tc qdisc del dev {each} root" for each in interfaces)).check(
+            node, "tc qdisc del"
+        )
+        return (
+            f"{node}: links as before; netem saw: {' '.join(seen[1].split()) if len(seen) > 1 else 'nothing'}"
+        )
 
     with broken(lab, node, f"{node}: netem {words} on {', '.join(interfaces)}", impair, shown, mend) as fault:
         yield fault
@@ -107,7 +127,9 @@ def small_mtu(lab: Lab, node: str, mtu: int, network: str | None = None) -> Iter
     machine = lab.node(node)
 
     def read() -> str:
-        return machine.run("\n".join(f"cat /sys/class/net/{each}/mtu" for each in interfaces)).check(node, "cat mtu")
+        return machine.run("\n".join(f"cat /sys/class/net/{each}/mtu" for each in interfaces)).check(
+            node, "cat mtu"
+        )
 
     before = read().split()
 
@@ -129,13 +151,16 @@ def small_mtu(lab: Lab, node: str, mtu: int, network: str | None = None) -> Iter
 
 @contextmanager
 def partition(lab: Lab, nodes: Sequence[str], network: str | None = None) -> Iterator[Fault]:
-    """Some nodes are cut off from all others but not from each other, in all networks or in one; no node sees its link go.
+    """Some nodes are cut off from all others but not from each other, in all networks or in one; no
+    node sees its link go.
 
     Their ports move to a second bridge, as if the cable between two switches broke.
     """
     chosen = [planned_node(lab, node) for node in nodes]
     if not chosen or len(chosen) == len(lab.plan.nodes):
-        raise UsageError(f"partition: {len(chosen)} of {len(lab.plan.nodes)} nodes on one side; each side needs one")
+        raise UsageError(
+            f"partition: {len(chosen)} of {len(lab.plan.nodes)} nodes on one side; each side needs one"
+        )
     moves: dict[str, list[str]] = {}
     for planned in chosen:
         for each in planned.interfaces:
@@ -143,24 +168,40 @@ def partition(lab: Lab, nodes: Sequence[str], network: str | None = None) -> Ite
                 moves.setdefault(each.network, []).append(_switch_end(lab, each.name))
     if not moves:
         raise UsageError(
-            f"partition: none of {', '.join(nodes)} is in network '{network}'; networks: {', '.join(lab.plan.networks)}"
+            f"partition: none of {', '.join(nodes)} is in network '{network}'; networks:"
+            f" {', '.join(lab.plan.networks)}"
         )
     ports = [port for each in moves.values() for port in each]
 
     def cut() -> None:
-        lines = [f"link add {switch}-cut type bridge mcast_snooping 0\nlink set {switch}-cut up" for switch in moves]
-        _ip_batch([*lines, *(f"link set {port} master {switch}-cut" for switch, own in moves.items() for port in own)])
+        lines = [
+            f"link add {switch}-cut type bridge mcast_snooping 0\nlink set {switch}-cut up"
+            for switch in moves
+        ]
+        _ip_batch(
+            [
+                *lines,
+                *(f"link set {port} master {switch}-cut" for switch, own in moves.items() for port in own),
+            ]
+        )
 
     def masters() -> list[str]:
         return [_master_of(port) for port in ports]
 
     def apart() -> str | None:
-        return f"{', '.join(ports)} on another bridge" if all(each.endswith("-cut") for each in masters()) else None
+        return (
+            f"{', '.join(ports)} on another bridge"
+            if all(each.endswith("-cut") for each in masters())
+            else None
+        )
 
     def mend() -> str:
         _ip_batch([f"link set {port} master {switch}" for switch, own in moves.items() for port in own])
         _ip_batch([f"link del {switch}-cut" for switch in moves])
-        wait(lambda: not any(each.endswith("-cut") for each in masters()), f"partition: {where} do not come back")
+        wait(
+            lambda: not any(each.endswith("-cut") for each in masters()),
+            f"partition: {where} do not come back",
+        )
         return f"partition over: {where} joined again"
 
     where = ", ".join(nodes)
@@ -185,17 +226,23 @@ def _switch_end(lab: Lab, interface: str) -> str:
 
 
 def _ip_batch(lines: Sequence[str]) -> None:
-    done = subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["ip", "-batch", "-"], input="\n".join(lines), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise LabError(f"ip {'; '.join(lines)}: {done.stderr.strip()}")
 
 
 def _master_of(port: str) -> str:
-    done = subprocess.run(["ip", "-o", "link", "show", "dev", port], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["ip", "-o", "link", "show", "dev", port], capture_output=True, text=True, check=True
+    )
     return done.stdout.partition(" master ")[2].split()[0]
 
 
-def _netem_words(delay: float, jitter: float, loss: float, duplicate: float, reorder: float, rate: float) -> str:
+def _netem_words(
+    delay: float, jitter: float, loss: float, duplicate: float, reorder: float, rate: float
+) -> str:
     shares: Mapping[str, float] = {"loss": loss, "duplicate": duplicate, "reorder": reorder}
     for name, share in shares.items():
         if not 0 <= share <= 1:

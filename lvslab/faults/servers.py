@@ -29,7 +29,9 @@ def server_killed(lab: Lab, server: str) -> Iterator[Fault]:
         start_nginx(program.node)
         return f"{server}: web server started again"
 
-    with broken(lab, server, f"{server}: web server killed", lambda: program.send(signal.SIGKILL), dead, mend) as fault:
+    with broken(
+        lab, server, f"{server}: web server killed", lambda: program.send(signal.SIGKILL), dead, mend
+    ) as fault:
         yield fault
 
 
@@ -43,7 +45,9 @@ def server_power_off(lab: Lab, server: str) -> Iterator[Fault]:
 
 @contextmanager
 def server_hung(lab: Lab, server: str) -> Iterator[Fault]:
-    """The server's program is stopped (SIGSTOP): its kernel still completes connections, but nobody answers on them."""
+    """The server's program is stopped (SIGSTOP): its kernel still completes connections, but nobody
+    answers on them.
+    """
     program = _Program(lab, server)
 
     def stopped() -> str | None:
@@ -54,19 +58,23 @@ def server_hung(lab: Lab, server: str) -> Iterator[Fault]:
         wait(lambda: program.state() not in ("T", None), f"{server}: its web server does not go on")
         return f"{server}: web server goes on"
 
-    with broken(lab, server, f"{server}: web server hung", lambda: program.send(signal.SIGSTOP), stopped, mend) as fault:
+    with broken(
+        lab, server, f"{server}: web server hung", lambda: program.send(signal.SIGSTOP), stopped, mend
+    ) as fault:
         yield fault
 
 
 @contextmanager
 def server_slow(lab: Lab, server: str, share: float = 0.1, period: float = 0.2) -> Iterator[Fault]:
-    """The server runs only for a share of the time, stopped for the rest of every period (seconds): each answer may wait that long.
+    """The server runs only for a share of the time, stopped for the rest of every period (seconds):
+    each answer may wait that long.
 
     In a guest the whole machine is slowed down, else the server's program.
     """
     if not 0 < share < 1 or not 0.01 <= period <= 10:
         raise UsageError(
-            f"slow server: share {share:g} of {period:g} s; the share lies between 0 and 1, the period in 0.01..10 s"
+            f"slow server: share {share:g} of {period:g} s; the share lies between 0 and 1, the period in"
+            " 0.01..10 s"
         )
     program = _Program(lab, server)
     guest = lab.guest(server)
@@ -99,8 +107,12 @@ def server_slow(lab: Lab, server: str, share: float = 0.1, period: float = 0.2) 
 
 
 @contextmanager
-def server_flapping(lab: Lab, server: str, down: float = 1.0, up: float = 1.0, times: int = 1000) -> Iterator[Fault]:
-    """The server's program dies and comes back again and again: `down` and `up` seconds, at most `times` times."""
+def server_flapping(
+    lab: Lab, server: str, down: float = 1.0, up: float = 1.0, times: int = 1000
+) -> Iterator[Fault]:
+    """The server's program dies and comes back again and again: `down` and `up` seconds, at most
+    `times` times.
+    """
     program = _Program(lab, server)
     flaps = 0
     with _Background(f"flap-{server}") as background:
@@ -123,7 +135,9 @@ def server_flapping(lab: Lab, server: str, down: float = 1.0, up: float = 1.0, t
             return f"{server}: steady after {flaps} flap(s)"
 
         text = f"{server}: flapping, {down:g} s down, {up:g} s up"
-        with broken(lab, server, text, lambda: background.start(flap), lambda: "killed" if flaps else None, mend) as fault:
+        with broken(
+            lab, server, text, lambda: background.start(flap), lambda: "killed" if flaps else None, mend
+        ) as fault:
             yield fault
 
 
@@ -164,7 +178,9 @@ class _Program:
 
 
 class _Background:
-    """A thread that goes on breaking things until the block is left; what it raises is raised there."""
+    """A thread that goes on breaking things until the block is left; what it raises is raised
+    there.
+    """
 
     def __init__(self, name: str) -> None:
         self._name, self.ending = name, threading.Event()

@@ -25,7 +25,9 @@ def weight_zero(lab: Lab, server: str, port: int = HTTP_PORT, protocol: str = "T
     def drained(entry: RealServer | None) -> bool:
         return entry is not None and entry.weight == 0
 
-    with _edited(lab, server, (protocol, port), f"{server}: weight 0", drain, Ipvsadm.edit_server, drained) as fault:
+    with _edited(
+        lab, server, (protocol, port), f"{server}: weight 0", drain, Ipvsadm.edit_server, drained
+    ) as fault:
         yield fault
 
 
@@ -37,7 +39,9 @@ def server_removed(lab: Lab, server: str, port: int = HTTP_PORT, protocol: str =
         return entry is None
 
     text = f"{server}: removed from the table"
-    with _edited(lab, server, (protocol, port), text, Ipvsadm.delete_server, Ipvsadm.add_server, absent) as fault:
+    with _edited(
+        lab, server, (protocol, port), text, Ipvsadm.delete_server, Ipvsadm.add_server, absent
+    ) as fault:
         yield fault
 
 
@@ -63,7 +67,13 @@ _Edit = Callable[[Ipvsadm, VirtualService, RealServer], None]
 
 @contextmanager
 def _edited(
-    lab: Lab, server: str, where: tuple[str, int], text: str, edit: _Edit, undo: _Edit, gone: Callable[[RealServer | None], bool]
+    lab: Lab,
+    server: str,
+    where: tuple[str, int],
+    text: str,
+    edit: _Edit,
+    undo: _Edit,
+    gone: Callable[[RealServer | None], bool],
 ) -> Iterator[Fault]:
     planned = planned_node(lab, server, Role.REAL_SERVER)
     tables = [lab.table(each.name) for each in lab.plan.directors]
@@ -71,7 +81,10 @@ def _edited(
 
     def found() -> list[RealServer | None]:
         saved = [next((each for each in table.save() if each.name == service.name), None) for table in tables]
-        return [next((each for each in one.real_servers if each.name == entry.name), None) if one else None for one in saved]
+        return [
+            next((each for each in one.real_servers if each.name == entry.name), None) if one else None
+            for one in saved
+        ]
 
     def done() -> str | None:
         return f"so it stands in {len(tables)} table(s)" if all(gone(each) for each in found()) else None
@@ -89,11 +102,15 @@ def _edited(
         yield fault
 
 
-def _entry(services: Sequence[VirtualService], address: str, protocol: str, port: int) -> tuple[VirtualService, RealServer]:
+def _entry(
+    services: Sequence[VirtualService], address: str, protocol: str, port: int
+) -> tuple[VirtualService, RealServer]:
     for service in services:
         if service.port == port and str(service.protocol).upper() == protocol.upper():
             for entry in service.real_servers:
                 if entry.address == address:
                     return service, entry
     names = ", ".join(service.name for service in services)
-    raise UsageError(f"fault: no {protocol} service on port {port} has the real server {address}; services: {names}")
+    raise UsageError(
+        f"fault: no {protocol} service on port {port} has the real server {address}; services: {names}"
+    )

@@ -1,8 +1,10 @@
-"""The host's end of the line to a guest's agent (guest/agent.sh): jobs with exit codes over a serial line.
+"""The host's end of the line to a guest's agent (guest/agent.sh): jobs with exit codes over a
+serial line.
 
-Commands and results travel as files in a folder that both sides see, because a tty does not carry large data whole; the serial line only
-rings the bell. User-Mode Linux loses the interrupt of a line now and then when its network cards are busy, so every bell is acknowledged
-and an empty line is sent after one that was not heard.
+Commands and results travel as files in a folder that both sides see, because a tty does not carry
+large data whole; the serial line only rings the bell. User-Mode Linux loses the interrupt of a line
+now and then when its network cards are busy, so every bell is acknowledged and an empty line is
+sent after one that was not heard.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class Agent:
         self._reader = threading.Thread(target=self._read, name=f"agent-{name}", daemon=True)
         self._reader.start()
 
-    # -- the guest speaks --------------------------------------------------------------------------------------------------------
+    # -- the guest speaks --------------------------------------------------------------------------
 
     def _read(self) -> None:
         rest = b""
@@ -105,7 +107,7 @@ class Agent:
             job.code = code
             job.ended.set()
 
-    # -- the host speaks ---------------------------------------------------------------------------------------------------------
+    # -- the host speaks ---------------------------------------------------------------------------
 
     def wait_ready(self, deadline: float) -> None:
         """Wait until the guest runs jobs.
@@ -120,7 +122,10 @@ class Agent:
             raise GuestError(f"{self.name}: guest kernel hung at boot, not ready in time; {self._why_lost()}")
         self.check_alive()
         if self._problems:
-            raise GuestError(f"{self.name}: the guest could not set up its {' and '.join(self._problems)}; {self._why_lost()}")
+            raise GuestError(
+                f"{self.name}: the guest could not set up its {' and '.join(self._problems)};"
+                f" {self._why_lost()}"
+            )
 
     def check_alive(self) -> None:
         """Raise GuestError if the guest is gone."""
@@ -142,22 +147,28 @@ class Agent:
         self._ring(f"run {number}", timeout)
         if not job.ended.wait(max(0.0, deadline - time.monotonic())):
             raise GuestError(
-                f"{self.name}: no answer within {timeout:g} s to: {script.strip().splitlines()[-1]}; {self._why_lost()}"
+                f"{self.name}: no answer within {timeout:g} s to: {script.strip().splitlines()[-1]};"
+                f" {self._why_lost()}"
             )
         return self._collect(number, job)
 
     def start(self, script: str, line: int) -> int:
-        """Start a script in a session of its own, its standard streams on serial lines `line` and `line` + 1; returns the job's number."""
+        """Start a script in a session of its own, its standard streams on serial lines `line` and
+        `line` + 1; returns the job's number.
+        """
         number, _ = self._submit(script)
         self._ring(f"start {number} {line}", _START_PATIENCE)
         return number
 
     def signal(self, number: int, sig: signal.Signals) -> None:
-        """Send a signal to all processes of a started job; a guest that stands still takes it when it goes on."""
+        """Send a signal to all processes of a started job; a guest that stands still takes it when
+        it goes on.
+        """
         self._ring(f"signal {number} {int(sig)}", _SIGNAL_PATIENCE)
 
     def wait(self, number: int, timeout: float | None) -> int | None:
-        """Exit status of a started job (128 + signal when a signal ended it), or None when `timeout` seconds were not enough.
+        """Exit status of a started job (128 + signal when a signal ended it), or None when
+        `timeout` seconds were not enough.
 
         Raises:
             GuestError: the guest died meanwhile.
@@ -189,7 +200,9 @@ class Agent:
             self._unheard[bell] = heard
         self._send(f"{bell} {line}\n".encode())
         deadline, pause = time.monotonic() + patience, _NUDGE
-        while not heard.wait(min(pause, max(0.0, deadline - time.monotonic()))) and time.monotonic() < deadline:
+        while (
+            not heard.wait(min(pause, max(0.0, deadline - time.monotonic()))) and time.monotonic() < deadline
+        ):
             self._send(b"\n")
             pause *= 2
 

@@ -1,7 +1,8 @@
 """The kernel inside a bzImage.
 
-A bzImage unpacks itself, which takes a processor that QEMU emulates some five seconds (xz). The ELF file inside boots at once by its PVH
-entry, where the kernel has one (CONFIG_PVH; Debian's do). It is unpacked once and kept.
+A bzImage unpacks itself, which takes a processor that QEMU emulates some five seconds (xz). The ELF
+file inside boots at once by its PVH entry, where the kernel has one (CONFIG_PVH; Debian's do). It
+is unpacked once and kept.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _PT_NOTE, _PHYS32_ENTRY = 4, 18  # XEN_ELFNOTE_PHYS32_ENTRY (include/xen/interfa
 
 
 def payload(image: bytes) -> bytes:
-    """The packed kernel in a bzImage (Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header").
+    """The packed kernel in a bzImage (Documentation/arch/x86/boot.rst, "The Real-Mode Kernel
+    Header").
 
     Raises:
         CannotError: this is no bzImage of Linux 2.6.26 or later.
@@ -41,9 +43,11 @@ def payload(image: bytes) -> bytes:
 
 
 def unpacked(packed: bytes) -> bytes | None:
-    """The kernel that a payload packs, or None where nothing here unpacks it (the kernel then does so itself).
+    """The kernel that a payload packs, or None where nothing here unpacks it (the kernel then does
+    so itself).
 
-    The payload is followed by four bytes with the kernel's size (scripts/Makefile.lib), so what comes behind the packed stream is no error.
+    The payload is followed by four bytes with the kernel's size (scripts/Makefile.lib), so what
+    comes behind the packed stream is no error.
     """
     for magic, unpack in _FORMATS.items():
         if packed.startswith(magic):
@@ -58,7 +62,8 @@ def _by_program(*command: str) -> Callable[[bytes], bytes]:
     def unpack(packed: bytes) -> bytes:
         if not shutil.which(command[0]):
             raise OSError(f"{command[0]}: not installed")
-        # The status tells of the four bytes behind the stream; what came out is judged by its first bytes.
+        # The status tells of the four bytes behind the stream; what came out is judged by its first
+        # bytes.
         return subprocess.run(command, input=packed, capture_output=True, check=False).stdout
 
     return unpack
@@ -72,11 +77,15 @@ _FORMATS: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x28\xb5\x2f\xfd": _by_program("zstd", "-d", "-c", "-q"),
     b"\x02\x21\x4c\x18": _by_program("lz4", "-d", "-c", "-q"),
 }
-"""First bytes → unpacking, of what CONFIG_KERNEL_* can choose (scripts/extract-vmlinux has the same list)."""
+"""First bytes → unpacking, of what CONFIG_KERNEL_* can choose (scripts/extract-vmlinux has the same
+list).
+"""
 
 
 def has_pvh_entry(kernel: bytes) -> bool:
-    """Whether an ELF kernel has the note by which it is entered without a boot loader (docs/misc/pvh in Xen's tree; elf(5))."""
+    """Whether an ELF kernel has the note by which it is entered without a boot loader
+    (docs/misc/pvh in Xen's tree; elf(5)).
+    """
     if not kernel.startswith(b"\x7fELF\x02\x01"):
         return False
     (table,) = struct.unpack_from("<Q", kernel, 0x20)
@@ -99,7 +108,8 @@ def _xen_notes(notes: bytes) -> set[int]:
 
 
 def bootable(image: Path, identity: str) -> Path:
-    """The file to boot: the kernel inside the image, kept in the cache, or the image itself where that cannot be.
+    """The file to boot: the kernel inside the image, kept in the cache, or the image itself where
+    that cannot be.
 
     Args:
         identity: of the kernel; changes whenever the image does.

@@ -14,10 +14,12 @@ def cache_directory() -> Path:
 
 
 def keep(path: Path, write: Callable[[Path], object]) -> bool:
-    """Make a file of the cache whole or not at all: `write` fills a temporary one, which is then renamed.
+    """Make a file of the cache whole or not at all: `write` fills a temporary one, which is then
+    renamed.
 
     Returns:
-        Whether it was kept; a cache that cannot be written (read-only, full) is no error, the work is done again next time.
+        Whether it was kept; a cache that cannot be written (read-only, full) is no error, the work
+        is done again next time.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

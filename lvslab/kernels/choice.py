@@ -25,7 +25,8 @@ def check_kernel(name: str | None) -> None:
 
 
 def kernels_for(needs: Sequence[Need], name: str | None) -> Kernels:
-    """What the kernels here can do, each found by trial; with a name only that one is tried for the needs.
+    """What the kernels here can do, each found by trial; with a name only that one is tried for the
+    needs.
 
     Raises:
         CannotError: a program that every lab needs is missing, or the kernel is.

@@ -1,4 +1,6 @@
-"""The initramfs of a guest: busybox, the kernel modules that it needs, an init script, the table of its mounts."""
+"""The initramfs of a guest: busybox, the kernel modules that it needs, an init script, the table of
+its mounts.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Entry:
 
 
 def cpio(entries: Iterable[Entry]) -> bytes:
-    """A cpio archive in the "newc" format (Documentation/driver-api/early-userspace/buffer-format.rst)."""
+    """A cpio archive in the "newc" format
+    (Documentation/driver-api/early-userspace/buffer-format.rst).
+    """
     out = bytearray()
     for number, entry in enumerate([*entries, Entry("TRAILER!!!", 0)], start=1):
         name = entry.name.encode() + b"\0"
@@ -67,15 +71,22 @@ class ModuleTree:
         tree = {}
         for line in lines:
             path, _, needed = line.partition(":")
-            tree[module_name(path)] = (self.directory / path, tuple(self.directory / each for each in needed.split()))
+            tree[module_name(path)] = (
+                self.directory / path,
+                tuple(self.directory / each for each in needed.split()),
+            )
         return tree
 
     def loaded_before(self, name: str) -> list[str]:
-        """Modules that must be loaded before `name` although it uses none of their symbols (modprobe.d(5), softdep … pre).
+        """Modules that must be loaded before `name` although it uses none of their symbols
+        (modprobe.d(5), softdep … pre).
 
-        Such a need may be an alias that several modules have; of these the one that runs on every processor is taken.
+        Such a need may be an alias that several modules have; of these the one that runs on every
+        processor is taken.
         """
-        wanted = [words[2:] for words in self._words("modules.softdep") if words[:3] == ["softdep", name, "pre:"]]
+        wanted = [
+            words[2:] for words in self._words("modules.softdep") if words[:3] == ["softdep", name, "pre:"]
+        ]
         names = [each for words in wanted for each in words[1:] if each != "post:"]
         if not names:
             return []
@@ -111,14 +122,17 @@ def missing_modules(tree: ModuleTree, names: Iterable[str]) -> list[str]:
 
 
 def module_entries(tree: ModuleTree, names: Sequence[str]) -> list[Entry]:
-    """Archive members for the modules, all in one directory, with a modules.dep of just these: modprobe has nothing to scan."""
+    """Archive members for the modules, all in one directory, with a modules.dep of just these:
+    modprobe has nothing to scan.
+    """
     modules, files_wanted = tree.read(), dict[Path, tuple[Path, ...]]()
     by_path = dict(modules.values())
 
     def take(path: Path) -> None:
         if path in files_wanted:
             return
-        needed = by_path[path]  # all of them, also those of those: busybox looks no further than one line
+        # all of them, also those of those: busybox looks no further than one line
+        needed = by_path[path]
         for each in (path, *needed):
             for before in tree.loaded_before(module_name(each.name)):
                 needed = (*needed, modules[before][0], *modules[before][1])
@@ -131,9 +145,14 @@ def module_entries(tree: ModuleTree, names: Sequence[str]) -> list[Entry]:
         if name in modules:
             take(modules[name][0])
     base = f"lib/modules/{tree.release}"
-    lines = [f"{plain_name(path)}: {' '.join(map(plain_name, needed))}\n" for path, needed in files_wanted.items()]
+    lines = [
+        f"{plain_name(path)}: {' '.join(map(plain_name, needed))}\n" for path, needed in files_wanted.items()
+    ]
     return [
-        *(Entry(f"{base}/{plain_name(path)}", stat.S_IFREG | 0o644, module_code(path)) for path in files_wanted),
+        *(
+            Entry(f"{base}/{plain_name(path)}", stat.S_IFREG | 0o644, module_code(path))
+            for path in files_wanted
+        ),
         Entry(f"{base}/modules.dep", stat.S_IFREG | 0o644, "".join(lines).encode()),
     ]
 
@@ -145,14 +164,17 @@ def plain_name(path: Path) -> str:
 
 _SIGNATURE_MARK = b"~Module signature appended~\n"
 _SIGNATURE_TAIL = 12
-"""Bytes of struct module_signature, which ends with the length of what is before it (include/linux/module_signature.h)."""
+"""Bytes of struct module_signature, which ends with the length of what is before it
+(include/linux/module_signature.h).
+"""
 
 
 def module_code(path: Path) -> bytes:
     """A module as the kernel loads it.
 
-    Those of newer distributions are compressed (CONFIG_MODULE_COMPRESS_*), which busybox does not undo. A signature is left out: checking
-    it takes an emulated processor longer than loading the module, and nobody asks for it without secure boot.
+    Those of newer distributions are compressed (CONFIG_MODULE_COMPRESS_*), which busybox does not
+    undo. A signature is left out: checking it takes an emulated processor longer than loading the
+    module, and nobody asks for it without secure boot.
 
     Raises:
         CannotError: nothing here unpacks it, or it is damaged.
@@ -165,7 +187,9 @@ def module_code(path: Path) -> bytes:
             case ".gz":
                 data = gzip.decompress(data)
             case ".zst":
-                data = subprocess.run(["zstd", "-d", "-c", "-q"], input=data, capture_output=True, check=True).stdout
+                data = subprocess.run(
+                    ["zstd", "-d", "-c", "-q"], input=data, capture_output=True, check=True
+                ).stdout
     except FileNotFoundError as error:
         raise CannotError(f"{path}: compressed with zstd; run: apt-get install zstd") from error
     except (OSError, EOFError, lzma.LZMAError, subprocess.CalledProcessError) as error:
@@ -185,7 +209,8 @@ def static_busybox() -> Path:
     """The host's statically linked busybox.
 
     Raises:
-        CannotError: there is none, or it is the dynamic build, which cannot run before the libraries are mounted.
+        CannotError: there is none, or it is the dynamic build, which cannot run before the
+            libraries are mounted.
     """
     found = shutil.which("busybox", path="/usr/bin:/bin:/usr/local/bin")
     if not found:
@@ -198,7 +223,9 @@ def static_busybox() -> Path:
 
 def _fstab(rows: Mapping[str, tuple[str, str, str]]) -> bytes:
     """Mount point → (device, type, options), in order."""
-    return "".join(f"{device} {where} {kind} {options} 0 0\n" for where, (device, kind, options) in rows.items()).encode()
+    return "".join(
+        f"{device} {where} {kind} {options} 0 0\n" for where, (device, kind, options) in rows.items()
+    ).encode()
 
 
 @dataclass(frozen=True)
@@ -226,8 +253,9 @@ P9_ROOT, P9_SHARE = "lvslab-root", "lvslab-share"
 
 
 def p9() -> Host:
-    """By 9P over virtio (Documentation/filesystems/9p.rst). What the host writes into the share while the guest runs must be seen at once,
-    so nothing of it is cached."""
+    """By 9P over virtio (Documentation/filesystems/9p.rst). What the host writes into the share
+    while the guest runs must be seen at once, so nothing of it is cached.
+    """
     common = "trans=virtio,version=9p2000.L,nosuid"
     return Host(
         (P9_ROOT, "9p", f"{common},ro,cache=loose,msize=524288"),
@@ -260,9 +288,25 @@ def build(tree: ModuleTree, modules: Sequence[str], host: Host, busybox: Path) -
         "/root/tmp": ("tmp", "tmpfs", "defaults"),
         "/root/root": ("home", "tmpfs", "defaults"),
         f"/root{SHARE}": host.share,
-        "/root/lib/modules": (f"/host{tree.directory.parent}", "none", "bind"),  # this kernel's, for modprobe inside
+        "/root/lib/modules": (
+            f"/host{tree.directory.parent}",
+            "none",
+            "bind",
+        ),  # this kernel's, for modprobe inside
     }
-    directories = ("bin", "dev", "etc", "host", "lib", "lib/modules", f"lib/modules/{tree.release}", "proc", "root", "rw", "sys")
+    directories = (
+        "bin",
+        "dev",
+        "etc",
+        "host",
+        "lib",
+        "lib/modules",
+        f"lib/modules/{tree.release}",
+        "proc",
+        "root",
+        "rw",
+        "sys",
+    )
     return cpio(
         [
             *(Entry(name, _DIRECTORY) for name in directories),

@@ -1,8 +1,9 @@
 """Whether KVM works here: only a trial boot tells.
 
-/dev/kvm may be there, open, and still hang every stock kernel (seen in virtual machines that allow nesting by half). So a kernel is booted
-once, with an upper bound on the time; the finding is kept for this machine, its kernel and its QEMU, and without one that says yes, guests
-run on an emulated processor.
+/dev/kvm may be there, open, and still hang every stock kernel (seen in virtual machines that allow
+nesting by half). So a kernel is booted once, with an upper bound on the time; the finding is kept
+for this machine, its kernel and its QEMU, and without one that says yes, guests run on an emulated
+processor.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ DEVICE = Path("/dev/kvm")
 PROGRAM = "qemu-system-x86_64"
 
 _SECONDS = 20.0
-"""Within these a kernel boots that boots at all: with KVM it takes one or two, on a busy machine five."""
+"""Within these a kernel boots that boots at all: with KVM it takes one or two, on a busy machine
+five.
+"""
 
 _MARK = "lvslab guest is up"
 
@@ -48,12 +51,16 @@ def known_to_work() -> bool:
 
 
 def try_once(image: Path) -> Finding:
-    """The finding that is kept for this machine; where there is none, that of a trial with this kernel image."""
+    """The finding that is kept for this machine; where there is none, that of a trial with this
+    kernel image.
+    """
     return _kept() or try_now(image)
 
 
 def try_now(image: Path) -> Finding:
-    """Boot a kernel image under KVM, at most 20 seconds, and keep the finding; without device or program there is nothing to keep."""
+    """Boot a kernel image under KVM, at most 20 seconds, and keep the finding; without device or
+    program there is nothing to keep.
+    """
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         return Finding(False, f"no {DEVICE} for this user")
     if not shutil.which(PROGRAM):
@@ -67,7 +74,18 @@ def _boot(image: Path) -> Finding:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as home:
         archive = Path(home) / "initramfs"
         archive.write_bytes(_greeting_initramfs())
-        command = [PROGRAM, "-accel", "kvm", "-m", "256", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        command = [
+            PROGRAM,
+            "-accel",
+            "kvm",
+            "-m",
+            "256",
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ]
         command += ["-serial", "stdio", "-kernel", str(image), "-initrd", str(archive)]
         command += ["-append", "console=ttyS0 panic=-1 quiet"]
         began = time.monotonic()
@@ -86,7 +104,10 @@ def _boot(image: Path) -> Finding:
     if _MARK in done.stdout:
         return Finding(True, f"{image.name} booted in {time.monotonic() - began:.1f} s")
     said = (done.stderr or done.stdout).strip().splitlines()
-    return Finding(False, f"{DEVICE} is there, but {image.name} does not boot under it: {said[-1] if said else 'no output'}")
+    return Finding(
+        False,
+        f"{DEVICE} is there, but {image.name} does not boot under it: {said[-1] if said else 'no output'}",
+    )
 
 
 def _greeting_initramfs() -> bytes:
@@ -104,7 +125,9 @@ def _greeting_initramfs() -> bytes:
 
 
 def _place() -> Path:
-    """Where the finding is kept: another machine, another kernel of it, or another QEMU needs a trial of its own."""
+    """Where the finding is kept: another machine, another kernel of it, or another QEMU needs a
+    trial of its own.
+    """
     program = shutil.which(PROGRAM)
     version = Path(program).stat().st_mtime_ns if program else 0
     return cache_directory() / f"kvm-{platform.node()}-{platform.release()}-{version:x}.json"

@@ -1,8 +1,9 @@
 """What every kernel of our own has in common: a description that boots, and a guest that runs.
 
-A kernel (`UmlKernel`, `QemuKernel`) is a frozen description; its `boot` starts a guest, an ordinary process in a network namespace of its
-own. Whatever the kind, a guest boots into an initramfs of ours, sees the host's files read-only below a tmpfs, runs jobs through its agent,
-and ends by the power cut of a SIGKILL.
+A kernel (`UmlKernel`, `QemuKernel`) is a frozen description; its `boot` starts a guest, an ordinary
+process in a network namespace of its own. Whatever the kind, a guest boots into an initramfs of
+ours, sees the host's files read-only below a tmpfs, runs jobs through its agent, and ends by the
+power cut of a SIGKILL.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from lvslab.kernels.needs import KernelKind
 from lvslab.network import linux
 
 MEMORY_MIB = 128
-"""Host memory is taken only as it is used. A kernel sizes its TCP buffers and its connection tracking by this number."""
+"""Host memory is taken only as it is used. A kernel sizes its TCP buffers and its connection
+tracking by this number.
+"""
 
 STREAM_LINES = 8
 """Lines for processes with live output: two for each, so half as many run at once."""
@@ -62,7 +65,9 @@ class Kernel(ABC):
     @property
     @abstractmethod
     def identity(self) -> str:
-        """Changes whenever the kernel or its modules do: the key under which trial results are kept."""
+        """Changes whenever the kernel or its modules do: the key under which trial results are
+        kept.
+        """
 
     @abstractmethod
     def boot(
@@ -84,7 +89,8 @@ class Kernel(ABC):
             directory: private to this guest; must not exist yet.
             console_log: file for everything the kernel prints.
             memory_mib: by default what suits the kind.
-            network: namespace to boot in, by default a new one. The guest takes the descriptor over.
+            network: namespace to boot in, by default a new one. The guest takes the descriptor
+                over.
             nics: NICs that the node will have; a few more can be plugged while it runs.
 
         Raises:
@@ -108,7 +114,8 @@ class Guest(ABC):
     Attributes:
         name: the node's name.
         pid: the guest's main process.
-        network: descriptor of the network namespace around the guest, which holds the host side of its NICs and outlives its kernel.
+        network: descriptor of the network namespace around the guest, which holds the host side of
+            its NICs and outlives its kernel.
         share: host folder that the guest sees as `initramfs.SHARE`.
         terminal: host end of the line that the guest sees as `terminal_device`.
         console_log: file with everything the guest's kernel printed.
@@ -119,23 +126,29 @@ class Guest(ABC):
     boot_timeout: ClassVar[float]
 
     def __init__(self, name: str, directory: Path, console_log: Path, network: int | None) -> None:
-        """Make the lines and the share, and start the process that `_command` describes (arguments as for `Kernel.boot`)."""
+        """Make the lines and the share, and start the process that `_command` describes (arguments
+        as for `Kernel.boot`).
+        """
         self.name, self.directory, self.console_log = name, directory, console_log
         self.share = directory / "share"
         self.share.mkdir(parents=True)
         (self.share / "agent.sh").write_bytes(initramfs.guest_script("agent.sh"))
-        # No pseudo terminal: the guest's own tty does the line editing, and for a terminal it would start a helper of its own session.
+        # No pseudo terminal: the guest's own tty does the line editing, and for a terminal it would
+        # start a helper of its own session.
         self.terminal, terminal_there = socket.socketpair()
         agent_here, agent_there = socket.socketpair()
         streams = [socket.socketpair() for _ in range(STREAM_LINES)]
         self._streams = [here for here, _ in streams]
         self._free_lines = list(range(1, STREAM_LINES, 2))
         self.network = linux.new_network() if network is None else network
-        lines = Lines(agent_there.fileno(), terminal_there.fileno(), tuple(there.fileno() for _, there in streams))
+        lines = Lines(
+            agent_there.fileno(), terminal_there.fileno(), tuple(there.fileno() for _, there in streams)
+        )
         try:
             with console_log.open("wb") as log, linux.inside_network(self.network):
                 command, more = self._command(lines)
-                # mnexec, Mininet's own tool: a session of its own, so that the group can be ended whole
+                # mnexec, Mininet's own tool: a session of its own, so that the group can be ended
+                # whole
                 self.process = subprocess.Popen(
                     ["mnexec", "-d", *command],
                     stdin=subprocess.DEVNULL,
@@ -149,7 +162,9 @@ class Guest(ABC):
                 here.close()
             os.close(self.network)
             if isinstance(error, FileNotFoundError) and error.filename == "mnexec":
-                raise CannotError("mnexec: not installed; run: apt-get install --no-install-recommends mininet") from error
+                raise CannotError(
+                    "mnexec: not installed; run: apt-get install --no-install-recommends mininet"
+                ) from error
             raise
         finally:
             for there in (agent_there, terminal_there, *(each for _, each in streams)):
@@ -161,18 +176,22 @@ class Guest(ABC):
 
     @abstractmethod
     def _command(self, lines: Lines) -> tuple[list[str], Sequence[int]]:
-        """The process to start, and further descriptors that it inherits; called inside the guest's network namespace."""
+        """The process to start, and further descriptors that it inherits; called inside the guest's
+        network namespace.
+        """
 
     def _started(self) -> None:
         """The process runs, or could not be started: release what only it needs."""
         return
 
     def _watch(self) -> None:
-        """Tell the agent when the kernel's process ends: its programs' processes may hold the line open a little longer."""
+        """Tell the agent when the kernel's process ends: its programs' processes may hold the line
+        open a little longer.
+        """
         self.process.wait()
         self.agent.lose()
 
-    # -- boot --------------------------------------------------------------------------------------------------------------------
+    # -- boot --------------------------------------------------------------------------------------
 
     def wait_ready(self, timeout: float | None = None) -> None:
         """Wait until the guest runs jobs, by default `boot_timeout` seconds.
@@ -185,14 +204,18 @@ class Guest(ABC):
     def last_words(self) -> str:
         """Why the guest is gone, as far as its console tells; one line."""
         try:
-            lines = [line.strip() for line in self.console_log.read_text(errors="replace").splitlines() if line.strip()]
+            lines = [
+                line.strip()
+                for line in self.console_log.read_text(errors="replace").splitlines()
+                if line.strip()
+            ]
         except OSError:
             lines = []
         panic = next((line for line in lines if "panic" in line.lower()), None)
         said = f"it said: {panic or lines[-1]}" if lines else "its console is empty"
         return f"{said} (console: {self.console_log})"
 
-    # -- work --------------------------------------------------------------------------------------------------------------------
+    # -- work --------------------------------------------------------------------------------------
 
     def run(self, script: str, timeout: float = 30.0) -> Completed:
         """Run a /bin/sh script in the guest to its end (see `Agent.run`)."""
@@ -203,7 +226,8 @@ class Guest(ABC):
         """Join veths of the guest's namespace, each (name, MAC address), to new NICs in the guest.
 
         Returns:
-            Lines for `ip -batch` in the guest, which name the NICs like their veths and bring them up.
+            Lines for `ip -batch` in the guest, which name the NICs like their veths and bring them
+            up.
 
         Raises:
             GuestError: the guest refused a NIC.
@@ -214,14 +238,16 @@ class Guest(ABC):
         """Make room behind the NICs that are up, where the kind needs it."""
 
     def take_line(self) -> tuple[int, socket.socket, socket.socket]:
-        """A free pair of lines: the first one's number, its host end (in and out), and the host end of the second (error).
+        """A free pair of lines: the first one's number, its host end (in and out), and the host end
+        of the second (error).
 
         Raises:
             GuestError: all are in use.
         """
         if not self._free_lines:
             raise GuestError(
-                f"{self.name}: {STREAM_LINES // 2} processes with live output already run in this guest; end one first"
+                f"{self.name}: {STREAM_LINES // 2} processes with live output already run in this guest; end"
+                " one first"
             )
         line = self._free_lines.pop(0)
         return line, self._streams[line - 1], self._streams[line]
@@ -231,7 +257,9 @@ class Guest(ABC):
         self._free_lines.append(line)
 
     def cpu_seconds(self) -> float:
-        """Processor time that the guest has used so far: its kernel and, where it runs them in processes of their own, its programs."""
+        """Processor time that the guest has used so far: its kernel and, where it runs them in
+        processes of their own, its programs.
+        """
         ticks = 0
         for pid in (self.pid, *_children(self.pid)):
             try:
@@ -241,7 +269,7 @@ class Guest(ABC):
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    # -- end ---------------------------------------------------------------------------------------------------------------------
+    # -- end ---------------------------------------------------------------------------------------
 
     @property
     def alive(self) -> bool:
@@ -262,7 +290,9 @@ class Guest(ABC):
         os.close(self.network)
 
     def freeze(self) -> None:
-        """Stop the guest's kernel where it stands (SIGSTOP): nothing in it runs until `thaw`; its programs run only when it lets them."""
+        """Stop the guest's kernel where it stands (SIGSTOP): nothing in it runs until `thaw`; its
+        programs run only when it lets them.
+        """
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:

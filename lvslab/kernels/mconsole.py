@@ -1,6 +1,8 @@
-"""User-Mode Linux's management console: a datagram socket that takes commands such as `config vec0:…` and `halt`.
+"""User-Mode Linux's management console: a datagram socket that takes commands such as
+`config vec0:…` and `halt`.
 
-Wire format: arch/um/drivers/mconsole.h (magic, version, length, up to 512 bytes; replies: error, more, length, data).
+Wire format: arch/um/drivers/mconsole.h (magic, version, length, up to 512 bytes; replies: error,
+more, length, data).
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ class ManagementConsole:
     """One guest's mconsole; a context manager that removes its own socket."""
 
     def __init__(self, name: str, socket_path: Path, timeout: float = 10.0) -> None:
-        """`socket_path`: the guest's socket, `<uml_dir>/<umid>/mconsole`; `timeout` in seconds for each answer."""
+        """`socket_path`: the guest's socket, `<uml_dir>/<umid>/mconsole`; `timeout` in seconds for
+        each answer.
+        """
         self._name, self._peer = name, str(socket_path)
         self._own = socket_path.with_name("mconsole-client")
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -29,7 +33,9 @@ class ManagementConsole:
     def __enter__(self) -> ManagementConsole:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._sock.close()
         self._own.unlink(missing_ok=True)
 
@@ -44,14 +50,21 @@ class ManagementConsole:
             raise GuestError(f"{self._name}: management command longer than {_MAX_DATA} bytes: {command}")
         text = b""
         try:
-            self._sock.sendto(struct.pack("=III", _MAGIC, _VERSION, len(data)) + data.ljust(_MAX_DATA, b"\0"), self._peer)
+            self._sock.sendto(
+                struct.pack("=III", _MAGIC, _VERSION, len(data)) + data.ljust(_MAX_DATA, b"\0"), self._peer
+            )
             more = True
             while more:
                 reply = self._sock.recv(4096)
                 failed, more, length = struct.unpack("=III", reply[:12])
                 text += reply[12 : 12 + length]
         except OSError as error:
-            raise GuestError(f"{self._name}: the guest's management console does not answer ({error})") from error
+            raise GuestError(
+                f"{self._name}: the guest's management console does not answer ({error})"
+            ) from error
         if failed:
-            raise GuestError(f"{self._name}: the guest refused '{command}': {text.rstrip(bytes(1)).decode(errors='replace')}")
+            raise GuestError(
+                f"{self._name}: the guest refused '{command}':"
+                f" {text.rstrip(bytes(1)).decode(errors='replace')}"
+            )
         return text.rstrip(b"\0").decode(errors="replace")

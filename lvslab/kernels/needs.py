@@ -1,4 +1,6 @@
-"""What a node may need from its kernel, as data: the modules that bring it and the trial that proves it."""
+"""What a node may need from its kernel, as data: the modules that bring it and the trial that
+proves it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ class Need(StrEnum):
     IP_VS = "ip_vs"
     """The virtual server itself (net/netfilter/ipvs)."""
     IPVS_SNAT = "xt_ipvs"
-    """Source NAT of balanced packets, `-m ipvs … -j SNAT`: what FullNAT is composed of (iptables-extensions(8), ipvs)."""
+    """Source NAT of balanced packets, `-m ipvs … -j SNAT`: what FullNAT is composed of
+    (iptables-extensions(8), ipvs).
+    """
     SYNPROXY = "SYNPROXY"
     """netfilter's SYN proxy with untracked SYNs (iptables-extensions(8), SYNPROXY and CT)."""
     IPIP = "ipip"
@@ -37,8 +41,8 @@ class NeedFacts:
     Attributes:
         title: one plain sentence for `lvslab check`.
         modules: kernel modules to load in a guest, without their dependencies.
-        trial: /bin/sh commands that only succeed on a kernel that has it; run in a namespace or guest that is thrown away.
-            `$IPTABLES` stands for the iptables variant under trial.
+        trial: /bin/sh commands that only succeed on a kernel that has it; run in a namespace or
+            guest that is thrown away. `$IPTABLES` stands for the iptables variant under trial.
     """
 
     title: str
@@ -57,18 +61,32 @@ NEEDS: Mapping[Need, NeedFacts] = {
         "source NAT of balanced packets (FullNAT)",
         ("nf_conntrack", "iptable_nat", "xt_nat", "xt_ipvs"),
         (
-            "$IPTABLES -t nat -A POSTROUTING -m ipvs --vproto tcp --vaddr 192.0.2.1 --vport 80 -j SNAT --to-source 192.0.2.2",
+            (
+                "$IPTABLES -t nat -A POSTROUTING -m ipvs --vproto tcp --vaddr 192.0.2.1 --vport 80 -j SNAT"
+                " --to-source 192.0.2.2"
+            ),
             "test -e /proc/sys/net/ipv4/vs/conntrack",
         ),
         uses_iptables=True,
     ),
     Need.SYNPROXY: NeedFacts(
         "SYN proxy",
-        ("nf_conntrack", "iptable_raw", "iptable_filter", "xt_tcpudp", "xt_CT", "xt_state", "xt_conntrack", "ipt_SYNPROXY"),
+        (
+            "nf_conntrack",
+            "iptable_raw",
+            "iptable_filter",
+            "xt_tcpudp",
+            "xt_CT",
+            "xt_state",
+            "xt_conntrack",
+            "ipt_SYNPROXY",
+        ),
         (
             "$IPTABLES -t raw -A PREROUTING -d 192.0.2.1 -p tcp --dport 80 --syn -j CT --notrack",
-            "$IPTABLES -A INPUT -d 192.0.2.1 -p tcp --dport 80 -m state --state INVALID,UNTRACKED "
-            "-j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460",
+            (
+                "$IPTABLES -A INPUT -d 192.0.2.1 -p tcp --dport 80 -m state --state INVALID,UNTRACKED "
+                "-j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460"
+            ),
         ),
         uses_iptables=True,
     ),
@@ -85,7 +103,9 @@ NEEDS: Mapping[Need, NeedFacts] = {
 }
 
 IPTABLES_VARIANTS = ("iptables-legacy", "iptables-nft")
-"""Debian's User-Mode Linux kernels have the legacy tables only, many host kernels the nf_tables ones: both are tried."""
+"""Debian's User-Mode Linux kernels have the legacy tables only, many host kernels the nf_tables
+ones: both are tried.
+"""
 
 
 def modules_for(needs: Iterable[Need]) -> tuple[str, ...]:

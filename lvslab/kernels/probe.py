@@ -1,7 +1,9 @@
-"""What the kernels of this machine can do, found by trial: a capability is what a trial did, not what a file says.
+"""What the kernels of this machine can do, found by trial: a capability is what a trial did, not
+what a file says.
 
-Trials on the machine's own kernel run in a network namespace that is thrown away. Any other kernel is tried by booting a guest once; that
-result is kept under the identity of kernel and modules, because a boot costs seconds and the same kernel gives the same answer.
+Trials on the machine's own kernel run in a network namespace that is thrown away. Any other kernel
+is tried by booting a guest once; that result is kept under the identity of kernel and modules,
+because a boot costs seconds and the same kernel gives the same answer.
 """
 
 from __future__ import annotations
@@ -34,12 +36,15 @@ _TRIAL_TIMEOUT = 60.0
 _CACHE_VERSION = 1
 
 
-def kernels_here(needs: Iterable[Need] = tuple(Need), wanted: KernelKind | None = None, fresh: bool = False) -> Kernels:
+def kernels_here(
+    needs: Iterable[Need] = tuple(Need), wanted: KernelKind | None = None, fresh: bool = False
+) -> Kernels:
     """Try the kernels of this machine.
 
     Args:
         needs: what to try on the machine's own kernel.
-        wanted: try only this kind for these needs (others may serve nodes that need nothing). QEMU is tried only if it is wanted.
+        wanted: try only this kind for these needs (others may serve nodes that need nothing). QEMU
+            is tried only if it is wanted.
         fresh: boot a guest's trial again even if its result is kept.
     """
     needs = tuple(dict.fromkeys(needs))
@@ -50,13 +55,17 @@ def kernels_here(needs: Iterable[Need] = tuple(Need), wanted: KernelKind | None 
         return Kernels(facts, absent)
     kind = wanted or KernelKind.UML
     try:
-        facts[kind] = guest_facts(QemuKernel.installed() if kind == KernelKind.QEMU else UmlKernel.find(), fresh)
+        facts[kind] = guest_facts(
+            QemuKernel.installed() if kind == KernelKind.QEMU else UmlKernel.find(), fresh
+        )
     except (CannotError, LabError) as error:
         absent[kind] = str(error)
     return Kernels(facts, absent)
 
 
-def try_needs(needs: Iterable[Need], run: Callable[[str], Completed]) -> tuple[frozenset[Need], dict[Need, str], str | None]:
+def try_needs(
+    needs: Iterable[Need], run: Callable[[str], Completed]
+) -> tuple[frozenset[Need], dict[Need, str], str | None]:
     """Run the trials of some needs on one kernel.
 
     Args:
@@ -67,7 +76,9 @@ def try_needs(needs: Iterable[Need], run: Callable[[str], Completed]) -> tuple[f
     """
     met, unmet, iptables = set[Need](), dict[Need, str](), None
     for need in needs:
-        variants = ([iptables] if iptables else list(IPTABLES_VARIANTS)) if NEEDS[need].uses_iptables else [""]
+        variants = (
+            ([iptables] if iptables else list(IPTABLES_VARIANTS)) if NEEDS[need].uses_iptables else [""]
+        )
         for variant in variants:
             done = run("\n".join(["set -e", f"IPTABLES={variant}", *NEEDS[need].trial]))
             if done.code == 0:
@@ -80,12 +91,18 @@ def try_needs(needs: Iterable[Need], run: Callable[[str], Completed]) -> tuple[f
 
 
 def _reason(done: Completed) -> str:
-    lines = [line.strip() for line in (done.err + done.out).splitlines() if line.strip() and "modprobe:" not in line]
+    lines = [
+        line.strip()
+        for line in (done.err + done.out).splitlines()
+        if line.strip() and "modprobe:" not in line
+    ]
     return lines[0] if lines else f"the trial ended with status {done.code}"
 
 
 def host_facts(needs: Iterable[Need]) -> KernelFacts:
-    """Try the machine's own kernel, each need in a new network namespace (rootless: in a user namespace of its own)."""
+    """Try the machine's own kernel, each need in a new network namespace (rootless: in a user
+    namespace of its own).
+    """
     enter = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
 
     def run(script: str) -> Completed:
@@ -148,14 +165,16 @@ class Trial:
 
 
 SECCOMP = ("seccomp=on",)
-"""Lets programs in the guest run under a seccomp filter instead of ptrace, which is faster; known since 6.16, ignored before
-(arch/um/os-Linux/start_up.c)."""
+"""Lets programs in the guest run under a seccomp filter instead of ptrace, which is faster; known
+since 6.16, ignored before (arch/um/os-Linux/start_up.c).
+"""
 
 
 def try_kernel(kernel: Kernel, console: Path) -> Trial:
     """Try a kernel that was never booted here.
 
-    Of User-Mode Linux also whether `SECCOMP` is of use: it must boot with it, and trace no process any more.
+    Of User-Mode Linux also whether `SECCOMP` is of use: it must boot with it, and trace no process
+    any more.
 
     Args:
         console: file for what the kernel prints.
@@ -167,7 +186,9 @@ def try_kernel(kernel: Kernel, console: Path) -> Trial:
     if not isinstance(kernel, UmlKernel):
         return _boot_trial(kernel, console, schedulers=True)
     try:
-        trial = _boot_trial(replace(kernel, extra_arguments=(*kernel.extra_arguments, *SECCOMP)), console, schedulers=True)
+        trial = _boot_trial(
+            replace(kernel, extra_arguments=(*kernel.extra_arguments, *SECCOMP)), console, schedulers=True
+        )
     except GuestError:
         return _boot_trial(kernel, console, schedulers=True)
     return trial if trial.untraced else replace(trial, kernel=kernel)
@@ -193,7 +214,11 @@ def _boot_trial(kernel: Kernel, console: Path | None = None, schedulers: bool = 
             met, unmet, iptables = try_needs(NEEDS, lambda script: guest.run(f"({script}\n)", _TRIAL_TIMEOUT))
             release = guest.run("uname -r").out.strip()
             untraced = _untraced(guest.pid)
-            found = try_schedulers(lambda script: guest.run(script, _TRIAL_TIMEOUT)) if schedulers and Need.IP_VS in met else ()
+            found = (
+                try_schedulers(lambda script: guest.run(script, _TRIAL_TIMEOUT))
+                if schedulers and Need.IP_VS in met
+                else ()
+            )
         finally:
             guest.close()
     facts = KernelFacts(kernel.kind, release, kernel.config_sha256, met, unmet, iptables)
@@ -255,5 +280,7 @@ def _read_kept(path: Path) -> KernelFacts | None:
 
 
 def keep_facts(kernel: Kernel, facts: KernelFacts) -> None:
-    """Keep a trial's result; a machine whose cache cannot be written boots the trial again next time."""
+    """Keep a trial's result; a machine whose cache cannot be written boots the trial again next
+    time.
+    """
     keep(_kept(kernel), lambda path: path.write_text(json.dumps(facts_to_json(facts))))

@@ -1,9 +1,11 @@
 """QEMU: a stock kernel, as a distribution ships it, in a machine of virtio devices.
 
-Facts about its arguments: qemu-system-x86_64(1) and docs/system in QEMU's tree. The processor is emulated (TCG) unless a trial boot has shown
-that the machine's own works (kernels/kvm.py). The guest boots the kernel inside the image without a boot loader and without the machine's
-firmware probing anything, sees the host's files by 9P, and gets NICs that were there from the beginning but have no driver until they
-are plugged: so plugging is a matter of milliseconds, and the guest sees no NIC that its node does not have.
+Facts about its arguments: qemu-system-x86_64(1) and docs/system in QEMU's tree. The processor is
+emulated (TCG) unless a trial boot has shown that the machine's own works (kernels/kvm.py). The
+guest boots the kernel inside the image without a boot loader and without the machine's firmware
+probing anything, sees the host's files by 9P, and gets NICs that were there from the beginning but
+have no driver until they are plugged: so plugging is a matter of milliseconds, and the guest sees
+no NIC that its node does not have.
 """
 
 from __future__ import annotations
@@ -27,16 +29,24 @@ MEMORY_MIB = 256
 """A distribution's kernel takes 60 MB for itself."""
 
 SPARE_NICS = 2
-"""NICs for links that are added while the guest runs. Each costs an emulated processor a fifth of a second at boot."""
+"""NICs for links that are added while the guest runs. Each costs an emulated processor a fifth of a
+second at boot.
+"""
 
 _AGENT_PORT = 9
-"""Port of the virtio console behind the agent; 0 is the terminal, 1 to 8 are the lines for processes with live output."""
+"""Port of the virtio console behind the agent; 0 is the terminal, 1 to 8 are the lines for
+processes with live output.
+"""
 
 _FIRST_NIC = 3
-"""Number of the first NIC among the virtio devices: the console and the two shared folders come before."""
+"""Number of the first NIC among the virtio devices: the console and the two shared folders come
+before.
+"""
 
 _FIRMWARE = "qboot.rom"
-"""Starts a kernel and does nothing else (https://github.com/bonzini/qboot); the usual one looks for disks first."""
+"""Starts a kernel and does nothing else (https://github.com/bonzini/qboot); the usual one looks for
+disks first.
+"""
 
 _FIRMWARE_PLACES = (Path("/usr/share/qemu"), Path("/usr/share/seabios"), Path("/usr/share/qboot"))
 
@@ -63,7 +73,11 @@ class QemuKernel(Kernel):
             CannotError: there is none that this user may read.
         """
         trees = {path: modules / path.name.removeprefix("vmlinuz-") for path in boot.glob("vmlinuz-*")}
-        whole = [path for path, tree in trees.items() if (tree / "modules.dep").is_file() and os.access(path, os.R_OK)]
+        whole = [
+            path
+            for path, tree in trees.items()
+            if (tree / "modules.dep").is_file() and os.access(path, os.R_OK)
+        ]
         if not whole:
             raise CannotError(
                 f"{boot}: no readable kernel image vmlinuz-RELEASE with modules in {modules}/RELEASE; "
@@ -81,12 +95,16 @@ class QemuKernel(Kernel):
         """
         image, trees = directory / "vmlinuz", sorted((directory / "modules").glob("*/modules.dep"))
         if not image.is_file() or len(trees) != 1:
-            raise CannotError(f"{directory}: not a whole kernel: needs the image vmlinuz and one tree modules/RELEASE")
+            raise CannotError(
+                f"{directory}: not a whole kernel: needs the image vmlinuz and one tree modules/RELEASE"
+            )
         return cls(image, initramfs.ModuleTree(trees[0].parent), extra_arguments)
 
     @property
     def config_sha256(self) -> str | None:
-        """SHA-256 of the configuration that lies beside the image as `config…`, or None where there is none."""
+        """SHA-256 of the configuration that lies beside the image as `config…`, or None where there
+        is none.
+        """
         beside = self.image.with_name(self.image.name.replace("vmlinuz", "config", 1))
         try:
             return hashlib.sha256(beside.read_bytes()).hexdigest()
@@ -110,7 +128,9 @@ class QemuKernel(Kernel):
         nics: int = 2,
     ) -> QemuGuest:
         """See `Kernel.boot`."""
-        return QemuGuest(self, name, modules, directory, console_log, memory_mib or MEMORY_MIB, network, nics + SPARE_NICS)
+        return QemuGuest(
+            self, name, modules, directory, console_log, memory_mib or MEMORY_MIB, network, nics + SPARE_NICS
+        )
 
 
 DRIVERS = (*initramfs.p9().drivers, "overlay", "virtio_net")
@@ -126,8 +146,9 @@ def refuse(kernel: QemuKernel) -> None:
     lacking = initramfs.missing_modules(kernel.modules, DRIVERS)
     if lacking:
         raise CannotError(
-            f"kernel {kernel.modules.release}: has no {', '.join(lacking)}, by which a guest under QEMU sees the host's files and has its "
-            "network; Debian's :amd64 kernels have them, the :cloud ones do not: lvslab kernels fetch debian/bookworm:amd64"
+            f"kernel {kernel.modules.release}: has no {', '.join(lacking)}, by which a guest under QEMU sees"
+            " the host's files and has its network; Debian's :amd64 kernels have them, the :cloud ones do"
+            " not: lvslab kernels fetch debian/bookworm:amd64"
         )
 
 
@@ -146,8 +167,8 @@ def arguments(
 ) -> list[str]:
     """The words after the program's name for a guest.
 
-    Its console goes to standard output (a log file); the lines to the host are ports of one virtio console. The order of devices gives the
-    NICs their numbers (`_FIRST_NIC`).
+    Its console goes to standard output (a log file); the lines to the host are ports of one virtio
+    console. The order of devices gives the NICs their numbers (`_FIRST_NIC`).
 
     Args:
         boot: the file to start: the kernel inside the image, or the image.
@@ -177,7 +198,12 @@ def arguments(
         *("-kernel", str(boot), "-initrd", str(image), "-append", " ".join(kernel_words)),
         *("-chardev", "stdio,id=log,signal=off", "-serial", "chardev:log"),
         *("-device", "virtio-serial-pci,max_ports=16"),
-        *("-chardev", f"socket,id=terminal,fd={lines.terminal}", "-device", "virtconsole,nr=0,chardev=terminal"),
+        *(
+            "-chardev",
+            f"socket,id=terminal,fd={lines.terminal}",
+            "-device",
+            "virtconsole,nr=0,chardev=terminal",
+        ),
         *(
             word
             for number, fd in ports.items()
@@ -200,7 +226,9 @@ def arguments(
 
 
 def _folder(tag: str, path: Path, *options: str) -> list[str]:
-    """A folder of the host, served by 9P. The host has several file systems, so inode numbers must be made unique (multidevs)."""
+    """A folder of the host, served by 9P. The host has several file systems, so inode numbers must
+    be made unique (multidevs).
+    """
     doubled = str(path).replace(",", ",,")  # a comma ends an option's value
     words = ["local", f"id={tag}", f"path={doubled}", "security_model=none", "multidevs=remap", *options]
     return ["-fsdev", ",".join(words), "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
@@ -227,9 +255,15 @@ class QemuGuest(Guest):
         """Start booting (see `Kernel.boot`); `nics` is how many there can ever be."""
         program = shutil.which(PROGRAM)
         if not program:
-            raise CannotError(f"{PROGRAM}: not installed; run: apt-get install --no-install-recommends qemu-system-x86")
+            raise CannotError(
+                f"{PROGRAM}: not installed; run: apt-get install --no-install-recommends qemu-system-x86"
+            )
         self._program = program
-        self._kernel, self._modules, self._memory_mib = kernel, ["overlay", "virtio_net", *modules], memory_mib
+        self._kernel, self._modules, self._memory_mib = (
+            kernel,
+            ["overlay", "virtio_net", *modules],
+            memory_mib,
+        )
         self._nics = 0
         self._tap_descriptors: list[int] = []
         self._taps = [f"tap{number}" for number in range(nics)]
@@ -239,7 +273,9 @@ class QemuGuest(Guest):
         host = initramfs.p9()
         refuse(self._kernel)
         image = self.directory / "initramfs.cpio"
-        image.write_bytes(initramfs.build(self._kernel.modules, self._modules, host, initramfs.static_busybox()))
+        image.write_bytes(
+            initramfs.build(self._kernel.modules, self._modules, host, initramfs.static_busybox())
+        )
         for tap in self._taps:
             self._tap_descriptors.append(taps.open_tap(tap))
         command = arguments(
@@ -261,23 +297,38 @@ class QemuGuest(Guest):
             os.close(descriptor)
 
     def plug(self, interfaces: Sequence[tuple[str, str]]) -> list[str]:
-        """Give as many NICs to their driver as there are veths, and join each one's tap to its veth (see `Guest.plug`)."""
+        """Give as many NICs to their driver as there are veths, and join each one's tap to its veth
+        (see `Guest.plug`).
+        """
         first, after = self._nics, self._nics + len(interfaces)
         if after > len(self._taps):
             raise GuestError(
-                f"{self.name}: was booted with {len(self._taps)} network cards, {SPARE_NICS} more than it had links, and all are in use; "
-                "put the link into the topology"
+                f"{self.name}: was booted with {len(self._taps)} network cards, {SPARE_NICS} more than it had"
+                " links, and all are in use; put the link into the topology"
             )
         with linux.inside_network(self.network):
-            taps.join(self.name, [(veth, mac, tap) for (veth, mac), tap in zip(interfaces, self._taps[first:after], strict=True)])
+            taps.join(
+                self.name,
+                [
+                    (veth, mac, tap)
+                    for (veth, mac), tap in zip(interfaces, self._taps[first:after], strict=True)
+                ],
+            )
         devices = [f"virtio{_FIRST_NIC + number}" for number in range(first, after)]
         script = "\n".join(
-            f"echo {device} >/sys/bus/virtio/drivers/virtio_net/bind && echo /sys/bus/virtio/devices/{device}/net/*"
+            f"echo {device} >/sys/bus/virtio/drivers/virtio_net/bind && echo"
+            f" /sys/bus/virtio/devices/{device}/net/*"
             for device in devices
         )
-        names = [line.rsplit("/", 1)[-1] for line in self.run(f"set -e\n{script}").check(self.name, "bind virtio_net").split()]
+        names = [
+            line.rsplit("/", 1)[-1]
+            for line in self.run(f"set -e\n{script}").check(self.name, "bind virtio_net").split()
+        ]
         self._nics = after
-        return [f"link set {nic} address {mac} name {veth} up" for nic, (veth, mac) in zip(names, interfaces, strict=True)]
+        return [
+            f"link set {nic} address {mac} name {veth} up"
+            for nic, (veth, mac) in zip(names, interfaces, strict=True)
+        ]
 
     def tune_nics(self) -> None:
         """Nothing: a tap has room enough."""

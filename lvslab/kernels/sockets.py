@@ -1,7 +1,8 @@
 """The packet sockets behind a User-Mode Linux guest's NICs, tuned from outside.
 
-A `raw` vector NIC (arch/um/drivers/vector_user.c) reads from one AF_PACKET socket and writes to another. With the default 208 KiB the
-reading one drops bursts, which cost an untuned lab nine tenths of its throughput; the writing one queues copies that nobody reads.
+A `raw` vector NIC (arch/um/drivers/vector_user.c) reads from one AF_PACKET socket and writes to
+another. With the default 208 KiB the reading one drops bursts, which cost an untuned lab nine
+tenths of its throughput; the writing one queues copies that nobody reads.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def _drop_everything(sock: socket.socket) -> None:
 
 
 def tune(pid: int) -> int:
-    """Give every NIC of guest `pid` room to receive and stop its sending sockets from queueing; returns how many were tuned.
+    """Give every NIC of guest `pid` room to receive and stop its sending sockets from queueing;
+    returns how many were tuned.
 
     Only sockets of NICs that are up exist. Tuning again does no harm.
     """
@@ -78,7 +80,9 @@ def tune(pid: int) -> int:
 
 @contextmanager
 def deaf(pid: int) -> Iterator[None]:
-    """Guest `pid` gets no frame while the block is entered, to the microsecond: a filter drops what its NICs would have received."""
+    """Guest `pid` gets no frame while the block is entered, to the microsecond: a filter drops what
+    its NICs would have received.
+    """
     with _packet_sockets(pid) as found:
         receiving = [sock for sock in found if sock.getsockname()[1] == _ETH_P_ALL]
         for sock in receiving:

@@ -1,6 +1,7 @@
 """A program of its own: boots a kernel once, in a sandbox, and writes down what it showed.
 
-Apart from the process that fetches, which needs the machine's network and may run threads that a sandbox's fork would not survive.
+Apart from the process that fetches, which needs the machine's network and may run threads that a
+sandbox's fork would not survive.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from lvslab.network import sandbox
 
 
 def main(directory: Path, console: Path, result: Path) -> int:
-    """Try the kernel in a directory (`catalog.kernel_at`) and write `result`: the finding, or {"error": message}."""
+    """Try the kernel in a directory (`catalog.kernel_at`) and write `result`: the finding, or
+    {"error": message}.
+    """
 
     def work() -> int:
         try:

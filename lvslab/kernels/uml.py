@@ -1,7 +1,8 @@
 """User-Mode Linux: a kernel as an ordinary process, without KVM and without root.
 
-Facts about its arguments: Documentation/virt/uml/user_mode_linux_howto_v2.rst. A guest boots into an initramfs of ours, overlays the host's
-file system (read-only, nosuid) with a tmpfs, and starts the agent.
+Facts about its arguments: Documentation/virt/uml/user_mode_linux_howto_v2.rst. A guest boots into
+an initramfs of ours, overlays the host's file system (read-only, nosuid) with a tmpfs, and starts
+the agent.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from lvslab.kernels.mconsole import ManagementConsole
 from lvslab.kernels.needs import KernelKind
 
 _LOOPS_PER_JIFFY = 36216832
-"""Given instead of measured, which saves the calibration; only busy-wait delays of drivers that a guest does not have depend on it."""
+"""Given instead of measured, which saves the calibration; only busy-wait delays of drivers that a
+guest does not have depend on it.
+"""
 
 _EARLY_TICKS = 600
 _EARLY_TICK_SECONDS = 0.0005
@@ -57,19 +60,24 @@ class UmlKernel(Kernel):
             raise CannotError("linux.uml: not installed; run: apt-get install user-mode-linux")
         trees = sorted(Path("/usr/lib/uml/modules").glob("*/modules.dep"))
         if not trees:
-            raise CannotError("/usr/lib/uml/modules: no kernel modules; run: apt-get install --reinstall user-mode-linux")
+            raise CannotError(
+                "/usr/lib/uml/modules: no kernel modules; run: apt-get install --reinstall user-mode-linux"
+            )
         return cls(Path(binary), initramfs.ModuleTree(trees[-1].parent))
 
     @classmethod
     def at(cls, directory: Path, extra_arguments: tuple[str, ...] = ()) -> UmlKernel:
-        """The one in a directory: the program `linux.uml`, and one tree of modules below `modules/`.
+        """The one in a directory: the program `linux.uml`, and one tree of modules below
+        `modules/`.
 
         Raises:
             CannotError: the program or its modules are not there.
         """
         binary, trees = directory / "linux.uml", sorted((directory / "modules").glob("*/modules.dep"))
         if not binary.is_file() or len(trees) != 1:
-            raise CannotError(f"{directory}: not a whole kernel: needs the program linux.uml and one tree modules/RELEASE")
+            raise CannotError(
+                f"{directory}: not a whole kernel: needs the program linux.uml and one tree modules/RELEASE"
+            )
         return cls(binary, initramfs.ModuleTree(trees[0].parent), extra_arguments)
 
     @cached_property
@@ -80,7 +88,9 @@ class UmlKernel(Kernel):
 
     @property
     def identity(self) -> str:
-        """Changes whenever the binary or its modules do: the key under which trial results are kept."""
+        """Changes whenever the binary or its modules do: the key under which trial results are
+        kept.
+        """
         return fingerprint(self.binary, self.modules, self.extra_arguments)
 
     def boot(
@@ -110,8 +120,9 @@ def arguments(
 ) -> list[str]:
     """The command line of a guest.
 
-    Its console goes to standard output (a log file), tty1 to an interactive shell, ttyS0 to the agent, the further serial lines to
-    processes with live output. Network interfaces are added after boot, through the management console.
+    Its console goes to standard output (a log file), tty1 to an interactive shell, ttyS0 to the
+    agent, the further serial lines to processes with live output. Network interfaces are added
+    after boot, through the management console.
     """
     return [
         str(kernel.binary),
@@ -163,7 +174,9 @@ class UmlGuest(Guest):
         (self.directory / "uml").mkdir()
         image = self.directory / "initramfs.cpio"
         image.write_bytes(
-            initramfs.build(self._kernel.modules, self._modules, initramfs.hostfs(self.share), initramfs.static_busybox())
+            initramfs.build(
+                self._kernel.modules, self._modules, initramfs.hostfs(self.share), initramfs.static_busybox()
+            )
         )
         command = arguments(
             self._kernel,
@@ -179,8 +192,9 @@ class UmlGuest(Guest):
     def _hasten(self) -> None:
         """Make early boot's timer ticks pass faster.
 
-        Debian's kernel compares RAID6 algorithms for 85 ticks of the clock. A tick is a SIGALRM, so sending some makes the wait pass;
-        only once the kernel catches the signal, only until process 1 speaks, and only so many.
+        Debian's kernel compares RAID6 algorithms for 85 ticks of the clock. A tick is a SIGALRM, so
+        sending some makes the wait pass; only once the kernel catches the signal, only until
+        process 1 speaks, and only so many.
         """
         start = time.monotonic()
         while not self._catches_ticks():

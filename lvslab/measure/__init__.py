@@ -1,1 +1,3 @@
-"""What a run leaves behind: the run directory (`rundir`), the records in it (`records`) and the statistics on them (`stats`)."""
+"""What a run leaves behind: the run directory (`rundir`), the records in it (`records`) and the
+statistics on them (`stats`).
+"""

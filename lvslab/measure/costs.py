@@ -1,4 +1,6 @@
-"""Instructions per packet as a run of `lvslab bench` keeps them: by kernel and figure, with the seeds; and changes between two kernels."""
+"""Instructions per packet as a run of `lvslab bench` keeps them: by kernel and figure, with the
+seeds; and changes between two kernels.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Cost:
 
     @property
     def spread(self) -> float | None:
-        """How far the seeds lie apart, in relation to the whole cost of a packet (a difference's own size says little of its error)."""
+        """How far the seeds lie apart, in relation to the whole cost of a packet (a difference's
+        own size says little of its error).
+        """
         if self.error or len(self.seeds) < 2 or not self.total:
             return None
         return (max(self.seeds.values()) - min(self.seeds.values())) / self.total
@@ -55,8 +59,8 @@ class Change:
 
     Attributes:
         relative: 0.01 is one per cent more.
-        real: beyond the floor, and the seeds of the one lie all above or all below those of the other; one seed alone shows no spread,
-            two are the least.
+        real: beyond the floor, and the seeds of the one lie all above or all below those of the
+            other; one seed alone shows no spread, two are the least.
     """
 
     base: Cost
@@ -73,7 +77,10 @@ class Change:
 def kernels(run: Run) -> tuple[str, ...]:
     """The kernels of a run, in order."""
     return tuple(
-        dict.fromkeys([lab.name for lab in run.labs] + [sample.labels.get("kernel", sample.lab) for sample in run.of(METRIC)])
+        dict.fromkeys(
+            [lab.name for lab in run.labs]
+            + [sample.labels.get("kernel", sample.lab) for sample in run.of(METRIC)]
+        )
     )
 
 
@@ -82,7 +89,9 @@ def costs(run: Run) -> dict[str, dict[str, Cost]]:
     found: dict[str, dict[str, Cost]] = {}
     for sample in run.of(METRIC):
         kernel, name = sample.labels.get("kernel", sample.lab), sample.labels.get("measurement", "")
-        known = found.setdefault(name, {}).get(kernel) or Cost(kernel, name, sample.labels.get("over", "nothing"), {})
+        known = found.setdefault(name, {}).get(kernel) or Cost(
+            kernel, name, sample.labels.get("over", "nothing"), {}
+        )
         seeds, totals, seed = dict(known.seeds), dict(known.totals), sample.repeat or len(known.seeds) + 1
         if sample.value is not None:
             seeds[seed] = sample.value
@@ -98,7 +107,9 @@ def change(base: Cost | None, new: Cost | None, floor: float = FLOOR) -> Change 
         return None
     relative = (new.median - base.median) / abs(base.median)
     several = min(len(base.seeds), len(new.seeds)) > 1
-    apart = min(new.seeds.values()) > max(base.seeds.values()) or max(new.seeds.values()) < min(base.seeds.values())
+    apart = min(new.seeds.values()) > max(base.seeds.values()) or max(new.seeds.values()) < min(
+        base.seeds.values()
+    )
     return Change(base, new, relative, apart and several and abs(relative) >= floor)
 
 

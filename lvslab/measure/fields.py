@@ -1,4 +1,6 @@
-"""Typed access to a JSON object; what is wrong is said with its place, such as `run.json.labs[0].nodes[2].role`."""
+"""Typed access to a JSON object; what is wrong is said with its place, such as
+`run.json.labs[0].nodes[2].role`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from lvslab.errors import UsageError
 
 
 class Fields:
-    """One JSON object being read: typed access to its keys, with the object's place in every error message."""
+    """One JSON object being read: typed access to its keys, with the object's place in every error
+    message.
+    """
 
     def __init__(self, data: object, where: str) -> None:
         if not isinstance(data, dict):
@@ -22,7 +26,9 @@ class Fields:
         return UsageError(f"{self.where}.{key}: {expected} is expected here, {found}")
 
     def text(self, key: str, default: str | None = None) -> str:
-        """The string at `key`, or the default when it is null or missing; without a default it must be there."""
+        """The string at `key`, or the default when it is null or missing; without a default it must
+        be there.
+        """
         value = self.data.get(key)
         if value is None:
             value = default
@@ -68,11 +74,15 @@ class Fields:
         return [Fields(item, f"{self.where}.{key}[{index}]") for index, item in enumerate(value)]
 
     def numbers(self, key: str) -> tuple[float | None, ...] | None:
-        """The list of numbers (null where one is missing) at `key`, or None when it is null or missing."""
+        """The list of numbers (null where one is missing) at `key`, or None when it is null or
+        missing.
+        """
         value = self.data.get(key)
         if value is None:
             return None
-        plain = isinstance(value, list) and not any(isinstance(v, bool) or not isinstance(v, int | float | None) for v in value)
+        plain = isinstance(value, list) and not any(
+            isinstance(v, bool) or not isinstance(v, int | float | None) for v in value
+        )
         if not plain:
             raise self._wrong(key, "a list of numbers")
         return tuple(value)

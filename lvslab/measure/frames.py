@@ -33,7 +33,8 @@ class IpPacket:
         options: TCP options, raw.
         payload: of the transport protocol.
         note: ICMP type and code in words.
-        checksums: True when IP and transport checksums are right, False when one is wrong, None when the sender left it to the card.
+        checksums: True when IP and transport checksums are right, False when one is wrong, None
+            when the sender left it to the card.
     """
 
     src: str
@@ -56,7 +57,11 @@ class IpPacket:
         if self.protocol == "TCP":
             names = [name for name, letter in _FLAG_NAMES if letter in self.flags]
             size = f" {len(self.payload)} bytes" if self.payload else ""
-            return f"{'-'.join(names) or 'no flags'} seq={self.seq}" + (f" ack={self.ack}" if "A" in self.flags else "") + size
+            return (
+                f"{'-'.join(names) or 'no flags'} seq={self.seq}"
+                + (f" ack={self.ack}" if "A" in self.flags else "")
+                + size
+            )
         if self.protocol == "UDP":
             return f"datagram, {len(self.payload)} bytes"
         return self.note or f"{len(self.payload)} bytes"
@@ -111,7 +116,11 @@ def read_frames(path: Path) -> list[Frame]:
             for number, (raw, meta) in enumerate(reader, start=1):
                 stamp = ((meta.tshigh << 32) + meta.tslow) * 1_000_000_000 // meta.tsresol
                 pending = any(CHECKSUM_PENDING.encode() in comment for comment in meta.comments or ())
-                frames.append(_decode(number, stamp, (meta.ifname or b"").decode(), meta.direction == 2, bytes(raw), pending))
+                frames.append(
+                    _decode(
+                        number, stamp, (meta.ifname or b"").decode(), meta.direction == 2, bytes(raw), pending
+                    )
+                )
     except (OSError, EOFError, Scapy_Exception) as error:
         raise LabError(f"{path}: cannot be read as a capture: {error}") from error
     return sorted(frames, key=lambda frame: frame.t)
@@ -142,7 +151,9 @@ def _decode(number: int, stamp: int, interface: str, sent: bool, raw: bytes, pen
         ip = _decode_ip(ether.payload, pending)
     elif isinstance(ether.payload, ARP):
         body = ether.payload
-        arp = ArpMessage({1: "who-has", 2: "is-at"}.get(body.op, str(body.op)), body.hwsrc, body.psrc, body.pdst)
+        arp = ArpMessage(
+            {1: "who-has", 2: "is-at"}.get(body.op, str(body.op)), body.hwsrc, body.psrc, body.pdst
+        )
     return Frame(number, stamp, interface, sent, ether.src, ether.dst, ip, arp, raw)
 
 
@@ -158,7 +169,8 @@ def _decode_ip(ip: Any, pending: bool) -> IpPacket:
     checksums = None if pending else right and _transport_checksum_right(ip)
     protocol, sport, dport, flags, seq, ack, options, note = str(ip.proto), 0, 0, "", 0, 0, b"", ""
     header = (body.dataofs or 5) * 4 if isinstance(body, TCP) else 8
-    payload = bytes(ip.original[ip.ihl * 4 + header : ip.len])  # short frames carry padding behind the packet
+    # short frames carry padding behind the packet
+    payload = bytes(ip.original[ip.ihl * 4 + header : ip.len])
     if isinstance(body, TCP):
         protocol, sport, dport, flags = "TCP", body.sport, body.dport, str(body.flags)
         seq, ack, options = body.seq, body.ack, body.original[20 : (body.dataofs or 5) * 4]
@@ -171,7 +183,22 @@ def _decode_ip(ip: Any, pending: bool) -> IpPacket:
             note += f" id={body.id} seq={body.seq}"
         else:
             note += f" code={body.code}"
-    return IpPacket(ip.src, ip.dst, protocol, ip.ttl, sport, dport, flags, seq, ack, options, payload, note, checksums, outer)
+    return IpPacket(
+        ip.src,
+        ip.dst,
+        protocol,
+        ip.ttl,
+        sport,
+        dport,
+        flags,
+        seq,
+        ack,
+        options,
+        payload,
+        note,
+        checksums,
+        outer,
+    )
 
 
 def _header_checksum_right(ip: Any) -> bool:

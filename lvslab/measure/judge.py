@@ -1,8 +1,8 @@
 """The judge: every packet of the test flows against a mode's contract. Pure; works on hops alone.
 
-A flow is what a client starts: protocol, its address and port, the service's port. Each packet of a flow makes a journey: from the client
-over the director to a real server (request), back (reply), or it is made by the director itself, which only a SYN proxy may do and who
-answers a ping.
+A flow is what a client starts: protocol, its address and port, the service's port. Each packet of a
+flow makes a journey: from the client over the director to a real server (request), back (reply), or
+it is made by the director itself, which only a SYN proxy may do and who answers a ping.
 """
 
 from __future__ import annotations
@@ -100,32 +100,47 @@ class _Journey:
 
 
 def judge(hops: Iterable[Hop], setting: Setting) -> list[Flow]:
-    """Judge all flows that clients started towards the virtual address, and all packets that belong to them."""
+    """Judge all flows that clients started towards the virtual address, and all packets that belong
+    to them.
+    """
     return _Judge(setting).run(hops)
 
 
 def arp_trespasses(frames: Iterable[Frame], vip: str, director_macs: Iterable[str]) -> list[Frame]:
-    """Frames in which somebody other than the director claims the virtual address by ARP (a reply or an announcement)."""
+    """Frames in which somebody other than the director claims the virtual address by ARP (a reply
+    or an announcement).
+    """
     mine = set(director_macs)
     return [
         frame
         for frame in frames
-        if frame.sent and frame.arp is not None and frame.arp.sender_ip == vip and frame.arp.sender_mac not in mine
+        if frame.sent
+        and frame.arp is not None
+        and frame.arp.sender_ip == vip
+        and frame.arp.sender_mac not in mine
     ]
 
 
 def mark_unanswered(flow: Flow, setting: Setting) -> None:
-    """Mark where a flow got stuck whose client got no proper answer, unless a wrong hop already explains it.
+    """Mark where a flow got stuck whose client got no proper answer, unless a wrong hop already
+    explains it.
 
-    That is the first packet that reached a real server when no real server ever answered, otherwise the last packet of all.
+    That is the first packet that reached a real server when no real server ever answered, otherwise
+    the last packet of all.
     """
     if flow.wrong or not flow.hops:
         return
-    arrived = [each for each in flow.hops if each.hop.receiver and setting.roles[each.hop.receiver] == Role.REAL_SERVER]
+    arrived = [
+        each
+        for each in flow.hops
+        if each.hop.receiver and setting.roles[each.hop.receiver] == Role.REAL_SERVER
+    ]
     answered = any(setting.roles[each.hop.sender] == Role.REAL_SERVER for each in flow.hops)
     stuck = arrived[0] if arrived and not answered else flow.hops[-1]
     stuck.verdict = "wrong"
-    stuck.why = f"nothing followed that would have answered the client; expected next: {setting.contract.reply[0]}"
+    stuck.why = (
+        f"nothing followed that would have answered the client; expected next: {setting.contract.reply[0]}"
+    )
 
 
 class _Judge:
@@ -152,7 +167,7 @@ class _Judge:
             flow.hops.sort(key=lambda each: each.hop.t)
         return list(self._flows.values())
 
-    # -- journeys begin ------------------------------------------------------------------------------------------------------------
+    # -- journeys begin ----------------------------------------------------------------------------
 
     def _from_client(self, hop: Hop) -> None:
         packet = hop.packet
@@ -161,8 +176,12 @@ class _Judge:
         key = (packet.protocol, packet.src, packet.sport, packet.dport)
         flow = self._flows.get(key)
         if flow is None:
-            flow = self._flows[key] = Flow(packet.protocol, (packet.src, packet.sport), (packet.dst, packet.dport))
-            self._by_server_tuple[(packet.protocol, packet.dst, packet.dport, packet.src, packet.sport)] = flow
+            flow = self._flows[key] = Flow(
+                packet.protocol, (packet.src, packet.sport), (packet.dst, packet.dport)
+            )
+            self._by_server_tuple[(packet.protocol, packet.dst, packet.dport, packet.src, packet.sport)] = (
+                flow
+            )
         flow.origin = flow.origin or hop.sender
         if packet.protocol == "TCP" and "A" in packet.flags and "S" not in packet.flags:
             flow.proved = True
@@ -172,12 +191,16 @@ class _Judge:
 
     def _from_server(self, hop: Hop) -> None:
         packet = hop.packet
-        flow = self._by_server_tuple.get((packet.protocol, packet.src, packet.sport, packet.dst, packet.dport))
+        flow = self._by_server_tuple.get(
+            (packet.protocol, packet.src, packet.sport, packet.dst, packet.dport)
+        )
         if flow is None:
             flow = next((each for each in self._flows.values() if each.client[0] == packet.dst), None)
             if flow is not None:
                 verdict = "unjudged" if packet.protocol == "ICMP" else "wrong"
-                flow.hops.append(JudgedHop(hop, (), verdict, "belongs to no connection that the director forwarded"))
+                flow.hops.append(
+                    JudgedHop(hop, (), verdict, "belongs to no connection that the director forwarded")
+                )
             return
         self._begin(flow, "reply", self._contract.reply, hop)
 
@@ -200,7 +223,8 @@ class _Judge:
         if flow is None:
             if self._contract.proxied and packet.protocol == "TCP" and self._flows:
                 _fail(judged, "the proxy sent it, but it belongs to no client's connection")
-                list(self._flows.values())[-1].hops.append(judged)  # beside the latest one, where it was seen
+                # beside the latest one, where it was seen
+                list(self._flows.values())[-1].hops.append(judged)
             return
         flow.hops.append(judged)
         if packet.checksums is False:
@@ -208,13 +232,19 @@ class _Judge:
         if packet.protocol == "ICMP" and to_client:
             return
         if not self._contract.proxied:
-            judged.verdict, judged.why = "wrong", "the director made this packet itself; in this mode it only forwards"
+            judged.verdict, judged.why = (
+                "wrong",
+                "the director made this packet itself; in this mode it only forwards",
+            )
             return
         leg = self._contract.reply[-1] if to_client else self._contract.request[-1]
         self._check_addresses(flow, leg, judged)
         self._check_arrival(flow, leg, judged)
         if not to_client and "S" in packet.flags and not flow.proved:
-            judged.verdict, judged.why = "wrong", "a SYN reached for a real server before the client's ACK proved the cookie"
+            judged.verdict, judged.why = (
+                "wrong",
+                "a SYN reached for a real server before the client's ACK proved the cookie",
+            )
 
     def _begin(self, flow: Flow, kind: str, legs: Sequence[Leg], hop: Hop) -> None:
         judged = JudgedHop(hop)
@@ -223,7 +253,7 @@ class _Judge:
         self._check(journey, judged)
         self._open.append(journey)
 
-    # -- journeys go on ------------------------------------------------------------------------------------------------------------
+    # -- journeys go on ----------------------------------------------------------------------------
 
     def _forwarded(self, hop: Hop) -> bool:
         """Whether the hop continues a packet that its sender received; judges it if so."""
@@ -232,7 +262,9 @@ class _Judge:
             if last.receiver != hop.sender or not self._same_packet(journey, last.packet, hop.packet):
                 continue
             by_director = self._setting.roles[hop.sender] == Role.DIRECTOR
-            if by_director and (journey.leg + 1 >= len(journey.legs) or self._is_proxys_own(last.packet, hop.packet)):
+            if by_director and (
+                journey.leg + 1 >= len(journey.legs) or self._is_proxys_own(last.packet, hop.packet)
+            ):
                 continue
             judged = JudgedHop(hop, _rewritten(last.packet, hop.packet))
             journey.flow.hops.append(judged)
@@ -241,17 +273,28 @@ class _Judge:
             journey.hops.append(judged)
             self._check(journey, judged)
             self._check_forwarding(journey, last.packet, judged)
-            if journey.leg == len(journey.legs) - 1 and self._party(hop.receiver) == journey.legs[-1].receiver:
+            if (
+                journey.leg == len(journey.legs) - 1
+                and self._party(hop.receiver) == journey.legs[-1].receiver
+            ):
                 del self._open[index]
             return True
         return False
 
     def _is_proxys_own(self, before: IpPacket, after: IpPacket) -> bool:
-        """Whether a SYN proxy made a packet itself that looks like one it received: its SYN, and ACKs with a TTL of its own."""
-        return self._contract.proxied and ("S" in after.flags or after.ttl != before.ttl - self._setting.ttl_step)
+        """Whether a SYN proxy made a packet itself that looks like one it received: its SYN, and
+        ACKs with a TTL of its own.
+        """
+        return self._contract.proxied and (
+            "S" in after.flags or after.ttl != before.ttl - self._setting.ttl_step
+        )
 
     def _same_packet(self, journey: _Journey, before: IpPacket, after: IpPacket) -> bool:
-        if before.protocol != after.protocol or before.payload != after.payload or before.flags != after.flags:
+        if (
+            before.protocol != after.protocol
+            or before.payload != after.payload
+            or before.flags != after.flags
+        ):
             return False
         if before.protocol == "UDP":
             return journey.flow.client[1] in (after.sport, after.dport) or bool(self._setting.lips)
@@ -265,7 +308,7 @@ class _Judge:
         port = packet.sport if journey.kind == "request" else packet.dport
         return port == journey.flow.client[1] or bool(self._setting.lips)
 
-    # -- checks --------------------------------------------------------------------------------------------------------------------
+    # -- checks ------------------------------------------------------------------------------------
 
     def _check(self, journey: _Journey, judged: JudgedHop) -> None:
         leg = journey.legs[journey.leg]
@@ -302,14 +345,23 @@ class _Judge:
             if server and flow.server and server != flow.server:
                 _fail(judged, f"went to {server}, but this connection belongs to {flow.server}")
             flow.server = flow.server or server
-            self._by_server_tuple.setdefault((packet.protocol, packet.dst, packet.dport, packet.src, packet.sport), flow)
+            self._by_server_tuple.setdefault(
+                (packet.protocol, packet.dst, packet.dport, packet.src, packet.sport), flow
+            )
         outer = packet.outer
         if leg.tunnelled:
             if outer is None:
                 _fail(judged, "not tunnelled; expected protocol 4 from DIP to RIP around it")
-            elif outer.src != self._setting.dip or outer.dst not in self._setting.rips.values() or outer.protocol != _IPIP:
+            elif (
+                outer.src != self._setting.dip
+                or outer.dst not in self._setting.rips.values()
+                or outer.protocol != _IPIP
+            ):
                 wanted = f"{self._setting.dip} > RIP protocol {_IPIP}"
-                _fail(judged, f"outer header is {outer.src} > {outer.dst} protocol {outer.protocol}, expected {wanted}")
+                _fail(
+                    judged,
+                    f"outer header is {outer.src} > {outer.dst} protocol {outer.protocol}, expected {wanted}",
+                )
         elif outer is not None:
             _fail(judged, f"tunnelled ({outer.src} > {outer.dst}); expected no outer header")
 
@@ -333,11 +385,18 @@ class _Judge:
     def _check_arrival(self, flow: Flow, leg: Leg, judged: JudgedHop) -> None:
         receiver = judged.hop.receiver
         if receiver is None:
-            _fail(judged, f"went to MAC {judged.hop.eth_dst}, which nobody on this network has; expected: to {leg.receiver}")
+            _fail(
+                judged,
+                f"went to MAC {judged.hop.eth_dst}, which nobody on this network has; expected: to"
+                f" {leg.receiver}",
+            )
             return
         party = self._party(receiver)
         if party is not None and party != leg.receiver:
-            _fail(judged, f"handed to {receiver} ({party}, MAC {judged.hop.eth_dst}); expected: to {leg.receiver}")
+            _fail(
+                judged,
+                f"handed to {receiver} ({party}, MAC {judged.hop.eth_dst}); expected: to {leg.receiver}",
+            )
         elif party == Party.CLIENT and flow.origin not in (None, receiver):
             _fail(judged, f"handed to {receiver}, but {flow.origin} asked")
         elif party == Party.REAL_SERVER:
@@ -351,9 +410,16 @@ class _Judge:
         forwarder = self._setting.roles[judged.hop.sender]
         step = self._setting.ttl_step if forwarder == Role.DIRECTOR else 1
         # A router sees only the outer header of a tunnelled packet.
-        counted = [packet.outer if forwarder == Role.ROUTER and packet.outer else packet for packet in (before, after)]
+        counted = [
+            packet.outer if forwarder == Role.ROUTER and packet.outer else packet
+            for packet in (before, after)
+        ]
         if counted[1].ttl != counted[0].ttl - step:
-            _fail(judged, f"TTL is {counted[1].ttl}, expected {counted[0].ttl - step} ({judged.hop.sender} takes {step} off)")
+            _fail(
+                judged,
+                f"TTL is {counted[1].ttl}, expected {counted[0].ttl - step} ({judged.hop.sender} takes {step}"
+                " off)",
+            )
         if before.outer and after.outer and after.ttl != before.ttl:
             _fail(judged, f"the packet inside the tunnel changed: TTL {before.ttl} became {after.ttl}")
         if not self._contract.proxied:
@@ -366,7 +432,10 @@ class _Judge:
             flow = journey.flow
             flow.shift = shift if flow.shift is None else flow.shift
             if shift != flow.shift:
-                _fail(judged, f"sequence numbers shifted by {shift}, but by {flow.shift} before in the same connection")
+                _fail(
+                    judged,
+                    f"sequence numbers shifted by {shift}, but by {flow.shift} before in the same connection",
+                )
 
     def _must_be_over(self, journey: _Journey) -> None:
         """An open journey ended where it is; wrong unless the contract lets it end there."""
@@ -375,14 +444,23 @@ class _Judge:
         if judged.verdict == "wrong" or receiver == journey.legs[-1].receiver:
             return
         packet = judged.hop.packet
-        if self._contract.proxied and receiver == Party.DIRECTOR and not packet.payload and "F" not in packet.flags:
+        if (
+            self._contract.proxied
+            and receiver == Party.DIRECTOR
+            and not packet.payload
+            and "F" not in packet.flags
+        ):
             return  # the two handshakes end at the proxy
         if judged.hop.receiver is not None:
             at = judged.hop.receiver
-            following = journey.legs[min(journey.leg + 1, len(journey.legs) - 1)] if receiver else journey.legs[journey.leg]
+            following = (
+                journey.legs[min(journey.leg + 1, len(journey.legs) - 1)]
+                if receiver
+                else journey.legs[journey.leg]
+            )
             _fail(judged, f"arrived at {at} and never left it; expected next: {following}")
 
-    # -- who is who ----------------------------------------------------------------------------------------------------------------
+    # -- who is who --------------------------------------------------------------------------------
 
     def _party(self, node: str | None) -> Party | None:
         """The party of a node; None for routers and for nobody."""
@@ -401,7 +479,9 @@ def _fail(judged: JudgedHop, why: str) -> None:
 
 def _rewritten(before: IpPacket, after: IpPacket) -> tuple[str, ...]:
     fields = tuple(
-        name for name in ("src", "dst", "sport", "dport", "seq", "ack") if getattr(before, name) != getattr(after, name)
+        name
+        for name in ("src", "dst", "sport", "dport", "seq", "ack")
+        if getattr(before, name) != getattr(after, name)
     )
     outer = (before.outer is None) != (after.outer is None)
     return (*fields, "outer") if outer else fields

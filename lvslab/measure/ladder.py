@@ -27,7 +27,9 @@ def flow_data(name: str, flow: Flow) -> dict[str, Any]:
         "name": name,
         "title": flow.title,
         "verdict": "fail" if wrong else "pass",
-        "reason": wrong.why if wrong else f"served by {flow.server}" if flow.server else "answered by the director",
+        "reason": (
+            wrong.why if wrong else f"served by {flow.server}" if flow.server else "answered by the director"
+        ),
         "steps": [_step(each, start) for each in flow.hops],
     }
 
@@ -60,7 +62,8 @@ def _end(packet: IpPacket, address: str, port: int) -> str:
 
 
 def text(flow: Flow, roles: Mapping[str, Role], limit: int | None = None) -> list[str]:
-    """A flow as lines: time in ms, an arrow between the nodes, addresses, MACs, TTL; what was rewritten; what is wrong.
+    """A flow as lines: time in ms, an arrow between the nodes, addresses, MACs, TTL; what was
+    rewritten; what is wrong.
 
     Args:
         limit: show at most so many hops (but always up to the first wrong one).
@@ -80,7 +83,9 @@ def text(flow: Flow, roles: Mapping[str, Role], limit: int | None = None) -> lis
 
 def _hop_lines(judged: JudgedHop, nodes: Sequence[str], start: int) -> list[str]:
     hop, packet = judged.hop, judged.hop.packet
-    line = f"{(hop.t - start) / 1e6:9.3f}  {_arrow(judged, nodes)}  {_end(packet, packet.src, packet.sport)} > "
+    line = (
+        f"{(hop.t - start) / 1e6:9.3f}  {_arrow(judged, nodes)}  {_end(packet, packet.src, packet.sport)} > "
+    )
     line += _end(packet, packet.dst, packet.dport)
     if packet.outer:
         line += f" in {packet.outer.src} > {packet.outer.dst} proto {packet.outer.protocol}"
@@ -105,7 +110,10 @@ def _arrow(judged: JudgedHop, nodes: Sequence[str]) -> str:
     cells = ["│".ljust(_COLUMN) for _ in nodes]
     if left == right:
         row = "".join(cells)
-        return row[: begin * _COLUMN] + f"✗ {_label(hop.packet)}".ljust(len(row) - begin * _COLUMN)[: len(row) - begin * _COLUMN]
+        return (
+            row[: begin * _COLUMN]
+            + f"✗ {_label(hop.packet)}".ljust(len(row) - begin * _COLUMN)[: len(row) - begin * _COLUMN]
+        )
     row = "".join(cells)
     label = f" {_label(hop.packet)} "
     span = (right - left) * _COLUMN - 1
@@ -125,17 +133,28 @@ def _label(packet: IpPacket) -> str:
 
 
 def wrong_packet(flow: Flow, capture: str, in_words: str) -> list[str]:
-    """The first wrong packet of a flow beside what the contract demands; empty when nothing is wrong."""
+    """The first wrong packet of a flow beside what the contract demands; empty when nothing is
+    wrong.
+    """
     wrong = flow.wrong
     if wrong is None:
         return []
     hop, packet = wrong.hop, wrong.hop.packet
-    outer = f"{packet.outer.src} > {packet.outer.dst} protocol {packet.outer.protocol} around " if packet.outer else ""
+    outer = (
+        f"{packet.outer.src} > {packet.outer.dst} protocol {packet.outer.protocol} around "
+        if packet.outer
+        else ""
+    )
     return [
         f"flow      {flow.title}",
-        f"packet    {outer}{_end(packet, packet.src, packet.sport)} > {_end(packet, packet.dst, packet.dport)}  {packet.describe()}  "
-        f"ttl {packet.ttl}",
-        f"sent      by {hop.sender} ({hop.link}, MAC {hop.eth_src}) to {hop.receiver or 'nobody'} (MAC {hop.eth_dst})",
+        (
+            f"packet    {outer}{_end(packet, packet.src, packet.sport)} >"
+            f" {_end(packet, packet.dst, packet.dport)}  {packet.describe()}  ttl {packet.ttl}"
+        ),
+        (
+            f"sent      by {hop.sender} ({hop.link}, MAC {hop.eth_src}) to {hop.receiver or 'nobody'} (MAC"
+            f" {hop.eth_dst})"
+        ),
         f"frames    {', '.join(map(str, hop.frames))} of {capture}",
         f"wrong     {wrong.why}",
         f"contract  {in_words}",

@@ -42,7 +42,8 @@ class Hop:
 def hops(frames: Iterable[Frame], ports: Mapping[str, Port]) -> list[Hop]:
     """Join each frame that a node sent to the same frame where another received it.
 
-    Frames that a switch floods to nodes that they are not addressed to are passed over, as those nodes pass over them.
+    Frames that a switch floods to nodes that they are not addressed to are passed over, as those
+    nodes pass over them.
 
     Args:
         frames: in the order of time.
@@ -60,11 +61,29 @@ def hops(frames: Iterable[Frame], ports: Mapping[str, Port]) -> list[Hop]:
             continue
         if frame.sent:
             sent[key].append(len(found))
-            found.append(Hop(frame.t, port.node, None, frame.interface, (frame.number,), frame.eth_src, frame.eth_dst, frame.ip))
+            found.append(
+                Hop(
+                    frame.t,
+                    port.node,
+                    None,
+                    frame.interface,
+                    (frame.number,),
+                    frame.eth_src,
+                    frame.eth_dst,
+                    frame.ip,
+                )
+            )
         elif frame.eth_dst == port.mac and sent[key]:
             index = sent[key].popleft()
             hop = found[index]
             found[index] = Hop(
-                hop.t, hop.sender, port.node, hop.link, (*hop.frames, frame.number), hop.eth_src, hop.eth_dst, hop.packet
+                hop.t,
+                hop.sender,
+                port.node,
+                hop.link,
+                (*hop.frames, frame.number),
+                hop.eth_src,
+                hop.eth_dst,
+                hop.packet,
             )
     return found

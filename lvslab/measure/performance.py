@@ -1,4 +1,6 @@
-"""Performance of a lab: each function measures one thing once and records it; a failed measurement is recorded as missing."""
+"""Performance of a lab: each function measures one thing once and records it; a failed measurement
+is recorded as missing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from lvslab.traffic import tools
 from lvslab.traffic.servers import start_iperf3
 
 CONNECTIONS = 16
-"""Connections that wrk keeps busy: enough that the slowest node never idles, few enough that queues stay short."""
+"""Connections that wrk keeps busy: enough that the slowest node never idles, few enough that queues
+stay short.
+"""
 
 _EPHEMERAL = "echo '1024 65535' >/proc/sys/net/ipv4/ip_local_port_range"
 
@@ -22,7 +26,8 @@ _EPHEMERAL = "echo '1024 65535' >/proc/sys/net/ipv4/ip_local_port_range"
 class Performance:
     """Measurements in one running lab.
 
-    The client's range of local ports is widened, so that many short connections do not run out of them.
+    The client's range of local ports is widened, so that many short connections do not run out of
+    them.
     """
 
     def __init__(self, lab: Lab, run: RunWriter, repeat: int) -> None:
@@ -36,7 +41,9 @@ class Performance:
         self._client.run(_EPHEMERAL).check(self._client.name, _EPHEMERAL)
 
     def throughput(self, seconds: float) -> None:
-        """One TCP stream through the virtual service: bit/s, segments sent again, director's processor time per GB."""
+        """One TCP stream through the virtual service: bit/s, segments sent again, director's
+        processor time per GB.
+        """
         for server in self._lab.servers:
             start_iperf3(server)
 
@@ -62,7 +69,9 @@ class Performance:
             cpu = self._director_cpu()
             result = tools.wrk(self._client, f"http://{self._vip}/", seconds, CONNECTIONS, keep_alive)
             if result.failed:
-                self._sample(metric, "1/s", None, error=f"{result.failed} of {result.requests} requests failed")
+                self._sample(
+                    metric, "1/s", None, error=f"{result.failed} of {result.requests} requests failed"
+                )
                 return
             self._sample(metric, "1/s", result.rate)
             self._cpu_sample(cpu, metric, per, result.requests)
@@ -90,10 +99,12 @@ class Performance:
 
         self._attempt("latency", "s", measure)
 
-    # -- recording ---------------------------------------------------------------------------------------------------------------
+    # -- recording ---------------------------------------------------------------------------------
 
     def _attempt(self, metric: str, unit: str, measure: Callable[[], None]) -> None:
-        """Measure; what goes wrong is recorded in the measurement's place, unless the lab itself broke."""
+        """Measure; what goes wrong is recorded in the measurement's place, unless the lab itself
+        broke.
+        """
         self._lab.tell("measure", f"{metric.replace('_', ' ')}, repetition {self._repeat}")
         try:
             measure()
@@ -103,7 +114,12 @@ class Performance:
             self._sample(metric, unit, None, error=str(error))
 
     def _sample(
-        self, metric: str, unit: str, value: float | None, labels: dict[str, str] | None = None, error: str | None = None
+        self,
+        metric: str,
+        unit: str,
+        value: float | None,
+        labels: dict[str, str] | None = None,
+        error: str | None = None,
     ) -> None:
         plan = self._lab.plan
         self._run.sample(
@@ -122,7 +138,9 @@ class Performance:
         return guest.cpu_seconds() if guest else None
 
     def _cpu_sample(self, before: float | None, during: str, per: str, work: float) -> None:
-        """Processor time of the director's kernel per unit of work; a director on the machine's own kernel shows none."""
+        """Processor time of the director's kernel per unit of work; a director on the machine's own
+        kernel shows none.
+        """
         after = self._director_cpu()
         if before is not None and after is not None and work > 0:
             self._sample("director_cpu", "s", (after - before) / work, labels={"during": during, "per": per})

@@ -36,7 +36,9 @@ def read_probes(attempts: Path | None, beats: Path | None) -> Probes:
     """
     warnings: list[str] = []
     return Probes(
-        read_attempts(attempts, warnings) if attempts else (), read_beats(beats, warnings) if beats else (), tuple(warnings)
+        read_attempts(attempts, warnings) if attempts else (),
+        read_beats(beats, warnings) if beats else (),
+        tuple(warnings),
     )
 
 
@@ -51,14 +53,22 @@ def read_attempts(file: Path, warnings: list[str]) -> tuple[Attempt, ...]:
         planned, start, connect, first_byte, end, port, server, outcome = fields
         _check_outcome(outcome, ATTEMPT_OUTCOMES)
         return Attempt(
-            float(planned), float(start), _maybe(connect), _maybe(first_byte), float(end), int(port) if port else None, server, outcome
-        )  # fmt: skip
+            float(planned),
+            float(start),
+            _maybe(connect),
+            _maybe(first_byte),
+            float(end),
+            int(port) if port else None,
+            server,
+            outcome,
+        )
 
     return _read(file, _ATTEMPT_COLUMNS, parse, warnings)
 
 
 def read_beats(file: Path, warnings: list[str]) -> tuple[Beat, ...]:
-    """The heartbeats of all long-lived connections, in the order in which they ended. A last line that was cut off adds a warning.
+    """The heartbeats of all long-lived connections, in the order in which they ended. A last line
+    that was cut off adds a warning.
 
     Raises:
         UsageError: the file cannot be read, or a line in it is wrong.
@@ -68,8 +78,15 @@ def read_beats(file: Path, warnings: list[str]) -> tuple[Beat, ...]:
         connection, opened, port, planned, sent, answered, server, outcome = fields
         _check_outcome(outcome, BEAT_OUTCOMES)
         return Beat(
-            int(connection), _maybe(opened), int(port) if port else None, float(planned), float(sent), _maybe(answered), server, outcome
-        )  # fmt: skip
+            int(connection),
+            _maybe(opened),
+            int(port) if port else None,
+            float(planned),
+            float(sent),
+            _maybe(answered),
+            server,
+            outcome,
+        )
 
     return _read(file, _BEAT_COLUMNS, parse, warnings)
 
@@ -85,7 +102,10 @@ def _read(
         raise UsageError(f"{file}: cannot be read: {reason}") from None
     *lines, rest = text.split("\n")
     if rest:
-        warnings.append(f"{file.name}, line {len(lines) + 1}: the last line was cut off while it was written; it is left out")
+        warnings.append(
+            f"{file.name}, line {len(lines) + 1}: the last line was cut off while it was written; it is"
+            " left out"
+        )
     if not lines:
         if not rest:
             warnings.append(f"{file.name}: empty; the prober ended before it wrote anything")
@@ -96,7 +116,9 @@ def _read(
     for number, line in enumerate(lines[1:], 2):
         fields = line.split(",")
         if len(fields) != len(columns):
-            raise UsageError(f"{file}, line {number}: {len(columns)} fields are expected, found {len(fields)}")
+            raise UsageError(
+                f"{file}, line {number}: {len(columns)} fields are expected, found {len(fields)}"
+            )
         try:
             records.append(parse(fields))
         except ValueError as error:

@@ -70,7 +70,10 @@ def _version(command: list[str]) -> str | None:
 
 
 def lab_entry(
-    plan: LabPlan, facts: Mapping[str, KernelFacts], lab: Lab | None = None, counters: list[dict[str, Any]] | None = None
+    plan: LabPlan,
+    facts: Mapping[str, KernelFacts],
+    lab: Lab | None = None,
+    counters: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """A lab as run.json keeps it (docs/run-directory.md)."""
     return {

@@ -1,8 +1,8 @@
 """The records of a run directory as frozen dataclasses, and how each is read from its JSON object.
 
-`docs/run-directory.md` is the format; the names here are its keys. A number that is missing is None, never 0. Keys
-that this version does not know are ignored; a known key of a wrong type raises `UsageError` with its place, such as
-`run.json.labs[0].nodes[2].role`.
+`docs/run-directory.md` is the format; the names here are its keys. A number that is missing is
+None, never 0. Keys that this version does not know are ignored; a known key of a wrong type raises
+`UsageError` with its place, such as `run.json.labs[0].nodes[2].role`.
 Nothing here touches a file: `rundir` does.
 """
 
@@ -34,7 +34,9 @@ def _number(item: Fields, key: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """The kernel that a node ran, and why that one. `kind` is "host", "uml" or "qemu"; `name` is that of `--kernel`, "" where not noted."""
+    """The kernel that a node ran, and why that one. `kind` is "host", "uml" or "qemu"; `name` is
+    that of `--kernel`, "" where not noted.
+    """
 
     kind: str
     release: str
@@ -55,7 +57,9 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A host of the lab. `extra_addresses` read like "10.0.0.10/32 on lo"; `gateway` is the default route or None."""
+    """A host of the lab. `extra_addresses` read like "10.0.0.10/32 on lo"; `gateway` is the default
+    route or None.
+    """
 
     name: str
     role: str
@@ -72,16 +76,25 @@ class Node:
         if item.data.get("kernel") is not None:
             k = Fields(item.data["kernel"], f"{item.where}.kernel")
             kernel = Kernel(
-                k.text("kind"), k.text("release"), k.maybe_text("config_sha256"), k.text("why", ""), k.text("name", "")
+                k.text("kind"),
+                k.text("release"),
+                k.maybe_text("config_sha256"),
+                k.text("why", ""),
+                k.text("name", ""),
             )
         interfaces = tuple(
             Interface(i.text("name"), i.text("mac", ""), i.text("network", ""), i.texts("addresses"))
             for i in item.objects("interfaces")
         )
         return cls(
-            item.text("name"), item.text("role"), item.texts("needs"), kernel, interfaces, item.texts("extra_addresses"),
+            item.text("name"),
+            item.text("role"),
+            item.texts("needs"),
+            kernel,
+            interfaces,
+            item.texts("extra_addresses"),
             item.maybe_text("gateway"),
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +107,9 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What IPVS counted: connections, packets and bytes toward the real servers (in) and back through the director (out)."""
+    """What IPVS counted: connections, packets and bytes toward the real servers (in) and back
+    through the director (out).
+    """
 
     conns: int | None
     in_packets: int | None
@@ -105,7 +120,9 @@ class Counters:
     @classmethod
     def read(cls, item: Fields) -> Counters:
         """The counters in a JSON object."""
-        return cls(*(item.maybe_int(key) for key in ("conns", "in_packets", "out_packets", "in_bytes", "out_bytes")))
+        return cls(
+            *(item.maybe_int(key) for key in ("conns", "in_packets", "out_packets", "in_bytes", "out_bytes"))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +145,18 @@ class ServiceCounters:
     @classmethod
     def read(cls, item: Fields) -> ServiceCounters:
         """The service's counters in a JSON object."""
-        servers = tuple(ServerCounters(s.text("server"), s.text("name", ""), Counters.read(s)) for s in item.objects("servers"))
+        servers = tuple(
+            ServerCounters(s.text("server"), s.text("name", ""), Counters.read(s))
+            for s in item.objects("servers")
+        )
         return cls(item.text("service"), Counters.read(item), servers)
 
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """One network that was built, in one forwarding mode. Times in seconds, None when it never got there."""
+    """One network that was built, in one forwarding mode. Times in seconds, None when it never got
+    there.
+    """
 
     name: str
     mode: str
@@ -175,7 +197,12 @@ class Event:
     def read(cls, item: Fields) -> Event:
         """The event in a JSON object."""
         detail = item.data.get("detail")
-        return cls(item.maybe_number("t"), item.data.get("lab") or "", item.text("event"), "" if detail is None else str(detail))
+        return cls(
+            item.maybe_number("t"),
+            item.data.get("lab") or "",
+            item.text("event"),
+            "" if detail is None else str(detail),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +216,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A verdict with its reason, the files that prove it (relative to the run directory) and its single checks."""
+    """A verdict with its reason, the files that prove it (relative to the run directory) and its
+    single checks.
+    """
 
     name: str
     verdict: Verdict
@@ -204,16 +233,19 @@ class Result:
         def verdict(fields: Fields) -> Verdict:
             return cast(Verdict, fields.choice("verdict", ("pass", "fail", "skip")))
 
-        checks = tuple(Check(c.text("name"), verdict(c), c.text("reason", "")) for c in item.objects("checks"))
+        checks = tuple(
+            Check(c.text("name"), verdict(c), c.text("reason", "")) for c in item.objects("checks")
+        )
         return cls(item.text("name"), verdict(item), item.text("reason", ""), item.texts("evidence"), checks)
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that happened in a trial at `t`, seconds since the epoch, on the clock of the probes and captures.
+    """Something that happened in a trial at `t`, seconds since the epoch, on the clock of the
+    probes and captures.
 
-    `table` is a change of a director's IPVS table as its watcher saw it, `vrrp` a change of a director's VRRP state, `control`
-    something that health control said.
+    `table` is a change of a director's IPVS table as its watcher saw it, `vrrp` a change of a
+    director's VRRP state, `control` something that health control said.
     """
 
     t: float
@@ -231,7 +263,9 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The longest outage that the configuration allows, in seconds from the fault, and the formula that says so."""
+    """The longest outage that the configuration allows, in seconds from the fault, and the formula
+    that says so.
+    """
 
     seconds: float
     formula: str
@@ -244,11 +278,13 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One failure experiment with one prober: something was broken and repaired while the service was probed.
+    """One failure experiment with one prober: something was broken and repaired while the service
+    was probed.
 
-    Its probes are in probes/<name>.attempts.csv and probes/<name>.beats.csv. `start` and `end` are seconds since the epoch, `end`
-    is None when the trial was cut short. `interval` (between attempts), `timeout` (of one attempt) and `heartbeat` are seconds,
-    None where there were none. `expects` says in a sentence what must happen.
+    Its probes are in probes/<name>.attempts.csv and probes/<name>.beats.csv. `start` and `end` are
+    seconds since the epoch, `end` is None when the trial was cut short. `interval` (between
+    attempts), `timeout` (of one attempt) and `heartbeat` are seconds, None where there were none.
+    `expects` says in a sentence what must happen.
     """
 
     name: str
@@ -292,7 +328,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One raw measurement: `value`, or `values` where the metric is a distribution; both None where it failed (see `error`)."""
+    """One raw measurement: `value`, or `values` where the metric is a distribution; both None where
+    it failed (see `error`).
+    """
 
     t: float | None
     lab: str
@@ -333,7 +371,8 @@ class Outer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One packet on one link. `t` in seconds since the flow's first packet; `rewritten` names what the previous hop changed.
+    """One packet on one link. `t` in seconds since the flow's first packet; `rewritten` names what
+    the previous hop changed.
 
     `target` is "" where nobody received the packet.
     """
@@ -363,11 +402,22 @@ class Step:
             outer = Outer(o.text("src"), o.text("dst"), str(o.data.get("protocol", "")))
         verdict = cast(StepVerdict, item.choice("verdict", ("ok", "wrong", "unjudged"), "unjudged"))
         return cls(
-            t=item.maybe_number("t") or 0.0, source=item.text("from", ""), target=item.text("to", ""), link=item.text("link", ""),
-            eth_src=item.text("eth_src", ""), eth_dst=item.text("eth_dst", ""), outer=outer, src=item.text("src", ""),
-            dst=item.text("dst", ""), protocol=item.text("protocol", ""), info=item.text("info", ""), ttl=item.maybe_int("ttl"),
-            rewritten=item.texts("rewritten"), verdict=verdict, why=item.text("why", ""),
-        )  # fmt: skip
+            t=item.maybe_number("t") or 0.0,
+            source=item.text("from", ""),
+            target=item.text("to", ""),
+            link=item.text("link", ""),
+            eth_src=item.text("eth_src", ""),
+            eth_dst=item.text("eth_dst", ""),
+            outer=outer,
+            src=item.text("src", ""),
+            dst=item.text("dst", ""),
+            protocol=item.text("protocol", ""),
+            info=item.text("info", ""),
+            ttl=item.maybe_int("ttl"),
+            rewritten=item.texts("rewritten"),
+            verdict=verdict,
+            why=item.text("why", ""),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +433,9 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class PathFile:
-    """The flows of one lab; `columns` are the node names in the order in which a ladder shows them."""
+    """The flows of one lab; `columns` are the node names in the order in which a ladder
+    shows them.
+    """
 
     lab: str
     columns: tuple[str, ...]
@@ -394,9 +446,12 @@ class PathFile:
         """The path file in a JSON object."""
         flows = tuple(
             Flow(
-                f.text("name"), f.text("title", ""), f.text("verdict", "unjudged"), f.text("reason", ""),
+                f.text("name"),
+                f.text("title", ""),
+                f.text("verdict", "unjudged"),
+                f.text("reason", ""),
                 tuple(Step.read(step) for step in f.objects("steps")),
             )
             for f in item.objects("flows")
-        )  # fmt: skip
+        )
         return cls(item.text("lab"), item.texts("columns"), flows)

@@ -1,7 +1,8 @@
 """The run directory (docs/run-directory.md): `load` reads one, `RunWriter` writes one.
 
-What a crash leaves is always readable: run.json is replaced by rename and never edited in place; samples.jsonl grows by whole
-lines, each written the moment it was taken. A line that a kill or a full disk cut off is reported in `Run.warnings`.
+What a crash leaves is always readable: run.json is replaced by rename and never edited in place;
+samples.jsonl grows by whole lines, each written the moment it was taken. A line that a kill or a
+full disk cut off is reported in `Run.warnings`.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ VERSION = 1
 _STATES = ("running", "complete", "interrupted", "broken")
 
 
-# --- reading -------------------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything a run directory says. `warnings` are sentences about what could not be read whole."""
+    """Everything a run directory says. `warnings` are sentences about what could not be
+    read whole.
+    """
 
     path: Path
     lvslab: str
@@ -58,7 +61,9 @@ class Run:
     trials: tuple[Trial, ...]
     samples: tuple[Sample, ...]
     paths: Mapping[str, PathFile]
-    """Name of a lab → its test flows, for the labs that have a readable captures/<lab>.path.json."""
+    """Name of a lab → its test flows, for the labs that have a readable
+    captures/<lab>.path.json.
+    """
     warnings: tuple[str, ...]
 
     @property
@@ -68,8 +73,12 @@ class Run:
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """The forwarding modes of the run, each once: those of the labs in their order, then those only samples mention."""
-        return tuple(dict.fromkeys([lab.mode for lab in self.labs] + [s.mode for s in self.samples if s.mode]))
+        """The forwarding modes of the run, each once: those of the labs in their order, then those
+        only samples mention.
+        """
+        return tuple(
+            dict.fromkeys([lab.mode for lab in self.labs] + [s.mode for s in self.samples if s.mode])
+        )
 
     def of(self, metric: str, mode: str | None = None) -> tuple[Sample, ...]:
         """The samples of a metric, of one mode or of all, in the order in which they were taken."""
@@ -79,7 +88,8 @@ class Run:
 def load(path: Path | str) -> Run:
     """Read the run directory `path`.
 
-    Raises UsageError, with the file and the cause, when there is nothing to read or it is not what this version understands.
+    Raises UsageError, with the file and the cause, when there is nothing to read or it is not what
+    this version understands.
     """
     directory = Path(path)
     file = directory / "run.json"
@@ -99,8 +109,8 @@ def load(path: Path | str) -> Run:
     version = top.data.get("version")
     if not isinstance(version, int) or not 1 <= version <= VERSION:
         raise UsageError(
-            f"{file}: written in version {version} of the format by lvslab {top.data.get('lvslab')}; this lvslab reads up to "
-            f"version {VERSION}: use a newer lvslab"
+            f"{file}: written in version {version} of the format by lvslab {top.data.get('lvslab')}; this"
+            f" lvslab reads up to version {VERSION}: use a newer lvslab"
         )
     labs = tuple(Lab.read(item) for item in top.objects("labs"))
     warnings: list[str] = []
@@ -144,7 +154,10 @@ def _load_samples(file: Path, warnings: list[str]) -> tuple[Sample, ...]:
             data = json.loads(line)
         except ValueError as error:
             if number == numbered[-1][0]:
-                warnings.append(f"{file.name}, line {number}: the last sample was cut off while it was written; it is left out")
+                warnings.append(
+                    f"{file.name}, line {number}: the last sample was cut off while it was written; it is"
+                    " left out"
+                )
                 break
             raise UsageError(f"{file}, line {number}: this is not JSON: {error}") from error
         samples.append(Sample.read(Fields(data, f"{file}, line {number}")))
@@ -152,7 +165,9 @@ def _load_samples(file: Path, warnings: list[str]) -> tuple[Sample, ...]:
 
 
 def _load_paths(directory: Path, labs: Sequence[Lab], warnings: list[str]) -> dict[str, PathFile]:
-    """The path files of the labs. A broken one costs the report a figure, not the report: it becomes a warning."""
+    """The path files of the labs. A broken one costs the report a figure, not the report: it
+    becomes a warning.
+    """
     paths = {}
     for lab in labs:
         file = directory / "captures" / f"{lab.name}.path.json"
@@ -165,15 +180,17 @@ def _load_paths(directory: Path, labs: Sequence[Lab], warnings: list[str]) -> di
     return paths
 
 
-# --- writing -------------------------------------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 
 
 class RunWriter:
-    """Makes `<root>/<YYYYmmdd-HHMMSS>-<name>/` (UTC) and keeps it readable at every moment. Use it as a context manager.
+    """Makes `<root>/<YYYYmmdd-HHMMSS>-<name>/` (UTC) and keeps it readable at every moment. Use it
+    as a context manager.
 
-    Leaving the block without an exception sets status "complete", by KeyboardInterrupt "interrupted", by any other exception
-    "broken" with its message in `error`. Every method may be called from any thread. A write that fails (disk full) raises
-    LabError with the file's name; everything written before stays as it is.
+    Leaving the block without an exception sets status "complete", by KeyboardInterrupt
+    "interrupted", by any other exception "broken" with its message in `error`. Every method may be
+    called from any thread. A write that fails (disk full) raises LabError with the file's name;
+    everything written before stays as it is.
 
     Attributes:
         path: the run directory; it exists once the block is entered.
@@ -248,7 +265,9 @@ class RunWriter:
         self._save()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with self._lock:
             if error is None:
                 self._data["status"] = "complete"
@@ -257,7 +276,9 @@ class RunWriter:
             else:
                 message = str(error)
                 plain = isinstance(error, LvslabError) and message
-                self._data.update(status="broken", error=message if plain else f"{type(error).__name__}: {message}")
+                self._data.update(
+                    status="broken", error=message if plain else f"{type(error).__name__}: {message}"
+                )
             self._data["finished"] = _utc(self._clock())
             if self._samples is not None:
                 self._samples.close()
@@ -265,17 +286,20 @@ class RunWriter:
             try:
                 self._save()
             except LabError:
-                if error is None:  # otherwise the exception under way is the cause; this one would hide it
+                # otherwise the exception under way is the cause; this one would hide it
+                if error is None:
                     raise
 
     def add_lab(self, lab: Mapping[str, Any]) -> None:
-        """Add an entry of `labs`; one with the same name is replaced, so a lab may be added when it is planned and again when
-        it ended with its counters."""
+        """Add an entry of `labs`; one with the same name is replaced, so a lab may be added when it
+        is planned and again when it ended with its counters.
+        """
         self._replace("labs", lab)
 
     def add_trial(self, trial: Mapping[str, Any]) -> None:
-        """Add an entry of `trials`; one with the same name is replaced, so a trial may be added when it begins and again when it
-        ended with its marks and verdict."""
+        """Add an entry of `trials`; one with the same name is replaced, so a trial may be added
+        when it begins and again when it ended with its marks and verdict.
+        """
         self._replace("trials", trial)
 
     def add_result(self, result: Mapping[str, Any]) -> None:
@@ -290,14 +314,21 @@ class RunWriter:
 
     def add_event(self, lab: str, event: str, detail: str = "", *, t: float | None = None) -> None:
         """Add something that happened, now or at `t` (seconds since the epoch)."""
-        self._add("events", {"t": self._clock() if t is None else t, "lab": lab, "event": event, "detail": detail})
+        self._add(
+            "events", {"t": self._clock() if t is None else t, "lab": lab, "event": event, "detail": detail}
+        )
 
     def add_not_comparable(self, sentence: str) -> None:
         """Say which numbers must not be set side by side, and why."""
         self._add("not_comparable", sentence)
 
-    def update(self, *, host: Mapping[str, Any] | None = None, tools: Mapping[str, str | None] | None = None,
-               parameters: Mapping[str, Any] | None = None) -> None:  # fmt: skip
+    def update(
+        self,
+        *,
+        host: Mapping[str, Any] | None = None,
+        tools: Mapping[str, str | None] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
         """Add what is known only after the start to `host`, `tools` or `parameters`."""
         with self._lock:
             for key, more in (("host", host), ("tools", tools), ("parameters", parameters)):
@@ -318,16 +349,27 @@ class RunWriter:
         error: str | None = None,
         t: float | None = None,
     ) -> None:
-        """Append one measurement to samples.jsonl. One that failed has neither value nor values, and an `error`."""
-        line: dict[str, Any] = {"t": self._clock() if t is None else t, "lab": lab, "mode": mode, "metric": metric, "unit": unit,
-                                "repeat": repeat}  # fmt: skip
+        """Append one measurement to samples.jsonl. One that failed has neither value nor values,
+        and an `error`.
+        """
+        line: dict[str, Any] = {
+            "t": self._clock() if t is None else t,
+            "lab": lab,
+            "mode": mode,
+            "metric": metric,
+            "unit": unit,
+            "repeat": repeat,
+        }
         line |= {"value": value} if values is None else {"values": list(values)}
         line |= {"labels": dict(labels)} if labels else {}
         line |= {"error": error} if error is not None else {}
         text = json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with self._lock:
             if self._samples is None:
-                raise LabError(f"{self.path / 'samples.jsonl'}: the run is not open, the sample of '{metric}' cannot be written")
+                raise LabError(
+                    f"{self.path / 'samples.jsonl'}: the run is not open, the sample of '{metric}' cannot be"
+                    " written"
+                )
             _append(self._samples, self._samples_size, text, self.path / "samples.jsonl")
             self._samples_size += len(text)
 
@@ -349,7 +391,9 @@ class RunWriter:
             self._save()
 
     def _make_directory(self) -> Path:
-        """A directory that did not exist before: its time is that of the start, a counter tells runs of one second apart."""
+        """A directory that did not exist before: its time is that of the start, a counter tells
+        runs of one second apart.
+        """
         self._root.mkdir(parents=True, exist_ok=True)
         stamp = datetime.fromisoformat(self._data["started"]).strftime("%Y%m%d-%H%M%S")
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", self._data["name"]).strip("-.") or "run"
@@ -364,7 +408,9 @@ class RunWriter:
                 return path
 
     def _save(self) -> None:
-        """Replace run.json by one rename: a reader sees the old text or the new one, never half of either."""
+        """Replace run.json by one rename: a reader sees the old text or the new one, never half of
+        either.
+        """
         file, temporary = self.path / "run.json", self.path / "run.json.new"
         with self._lock:
             text = json.dumps(self._data, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
@@ -382,7 +428,9 @@ class RunWriter:
 
 
 def _append(stream: FileIO, size: int, text: bytes, file: Path) -> None:
-    """Append `text` whole or not at all to a file of `size` bytes: half a line would spoil the line after it."""
+    """Append `text` whole or not at all to a file of `size` bytes: half a line would spoil the line
+    after it.
+    """
     try:
         written = 0
         while written < len(text):
@@ -394,7 +442,9 @@ def _append(stream: FileIO, size: int, text: bytes, file: Path) -> None:
 
 
 def _write_failed(file: Path, error: OSError) -> NoReturn:
-    raise LabError(f"{file}: cannot be written: {error.strerror or error}; what was written before stays readable") from error
+    raise LabError(
+        f"{file}: cannot be written: {error.strerror or error}; what was written before stays readable"
+    ) from error
 
 
 def _utc(seconds: float) -> str:

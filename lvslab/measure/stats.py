@@ -1,11 +1,15 @@
-"""Statistics on repeated measurements: pure functions on numbers, no assumption about their distribution.
+"""Statistics on repeated measurements: pure functions on numbers, no assumption about their
+distribution.
 
-A few runs of a network test are not normally distributed (one hiccup makes a long tail), so everything here rests on ranks:
-the median for the middle, order statistics for its interval, and the full range of the runs for the spread.
+A few runs of a network test are not normally distributed (one hiccup makes a long tail), so
+everything here rests on ranks: the median for the middle, order statistics for its interval, and
+the full range of the runs for the spread.
 
 - **median**: the middle run.
-- **interval**: two of the runs between which the true median lies with a known probability (see `interval`).
-- **spread**: (largest - smallest) / median, the width of all runs in relation to the median: 0.04 reads "all within 4 %".
+- **interval**: two of the runs between which the true median lies with a known probability (see
+  `interval`).
+- **spread**: (largest - smallest) / median, the width of all runs in relation to the median: 0.04
+  reads "all within 4 %".
 
 A measurement that is missing is None: it is counted as missing and never becomes 0.
 """
@@ -22,7 +26,9 @@ UNSTABLE_SPREAD = 0.10
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """`low` and `high` are two of the measured values; the true median lies between them with probability `confidence` (0..1)."""
+    """`low` and `high` are two of the measured values; the true median lies between them with
+    probability `confidence` (0..1).
+    """
 
     low: float
     high: float
@@ -31,9 +37,11 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Repeated measurements of one quantity in the quantity's own unit; `spread` is relative (1 = 100 %).
+    """Repeated measurements of one quantity in the quantity's own unit; `spread` is relative (1 =
+    100 %).
 
-    With no value at all everything but the counts is None; with a single one there is a median but neither interval nor spread.
+    With no value at all everything but the counts is None; with a single one there is a median but
+    neither interval nor spread.
     """
 
     n: int
@@ -56,7 +64,9 @@ def present(values: Iterable[float | None]) -> list[float]:
 
 
 def median(values: Iterable[float | None]) -> float | None:
-    """The middle of the values that exist (the mean of the two middle ones when their number is even); None without any."""
+    """The middle of the values that exist (the mean of the two middle ones when their number is
+    even); None without any.
+    """
     ordered = present(values)
     if not ordered:
         return None
@@ -67,8 +77,8 @@ def median(values: Iterable[float | None]) -> float | None:
 def percentile(values: Iterable[float | None], percent: float) -> float | None:
     """The value below which `percent` of all lie, interpolated linearly between neighbours.
 
-    None when the values cannot say: p99 needs at least 100 of them, p50 two, in general 1 / (1 - percent/100) or, for the low
-    side, 1 / (percent/100).
+    None when the values cannot say: p99 needs at least 100 of them, p50 two, in general 1 / (1 -
+    percent/100) or, for the low side, 1 / (percent/100).
     """
     if not 0 < percent < 100:
         raise ValueError(f"a percentile lies between 0 and 100, not at {percent}")
@@ -83,10 +93,11 @@ def percentile(values: Iterable[float | None], percent: float) -> float | None:
 
 
 def interval(values: Iterable[float | None], confidence: float = 0.95) -> Interval | None:
-    """The narrowest pair of order statistics, as far from either end, that holds the true median with `confidence`.
+    """The narrowest pair of order statistics, as far from either end, that holds the true median
+    with `confidence`.
 
-    Below six values no pair reaches 95 %; then it is the full range, and `Interval.confidence` says how much that is worth
-    (three runs: 75 %, five: 94 %). None with fewer than two values.
+    Below six values no pair reaches 95 %; then it is the full range, and `Interval.confidence` says
+    how much that is worth (three runs: 75 %, five: 94 %). None with fewer than two values.
     """
     ordered = present(values)
     n = len(ordered)
@@ -100,13 +111,17 @@ def interval(values: Iterable[float | None], confidence: float = 0.95) -> Interv
 
 
 def _confidence(n: int, skipped: int) -> float:
-    """Probability that the true median lies inside n ordered values after `skipped` were left out at each end (binomial)."""
+    """Probability that the true median lies inside n ordered values after `skipped` were left out
+    at each end (binomial).
+    """
     outside = sum(math.comb(n, k) for k in range(skipped + 1))
     return float(1 - 2 * outside / 2**n)
 
 
 def spread(values: Iterable[float | None]) -> float | None:
-    """(largest - smallest) / median; None with fewer than two values or a median of 0, where a relation says nothing."""
+    """(largest - smallest) / median; None with fewer than two values or a median of 0, where a
+    relation says nothing.
+    """
     ordered = present(values)
     middle = median(ordered)
     if len(ordered) < 2 or not middle:
@@ -130,7 +145,9 @@ def summarize(values: Iterable[float | None]) -> Summary:
 
 
 def shares(counts: Mapping[str, float | None]) -> dict[str, float] | None:
-    """What part of the whole (0..1) each name has; a missing count is left out, and None when nothing was counted."""
+    """What part of the whole (0..1) each name has; a missing count is left out, and None when
+    nothing was counted.
+    """
     known = {name: count for name, count in counts.items() if count is not None}
     total = sum(known.values())
     return {name: count / total for name, count in known.items()} if total > 0 else None

@@ -1,4 +1,6 @@
-"""The five forwarding modes: one file each with director set-up, real-server set-up and packet contract."""
+"""The five forwarding modes: one file each with director set-up, real-server set-up and packet
+contract.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from lvslab.modes.synproxy import SynProxy
 from lvslab.modes.tun import Tunnelling
 from lvslab.service import ForwardingMode
 
-MODES: dict[ForwardingMode, Mode] = {mode.name: mode for mode in (Nat(), DirectRouting(), Tunnelling(), FullNat(), SynProxy())}
+MODES: dict[ForwardingMode, Mode] = {
+    mode.name: mode for mode in (Nat(), DirectRouting(), Tunnelling(), FullNat(), SynProxy())
+}
 
 
 def mode_named(name: str) -> Mode:

@@ -34,7 +34,7 @@ class ReplyPath(StrEnum):
     """The real servers have no route to the clients at all."""
 
 
-# -- actions: what set-up does, as data -----------------------------------------------------------------------------------------------
+# -- actions: what set-up does, as data ------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,11 @@ class Sysctl:
     value: str | int
 
     def plain(self) -> str:
-        return f"sysctl -w {self.key}='{self.value}'" if " " in str(self.value) else f"sysctl -w {self.key}={self.value}"
+        return (
+            f"sysctl -w {self.key}='{self.value}'"
+            if " " in str(self.value)
+            else f"sysctl -w {self.key}={self.value}"
+        )
 
     def fast(self) -> str:
         """Without starting a program, which costs 40 ms in a guest."""
@@ -86,14 +90,19 @@ class Step:
 
 def plain_lines(steps: Iterable[Step]) -> list[str]:
     """The set-up as shell commands that a person would type, each step headed by its reason."""
-    return [line for step in steps for line in (f"# {step.name}: {step.why}", *(action.plain() for action in step.actions))]
+    return [
+        line
+        for step in steps
+        for line in (f"# {step.name}: {step.why}", *(action.plain() for action in step.actions))
+    ]
 
 
 def set_up_script(steps: Sequence[Step], iptables: str | None) -> str:
     """The set-up as one quick script that stops at the first failure and names the step.
 
-    A program started in a guest costs some 40 ms, so consecutive `ip` commands go to one `ip -batch`, consecutive rules to one
-    `iptables-restore`, and sysctls are written without a program.
+    A program started in a guest costs some 40 ms, so consecutive `ip` commands go to one
+    `ip -batch`, consecutive rules to one `iptables-restore`, and sysctls are written without a
+    program.
 
     Args:
         iptables: the variant that fits the kernel, "iptables-legacy" or "iptables-nft".
@@ -120,9 +129,12 @@ def set_up_script(steps: Sequence[Step], iptables: str | None) -> str:
 def _restore_command(iptables: str | None) -> str:
     """iptables-restore(8) of the variant, adding to what is there.
 
-    The legacy variant would look for its kernel modules by modprobe, half a second in a guest, where lvslab has loaded them already.
+    The legacy variant would look for its kernel modules by modprobe, half a second in a guest,
+    where lvslab has loaded them already.
     """
-    return f"{iptables or 'iptables'}-restore --noflush" + (" --modprobe=/bin/true" if iptables == "iptables-legacy" else "")
+    return f"{iptables or 'iptables'}-restore --noflush" + (
+        " --modprobe=/bin/true" if iptables == "iptables-legacy" else ""
+    )
 
 
 def _restore_input(rules: Sequence[Iptables]) -> list[str]:
@@ -134,7 +146,7 @@ def _restore_input(rules: Sequence[Iptables]) -> list[str]:
     return lines
 
 
-# -- addresses -----------------------------------------------------------------------------------------------------------------------
+# -- addresses -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -145,8 +157,10 @@ class Addresses:
         vip: virtual IP address.
         dip: the director's own address in the clients' network, the outer source of TUN packets.
         rips: node name of each real server → its address.
-        lips: local addresses that FullNAT may use as source towards real servers; empty where the topology has none.
-        outer, inner: the director's interface towards the clients, and towards the real servers (may be the same).
+        lips: local addresses that FullNAT may use as source towards real servers; empty where the
+            topology has none.
+        outer, inner: the director's interface towards the clients, and towards the real servers
+            (may be the same).
         inner_prefix: prefix length of the inner network.
     """
 
@@ -204,20 +218,29 @@ class Mode(ABC):
 def vip_step(addresses: Addresses) -> Step:
     """The virtual address on the director."""
     return Step(
-        "vip", "the director answers for the virtual address", (Ip(f"address add {addresses.vip}/32 dev {addresses.outer}"),)
+        "vip",
+        "the director answers for the virtual address",
+        (Ip(f"address add {addresses.vip}/32 dev {addresses.outer}"),),
     )
 
 
 IP_FORWARD = Step(
-    "ip-forward", "replies of the real servers pass the director's routing code", (Sysctl("net.ipv4.ip_forward", 1),)
+    "ip-forward",
+    "replies of the real servers pass the director's routing code",
+    (Sysctl("net.ipv4.ip_forward", 1),),
 )
 
-TRACK_MANY = (Sysctl("net.netfilter.nf_conntrack_buckets", 65536), Sysctl("net.netfilter.nf_conntrack_max", 262144))
-"""Room for tracked connections. A small kernel allows a thousand, and drops what does not fit ("table full")."""
+TRACK_MANY = (
+    Sysctl("net.netfilter.nf_conntrack_buckets", 65536),
+    Sysctl("net.netfilter.nf_conntrack_max", 262144),
+)
+"""Room for tracked connections. A small kernel allows a thousand, and drops what does not fit
+("table full").
+"""
 
 QUIET_ARP = Step(
     "arp",
-    "only the director may answer ARP requests for the virtual address: arp_ignore answers only for addresses of the receiving "
-    "interface, arp_announce keeps the virtual address out of the servers' own requests",
+    "only the director may answer ARP requests for the virtual address: arp_ignore answers only for addresses"
+    " of the receiving interface, arp_announce keeps the virtual address out of the servers' own requests",
     (Sysctl("net.ipv4.conf.all.arp_ignore", 1), Sysctl("net.ipv4.conf.all.arp_announce", 2)),
 )

@@ -1,7 +1,8 @@
 """Packet contracts: what a forwarding mode does to every packet, as data that a judge can apply.
 
-A contract is the chain of legs that a request takes from client to real server and the chain that a reply takes back. Between two legs
-only what the contract says may change: the addresses given by the legs, MAC addresses, the TTL, and checksums that follow from these.
+A contract is the chain of legs that a request takes from client to real server and the chain that a
+reply takes back. Between two legs only what the contract says may change: the addresses given by
+the legs, MAC addresses, the TTL, and checksums that follow from these.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Leg:
     """One leg: who hands the packet to whom, and the addresses it must carry on the way.
 
     Attributes:
-        tunnelled: the packet travels inside IP protocol 4 from the director's to the real server's address (RFC 2003).
+        tunnelled: the packet travels inside IP protocol 4 from the director's to the real server's
+            address (RFC 2003).
     """
 
     sender: Party
@@ -47,7 +49,9 @@ class Leg:
 
     def __str__(self) -> str:
         inner = f"{self.source} > {self.destination}"
-        return f"{self.sender} to {self.receiver}: " + (f"DIP > RIP protocol 4 around {inner}" if self.tunnelled else inner)
+        return f"{self.sender} to {self.receiver}: " + (
+            f"DIP > RIP protocol 4 around {inner}" if self.tunnelled else inner
+        )
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,9 @@ class Contract:
     Attributes:
         request: from the client to the real server.
         reply: from the real server to the client.
-        proxied: the director itself answers the client's handshake and opens its own to the real server once the client has proved
-            its address; sequence numbers of the two differ by a constant.
+        proxied: the director itself answers the client's handshake and opens its own to the real
+            server once the client has proved its address; sequence numbers of the two differ by a
+            constant.
         in_words: the contract in one sentence, for reports.
     """
 

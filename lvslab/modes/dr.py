@@ -1,4 +1,6 @@
-"""LVS-DR (`ipvsadm -g`, direct routing): the director changes the MAC address only; real servers answer the client straight."""
+"""LVS-DR (`ipvsadm -g`, direct routing): the director changes the MAC address only; real servers
+answer the client straight.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from lvslab.service import ForwardingMode, VirtualService
 
 class DirectRouting(Mode):
     name = ForwardingMode.DR
-    summary = "the director changes only the MAC address; real servers in the same LAN answer the client straight"
+    summary = (
+        "the director changes only the MAC address; real servers in the same LAN answer the client straight"
+    )
     topology = "dr"
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS})}
     reply_paths = frozenset({ReplyPath.DIRECT})
@@ -20,7 +24,10 @@ class DirectRouting(Mode):
     contract = Contract(
         request=(TO_DIRECTOR, Leg(Party.DIRECTOR, Party.REAL_SERVER, Address.CIP, Address.VIP)),
         reply=(STRAIGHT_BACK,),
-        in_words="the real server sees CIP > VIP:vport in a frame to its own MAC; replies go straight to the client; only MACs and TTL change",
+        in_words=(
+            "the real server sees CIP > VIP:vport in a frame to its own MAC; replies go straight to the"
+            " client; only MACs and TTL change"
+        ),
     )
 
     def director(self, addresses: Addresses, services: Sequence[VirtualService]) -> tuple[Step, ...]:

@@ -1,7 +1,8 @@
 """FullNAT: both addresses rewritten both ways, so real servers need no route to the client.
 
-Mainline IPVS has no FullNAT. It is composed here of LVS-NAT with connection tracking and netfilter's source NAT of balanced packets, as
-Simon Horman described on lvs-devel in 2013. Missing beside Alibaba's: the TOA option, the time-stamp removal, the ISN rewrite.
+Mainline IPVS has no FullNAT. It is composed here of LVS-NAT with connection tracking and
+netfilter's source NAT of balanced packets, as Simon Horman described on lvs-devel in 2013. Missing
+beside Alibaba's: the TOA option, the time-stamp removal, the ISN rewrite.
 """
 
 from __future__ import annotations
@@ -9,14 +10,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lvslab.kernels.needs import Need
-from lvslab.modes.base import IP_FORWARD, TRACK_MANY, Addresses, Ip, Iptables, Mode, ReplyPath, Role, Step, Sysctl, vip_step
+from lvslab.modes.base import (
+    IP_FORWARD,
+    TRACK_MANY,
+    Addresses,
+    Ip,
+    Iptables,
+    Mode,
+    ReplyPath,
+    Role,
+    Step,
+    Sysctl,
+    vip_step,
+)
 from lvslab.modes.contract import FROM_DIRECTOR, TO_DIRECTOR, Address, Contract, Leg, Party
 from lvslab.service import ForwardingMode, VirtualService
 
 
 class FullNat(Mode):
     name = ForwardingMode.FULLNAT
-    summary = "the director rewrites both addresses both ways; real servers need no route to the client (composed: NAT and SNAT)"
+    summary = (
+        "the director rewrites both addresses both ways; real servers need no route to the client (composed:"
+        " NAT and SNAT)"
+    )
     topology = "fullnat"
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS, Need.IPVS_SNAT})}
     reply_paths = frozenset({ReplyPath.NONE, ReplyPath.DIRECTOR})
@@ -25,7 +41,10 @@ class FullNat(Mode):
     contract = Contract(
         request=(TO_DIRECTOR, Leg(Party.DIRECTOR, Party.REAL_SERVER, Address.LIP, Address.RIP)),
         reply=(Leg(Party.REAL_SERVER, Party.DIRECTOR, Address.RIP, Address.LIP), FROM_DIRECTOR),
-        in_words="the real server sees LIP > RIP:rport; replies go to the LIP, and the director puts VIP:vport and CIP back in",
+        in_words=(
+            "the real server sees LIP > RIP:rport; replies go to the LIP, and the director puts VIP:vport and"
+            " CIP back in"
+        ),
     )
 
     def director(self, addresses: Addresses, services: Sequence[VirtualService]) -> tuple[Step, ...]:
@@ -34,7 +53,10 @@ class FullNat(Mode):
         local = Step(
             "local-addresses",
             "the pool of source addresses towards the real servers",
-            tuple(Ip(f"address add {lip}/{addresses.inner_prefix} dev {addresses.inner}") for lip in addresses.lips),
+            tuple(
+                Ip(f"address add {lip}/{addresses.inner_prefix} dev {addresses.inner}")
+                for lip in addresses.lips
+            ),
         )
         tracking = Step(
             "conntrack",

@@ -1,4 +1,6 @@
-"""LVS-NAT (`ipvsadm -m`, masquerading): the director rewrites the destination inwards and the source outwards."""
+"""LVS-NAT (`ipvsadm -m`, masquerading): the director rewrites the destination inwards and the
+source outwards.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ class Nat(Mode):
     contract = Contract(
         request=(TO_DIRECTOR, Leg(Party.DIRECTOR, Party.REAL_SERVER, Address.CIP, Address.RIP)),
         reply=(Leg(Party.REAL_SERVER, Party.DIRECTOR, Address.RIP, Address.CIP), FROM_DIRECTOR),
-        in_words="the real server sees CIP > RIP:rport; replies pass the director, which puts VIP:vport back in as source",
+        in_words=(
+            "the real server sees CIP > RIP:rport; replies pass the director, which puts VIP:vport back in as"
+            " source"
+        ),
     )
 
     def director(self, addresses: Addresses, services: Sequence[VirtualService]) -> tuple[Step, ...]:

@@ -1,7 +1,8 @@
-"""SYNPROXY: the director answers SYNs with cookies itself and connects to a real server only when the client has proved its address.
+"""SYNPROXY: the director answers SYNs with cookies itself and connects to a real server only when
+the client has proved its address.
 
-Mainline IPVS has no SYN proxy. It is composed here of LVS-NAT and netfilter's SYNPROXY target in the same kernel
-(iptables-extensions(8), SYNPROXY; net/netfilter/nf_synproxy_core.c).
+Mainline IPVS has no SYN proxy. It is composed here of LVS-NAT and netfilter's SYNPROXY target in
+the same kernel (iptables-extensions(8), SYNPROXY; net/netfilter/nf_synproxy_core.c).
 """
 
 from __future__ import annotations
@@ -9,20 +10,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lvslab.kernels.needs import Need
-from lvslab.modes.base import IP_FORWARD, TRACK_MANY, Addresses, Iptables, Mode, ReplyPath, Role, Step, Sysctl, vip_step
+from lvslab.modes.base import (
+    IP_FORWARD,
+    TRACK_MANY,
+    Addresses,
+    Iptables,
+    Mode,
+    ReplyPath,
+    Role,
+    Step,
+    Sysctl,
+    vip_step,
+)
 from lvslab.modes.contract import FROM_DIRECTOR, TO_DIRECTOR, Address, Contract, Leg, Party
 from lvslab.service import ForwardingMode, Protocol, VirtualService
 
 _WINDOW_SCALE = 7
-"""What the proxy announces to clients before it knows the real server: it must be the real server's (iptables-extensions(8), SYNPROXY)."""
+"""What the proxy announces to clients before it knows the real server: it must be the real server's
+(iptables-extensions(8), SYNPROXY).
+"""
 
 _RECEIVE_BUFFER = "4096 131072 6291456"
-"""A largest receive buffer for which Linux announces exactly that scale (tcp_select_initial_window in net/ipv4/tcp_output.c)."""
+"""A largest receive buffer for which Linux announces exactly that scale (tcp_select_initial_window
+in net/ipv4/tcp_output.c).
+"""
 
 
 class SynProxy(Mode):
     name = ForwardingMode.SYNPROXY
-    summary = "NAT whose director answers SYNs with cookies; a real server sees a SYN only after the client's ACK (composed: NAT and SYNPROXY)"
+    summary = (
+        "NAT whose director answers SYNs with cookies; a real server sees a SYN only after the client's ACK"
+        " (composed: NAT and SYNPROXY)"
+    )
     topology = "synproxy"
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS, Need.SYNPROXY})}
     reply_paths = frozenset({ReplyPath.DIRECTOR})
@@ -33,14 +52,18 @@ class SynProxy(Mode):
         request=(TO_DIRECTOR, Leg(Party.DIRECTOR, Party.REAL_SERVER, Address.CIP, Address.RIP)),
         reply=(Leg(Party.REAL_SERVER, Party.DIRECTOR, Address.RIP, Address.CIP), FROM_DIRECTOR),
         proxied=True,
-        in_words="as NAT, but no SYN reaches a real server before the client's ACK proved the cookie; sequence numbers are translated",
+        in_words=(
+            "as NAT, but no SYN reaches a real server before the client's ACK proved the cookie; sequence"
+            " numbers are translated"
+        ),
     )
 
     def director(self, addresses: Addresses, services: Sequence[VirtualService]) -> tuple[Step, ...]:
         tcp = [service for service in services if service.protocol == Protocol.TCP]
         tracking = Step(
             "conntrack",
-            "SYNPROXY lives in connection tracking; cookies carry their options in time stamps; an ACK without a connection stays invalid",
+            "SYNPROXY lives in connection tracking; cookies carry their options in time stamps; an ACK"
+            " without a connection stays invalid",
             (
                 Sysctl("net.ipv4.vs.conntrack", 1),
                 Sysctl("net.ipv4.tcp_syncookies", 1),
@@ -53,18 +76,22 @@ class SynProxy(Mode):
             "notrack",
             "SYNs to the service are not tracked, so that a flood of them costs no memory",
             tuple(
-                Iptables(f"-t raw -A PREROUTING -d {each.address} -p tcp --dport {each.port} --syn -j CT --notrack")
+                Iptables(
+                    f"-t raw -A PREROUTING -d {each.address} -p tcp --dport {each.port} --syn -j CT --notrack"
+                )
                 for each in tcp
             ),
         )
         proxy = Step(
             "synproxy",
-            "untracked SYNs get a cookie from the director, and the ACK that brings it back opens the connection",
+            "untracked SYNs get a cookie from the director, and the ACK that brings it back opens the"
+            " connection",
             (
                 *(
                     Iptables(
-                        f"-A INPUT -d {each.address} -p tcp --dport {each.port} -m state --state INVALID,UNTRACKED "
-                        f"-j SYNPROXY --sack-perm --timestamp --wscale {_WINDOW_SCALE} --mss 1460"
+                        f"-A INPUT -d {each.address} -p tcp --dport {each.port} -m state --state"
+                        f" INVALID,UNTRACKED -j SYNPROXY --sack-perm --timestamp --wscale {_WINDOW_SCALE}"
+                        " --mss 1460"
                     )
                     for each in tcp
                 ),

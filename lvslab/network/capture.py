@@ -25,10 +25,12 @@ _MAX_FRAME = 1 << 17
 
 
 class Capture:
-    """A capture of a set of links, as a context manager; the file is complete when the block is left.
+    """A capture of a set of links, as a context manager; the file is complete when the block is
+    left.
 
-    Links are tapped at the switch's end, in the namespace of the calling thread; a frame that comes out of the switch towards a node is
-    recorded as received by the node's interface, one that goes in as sent by it.
+    Links are tapped at the switch's end, in the namespace of the calling thread; a frame that comes
+    out of the switch towards a node is recorded as received by the node's interface, one that goes
+    in as sent by it.
 
     Attributes:
         frames: how many were captured so far.
@@ -53,7 +55,8 @@ class Capture:
                     f"capture on {interface}: no permission for packet sockets; run inside the lab's sandbox"
                 ) from error
             self._sockets.append(sock)
-            for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):  # beyond the limit as root, else up to it
+            # beyond the limit as root, else up to it
+            for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):
                 try:
                     sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
                     break
@@ -69,7 +72,9 @@ class Capture:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         os.write(self._wake_write, b"x")
         self._thread.join()
         for sock in self._sockets:
@@ -100,7 +105,8 @@ class Capture:
         while not ending:
             ready = [descriptor for descriptor, _ in poller.poll()]
             ending = self._wake_read in ready
-            # At the end every socket is emptied, so that nothing that was on the wire before is missing.
+            # At the end every socket is emptied, so that nothing that was on the wire before is
+            # missing.
             batch: list[tuple[int, int, bytes, int, str]] = []
             for number in range(len(self._sockets)) if ending else [numbers[each] for each in ready]:
                 self._drain(number, batch)

@@ -1,4 +1,6 @@
-"""The Linux system calls that Python's standard library (3.11) does not wrap: namespaces, mounts, process control."""
+"""The Linux system calls that Python's standard library (3.11) does not wrap: namespaces, mounts,
+process control.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ def _check(result: int, call: str) -> int:
 
 
 def unshare(flags: int) -> None:
-    """unshare(2): give the calling process (for the network: the calling thread) its own namespaces.
+    """unshare(2): give the calling process (for the network: the calling thread) its own
+    namespaces.
 
     Raises:
         OSError: the kernel refused, most often EPERM.
@@ -55,13 +58,20 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
         OSError: with the target's name.
     """
     try:
-        _check(_libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()), "mount")
+        _check(
+            _libc.mount(
+                source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()
+            ),
+            "mount",
+        )
     except OSError as error:
         raise OSError(error.errno, f"mount {kind} on {target}: {os.strerror(error.errno or 0)}") from error
 
 
 def die_with_parent(sig: int) -> None:
-    """prctl(2) PR_SET_PDEATHSIG: the kernel sends `sig` to this process when the thread that forked it ends."""
+    """prctl(2) PR_SET_PDEATHSIG: the kernel sends `sig` to this process when the thread that forked
+    it ends.
+    """
     _check(_libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(sig), 0, 0, 0), "prctl")
 
 
@@ -80,7 +90,8 @@ def borrow_descriptor(pid: int, descriptor: int) -> int:
 
 @contextmanager
 def network_of(pid: int) -> Iterator[None]:
-    """Put the calling thread into the network namespace of process `pid`; sockets opened inside stay there.
+    """Put the calling thread into the network namespace of process `pid`; sockets opened inside
+    stay there.
 
     Raises:
         OSError: the process is gone or its namespace may not be entered.
@@ -95,7 +106,8 @@ def network_of(pid: int) -> Iterator[None]:
 
 @contextmanager
 def inside_network(namespace: int) -> Iterator[None]:
-    """Put the calling thread into a network namespace given by descriptor; processes started and sockets opened inside stay there.
+    """Put the calling thread into a network namespace given by descriptor; processes started and
+    sockets opened inside stay there.
 
     Raises:
         OSError: it may not be entered.
@@ -125,7 +137,9 @@ def new_network() -> int:
 
 
 def set_link_up(name: str, up: bool = True) -> None:
-    """Bring an interface of the current network namespace up, or down (netdevice(7), SIOCSIFFLAGS)."""
+    """Bring an interface of the current network namespace up, or down (netdevice(7),
+    SIOCSIFFLAGS).
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         flags = _link_flags(sock, name)
         wanted = flags | _IFF_UP if up else flags & ~_IFF_UP
@@ -148,12 +162,15 @@ def has_interface(name: str) -> bool:
 
 
 def _link_flags(sock: socket.socket, name: str) -> int:
-    flags: int = struct.unpack("16sH14x", fcntl.ioctl(sock, _SIOCGIFFLAGS, struct.pack("16sH14x", name.encode(), 0)))[1]
+    flags: int = struct.unpack(
+        "16sH14x", fcntl.ioctl(sock, _SIOCGIFFLAGS, struct.pack("16sH14x", name.encode(), 0))
+    )[1]
     return flags
 
 
 def silence_ipv6() -> None:
-    """Turn IPv6 off in the current network namespace, so that no neighbour discovery appears on links that carry IPv4 tests.
+    """Turn IPv6 off in the current network namespace, so that no neighbour discovery appears on
+    links that carry IPv4 tests.
 
     A kernel without IPv6 has nothing to turn off.
     """

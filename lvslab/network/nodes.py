@@ -1,6 +1,7 @@
 """Mininet nodes of a lab: hosts on the machine's own kernel, and hosts whose kernel is a guest.
 
-Both run a script with an exit code (`run`), as ordinary Mininet nodes do with `cmd`, `popen` and `pexec`.
+Both run a script with an exit code (`run`), as ordinary Mininet nodes do with `cmd`, `popen` and
+`pexec`.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ class LabHost(Host):  # type: ignore[misc]
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
-                raise LabError(f"{self.name}: no end within {timeout:g} s of: {script.strip().splitlines()[-1]}") from None
+                raise LabError(
+                    f"{self.name}: no end within {timeout:g} s of: {script.strip().splitlines()[-1]}"
+                ) from None
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
@@ -84,18 +87,23 @@ class LabHost(Host):  # type: ignore[misc]
         if self._own_directory:
             self._own_directory.cleanup()
 
-    def config(self, routes: Sequence[str] = (), sysctls: dict[str, int] | None = None, **options: Any) -> Any:
-        """Mininet's configuration of a host, plus `routes` and `sysctls` of a topology (used by `mn --host lab`)."""
+    def config(
+        self, routes: Sequence[str] = (), sysctls: dict[str, int] | None = None, **options: Any
+    ) -> Any:
+        """Mininet's configuration of a host, plus `routes` and `sysctls` of a topology (used by
+        `mn --host lab`).
+        """
         result = super().config(**options)
         _apply(self, routes, sysctls)
         return result
 
 
 class GuestNode(Node):  # type: ignore[misc]
-    """A host whose kernel is a guest: Mininet's veths end in the guest's namespace, and equally named NICs appear inside.
+    """A host whose kernel is a guest: Mininet's veths end in the guest's namespace, and equally
+    named NICs appear inside.
 
-    `cmd` and the command line talk to a shell on the guest's terminal, started when first used; `run`, `pexec` and `popen` go through the
-    guest's agent.
+    `cmd` and the command line talk to a shell on the guest's terminal, started when first used;
+    `run`, `pexec` and `popen` go through the guest's agent.
 
     Attributes:
         guest: the guest.
@@ -103,9 +111,15 @@ class GuestNode(Node):  # type: ignore[misc]
     """
 
     def __init__(
-        self, name: str, guest: Guest | None = None, needs: frozenset[Need] = frozenset({Need.IP_VS}), **options: Any
+        self,
+        name: str,
+        guest: Guest | None = None,
+        needs: frozenset[Need] = frozenset({Need.IP_VS}),
+        **options: Any,
     ) -> None:
-        """Without a `guest` the node boots its own (as under plain `mn`) and joins each link at once; with one, its owner calls `settle`."""
+        """Without a `guest` the node boots its own (as under plain `mn`) and joins each link at
+        once; with one, its owner calls `settle`.
+        """
         self._own_directory: tempfile.TemporaryDirectory[str] | None = None
         self._settles_itself = guest is None
         if guest is None:
@@ -117,10 +131,12 @@ class GuestNode(Node):  # type: ignore[misc]
         self._shell_started = False
         super().__init__(name, **options)
 
-    # -- Mininet's life cycle -----------------------------------------------------------------------------------------------------
+    # -- Mininet's life cycle ----------------------------------------------------------------------
 
     def startShell(self, mnopts: str | None = None) -> None:
-        """The guest takes the place of Node's bash; its own shell starts when a command is first sent."""
+        """The guest takes the place of Node's bash; its own shell starts when a command is first
+        sent.
+        """
         self.shell: Any = self.guest.process
         self.pid = self.guest.pid
         self.stdin = os.fdopen(self.guest.terminal.fileno(), "r", closefd=False)
@@ -132,7 +148,9 @@ class GuestNode(Node):  # type: ignore[misc]
         self.execed, self.lastCmd, self.lastPid, self.readbuf, self.waiting = False, None, None, "", False
 
     def take_guest(self, guest: Guest) -> None:
-        """Go on with another guest in the same outer namespace: the node was switched on again. Its owner calls `settle`."""
+        """Go on with another guest in the same outer namespace: the node was switched on again. Its
+        owner calls `settle`.
+        """
         self.outToNode.pop(self.stdout.fileno(), None)
         self.inToNode.pop(self.stdin.fileno(), None)
         self.guest, self.directory = guest, guest.share
@@ -160,23 +178,32 @@ class GuestNode(Node):  # type: ignore[misc]
     def sendCmd(self, *arguments: Any, **options: Any) -> None:
         """Send a command to the guest's interactive shell (see Mininet's Node)."""
         self._ensure_shell()
-        options.pop("printPid", None)  # mnexec would report a process number that is only valid inside the guest
+        options.pop(
+            "printPid", None
+        )  # mnexec would report a process number that is only valid inside the guest
         super().sendCmd(*arguments, **options)
 
     def addIntf(self, intf: Intf, port: int | None = None, **options: Any) -> None:
-        """Take a veth whose end lies in the guest's outer namespace; the NIC inside follows at once or with `settle`."""
+        """Take a veth whose end lies in the guest's outer namespace; the NIC inside follows at once
+        or with `settle`.
+        """
         super().addIntf(intf, port, **options)
         if self._settles_itself:
             self.settle([intf.name])
 
-    def config(self, routes: Sequence[str] = (), sysctls: dict[str, int] | None = None, **options: Any) -> Any:
+    def config(
+        self, routes: Sequence[str] = (), sysctls: dict[str, int] | None = None, **options: Any
+    ) -> Any:
         """As for LabHost."""
         result = super().config(**options)
         _apply(self, routes, sysctls)
         return result
 
-    def settle(self, interfaces: Sequence[str] | None = None, steps: Sequence[Step] = (), iptables: str | None = None) -> None:
-        """Wait for the guest, give it NICs for its veths, and run set-up steps, all in as few commands as possible.
+    def settle(
+        self, interfaces: Sequence[str] | None = None, steps: Sequence[Step] = (), iptables: str | None = None
+    ) -> None:
+        """Wait for the guest, give it NICs for its veths, and run set-up steps, all in as few
+        commands as possible.
 
         Raises:
             GuestError: the guest died or never became ready.
@@ -196,7 +223,9 @@ class GuestNode(Node):  # type: ignore[misc]
         self._settles_itself = True  # links added from now on are joined at once
 
     def offload(self) -> None:
-        """Let the NICs pass large segments whole, which a throughput measurement needs (ethtool(8), tso)."""
+        """Let the NICs pass large segments whole, which a throughput measurement needs (ethtool(8),
+        tso).
+        """
         script = "\n".join(f"ethtool -K {each.name} tso on" for each in self.intfList())
         self.run(script).check(self.name, "ethtool -K … tso on")
 
@@ -207,7 +236,7 @@ class GuestNode(Node):  # type: ignore[misc]
         if self._own_directory:
             self._own_directory.cleanup()
 
-    # -- commands -----------------------------------------------------------------------------------------------------------------
+    # -- commands ----------------------------------------------------------------------------------
 
     @property
     def release(self) -> str:
@@ -219,19 +248,26 @@ class GuestNode(Node):  # type: ignore[misc]
         return self.guest.run(script, timeout)
 
     def pexec(self, *arguments: Any, **options: Any) -> tuple[str, str, int]:
-        """Run a command in the guest; returns standard output, standard error and exit status, as Mininet's pexec does."""
+        """Run a command in the guest; returns standard output, standard error and exit status, as
+        Mininet's pexec does.
+        """
         self.guest.wait_ready()
         done = self.run(_command_text(arguments))
         return done.out, done.err, done.code
 
     def popen(self, *arguments: Any, **options: Any) -> GuestProcess:
-        """Start a command in the guest; returns an object with the part of subprocess.Popen's interface that Mininet uses.
+        """Start a command in the guest; returns an object with the part of subprocess.Popen's
+        interface that Mininet uses.
 
         `stdout`, `stderr` are pipes (or go to the file given), `stdin` is a pipe when asked for.
         """
         self.guest.wait_ready()
         return GuestProcess(
-            self.guest, _command_text(arguments), options.get("stdout"), options.get("stderr"), options.get("stdin")
+            self.guest,
+            _command_text(arguments),
+            options.get("stdout"),
+            options.get("stderr"),
+            options.get("stdin"),
         )
 
 
@@ -245,7 +281,12 @@ class GuestProcess:
     """
 
     def __init__(
-        self, guest: Guest, command: str, stdout: IO[Any] | int | None, stderr: IO[Any] | int | None, stdin: int | None
+        self,
+        guest: Guest,
+        command: str,
+        stdout: IO[Any] | int | None,
+        stderr: IO[Any] | int | None,
+        stdin: int | None,
     ) -> None:
         self._guest, self.args = guest, command
         self.returncode: int | None = None
@@ -269,14 +310,17 @@ class GuestProcess:
         return None, os.dup(target if isinstance(target, int) else target.fileno())
 
     def _copy(self, streams: dict[socket.socket, int]) -> None:
-        """Copy live output until the process has ended and its lines are empty, or the guest is gone."""
+        """Copy live output until the process has ended and its lines are empty, or the guest is
+        gone.
+        """
         code: int | None = None
         while True:
             try:
                 readable, _, _ = select.select(list(streams), [], [], 0 if code is not None else 0.05)
                 for sock in readable:
                     data = sock.recv(65536)
-                    with suppress(BrokenPipeError):  # the reader has lost interest, the process goes on
+                    # the reader has lost interest, the process goes on
+                    with suppress(BrokenPipeError):
                         os.write(streams[sock], data)
             except (OSError, ValueError):  # the guest was closed, its lines with it
                 code = 128 + signal.SIGKILL
@@ -310,7 +354,9 @@ class GuestProcess:
                 raise ValueError("stdin was not a pipe")
             self.stdin.write(input)
         errors: list[bytes] = []
-        reader = threading.Thread(target=lambda: errors.append(self.stderr.read() if self.stderr else b""), daemon=True)
+        reader = threading.Thread(
+            target=lambda: errors.append(self.stderr.read() if self.stderr else b""), daemon=True
+        )
         reader.start()
         out = self.stdout.read() if self.stdout else b""
         reader.join()
@@ -329,9 +375,10 @@ class GuestProcess:
         self.send_signal(signal.SIGKILL)
 
 
-# A kernel with CONFIG_BPFILTER (Debian's 6.1) asks for a module "bpfilter" on every socket option of iptables, and starting modprobe in
-# a guest costs 100 ms. The modules that set-up needs are loaded already, so modprobe is out of the way while it runs. IPv6 is off as in
-# the other nodes of a lab.
+# A kernel with CONFIG_BPFILTER (Debian's 6.1) asks for a module "bpfilter" on every socket option
+# of iptables, and starting modprobe in a guest costs 100 ms. The modules that set-up needs are
+# loaded already, so modprobe is out of the way while it runs. IPv6 is off as in the other nodes of
+# a lab.
 _SET_UP = """\
 echo {name} >/proc/sys/kernel/hostname
 for switch in /proc/sys/net/ipv6/conf/*/disable_ipv6; do
@@ -367,9 +414,9 @@ def _apply(node: LabMachine, routes: Sequence[str], sysctls: dict[str, int] | No
         *(Sysctl(key, value) for key, value in (sysctls or {}).items()),
     )
     if actions:
-        node.run(set_up_script([Step("network", "routes and parameters of the topology", actions)], None)).check(
-            node.name, "set-up"
-        )
+        node.run(
+            set_up_script([Step("network", "routes and parameters of the topology", actions)], None)
+        ).check(node.name, "set-up")
 
 
 def _command_text(arguments: tuple[Any, ...]) -> str:
@@ -380,7 +427,9 @@ def _command_text(arguments: tuple[Any, ...]) -> str:
 
 def _mac_of(interface: str) -> str:
     """MAC address of an interface of the calling thread's network namespace."""
-    shown = subprocess.run(["ip", "-o", "link", "show", "dev", interface], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["ip", "-o", "link", "show", "dev", interface], capture_output=True, text=True, check=True
+    ).stdout
     found = re.search(r"link/ether (\S+)", shown)
     if not found:
         raise LabError(f"{interface}: has no MAC address: {shown.strip()}")

@@ -1,6 +1,8 @@
-"""A writer of pcapng files with nanosecond stamps, named interfaces and directions (draft-ietf-opsawg-pcapng).
+"""A writer of pcapng files with nanosecond stamps, named interfaces and directions
+(draft-ietf-opsawg-pcapng).
 
-scapy reads such files; its own writer keeps microseconds only, too coarse to order one packet's way over three links.
+scapy reads such files; its own writer keeps microseconds only, too coarse to order one packet's way
+over three links.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ INBOUND, OUTBOUND = 1, 2
 """Direction of a frame at the interface (epb_flags, bits 0 and 1)."""
 
 CHECKSUM_PENDING = "checksum not computed yet"
-"""Comment on frames whose transport checksum the sender left to the network card, so that it must not be judged."""
+"""Comment on frames whose transport checksum the sender left to the network card, so that it must
+not be judged.
+"""
 
 _SECTION_HEADER, _INTERFACE, _ENHANCED_PACKET = 0x0A0D0D0A, 1, 6
 _OPT_COMMENT, _IF_NAME, _IF_TSRESOL, _EPB_FLAGS = 1, 2, 9, 2
@@ -28,7 +32,9 @@ def _padded(data: bytes) -> bytes:
 def _options(options: Sequence[tuple[int, bytes]]) -> bytes:
     if not options:
         return b""
-    return b"".join(struct.pack("<HH", code, len(value)) + _padded(value) for code, value in options) + bytes(4)
+    return b"".join(struct.pack("<HH", code, len(value)) + _padded(value) for code, value in options) + bytes(
+        4
+    )
 
 
 def _block(kind: int, body: bytes) -> bytes:
@@ -49,12 +55,16 @@ class PcapngWriter:
         self._file.write(_block(_SECTION_HEADER, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)))
         for name in interfaces:
             options = _options([(_IF_NAME, name.encode()), (_IF_TSRESOL, b"\x09")])
-            self._file.write(_block(_INTERFACE, struct.pack("<HHI", _LINKTYPE_ETHERNET, 0, _SNAPLEN) + options))
+            self._file.write(
+                _block(_INTERFACE, struct.pack("<HHI", _LINKTYPE_ETHERNET, 0, _SNAPLEN) + options)
+            )
 
     def __enter__(self) -> PcapngWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def write(self, interface: int, stamp_ns: int, frame: bytes, direction: int, comment: str = "") -> None:

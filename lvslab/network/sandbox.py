@@ -5,10 +5,11 @@
            └─ init   ── process 1 of the new process namespace: mounts, reaps; when it ends the kernel ends all the rest
                 └─ the command itself
 
-Whatever kills the guard (also `kill -9`) kills the door through PR_SET_PDEATHSIG, which kills init, and with it every process,
-mount, interface and route of the lab: they exist only inside. A network namespace of its own keeps labs from meeting. Without root a
-user namespace comes first, in which the caller is mapped to root.
-"""
+Whatever kills the guard (also `kill -9`) kills the door through PR_SET_PDEATHSIG, which kills init,
+and with it every process, mount, interface and route of the lab: they exist only inside. A network
+namespace of its own keeps labs from meeting. Without root a user namespace comes first, in which
+the caller is mapped to root.
+"""  # noqa: E501, W505
 
 from __future__ import annotations
 
@@ -26,10 +27,11 @@ from lvslab.exitcodes import ExitCode
 from lvslab.network import linux
 
 PRIVATE_DIRECTORY = Path("/dev/shm/lvslab")
-"""Where a sandbox keeps its own files: on a tmpfs that only its processes see, so it vanishes with them.
+"""Where a sandbox keeps its own files: on a tmpfs that only its processes see, so it vanishes with
+them.
 
-/dev/shm exists on every glibc system, and User-Mode Linux keeps guest memory there; the private mount also gives it room where a
-container allows 64 MB.
+/dev/shm exists on every glibc system, and User-Mode Linux keeps guest memory there; the private
+mount also gives it room where a container allows 64 MB.
 """
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -39,7 +41,8 @@ _SI_KERNEL = 0x80  # a signal from the terminal: the whole foreground group alre
 def run(main: Callable[[], int]) -> int:
     """Run `main` in fresh user (where needed), network, mount, IPC and process namespaces.
 
-    Standard input, output and error are shared with the caller; nothing else that `main` starts outlives it.
+    Standard input, output and error are shared with the caller; nothing else that `main` starts
+    outlives it.
 
     Returns:
         The exit code: what `main` returned, or 128 plus the signal that ended it.
@@ -69,7 +72,9 @@ def run(main: Callable[[], int]) -> int:
 
 
 def _wait_and_forward(child: int) -> int:
-    """Wait for the child; pass on signals that came to this process alone (a terminal's Ctrl-C reaches the command by itself)."""
+    """Wait for the child; pass on signals that came to this process alone (a terminal's Ctrl-C
+    reaches the command by itself).
+    """
     while True:
         info = signal.sigwaitinfo({*_FORWARDED, signal.SIGCHLD})
         if info.si_signo == signal.SIGCHLD:
@@ -97,7 +102,8 @@ def _door(main: Callable[[], int], report: int, guard: int, mask: set[int | sign
         if init == 0:
             os.close(ready_write)
             _init(main, report, ready_read, mask)
-        os.close(ready_read)  # the write end stays open for as long as the door lives: that is how init knows
+        # the write end stays open for as long as the door lives: that is how init knows
+        os.close(ready_read)
         os.close(report)
         os._exit(_wait_and_forward(init))
     except BaseException as error:
@@ -119,8 +125,9 @@ def _enter_namespaces() -> None:
         linux.unshare(spaces | linux.CLONE_NEWUSER)
     except OSError as error:
         raise CannotError(
-            f"namespaces: the kernel refuses unprivileged user namespaces ({os.strerror(error.errno or 0)}); "
-            "run as root, or allow them: sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000"
+            f"namespaces: the kernel refuses unprivileged user namespaces ({os.strerror(error.errno or 0)});"
+            " run as root, or allow them: sysctl kernel.unprivileged_userns_clone=1"
+            " user.max_user_namespaces=10000"
         ) from error
     try:
         Path("/proc/self/setgroups").write_text("deny")
@@ -128,13 +135,15 @@ def _enter_namespaces() -> None:
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     except OSError as error:
         raise CannotError(
-            f"namespaces: mapping user {uid} to root was refused ({os.strerror(error.errno or 0)}); run as root, or lift the "
-            "restriction: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+            f"namespaces: mapping user {uid} to root was refused ({os.strerror(error.errno or 0)}); run as"
+            " root, or lift the restriction: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
         ) from error
 
 
 def _init(main: Callable[[], int], report: int, door_alive: int, mask: set[int | signal.Signals]) -> NoReturn:
-    """Process 1: private mounts, then reap until the command ends; its end takes everything else along."""
+    """Process 1: private mounts, then reap until the command ends; its end takes everything else
+    along.
+    """
     try:
         linux.die_with_parent(signal.SIGKILL)
         os.set_blocking(door_alive, False)
@@ -173,7 +182,8 @@ def _private_mounts() -> None:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     except OSError as error:
         raise CannotError(
-            f"sandbox: {error.strerror}; the container that this runs in hides parts of /proc: run it outside, or with a full /proc"
+            f"sandbox: {error.strerror}; the container that this runs in hides parts of /proc: run it"
+            " outside, or with a full /proc"
         ) from error
     linux.mount("lvslab", "/dev/shm", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=1777,size=75%")
     PRIVATE_DIRECTORY.mkdir(mode=0o700)
@@ -181,7 +191,9 @@ def _private_mounts() -> None:
 
 
 def _command(main: Callable[[], int], mask: set[int | signal.Signals]) -> NoReturn:
-    """The command itself: the first interruption unwinds it, later ones do not disturb the clean-up."""
+    """The command itself: the first interruption unwinds it, later ones do not disturb the
+    clean-up.
+    """
 
     def interrupt(number: int, _frame: object) -> None:
         for each in _FORWARDED:

@@ -1,7 +1,8 @@
 """What a proxy is: a description only, nothing here touches a node.
 
-A proxy is a program in the director that accepts the clients' connections itself, on the virtual address, and makes connections of its own to
-the real servers. Its configuration is generated from the virtual service, in the words of `lvslab.service`.
+A proxy is a program in the director that accepts the clients' connections itself, on the virtual
+address, and makes connections of its own to the real servers. Its configuration is generated from
+the virtual service, in the words of `lvslab.service`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from lvslab.errors import UsageError
 from lvslab.service import Protocol, Scheduler, VirtualService
 
 BACKLOG = 4096
-"""Connections that may wait to be accepted: as many as the real servers let wait (`lvslab.traffic.servers`)."""
+"""Connections that may wait to be accepted: as many as the real servers let wait
+(`lvslab.traffic.servers`).
+"""
 
 
 class Proxy(ABC):
@@ -45,11 +48,15 @@ class Proxy(ABC):
         """
 
     def bring(self, folder: Path) -> None:  # noqa: B027
-        """Put the program itself into its folder, where the node would not find it on the machine; `folder` as the machine sees it."""
+        """Put the program itself into its folder, where the node would not find it on the machine;
+        `folder` as the machine sees it.
+        """
 
     @abstractmethod
     def command(self, directory: PurePath) -> str:
-        """The line for /bin/sh that becomes the program, in the foreground, talking on standard output or error."""
+        """The line for /bin/sh that becomes the program, in the foreground, talking on standard
+        output or error.
+        """
 
     @abstractmethod
     def _files(self, service: VirtualService, directory: PurePath) -> Mapping[str, ControlFile]:
@@ -65,10 +72,15 @@ class Proxy(ABC):
             known = ", ".join(self.schedulers)
             return f"it has nothing like scheduler '{service.scheduler}'; choose from: {known}"
         if service.persistence_timeout:
-            return "persistence is IPVS's; a proxy sticks to a server by other means, such as the scheduler sh"
+            return (
+                "persistence is IPVS's; a proxy sticks to a server by other means, such as the scheduler sh"
+            )
         heavy = next((server for server in service.real_servers if server.weight > self.most_weight), None)
         if heavy:
-            return f"weight {heavy.weight} of {heavy.name} is above its largest, {self.most_weight}; scale the weights down"
+            return (
+                f"weight {heavy.weight} of {heavy.name} is above its largest, {self.most_weight}; scale the"
+                " weights down"
+            )
         return None
 
     def files(self, service: VirtualService, directory: PurePath) -> Mapping[str, ControlFile]:
@@ -89,8 +101,8 @@ class Proxy(ABC):
 def listens(sockets: str, address: str, port: int) -> bool:
     """Whether /proc/net/tcp shows a listening socket for an IPv4 address and port.
 
-    Addresses stand there as hexadecimal numbers in the machine's own order of bytes, little-endian here; state 0A is LISTEN
-    (net/ipv4/tcp_ipv4.c, get_tcp4_sock; include/net/tcp_states.h).
+    Addresses stand there as hexadecimal numbers in the machine's own order of bytes, little-endian
+    here; state 0A is LISTEN (net/ipv4/tcp_ipv4.c, get_tcp4_sock; include/net/tcp_states.h).
     """
     number = "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
     wanted = {f"{each}:{port:04X}" for each in (number, "00000000")}

@@ -1,4 +1,6 @@
-"""What each contender of a comparison is put through, and what is recorded of it: the same work for LVS and for proxies."""
+"""What each contender of a comparison is put through, and what is recorded of it: the same work for
+LVS and for proxies.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,18 @@ CONNECTIONS = 16
 """Connections that wrk keeps busy, as in `lvslab.measure.performance`."""
 
 _PORTS = (1024, 32767)
-"""The prober's ports, and below those of the load tools: they must not meet, since a port just used cannot be bound."""
+"""The prober's ports, and below those of the load tools: they must not meet, since a port just used
+cannot be bound.
+"""
 
 _CLIENT = "echo '32768 65535' >/proc/sys/net/ipv4/ip_local_port_range"
 _CUT_OFF = 28
 """curl's exit status when the time is over (curl(1), EXIT CODES)."""
 
 _LEAST_CPU = 0.05
-"""Seconds of processor time below which a cost says nothing: the machine counts in ticks of 10 ms (proc(5), stat)."""
+"""Seconds of processor time below which a cost says nothing: the machine counts in ticks of 10 ms
+(proc(5), stat).
+"""
 
 _BLOCKS_IN_GUEST, _BLOCKS = 15_000, 300_000
 """Bytes that dd copies one by one: some tenths of a second in a guest and on the machine."""
@@ -68,7 +74,10 @@ def ask(lab: Lab, rounds: int = _ROUNDS) -> Shared:
     """Ask the virtual service one request after the other, each over a connection of its own."""
     url = f"http://{lab.plan.addresses.vip}:{HTTP_PORT}/"
     answers = http.get(lab.clients[0], url, rounds * len(lab.plan.addresses.rips))
-    return Shared(tuple(each.server or "" for each in answers), frozenset(each.client[0] for each in answers if each.client))
+    return Shared(
+        tuple(each.server or "" for each in answers),
+        frozenset(each.client[0] for each in answers if each.client),
+    )
 
 
 def placement(lab: Lab) -> Mapping[str, str]:
@@ -94,8 +103,8 @@ def require_alike(placements: Mapping[str, Mapping[str, str]]) -> None:
             here, there = reference.get(role, "none"), roles.get(role, "none")
             if here != there:
                 raise CannotError(
-                    f"{first} and {name}: the {role} runs kernel '{here}' in one and '{there}' in the other, so their figures would compare "
-                    "kernels; give both the same by --kernel"
+                    f"{first} and {name}: the {role} runs kernel '{here}' in one and '{there}' in the other,"
+                    " so their figures would compare kernels; give both the same by --kernel"
                 )
 
 
@@ -107,21 +116,31 @@ def require_own_kernel(lab: Lab) -> None:
     """
     if lab.guest(lab.plan.director.name) is None:
         raise CannotError(
-            f"lab '{lab.plan.name}': the director runs on the machine's own kernel, where its processor time is not counted apart; "
-            "give it a kernel of its own: --kernel uml"
+            f"lab '{lab.plan.name}': the director runs on the machine's own kernel, where its processor time"
+            " is not counted apart; give it a kernel of its own: --kernel uml"
         )
 
 
 class Contest:
-    """The measurements of one contender in one repetition. What fails is recorded in its place, never averaged.
+    """The measurements of one contender in one repetition. What fails is recorded in its place,
+    never averaged.
 
     Attributes:
         failures: what failed, in words.
     """
 
-    def __init__(self, lab: Lab, run: RunWriter, contender: str, mode: str, repeat: int, daemon: Daemon | None) -> None:
+    def __init__(
+        self, lab: Lab, run: RunWriter, contender: str, mode: str, repeat: int, daemon: Daemon | None
+    ) -> None:
         """`daemon`: the proxy, None for IPVS."""
-        self._lab, self._run, self._name, self._mode, self._repeat, self._daemon = lab, run, contender, mode, repeat, daemon
+        self._lab, self._run, self._name, self._mode, self._repeat, self._daemon = (
+            lab,
+            run,
+            contender,
+            mode,
+            repeat,
+            daemon,
+        )
         self._client = lab.clients[0]
         self._vip = lab.plan.addresses.vip
         self.failures: list[str] = []
@@ -154,19 +173,26 @@ class Contest:
         """A part of one very large answer: as much as comes within `seconds`."""
 
         def measure() -> None:
-            command = f"curl -sS -o /dev/null -m {seconds:g} -w '%{{http_code}} %{{size_download}} %{{time_total}}' http://{self._vip}/{LARGE}"
+            command = (
+                f"curl -sS -o /dev/null -m {seconds:g} -w '%{{http_code}} %{{size_download}} %{{time_total}}'"
+                f" http://{self._vip}/{LARGE}"
+            )
             with self._director_time() as used:
                 done = self._client.run(command, timeout=seconds + 30)
             status, got, took = [*done.out.split(), "", "0", "0"][:3]
             if done.code != _CUT_OFF or status != "200" or not int(got):
-                raise LabError(f"status {status}, {got} bytes, curl ended with {done.code}: {done.err.strip()[-200:]}")
+                raise LabError(
+                    f"status {status}, {got} bytes, curl ended with {done.code}: {done.err.strip()[-200:]}"
+                )
             self._sample("download", "bit/s", 8 * int(got) / float(took))
             self._cost(used, "download", "GB", int(got) / 1e9)
 
         self._attempt("download", "bit/s", measure)
 
     def latency(self, rate: float, seconds: float) -> None:
-        """Requests that start at a fixed rate whatever the answers do, each over a new connection: from planned start to first byte."""
+        """Requests that start at a fixed rate whatever the answers do, each over a new connection:
+        from planned start to first byte.
+        """
 
         def measure() -> None:
             stem = self._run.probes / f"{self._name}.{self._repeat}"
@@ -182,7 +208,9 @@ class Contest:
             attempts = read_attempts(records, [])
             failed = [each for each in attempts if each.failed or each.first_byte is None]
             if failed:
-                raise LabError(f"{len(failed)} of {len(attempts)} requests failed, the first: {failed[0].outcome}")
+                raise LabError(
+                    f"{len(failed)} of {len(attempts)} requests failed, the first: {failed[0].outcome}"
+                )
             waits = [each.first_byte - each.planned for each in attempts if each.first_byte is not None]
             for percent in (50, 99):
                 self._sample(f"loaded_latency_p{percent}", "s", percentile(waits, percent))
@@ -198,9 +226,13 @@ class Contest:
             time.sleep(min(left, 0.2))
 
     def system_calls(self) -> None:
-        """Processor time of one system call of a program in the director, and of one on the machine's own kernel."""
+        """Processor time of one system call of a program in the director, and of one on the
+        machine's own kernel.
+        """
         self._attempt("system_call_director", "s", self._director_call)
-        if not isinstance(self._client, GuestNode):  # a client with a kernel of its own cannot tell about the machine's
+        if not isinstance(
+            self._client, GuestNode
+        ):  # a client with a kernel of its own cannot tell about the machine's
             self._attempt("system_call_machine", "s", self._machine_call)
 
     def _director_call(self) -> None:
@@ -215,10 +247,12 @@ class Contest:
         spent = [copy_bytes(self._client, blocks) for blocks in (_BLOCKS, 1)]
         self._sample("system_call_machine", "s", (spent[0] - spent[1]) / (2 * (_BLOCKS - 1)))
 
-    # -- recording ---------------------------------------------------------------------------------------------------------------
+    # -- recording ---------------------------------------------------------------------------------
 
     def _attempt(self, metric: str, unit: str, measure: Callable[[], None]) -> None:
-        """Measure; what goes wrong is recorded in the measurement's place, unless the lab itself broke."""
+        """Measure; what goes wrong is recorded in the measurement's place, unless the lab itself
+        broke.
+        """
         self._lab.tell("measure", f"{metric.replace('_', ' ')}, repetition {self._repeat}")
         try:
             measure()
@@ -231,7 +265,12 @@ class Contest:
             self._sample(metric, unit, None, error=str(error))
 
     def _sample(
-        self, metric: str, unit: str, value: float | None, labels: dict[str, str] | None = None, error: str | None = None
+        self,
+        metric: str,
+        unit: str,
+        value: float | None,
+        labels: dict[str, str] | None = None,
+        error: str | None = None,
     ) -> None:
         if value is None and error is None:
             error = "too few requests for it; measure longer"
@@ -248,7 +287,9 @@ class Contest:
 
     @contextmanager
     def _director_time(self) -> Iterator[_Used]:
-        """Processor time of the director, its kernel and its programs, and wall time, while the block runs."""
+        """Processor time of the director, its kernel and its programs, and wall time, while the
+        block runs.
+        """
         guest = self._lab.guest(self._lab.plan.director.name)
         assert guest is not None  # require_own_kernel
         used = _Used()
@@ -261,7 +302,8 @@ class Contest:
         labels = {"during": during, "per": per}
         if used.cpu < _LEAST_CPU:
             raise LabError(
-                f"the director used {1000 * used.cpu:.0f} ms of processor time, which is counted in steps of 10 ms: too little; measure longer"
+                f"the director used {1000 * used.cpu:.0f} ms of processor time, which is counted in steps of"
+                " 10 ms: too little; measure longer"
             )
         self._sample("director_cpu", "s", used.cpu / work, labels=labels)
         self._sample(f"director_busy_{during}", "1", used.cpu / used.wall)
@@ -271,7 +313,9 @@ class Contest:
 
 @dataclass
 class _Used:
-    """What the director used: seconds of processor time and of wall time, and system calls of its programs."""
+    """What the director used: seconds of processor time and of wall time, and system calls of its
+    programs.
+    """
 
     cpu: float = 0.0
     wall: float = 0.0
@@ -279,12 +323,15 @@ class _Used:
 
 
 def program_stops(guest: Guest) -> dict[int, int]:
-    """How often programs of a User-Mode Linux guest have stopped for the guest's kernel so far, once for each system call: process → count.
+    """How often programs of a User-Mode Linux guest have stopped for the guest's kernel so far,
+    once for each system call: process → count.
 
-    Every program is a process of the machine, a child of the guest's, that the guest's kernel resumes and that then sleeps until it is resumed
-    again (arch/um/os-Linux/skas/process.c, userspace); the machine counts those sleeps as voluntary context switches (proc(5), status).
-    Page faults and signals count as well; a program that has ended is gone from it. Under a seccomp filter the programs do not sleep, but
-    the guest's kernel does while it waits for them, so its sleeps are counted instead: those of an idle kernel with them, few while it is busy.
+    Every program is a process of the machine, a child of the guest's, that the guest's kernel
+    resumes and that then sleeps until it is resumed again (arch/um/os-Linux/skas/process.c,
+    userspace); the machine counts those sleeps as voluntary context switches (proc(5), status).
+    Page faults and signals count as well; a program that has ended is gone from it. Under a seccomp
+    filter the programs do not sleep, but the guest's kernel does while it waits for them, so its
+    sleeps are counted instead: those of an idle kernel with them, few while it is busy.
     """
     if b"seccomp=on" in _read(f"/proc/{guest.pid}/cmdline"):
         pids = [guest.pid]
@@ -307,10 +354,12 @@ def _read(file: str) -> bytes:
 
 
 def copy_bytes(node: LabMachine, blocks: int) -> float:
-    """Let dd copy single bytes, each by one read(2) and one write(2), from and to devices that do next to nothing.
+    """Let dd copy single bytes, each by one read(2) and one write(2), from and to devices that do
+    next to nothing.
 
     Returns:
-        Seconds of processor time, as the node's kernel counts them (`times` of sh); in a guest that count is coarse, use the guest's own.
+        Seconds of processor time, as the node's kernel counts them (`times` of sh); in a guest that
+        count is coarse, use the guest's own.
 
     Raises:
         LabError: it failed, or says nothing that can be read.
@@ -324,7 +373,9 @@ def copy_bytes(node: LabMachine, blocks: int) -> float:
 
 
 def seen_by_servers(lab: Lab, proxied: bool) -> str:
-    """The client address that real servers must see: behind a proxy the director's in their network, behind LVS the client's own."""
+    """The client address that real servers must see: behind a proxy the director's in their
+    network, behind LVS the client's own.
+    """
     if not proxied:
         return lab.plan.of_role(Role.CLIENT)[0].ip
     return next(each.ip for each in lab.plan.director.interfaces if each.name == lab.plan.addresses.inner)

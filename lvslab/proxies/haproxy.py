@@ -26,7 +26,9 @@ class HaProxy(Proxy):
 
     name: ClassVar[str] = "haproxy"
     title: ClassVar[str] = "HAProxy"
-    summary: ClassVar[str] = "one thread and epoll; reads every request and may send each to another real server"
+    summary: ClassVar[str] = (
+        "one thread and epoll; reads every request and may send each to another real server"
+    )
     schedulers = {
         Scheduler.RR: "roundrobin",
         Scheduler.WRR: "roundrobin",
@@ -39,14 +41,18 @@ class HaProxy(Proxy):
 
     def require(self) -> None:
         if not shutil.which("haproxy", path="/usr/sbin:/usr/bin"):
-            raise CannotError(f"{self.name}: HAProxy is not installed; run: apt-get install --no-install-recommends haproxy")
+            raise CannotError(
+                f"{self.name}: HAProxy is not installed; run: apt-get install --no-install-recommends haproxy"
+            )
 
     def command(self, directory: PurePath) -> str:
         return f"ulimit -n {4 * CONNECTIONS}; exec /usr/sbin/haproxy -db -f {directory}/{CONFIGURATION}"
 
     def _files(self, service: VirtualService, directory: PurePath) -> Mapping[str, ControlFile]:
         plain = service.scheduler in (Scheduler.RR, Scheduler.LC)
-        servers = "\n".join(_server(each, 1 if plain and each.weight else each.weight) for each in service.real_servers)
+        servers = "\n".join(
+            _server(each, 1 if plain and each.weight else each.weight) for each in service.real_servers
+        )
         return {
             CONFIGURATION: ControlFile(f"""\
 global
@@ -76,7 +82,9 @@ backend servers
 
 
 class StickyHaProxy(HaProxy):
-    """HAProxy that sends a client to the server that it had before, by a table of its own (stick-table)."""
+    """HAProxy that sends a client to the server that it had before, by a table of its own
+    (stick-table).
+    """
 
     name = "haproxy-sticky"
     title = "HAProxy with stickiness"

@@ -1,6 +1,8 @@
-"""nginx as a reverse proxy that reads every request (`nginx`) or only passes bytes on (`nginx-stream`).
+"""nginx as a reverse proxy that reads every request (`nginx`) or only passes bytes on
+(`nginx-stream`).
 
-Directives as nginx.org/en/docs documents ngx_http_upstream_module, ngx_http_proxy_module and ngx_stream_upstream_module.
+Directives as nginx.org/en/docs documents ngx_http_upstream_module, ngx_http_proxy_module and
+ngx_stream_upstream_module.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from lvslab.service import RealServer, Scheduler, VirtualService
 CONFIGURATION = "nginx.conf"
 
 _IDLE_CONNECTIONS = 64
-"""Connections to real servers that are kept for the next request (`keepalive`): more than a measurement keeps busy."""
+"""Connections to real servers that are kept for the next request (`keepalive`): more than a
+measurement keeps busy.
+"""
 
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
@@ -29,7 +33,8 @@ class Nginx(Proxy):
     name: ClassVar[str] = "nginx"
     title: ClassVar[str] = "nginx"
     summary: ClassVar[str] = (
-        "one process and epoll; reads every request, and keeps connections to the real servers for the next one"
+        "one process and epoll; reads every request, and keeps connections to the real servers for the"
+        " next one"
     )
     schedulers = {
         Scheduler.RR: "",
@@ -42,7 +47,10 @@ class Nginx(Proxy):
 
     def require(self) -> None:
         if not shutil.which("nginx", path="/usr/sbin:/usr/bin"):
-            raise CannotError(f"{self.name}: nginx is not installed; run: apt-get install --no-install-recommends nginx-light")
+            raise CannotError(
+                f"{self.name}: nginx is not installed; run: apt-get install --no-install-recommends"
+                " nginx-light"
+            )
 
     def command(self, directory: PurePath) -> str:
         return f"exec /usr/sbin/nginx -e stderr -p {directory} -c {directory}/{CONFIGURATION}"
@@ -89,13 +97,17 @@ class NginxStream(Nginx):
         ]
         return {
             CONFIGURATION: ControlFile(
-                _configuration("stream", lines, directory, "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n")
+                _configuration(
+                    "stream", lines, directory, "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n"
+                )
             )
         }
 
 
 def _configuration(context: str, lines: list[str], directory: PurePath, first: str = "") -> str:
-    """nginx.conf of one process in the foreground that stays root: in a user namespace there is no other user."""
+    """nginx.conf of one process in the foreground that stays root: in a user namespace there is no
+    other user.
+    """
     body = "".join(f"    {line}\n" for line in lines)
     return f"""\
 {first}user root root;
@@ -115,8 +127,16 @@ events {{
 
 def _upstream(service: VirtualService, balancing: str, more: list[str]) -> list[str]:
     plain = service.scheduler in (Scheduler.RR, Scheduler.LC)
-    servers = [f"    server {each.address}:{each.port} {_weight(each, plain)};" for each in service.real_servers]
-    return ["upstream servers {", *([f"    {balancing};"] if balancing else []), *servers, *(f"    {line}" for line in more), "}"]
+    servers = [
+        f"    server {each.address}:{each.port} {_weight(each, plain)};" for each in service.real_servers
+    ]
+    return [
+        "upstream servers {",
+        *([f"    {balancing};"] if balancing else []),
+        *servers,
+        *(f"    {line}" for line in more),
+        "}",
+    ]
 
 
 def _weight(server: RealServer, plain: bool) -> str:

@@ -1,4 +1,5 @@
-"""Pound, a reverse proxy with a thread for every connection; its words are those of pound(8), version 4.16.
+"""Pound, a reverse proxy with a thread for every connection; its words are those of pound(8),
+version 4.16.
 
 Debian 12 has no Pound. `pound_package` gets it from a newer suite.
 """

@@ -1,7 +1,9 @@
-"""Pound from a newer Debian suite, unpacked with the libraries that it was built with; nothing is installed on the machine.
+"""Pound from a newer Debian suite, unpacked with the libraries that it was built with; nothing is
+installed on the machine.
 
-The packages come as newer kernels do: through apt's own tools with a state of their own, signatures checked (`lvslab.catalog.apt`). The
-program is started by its own suite's loader, `ld.so --library-path` (ld.so(8)), so it does not meet the machine's C library at all.
+The packages come as newer kernels do: through apt's own tools with a state of their own, signatures
+checked (`lvslab.catalog.apt`). The program is started by its own suite's loader,
+`ld.so --library-path` (ld.so(8)), so it does not meet the machine's C library at all.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ LIBRARIES: tuple[tuple[str, ...], ...] = (
     ("zlib1g",),  # these two: of libssl
     ("libzstd1",),
 )
-"""Packages that it needs, each with its names in different suites; a package that a suite does not have is not needed there."""
+"""Packages that it needs, each with its names in different suites; a package that a suite does not
+have is not needed there.
+"""
 
 NEEDED_MIB = 120
 _LOADER = "ld-linux-x86-64.so.2"
@@ -66,7 +70,9 @@ def home(cache: Path | None = None) -> Path:
 
 def installed(cache: Path | None = None) -> Installed | None:
     """The newest Pound that is here, or None."""
-    found = [each for each in home(cache).glob("*") if (each / "pound").is_file() and (each / _LOADER).is_file()]
+    found = [
+        each for each in home(cache).glob("*") if (each / "pound").is_file() and (each / _LOADER).is_file()
+    ]
     if not found:
         return None
     newest = apt.newest_version(each.name for each in found)
@@ -103,7 +109,9 @@ def fetch(cache: Path | None = None, tell: Listener = nobody, suites: Sequence[s
 
 
 def _found(work: Path, suites: Sequence[str], tell: Listener) -> tuple[PrivateApt, str, str]:
-    """The first suite that can be had and has Pound: its state of apt, its name, and the version."""
+    """The first suite that can be had and has Pound: its state of apt, its name, and the
+    version.
+    """
     reasons = []
     for suite in suites:
         place = work / suite
@@ -132,7 +140,9 @@ def _libraries(source: PrivateApt, suite: str) -> list[tuple[str, str]]:
 
 
 def _lay_out(files: Path, new: Path) -> None:
-    """The program, its loader and all libraries side by side, each library under the name that programs ask for."""
+    """The program, its loader and all libraries side by side, each library under the name that
+    programs ask for.
+    """
     program = next((each for each in files.glob("usr/sbin/pound") if each.is_file()), None)
     if program is None:
         raise CannotError("pound: its package has no /usr/sbin/pound; this version is not known to lvslab")
@@ -140,9 +150,13 @@ def _lay_out(files: Path, new: Path) -> None:
     for path in sorted(files.rglob("*.so.*")):
         if path.resolve().is_file():
             shutil.copy2(path.resolve(), new / path.name)
-    loader = next((each for each in sorted(files.rglob(_LOADER)) if each.is_file() and not each.is_symlink()), None)
+    loader = next(
+        (each for each in sorted(files.rglob(_LOADER)) if each.is_file() and not each.is_symlink()), None
+    )
     if loader is None:
-        raise CannotError("pound: its C library has no loader for this kind of machine; lvslab knows amd64 only")
+        raise CannotError(
+            "pound: its C library has no loader for this kind of machine; lvslab knows amd64 only"
+        )
     shutil.copy2(loader, new / _LOADER)
     wanted = {"pound", _LOADER, *_needed(new)}
     for path in new.iterdir():

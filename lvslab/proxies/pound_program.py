@@ -1,4 +1,6 @@
-"""`python -m lvslab.proxies.pound_program`: gets Pound from a newer Debian suite into the cache, unless it is there."""
+"""`python -m lvslab.proxies.pound_program`: gets Pound from a newer Debian suite into the cache,
+unless it is there.
+"""
 
 from __future__ import annotations
 

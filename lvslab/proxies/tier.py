@@ -19,7 +19,9 @@ from lvslab.proxies.nginx import Nginx, NginxStream
 from lvslab.proxies.pound import Pound
 from lvslab.service import VirtualService
 
-PROXIES: Mapping[str, Proxy] = {each.name: each for each in (HaProxy(), HaProxyTcp(), Nginx(), NginxStream(), Pound())}
+PROXIES: Mapping[str, Proxy] = {
+    each.name: each for each in (HaProxy(), HaProxyTcp(), Nginx(), NginxStream(), Pound())
+}
 """All of them by name."""
 
 _READY_SECONDS = 20.0
@@ -32,7 +34,9 @@ echo '1024 65535' >/proc/sys/net/ipv4/ip_local_port_range
 echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse
 echo 4096 >/proc/sys/net/core/somaxconn
 """
-"""What every proxy's manual advises where there are many connections: ports for those to the real servers, and room for those that wait."""
+"""What every proxy's manual advises where there are many connections: ports for those to the real
+servers, and room for those that wait.
+"""
 
 
 def proxy_named(name: str) -> Proxy:
@@ -56,22 +60,23 @@ def http_service(lab: Lab) -> VirtualService:
 def serving(lab: Lab, proxy: Proxy, logs: Path, director: str | None = None) -> Iterator[Daemon]:
     """Let a proxy distribute the lab's HTTP service instead of IPVS, until the block is left.
 
-    The director's IPVS table is emptied and it forwards no packets any more, so whatever arrives at a real server came from the proxy.
-    The proxy's configuration and messages go to `logs`.
+    The director's IPVS table is emptied and it forwards no packets any more, so whatever arrives at
+    a real server came from the proxy. The proxy's configuration and messages go to `logs`.
 
     Args:
         director: where, by default the only director.
 
     Raises:
-        UsageError: the proxy cannot do it, or the lab's real servers do not answer through the director.
+        UsageError: the proxy cannot do it, or the lab's real servers do not answer through the
+            director.
         CannotError: its program is not here.
         LabError: it does not start; with what it said last.
     """
     where = director or lab.plan.director.name
     if lab.plan.topo.reply_path != ReplyPath.DIRECTOR:
         raise UsageError(
-            f"proxy '{proxy.name}': real servers of topology '{lab.plan.topology}' hold the virtual address or have no way to the director; "
-            "use the one of mode nat"
+            f"proxy '{proxy.name}': real servers of topology '{lab.plan.topology}' hold the virtual address"
+            " or have no way to the director; use the one of mode nat"
         )
     node, service = lab.node(where), http_service(lab)
     lab.table(where).clear()
@@ -84,18 +89,21 @@ def serving(lab: Lab, proxy: Proxy, logs: Path, director: str | None = None) -> 
 
 @contextmanager
 def running(node: LabMachine, proxy: Proxy, service: VirtualService, logs: Path) -> Iterator[Daemon]:
-    """Let a proxy serve a virtual service on a node until the block is left; it listens when the block is entered.
+    """Let a proxy serve a virtual service on a node until the block is left; it listens when the
+    block is entered.
 
     Raises:
         UsageError: the proxy cannot do it.
         CannotError: its program is not here.
-        LabError: something listens there already, or it does not start, or has ended when the block is left; with what it said last.
+        LabError: something listens there already, or it does not start, or has ended when the block
+            is left; with what it said last.
     """
     proxy.require()
     files = proxy.files(service, node.inside / proxy.name)
     if _listening(node, service):
         raise LabError(
-            f"{node.name}: something listens on {service.address}:{service.port} already, so {proxy.name} cannot; stop it first"
+            f"{node.name}: something listens on {service.address}:{service.port} already, so {proxy.name}"
+            " cannot; stop it first"
         )
     folder = node.directory / proxy.name
     folder.mkdir(exist_ok=True)
@@ -122,7 +130,7 @@ def await_listening(daemon: Daemon, service: VirtualService, timeout: float = _R
         if time.monotonic() > deadline:
             said = [text for _, text in daemon.lines if text]
             raise LabError(
-                f"{daemon.node.name}: {daemon.name} does not listen on {service.address}:{service.port} after {timeout:g} s; "
-                f"it said last: {said[-1] if said else 'nothing'}"
+                f"{daemon.node.name}: {daemon.name} does not listen on {service.address}:{service.port} after"
+                f" {timeout:g} s; it said last: {said[-1] if said else 'nothing'}"
             )
         time.sleep(_LOOK_SECONDS)

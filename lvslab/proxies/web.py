@@ -1,7 +1,9 @@
-"""Web servers for comparisons, in the place of the lab's own: nginx or Apache, each with a small page and a large file.
+"""Web servers for comparisons, in the place of the lab's own: nginx or Apache, each with a small
+page and a large file.
 
-The small page is what every real server of a lab answers: its name, and the client's address and port as it saw them. They listen on the
-virtual service's port (DR) and on the mapped one (NAT and proxies).
+The small page is what every real server of a lab answers: its name, and the client's address and
+port as it saw them. They listen on the virtual service's port (DR) and on the mapped one (NAT and
+proxies).
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 def nginx_site(name: str, directory: PurePath) -> str:
-    """nginx.conf: one process that stays root, because in a user namespace there is only one user."""
+    """nginx.conf: one process that stays root, because in a user namespace there is only
+    one user.
+    """
     answer = ANSWER.format(name=name, client="$remote_addr", port="$remote_port").replace("\n", "\\n")
     temporary = "\n".join(f"    {kind}_temp_path {directory}/web-{kind};" for kind in _TEMPORARY)
     return f"""\
@@ -62,10 +66,12 @@ http {{
 def apache_site(name: str, directory: PurePath) -> str:
     """Apache's configuration: one process with threads (event).
 
-    The page is a server-side include, which knows the client's port. Apache refuses to serve as root, so it is started as another user
-    (`_start_apache`), and switches to none itself.
+    The page is a server-side include, which knows the client's port. Apache refuses to serve as
+    root, so it is started as another user (`_start_apache`), and switches to none itself.
     """
-    modules = "\n".join(f"LoadModule {each}_module /usr/lib/apache2/modules/mod_{each}.so" for each in _APACHE_MODULES)
+    modules = "\n".join(
+        f"LoadModule {each}_module /usr/lib/apache2/modules/mod_{each}.so" for each in _APACHE_MODULES
+    )
     return f"""\
 {modules}
 ServerName {name}
@@ -105,11 +111,14 @@ def _start_nginx(node: LabMachine) -> None:
 
 
 def _start_apache(node: LabMachine) -> None:
-    """As user 1000 of a user namespace of its own, where it cannot bind low ports unless the network lets everybody.
+    """As user 1000 of a user namespace of its own, where it cannot bind low ports unless the
+    network lets everybody.
 
     It goes to the background when its sockets listen.
     """
-    command = f"unshare --user --map-user=1000 --map-group=1000 /usr/sbin/apache2 -f {node.inside}/{_CONFIGURATION}"
+    command = (
+        f"unshare --user --map-user=1000 --map-group=1000 /usr/sbin/apache2 -f {node.inside}/{_CONFIGURATION}"
+    )
     script = f"echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start\n{command}"
     node.run(script).check(node.name, command)
 
@@ -132,11 +141,14 @@ def require(server: str) -> None:
         raise UsageError(f"web server '{server}': choose from: {', '.join(SERVERS)}")
     program, package, *_ = SERVERS[server]
     if not shutil.which(program):
-        raise CannotError(f"web server '{server}': not installed; run: apt-get install --no-install-recommends {package}")
+        raise CannotError(
+            f"web server '{server}': not installed; run: apt-get install --no-install-recommends {package}"
+        )
 
 
 def replace_web_server(node: LabMachine, server: str) -> None:
-    """Stop the lab's own web server on a real server and start another one, which listens when this returns.
+    """Stop the lab's own web server on a real server and start another one, which listens when this
+    returns.
 
     Args:
         server: of `SERVERS`.
@@ -161,18 +173,18 @@ def stop_web_server(node: LabMachine) -> None:
         CommandError: it does not stop.
     """
     stop = (
-        f"nginx -e {node.inside}/nginx.log -p {node.inside} -c {node.inside}/nginx.conf -s stop || exit\n"
-        f"n=0; while [ -e {node.inside}/nginx.pid ]; do\n"
-        f"    n=$((n + 1)); [ $n -lt {20 * _STOP_SECONDS} ] || {{ echo 'nginx does not stop' >&2; exit 1; }}\n"
-        "    sleep 0.05\n"
-        "done"
+        f"nginx -e {node.inside}/nginx.log -p {node.inside} -c {node.inside}/nginx.conf -s stop || exit\nn=0;"
+        f" while [ -e {node.inside}/nginx.pid ]; do\n    n=$((n + 1)); [ $n -lt {20 * _STOP_SECONDS} ] || {{"
+        " echo 'nginx does not stop' >&2; exit 1; }\n    sleep 0.05\ndone"
     )
     node.run(stop).check(node.name, "stop of the lab's own web server")
 
 
 def _page(name: str) -> str:
     """The small page as a server-side include."""
-    return ANSWER.format(name=name, client='<!--#echo var="REMOTE_ADDR" -->', port='<!--#echo var="REMOTE_PORT" -->')
+    return ANSWER.format(
+        name=name, client='<!--#echo var="REMOTE_ADDR" -->', port='<!--#echo var="REMOTE_PORT" -->'
+    )
 
 
 def _sparse(file: Path, size: int) -> None:

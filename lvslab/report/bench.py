@@ -1,4 +1,6 @@
-"""What the report of a bench run shows besides what every report shows: its figures and its tables."""
+"""What the report of a bench run shows besides what every report shows: its figures and
+its tables.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from lvslab.report.figures import Drawn, Studio
 
 def context(run: Run, studio: Studio, picture: Callable[[Drawn], dict[str, Any]]) -> dict[str, Any]:
     """The values of the template bench.html.j2 that are its own."""
-    return {"charts": [picture(each) for each in _figures(run, studio)], "tables": tables(run), "names": kernels(run)}
+    return {
+        "charts": [picture(each) for each in _figures(run, studio)],
+        "tables": tables(run),
+        "names": kernels(run),
+    }
 
 
 def _figures(run: Run, studio: Studio) -> list[Drawn]:
@@ -23,17 +29,26 @@ def _figures(run: Run, studio: Studio) -> list[Drawn]:
     drawn = []
     if charts.mode_rows(table):
         numbers = "; ".join(
-            f"{charts.mode_label(row)}: {_spoken(table, names, known)}" for row, (known, _) in charts.mode_rows(table).items()
+            f"{charts.mode_label(row)}: {_spoken(table, names, known)}"
+            for row, (known, _) in charts.mode_rows(table).items()
         )
         text = f"Instructions a packet of each forwarding mode over routing, connection known. {numbers}"
         drawn.append(studio.draw("modes", text, partial(charts.modes, table, names)))
     for name, title, xlabel, curves in (
-        ("connections", "The connection table grows", "connections in the table", charts.connection_curves(table, names)),
+        (
+            "connections",
+            "The connection table grows",
+            "connections in the table",
+            charts.connection_curves(table, names),
+        ),
         ("servers", "More real servers", "real servers", charts.server_curves(table, names)),
     ):
         if curves:
             subtitle = {
-                "connections": "NAT over routing, instructions a packet: of a known connection (full line) and of a new one (dotted)",
+                "connections": (
+                    "NAT over routing, instructions a packet: of a known connection (full line) and of a new"
+                    " one (dotted)"
+                ),
                 "servers": "first packet of a connection in NAT over routing, instructions, by scheduler",
             }[name]
             ends = "; ".join(
@@ -41,7 +56,11 @@ def _figures(run: Run, studio: Studio) -> list[Drawn]:
                 f"{curve.points[-1][1]:.0f} at {curve.points[-1][0]}"
                 for curve in curves
             )
-            drawn.append(studio.draw(name, f"{title}. {ends}", partial(charts.growth, title, subtitle, xlabel, curves, names)))
+            drawn.append(
+                studio.draw(
+                    name, f"{title}. {ends}", partial(charts.growth, title, subtitle, xlabel, curves, names)
+                )
+            )
     for new in names[1:]:
         found = changes(table, names[0], new)
         if found:
@@ -54,5 +73,7 @@ def _figures(run: Run, studio: Studio) -> list[Drawn]:
 def _spoken(table: charts.Table, names: Sequence[str], figure: str) -> str:
     row = table.get(figure, {})
     return ", ".join(
-        f"{name} {cost.median:.0f}" for name in names if (cost := row.get(name)) is not None and cost.median is not None
+        f"{name} {cost.median:.0f}"
+        for name in names
+        if (cost := row.get(name)) is not None and cost.median is not None
     )

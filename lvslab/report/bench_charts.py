@@ -1,6 +1,8 @@
-"""The charts of a bench run: cost of each mode, growth with connections and servers, and the change between two kernels.
+"""The charts of a bench run: cost of each mode, growth with connections and servers, and the change
+between two kernels.
 
-Colours mean kernels here; a pale part or a broken line means the packet that opens a connection. Axes of amounts begin at zero.
+Colours mean kernels here; a pale part or a broken line means the packet that opens a connection.
+Axes of amounts begin at zero.
 """
 
 from __future__ import annotations
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
 Table = Mapping[str, Mapping[str, Cost]]
 
 _WIDE, _EDGE, _HEAD, _FOOT = 640.0, 14.0, 52.0, 40.0
-_COLORS = (style.INK, style.outcome_color("closed"), style.outcome_color("unreachable"), style.outcome_color("refused"))
+_COLORS = (
+    style.INK,
+    style.outcome_color("closed"),
+    style.outcome_color("unreachable"),
+    style.outcome_color("refused"),
+)
 """Ink and three colours of the theme that no mode has."""
 
 _BAR, _GAP = 13.0, 9.0
@@ -32,7 +39,7 @@ def kernel_color(names: Sequence[str], kernel: str) -> str:
     return _COLORS[names.index(kernel) % len(_COLORS)]
 
 
-# -- modes --------------------------------------------------------------------------------------------------------------------------
+# -- modes -----------------------------------------------------------------------------------------
 
 
 def mode_rows(table: Table) -> dict[str, tuple[str, str]]:
@@ -41,7 +48,11 @@ def mode_rows(table: Table) -> dict[str, tuple[str, str]]:
     for name in table:
         subject, _, rest = name.partition(":")
         base, _, phase = name.rpartition(":")
-        if subject in ("mode", "conntrack") and phase in ("established", "new") and not rest.startswith("routing"):
+        if (
+            subject in ("mode", "conntrack")
+            and phase in ("established", "new")
+            and not rest.startswith("routing")
+        ):
             found[base] = (f"{base}:established", f"{base}:new")
     return found
 
@@ -54,7 +65,9 @@ def mode_label(name: str) -> str:
 
 
 def modes(table: Table, names: Sequence[str]) -> Figure:
-    """Cost of each mode over routing: a full bar for a packet of a known connection, a pale one for the first of a connection."""
+    """Cost of each mode over routing: a full bar for a packet of a known connection, a pale one for
+    the first of a connection.
+    """
     rows = mode_rows(table)
     with style.styled():
         labels = {name: mode_label(name) for name in rows}
@@ -66,7 +79,8 @@ def modes(table: Table, names: Sequence[str]) -> Figure:
         _title(
             sheet,
             "What a forwarding mode costs",
-            "beyond plain routing of the same packet; full: its connection is known, pale: it opens one · less is better",
+            "beyond plain routing of the same packet; full: its connection is known, pale: it opens one ·"
+            " less is better",
         )
         _kernel_key(sheet, names, left, _HEAD + 4)
         axes = figure.add_axes(_place((left, _HEAD + 18, _WIDE - left - _EDGE - 92, inner), _WIDE, height))
@@ -78,8 +92,15 @@ def modes(table: Table, names: Sequence[str]) -> Figure:
                 values = [cost.median if cost else None for cost in costs]
                 largest = max(largest, *(value or 0.0 for value in values))
                 _mode_bar(axes, y, values, kernel_color(names, kernel), costs)
-            axes.annotate(labels[name], (0, index * row + row / 2), (-10, 0), textcoords="offset points", ha="right", va="center",
-                          annotation_clip=False)  # fmt: skip
+            axes.annotate(
+                labels[name],
+                (0, index * row + row / 2),
+                (-10, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                annotation_clip=False,
+            )
         axes.set_xlim(0, largest * 1.03)
         axes.set_ylim(inner, 0)
         axes.set_yticks([])
@@ -89,26 +110,46 @@ def modes(table: Table, names: Sequence[str]) -> Figure:
         return figure
 
 
-def _mode_bar(axes: Axes, y: float, values: Sequence[float | None], color: str, costs: Sequence[Cost | None]) -> None:
+def _mode_bar(
+    axes: Axes, y: float, values: Sequence[float | None], color: str, costs: Sequence[Cost | None]
+) -> None:
     known, first = values
     if known is None and first is None:
         why = next((cost.error for cost in costs if cost and cost.error), "not measured")
-        axes.annotate(style.fit(f"no figure: {why}", 300, 8), (0, y), (4, 0), textcoords="offset points", va="center", size=8,
-                      color=style.MUTED, style="italic")  # fmt: skip
+        axes.annotate(
+            style.fit(f"no figure: {why}", 300, 8),
+            (0, y),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            size=8,
+            color=style.MUTED,
+            style="italic",
+        )
         return
     axes.barh(y, first or 0, height=_BAR - 3, color=color, alpha=0.28, lw=0)
     axes.barh(y, known or 0, height=_BAR - 3, color=color, lw=0)
     text = " → ".join(_short(value) for value in (known, first) if value is not None)
-    axes.annotate(text, (1, y), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center", size=8.5,
-                  annotation_clip=False)  # fmt: skip
+    axes.annotate(
+        text,
+        (1, y),
+        (8, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        size=8.5,
+        annotation_clip=False,
+    )
 
 
-# -- growth -------------------------------------------------------------------------------------------------------------------------
+# -- growth ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Cost against a number, of one kernel; `dashed` counts the ways of breaking the line from 0, a full one."""
+    """Cost against a number, of one kernel; `dashed` counts the ways of breaking the line from 0, a
+    full one.
+    """
 
     kernel: str
     label: str
@@ -118,14 +159,21 @@ class Curve:
 
 
 def connection_curves(table: Table, names: Sequence[str]) -> list[Curve]:
-    """Cost against the connections in the table: known ones and new ones, with the kernel's own size of table and with a larger one."""
-    kinds = (("established", "", "known", 0), ("new", "", "new", 1), ("established", ":tab18", "known, large table", 2),
-             ("new", ":tab18", "new, large table", 3))  # fmt: skip
+    """Cost against the connections in the table: known ones and new ones, with the kernel's own
+    size of table and with a larger one.
+    """
+    kinds = (
+        ("established", "", "known", 0),
+        ("new", "", "new", 1),
+        ("established", ":tab18", "known, large table", 2),
+        ("new", ":tab18", "new, large table", 3),
+    )
     return [
         curve
         for kernel in names
         for phase, suffix, label, dashed in kinds
-        if (curve := _curve(table, kernel, "connections:{}" + suffix + f":{phase}", label, dashed)) is not None
+        if (curve := _curve(table, kernel, "connections:{}" + suffix + f":{phase}", label, dashed))
+        is not None
     ]
 
 
@@ -153,7 +201,9 @@ def _curve(table: Table, kernel: str, pattern: str, label: str, dashed: int) -> 
 
 
 def growth(title: str, subtitle: str, xlabel: str, curves: Sequence[Curve], names: Sequence[str]) -> Figure:
-    """Curves over a logarithmic axis, the range of the seeds as a band, each curve named at its end."""
+    """Curves over a logarithmic axis, the range of the seeds as a band, each curve named at its
+    end.
+    """
     with style.styled():
         from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -171,7 +221,9 @@ def growth(title: str, subtitle: str, xlabel: str, curves: Sequence[Curve], name
             axes.plot(x, middle, color=color, lw=1.8, ls=_LINES[curve.dashed % len(_LINES)], zorder=3)
             axes.plot(x, middle, "o", ms=4.5, mfc=color, mec=style.PAPER, mew=0.8, zorder=4)
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace(",", THIN_SPACE)))
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:,.0f}".replace(",", THIN_SPACE))
+        )
         axes.xaxis.set_minor_formatter(NullFormatter())
         top = max(point[3] for curve in curves for point in curve.points) * 1.06
         axes.set_ylim(0, top)
@@ -181,25 +233,37 @@ def growth(title: str, subtitle: str, xlabel: str, curves: Sequence[Curve], name
         axes.set_xlabel(xlabel, loc="right")
         ends = _apart([(curve.points[-1][1], curve) for curve in curves], 12 * top / 230)
         for y, curve in ends:
-            axes.annotate(f"{curve.label}  {_short(curve.points[-1][1])}", (1, y), (8, 0), xycoords=("axes fraction", "data"),
-                          textcoords="offset points", size=8.5, va="center", color=kernel_color(names, curve.kernel),
-                          annotation_clip=False)  # fmt: skip
+            axes.annotate(
+                f"{curve.label}  {_short(curve.points[-1][1])}",
+                (1, y),
+                (8, 0),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                size=8.5,
+                va="center",
+                color=kernel_color(names, curve.kernel),
+                annotation_clip=False,
+            )
         return figure
 
 
 def _apart(ends: Sequence[tuple[float, Curve]], least: float) -> list[tuple[float, Curve]]:
-    """The heights of the names at the curves' ends, moved so far that they do not cover each other."""
+    """The heights of the names at the curves' ends, moved so far that they do not cover
+    each other.
+    """
     placed: list[tuple[float, Curve]] = []
     for y, curve in sorted(ends, key=lambda end: end[0]):
         placed.append((max(y, placed[-1][0] + least) if placed else y, curve))
     return placed
 
 
-# -- change -------------------------------------------------------------------------------------------------------------------------
+# -- change ----------------------------------------------------------------------------------------
 
 
 def change(found: Sequence[Change], base: str, new: str) -> Figure:
-    """Change of every figure from one kernel to another in per cent: right of the middle is more, left is less; grey is none."""
+    """Change of every figure from one kernel to another in per cent: right of the middle is more,
+    left is less; grey is none.
+    """
     with style.styled():
         row = 15.5
         left = _EDGE + max(style.text_width(each.base.name, 8.5) for each in found) + 12
@@ -219,10 +283,27 @@ def change(found: Sequence[Change], base: str, new: str) -> Figure:
             color = (style.BAD if value > 0 else style.GOOD) if each.real else style.LINE
             axes.barh(y, value, height=0.66, color=color, lw=0)
             text = f"{value:+.2f} %".replace("-", "−")
-            axes.annotate(text, (value, y), (4 if value >= 0 else -4, 0), textcoords="offset points", va="center", size=8,
-                          ha="left" if value >= 0 else "right", color=style.INK if each.real else style.MUTED)  # fmt: skip
-            axes.annotate(each.base.name, (0, y), (-8, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
-                          ha="right", va="center", size=8.5, annotation_clip=False)  # fmt: skip
+            axes.annotate(
+                text,
+                (value, y),
+                (4 if value >= 0 else -4, 0),
+                textcoords="offset points",
+                va="center",
+                size=8,
+                ha="left" if value >= 0 else "right",
+                color=style.INK if each.real else style.MUTED,
+            )
+            axes.annotate(
+                each.base.name,
+                (0, y),
+                (-8, 0),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                size=8.5,
+                annotation_clip=False,
+            )
         axes.axvline(0, color=style.INK, lw=1)
         axes.set_xlim(least - (room if least < 0 else room / 8), most + (room if most > 0 else room / 8))
         axes.set_ylim(len(found) - 0.4, -0.6)
@@ -232,7 +313,7 @@ def change(found: Sequence[Change], base: str, new: str) -> Figure:
         return figure
 
 
-# -- frames -------------------------------------------------------------------------------------------------------------------------
+# -- frames ----------------------------------------------------------------------------------------
 
 
 def _short(value: float | None) -> str:
@@ -240,8 +321,12 @@ def _short(value: float | None) -> str:
 
 
 def _title(sheet: Axes, title: str, subtitle: str) -> None:
-    sheet.text(_EDGE, 21, style.fit(title, _WIDE - 2 * _EDGE, 11.5, True), size=11.5, weight="bold", va="baseline")
-    sheet.text(_EDGE, 36, style.fit(subtitle, _WIDE - 2 * _EDGE, 8.5), size=8.5, color=style.MUTED, va="baseline")
+    sheet.text(
+        _EDGE, 21, style.fit(title, _WIDE - 2 * _EDGE, 11.5, True), size=11.5, weight="bold", va="baseline"
+    )
+    sheet.text(
+        _EDGE, 36, style.fit(subtitle, _WIDE - 2 * _EDGE, 8.5), size=8.5, color=style.MUTED, va="baseline"
+    )
 
 
 def _kernel_key(sheet: Axes, names: Sequence[str], x: float, y: float) -> None:
@@ -252,7 +337,9 @@ def _kernel_key(sheet: Axes, names: Sequence[str], x: float, y: float) -> None:
         x += 19 + style.text_width(shown, 8.5) + 16
 
 
-def _place(box: tuple[float, float, float, float], width: float, height: float) -> tuple[float, float, float, float]:
+def _place(
+    box: tuple[float, float, float, float], width: float, height: float
+) -> tuple[float, float, float, float]:
     """A box in points from the top left as matplotlib's fractions from the bottom left."""
     x, y, w, h = box
     return x / width, 1 - (y + h) / height, w / width, h / height

@@ -1,6 +1,8 @@
-"""The charts of a run: every repeat is a visible point, medians and spreads are drawn over them, axes of amounts begin at zero.
+"""The charts of a run: every repeat is a visible point, medians and spreads are drawn over them,
+axes of amounts begin at zero.
 
-A lab that could not be measured keeps its row, and the row says why. Colours mean modes, the same in every chart.
+A lab that could not be measured keeps its row, and the row says why. Colours mean modes, the same
+in every chart.
 """
 
 from __future__ import annotations
@@ -24,11 +26,15 @@ _ROW, _EDGE, _HEAD, _FOOT = 33.0, 14.0, 52.0, 44.0
 
 
 def metric(series: Series, subjects: Sequence[Subject]) -> Figure:
-    """One metric: a pale bar up to the median, the median and the range of the repeats, and every repeat as a point."""
+    """One metric: a pale bar up to the median, the median and the range of the repeats, and every
+    repeat as a point.
+    """
     unit = scale(series.unit, series.largest)
     with style.styled():
         texts = [_median_texts(series, s, unit) for s in subjects]
-        room = max(max(style.text_width(median, 9, True), style.text_width(spread, 7.5)) for median, spread in texts)
+        room = max(
+            max(style.text_width(median, 9, True), style.text_width(spread, 7.5)) for median, spread in texts
+        )
         figure, axes = _rows(series.title, _subtitle(series), subjects, room + 14)
         largest = (series.largest or 0) / unit.factor
         axes.set_xlim(0, largest * 1.04 if largest else 1)
@@ -36,14 +42,20 @@ def metric(series: Series, subjects: Sequence[Subject]) -> Figure:
             _metric_row(axes, y, series, subject, unit)
             _beside(axes, y, median, 5.5 if spread else 0, size=9, weight="bold")
             _beside(axes, y, spread, -6.5, size=7.5, color=style.MUTED)
-        _value_axis(axes, unit.suffix or series.unit.removeprefix("1"))  # a share or a count has no unit to name
+        _value_axis(
+            axes, unit.suffix or series.unit.removeprefix("1")
+        )  # a share or a count has no unit to name
         return figure
 
 
 def median_text(series: Series, subject: Subject) -> str:
     """The median of one lab in words, for who cannot see the chart."""
     median = series.summary(subject.lab).median
-    return f"no number ({series.missing(subject.lab)})" if median is None else scale(series.unit, series.largest).text(median)
+    return (
+        f"no number ({series.missing(subject.lab)})"
+        if median is None
+        else scale(series.unit, series.largest).text(median)
+    )
 
 
 def _subtitle(series: Series) -> str:
@@ -56,9 +68,10 @@ def _median_texts(series: Series, subject: Subject, unit: Scale) -> tuple[str, s
     summary = series.summary(subject.lab)
     if summary.median is None:
         return "", ""
-    return unit.text(
-        summary.median
-    ), f"{f'spread {percent(summary.spread)}, ' if summary.spread is not None else ''}n {summary.n}"
+    return (
+        unit.text(summary.median),
+        f"{f'spread {percent(summary.spread)}, ' if summary.spread is not None else ''}n {summary.n}",
+    )
 
 
 def _beside(axes: Axes, y: float, text: str, lift: float, **look: Any) -> None:
@@ -77,7 +90,9 @@ def _beside(axes: Axes, y: float, text: str, lift: float, **look: Any) -> None:
 
 def _inside(axes: Axes, y: float, text: str, **look: Any) -> None:
     """A text inside a row, at its left end."""
-    axes.annotate(text, (0, y), (6, 0), textcoords="offset points", va="center", annotation_clip=False, **look)
+    axes.annotate(
+        text, (0, y), (6, 0), textcoords="offset points", va="center", annotation_clip=False, **look
+    )
 
 
 def _metric_row(axes: Axes, y: int, series: Series, subject: Subject, unit: Scale) -> None:
@@ -93,14 +108,35 @@ def _metric_row(axes: Axes, y: int, series: Series, subject: Subject, unit: Scal
     axes.barh(y, middle, height=0.56, color=color, alpha=0.25, lw=0, zorder=1)
     ends = [summary.low / unit.factor, summary.high / unit.factor]
     axes.plot(ends, [y, y], color=color, lw=2, zorder=2, solid_capstyle="round")
-    axes.plot([middle, middle], [y - 0.33, y + 0.33], color=style.INK, lw=1.8, zorder=2.5, solid_capstyle="butt")
-    axes.plot(values, _beeswarm(values), "o", ms=5.2, mfc=color, mec=style.PAPER, mew=0.8, zorder=3, transform=_shift(axes, y))
+    axes.plot(
+        [middle, middle], [y - 0.33, y + 0.33], color=style.INK, lw=1.8, zorder=2.5, solid_capstyle="butt"
+    )
+    axes.plot(
+        values,
+        _beeswarm(values),
+        "o",
+        ms=5.2,
+        mfc=color,
+        mec=style.PAPER,
+        mew=0.8,
+        zorder=3,
+        transform=_shift(axes, y),
+    )
     if summary.missing:
-        _inside(axes, y, f"{summary.missing} of {summary.n + summary.missing} failed", size=7.5, color=style.BAD, zorder=5)
+        _inside(
+            axes,
+            y,
+            f"{summary.missing} of {summary.n + summary.missing} failed",
+            size=7.5,
+            color=style.BAD,
+            zorder=5,
+        )
 
 
 def _beeswarm(values: Sequence[float]) -> list[float]:
-    """Vertical places for the points of one row: fanned out in their order, so that equal ones stay apart."""
+    """Vertical places for the points of one row: fanned out in their order, so that equal ones stay
+    apart.
+    """
     step = min(0.13, 0.4 / max(1, len(values) - 1))
     return [(index - (len(values) - 1) / 2) * step for index in range(len(values))]
 
@@ -112,8 +148,13 @@ def _shift(axes: Axes, y: float) -> Any:
 
 
 def latency(run: Run, subjects: Sequence[Subject]) -> Figure:
-    """What part of the requests was answered within a time; thin lines are the single repeats, marks p50 and p99."""
-    lists = {s.lab: [present(sample.values or ()) for sample in run.of("latency") if sample.lab == s.lab] for s in subjects}
+    """What part of the requests was answered within a time; thin lines are the single repeats,
+    marks p50 and p99.
+    """
+    lists = {
+        s.lab: [present(sample.values or ()) for sample in run.of("latency") if sample.lab == s.lab]
+        for s in subjects
+    }
     pooled = {lab: sorted(value for repeat in repeats for value in repeat) for lab, repeats in lists.items()}
     shown = [s for s in subjects if pooled[s.lab]]
     absent = [s for s in subjects if not pooled[s.lab]]
@@ -133,7 +174,16 @@ def latency(run: Run, subjects: Sequence[Subject]) -> Figure:
             for marker, rank in (("o", 50), ("D", 99)):
                 at = percentile(values, rank)
                 if at is not None:
-                    axes.plot(at / unit.factor, rank / 100, marker, ms=5.5, mfc=color, mec=style.PAPER, mew=0.9, zorder=4)
+                    axes.plot(
+                        at / unit.factor,
+                        rank / 100,
+                        marker,
+                        ms=5.5,
+                        mfc=color,
+                        mec=style.PAPER,
+                        mew=0.9,
+                        zorder=4,
+                    )
         low, high = min(everything) / unit.factor, max(everything) / unit.factor
         if low > 0 and high / low > 6:
             axes.set_xscale("log")
@@ -153,7 +203,9 @@ def latency(run: Run, subjects: Sequence[Subject]) -> Figure:
 
 
 def _steps(values: Sequence[float], unit: Scale) -> tuple[list[float], list[float]]:
-    """The empirical distribution function through the sorted values; of very many, all of the tail and a part of the rest."""
+    """The empirical distribution function through the sorted values; of very many, all of the tail
+    and a part of the rest.
+    """
     n = len(values)
     stride = max(1, n // 500)
     chosen = [index for index in range(n) if index % stride == 0 or index >= n - 100]
@@ -161,13 +213,26 @@ def _steps(values: Sequence[float], unit: Scale) -> tuple[list[float], list[floa
 
 
 def _latency_key(
-    axes: Axes, shown: Sequence[Subject], absent: Sequence[Subject], pooled: dict[str, list[float]], unit: Scale
+    axes: Axes,
+    shown: Sequence[Subject],
+    absent: Sequence[Subject],
+    pooled: dict[str, list[float]],
+    unit: Scale,
 ) -> None:
     """A small table right of the plot: line, name, p50, p99."""
 
     def put(x: float, y: float, text: str, **look: Any) -> None:
-        axes.annotate(text, (1, 1), (x, y), xycoords="axes fraction", textcoords="offset points", size=8.5, va="center",
-                      annotation_clip=False, **look)  # fmt: skip
+        axes.annotate(
+            text,
+            (1, 1),
+            (x, y),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            size=8.5,
+            va="center",
+            annotation_clip=False,
+            **look,
+        )
 
     put(108, 0, f"● p50, {unit.suffix}", ha="right", color=style.MUTED)
     put(152, 0, "◆ p99", ha="right", color=style.MUTED)
@@ -193,21 +258,39 @@ def answers(run: Run, subjects: Sequence[Subject]) -> Figure:
             lab = counts.setdefault(sample.lab, {})
             lab[server] = lab.get(server, 0) + sample.value
     with style.styled():
-        figure, axes = _rows("Who answered", "share of the latency requests that each real server answered", subjects, 14)
+        figure, axes = _rows(
+            "Who answered", "share of the latency requests that each real server answered", subjects, 14
+        )
         axes.set_xlim(0, 1)
         for y, subject in enumerate(subjects):
             parts = shares(counts.get(subject.lab, {})) or {}
             start = 0.0
             for index, (server, part) in enumerate(sorted(parts.items(), key=lambda item: _natural(item[0]))):
                 tint = (0.5, 0.28)[index % 2]
-                axes.barh(y, part, left=start, height=0.62, color=style.mode_color(subject.mode), alpha=tint, lw=0)
+                axes.barh(
+                    y, part, left=start, height=0.62, color=style.mode_color(subject.mode), alpha=tint, lw=0
+                )
                 axes.plot([start + part] * 2, [y - 0.31, y + 0.31], color=style.PAPER, lw=1.5)
                 width = part * (_WIDTH - _label_width(subjects) - 2 * _EDGE - 14)
-                text = next((t for t in (f"{server} {percent(part)}", server) if style.text_width(t, 8.5) < width - 4), "")
+                text = next(
+                    (
+                        t
+                        for t in (f"{server} {percent(part)}", server)
+                        if style.text_width(t, 8.5) < width - 4
+                    ),
+                    "",
+                )
                 axes.text(start + part / 2, y, text, size=8.5, ha="center", va="center")
                 start += part
             if not parts:
-                _inside(axes, y, "no number: not measured or nothing answered", size=8.5, color=style.MUTED, style="italic")
+                _inside(
+                    axes,
+                    y,
+                    "no number: not measured or nothing answered",
+                    size=8.5,
+                    color=style.MUTED,
+                    style="italic",
+                )
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
         axes.grid(True, axis="x")
         return figure
@@ -253,7 +336,9 @@ def counters(run: Run, subjects: Sequence[Subject]) -> Figure:
             _counter_panel(axes, shown, counted, keys, unit)
             sheet.text(box[0], _HEAD + 10, name, size=9, weight="bold", va="baseline")
         for y, subject in enumerate(shown):
-            sheet.text(left - 10, _HEAD + 18 + 38 * (y + 0.5), subject.label, size=9.5, ha="right", va="center")
+            sheet.text(
+                left - 10, _HEAD + 18 + 38 * (y + 0.5), subject.label, size=9.5, ha="right", va="center"
+            )
         x = left
         for text, alpha in (("in: toward the real servers", 0.75), ("out: back through the director", 0.3)):
             style.rounded(sheet, x, height - 19, 14, 8, 2, fc=style.MUTED, alpha=alpha, ec="none")
@@ -276,21 +361,36 @@ def _counter_panel(
         for index, key in enumerate(keys):
             number = numbers[subject.lab, key]
             at = y + (0 if len(keys) == 1 else 0.2 * (2 * index - 1))
-            axes.barh(at, number or 0, height=0.34, color=style.mode_color(subject.mode), alpha=(0.75, 0.3)[index], lw=0)
+            axes.barh(
+                at,
+                number or 0,
+                height=0.34,
+                color=style.mode_color(subject.mode),
+                alpha=(0.75, 0.3)[index],
+                lw=0,
+            )
             text = "not counted" if number is None else quantity(number, unit)
             axes.annotate(
-                text, (number or 0, at), (4, 0), textcoords="offset points", size=8.5, va="center", annotation_clip=False
+                text,
+                (number or 0, at),
+                (4, 0),
+                textcoords="offset points",
+                size=8.5,
+                va="center",
+                annotation_clip=False,
             )
 
 
-# --- frames --------------------------------------------------------------------------------------------------------------------
+# --- frames ---------------------------------------------------------------------------------------
 
 
 def _label_width(subjects: Sequence[Subject]) -> float:
     return max((style.text_width(s.label, 9.5) for s in subjects), default=20) + 12
 
 
-def _place(box: tuple[float, float, float, float], width: float, height: float) -> tuple[float, float, float, float]:
+def _place(
+    box: tuple[float, float, float, float], width: float, height: float
+) -> tuple[float, float, float, float]:
     """A box in points from the top left as matplotlib's fractions from the bottom left."""
     x, y, w, h = box
     return x / width, 1 - (y + h) / height, w / width, h / height
@@ -298,7 +398,9 @@ def _place(box: tuple[float, float, float, float], width: float, height: float) 
 
 def _title(sheet: Axes, title: str, subtitle: str) -> None:
     sheet.text(_EDGE, 21, title, size=11.5, weight="bold", va="baseline")
-    sheet.text(_EDGE, 36, style.fit(subtitle, _WIDTH - 2 * _EDGE, 8.5), size=8.5, color=style.MUTED, va="baseline")
+    sheet.text(
+        _EDGE, 36, style.fit(subtitle, _WIDTH - 2 * _EDGE, 8.5), size=8.5, color=style.MUTED, va="baseline"
+    )
 
 
 def _plot(title: str, subtitle: str, inner: float, right: float) -> tuple[Figure, Axes]:
@@ -306,7 +408,9 @@ def _plot(title: str, subtitle: str, inner: float, right: float) -> tuple[Figure
     height = _HEAD + inner + _FOOT
     figure, sheet = style.sheet(_WIDTH, height)
     _title(sheet, title, subtitle)
-    axes = figure.add_axes(_place((_EDGE + 32, _HEAD, _WIDTH - 2 * _EDGE - 32 - right, inner), _WIDTH, height))
+    axes = figure.add_axes(
+        _place((_EDGE + 32, _HEAD, _WIDTH - 2 * _EDGE - 32 - right, inner), _WIDTH, height)
+    )
     return figure, axes
 
 

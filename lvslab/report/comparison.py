@@ -1,4 +1,6 @@
-"""A comparison in words: tables for the terminal, a summary for a patch mail, results for JSON, JUnit and TAP."""
+"""A comparison in words: tables for the terminal, a summary for a patch mail, results for JSON,
+JUnit and TAP.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,10 @@ def headline(comparison: Comparison) -> str:
     else:
         verdict = "no regression"
     counts = comparison.counts
-    return f"{verdict} ({', '.join(f'{counts[each]} {each}' for each in Status if counts[each]) or 'nothing found'})"
+    return (
+        f"{verdict}"
+        f" ({', '.join(f'{counts[each]} {each}' for each in Status if counts[each]) or 'nothing found'})"
+    )
 
 
 def sides(comparison: Comparison) -> list[str]:
@@ -84,7 +89,9 @@ def group_table(comparison: Comparison) -> Table:
 
 
 def number_table(comparison: Comparison) -> Table:
-    """Every number: both medians with their repetitions, the change, how separate the two are, and what is said of it."""
+    """Every number: both medians with their repetitions, the change, how separate the two are, and
+    what is said of it.
+    """
     rows = []
     for finding in comparison.findings:
         change = finding.change
@@ -119,28 +126,38 @@ def advice(comparison: Comparison) -> list[str]:
     if needed is not None:
         count = comparison.counts[Status.TOO_FEW]
         lines.append(
-            f"{count} of {_number_count(comparison)} numbers have too few repetitions to tell a change from chance; "
-            f"{needed} on each side are needed: run both again with --repeat {needed}"
+            f"{count} of {_number_count(comparison)} numbers have too few repetitions to tell a change from"
+            f" chance; {needed} on each side are needed: run both again with --repeat {needed}"
         )
     if comparison.seeds_needed is not None:
-        lines.append(f"one seed shows no spread: run both benches again with --seeds {comparison.seeds_needed} at least")
+        lines.append(
+            f"one seed shows no spread: run both benches again with --seeds {comparison.seeds_needed} at"
+            " least"
+        )
     lines += _confirm(comparison)
     lost = comparison.counts[Status.NEWLY_SKIPPED] + comparison.counts[Status.MISSING]
     if lost and not comparison.strict:
-        lines.append(f"{lost} {'is' if lost == 1 else 'are'} no longer checked; --strict makes that a regression")
+        lines.append(
+            f"{lost} {'is' if lost == 1 else 'are'} no longer checked; --strict makes that a regression"
+        )
     return lines
 
 
 def _confirm(comparison: Comparison) -> list[str]:
-    """How to see whether checks of the suite that failed once fail again: a check that waits for timers may fail by a busy machine."""
+    """How to see whether checks of the suite that failed once fail again: a check that waits for
+    timers may fail by a busy machine.
+    """
     failed = [
-        each.name for each in comparison.of(Status.NEWLY_FAILING) if each.tries == 1 and ":" in each.name and " " not in each.name
+        each.name
+        for each in comparison.of(Status.NEWLY_FAILING)
+        if each.tries == 1 and ":" in each.name and " " not in each.name
     ]
     if not failed or comparison.command[1:2] != ("verify",):
         return []
     only = " ".join(f"--only {shlex.quote(name)}" for name in failed[:_CONFIRMED])
     return [
-        f"failed in one try: to confirm, try several on both kernels: lvslab verify {only} --kernel BASE --kernel NEW --repeat 5"
+        f"failed in one try: to confirm, try several on both kernels: lvslab verify {only} --kernel BASE"
+        " --kernel NEW --repeat 5"
     ]
 
 
@@ -174,7 +191,9 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "level": comparison.limits.level,
         "floor": comparison.limits.floor,
         "bench_floor": comparison.limits.bench_floor,
-        "under_test": [{"what": each.what, "base": each.base, "new": each.new} for each in comparison.under_test],
+        "under_test": [
+            {"what": each.what, "base": each.base, "new": each.new} for each in comparison.under_test
+        ],
         "not_comparable": list(comparison.not_comparable),
         "notes": list(comparison.notes),
         "repetitions_needed": comparison.repetitions_needed,
@@ -182,19 +201,24 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-# -- a patch mail --------------------------------------------------------------------------------------------------------------------
+# -- a patch mail ----------------------------------------------------------------------------------
 
 
 def markdown(comparison: Comparison) -> str:
-    """A summary of at most 75 columns, fit for a patch mail: what was compared, what changed with its numbers, how to repeat it."""
+    """A summary of at most 75 columns, fit for a patch mail: what was compared, what changed with
+    its numbers, how to repeat it.
+    """
     lines = [*_wrapped(f"## lvslab: {headline(comparison)}"), ""]
-    base, new = (", ".join(kernels) or "kernel not known" for kernels in (comparison.base_kernels, comparison.new_kernels))
+    base, new = (
+        ", ".join(kernels) or "kernel not known"
+        for kernels in (comparison.base_kernels, comparison.new_kernels)
+    )
     lines += [f"- base: {base}", f"- new: {new}"]
     lines += [line for each in comparison.under_test for line in _wrapped(f"- under test: {each}", "  ")]
     limits = comparison.limits
     rule = (
-        f"- rule: Mann-Whitney, exact; Holm over all numbers, level {limits.level:g}; medians differ by {100 * limits.floor:g} % at least "
-        f"({100 * limits.bench_floor:g} % in virtual time)"
+        f"- rule: Mann-Whitney, exact; Holm over all numbers, level {limits.level:g}; medians differ by"
+        f" {100 * limits.floor:g} % at least ({100 * limits.bench_floor:g} % in virtual time)"
     )
     lines += _wrapped(rule, "  ")
     titles = {
@@ -204,14 +228,22 @@ def markdown(comparison: Comparison) -> str:
         "Failing, not comparable": (Status.ADDED,),
     }
     for title, statuses in titles.items():
-        found = [each for each in comparison.of(*statuses) if title != "Failing, not comparable" or "fails" in each.reason]
+        found = [
+            each
+            for each in comparison.of(*statuses)
+            if title != "Failing, not comparable" or "fails" in each.reason
+        ]
         if found:
             lines += ["", f"### {title}", "", *_items(found)]
     groups = group_table(comparison).rows
     if groups or comparison.not_comparable or advice(comparison):
         lines += ["", "### Not compared", ""]
         lines += [line for each in comparison.not_comparable for line in _wrapped(f"- {each}", "  ")]
-        lines += [line for what, number, _, reason in groups for line in _wrapped(f"- {number} {what}: {reason}", "  ")]
+        lines += [
+            line
+            for what, number, _, reason in groups
+            for line in _wrapped(f"- {number} {what}: {reason}", "  ")
+        ]
         lines += [line for each in advice(comparison) for line in _wrapped(f"- {each}", "  ")]
     lines += ["", "### To repeat", "", *_commands(comparison)]
     return "\n".join(lines) + "\n"
@@ -221,7 +253,9 @@ def _items(findings: Sequence[Finding]) -> list[str]:
     lines = []
     for each in findings[:_MAIL_NAMES]:
         change = _change_text(each.change)
-        lines += _wrapped(f"- {each.title}: {each.status}{f', {change}' if change else ''}; {each.reason}", "  ")
+        lines += _wrapped(
+            f"- {each.title}: {each.status}{f', {change}' if change else ''}; {each.reason}", "  "
+        )
     if len(findings) > _MAIL_NAMES:
         lines.append(f"- and {len(findings) - _MAIL_NAMES} more")
     return lines
@@ -233,17 +267,23 @@ def _commands(comparison: Comparison) -> list[str]:
     lines = []
     for command in dict.fromkeys(filter(None, (comparison.base_command, comparison.command, compare))):
         folded = textwrap.wrap(
-            shlex.join(command), _MAIL_COLUMNS - 6, break_long_words=False, break_on_hyphens=False, subsequent_indent="    "
+            shlex.join(command),
+            _MAIL_COLUMNS - 6,
+            break_long_words=False,
+            break_on_hyphens=False,
+            subsequent_indent="    ",
         )
         lines += [f"    {line} \\" for line in folded[:-1]] + [f"    {folded[-1]}"]
     return lines
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, _MAIL_COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        text, _MAIL_COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
-# -- words ---------------------------------------------------------------------------------------------------------------------------
+# -- words -----------------------------------------------------------------------------------------
 
 
 def _change_text(change: Change | None) -> str:

@@ -38,7 +38,9 @@ def groups(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def tables(run: Run) -> list[TitledTable]:
-    """A table for each subject: instructions per packet of every kernel, and the changes from the first kernel to the others."""
+    """A table for each subject: instructions per packet of every kernel, and the changes from the
+    first kernel to the others.
+    """
     table, names = costs(run), kernels(run)
     found = []
     for subject, figures in groups(list(table)).items():

@@ -1,7 +1,9 @@
-"""What the trials of a run say: the outage, its detection, the failed attempts and the connections that survived, per trial and group.
+"""What the trials of a run say: the outage, its detection, the failed attempts and the connections
+that survived, per trial and group.
 
-A group is one variant in one mode with all its repeats. What cannot be known (no file, no fault, cut short before anything failed)
-is None with a reason in words, never zero; an outage that had not ended when the probing did is a lower bound.
+A group is one variant in one mode with all its repeats. What cannot be known (no file, no fault,
+cut short before anything failed) is None with a reason in words, never zero; an outage that had not
+ended when the probing did is a lower bound.
 """
 
 from __future__ import annotations
@@ -32,13 +34,17 @@ MIN_ERRORS = 100
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """The length of an outage in seconds; `ended` False: it lasted at least so long. 0 seconds: no attempt failed."""
+    """The length of an outage in seconds; `ended` False: it lasted at least so long. 0 seconds: no
+    attempt failed.
+    """
 
     seconds: float
     ended: bool = True
 
     def text(self, interval: float | None) -> str:
-        """The length as exactly as the interval between attempts allows: "1.52 s", "≥ 20.30 s", "none"."""
+        """The length as exactly as the interval between attempts allows: "1.52 s", "≥ 20.30 s",
+        "none".
+        """
         if not self.seconds and self.ended:
             return "none"
         return ("" if self.ended else "≥ ") + seconds_text(self.seconds, interval)
@@ -46,7 +52,9 @@ class Length:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One trial with its probes. `attempts` and `beats` are None where there is no file; `problems` are sentences about what is missing."""
+    """One trial with its probes. `attempts` and `beats` are None where there is no file; `problems`
+    are sentences about what is missing.
+    """
 
     trial: Trial
     attempts: tuple[Attempt, ...] | None
@@ -99,7 +107,9 @@ class Observed:
 
     @property
     def exceeded(self) -> bool:
-        """Whether the outage is longer than predicted by more than the resolution of the measurement."""
+        """Whether the outage is longer than predicted by more than the resolution of the
+        measurement.
+        """
         length, bound = self.length, self.trial.bound
         return bool(length and bound and length.seconds > bound.seconds + (self.trial.interval or 0))
 
@@ -108,7 +118,9 @@ class Observed:
         return t - (self.trial.start if self.fault is None else self.fault)
 
     def label(self, mark: Mark) -> str:
-        """A mark in few words: real servers by name, the service left out, the director named where there are several."""
+        """A mark in few words: real servers by name, the service left out, the director named where
+        there are several.
+        """
         text = mark.text
         if mark.kind == "table":
             head, colon, rest = text.partition(": ")
@@ -122,13 +134,19 @@ class Observed:
             and (mark.kind == "vrrp" or (mark.kind in ("table", "control") and self.directors > 1))
         )
         if mark.kind in ("fault", "repair"):
-            text = f"{mark.kind}: {text}" if text and not text.lower().startswith(mark.kind) else text or mark.kind
+            text = (
+                f"{mark.kind}: {text}"
+                if text and not text.lower().startswith(mark.kind)
+                else text or mark.kind
+            )
         return f"{mark.node}: {text}" if named else text or mark.kind
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One variant in one mode: all its repeats. `label` tells it apart from the run's other groups."""
+    """One variant in one mode: all its repeats. `label` tells it apart from the run's
+    other groups.
+    """
 
     variant: str
     mode: str
@@ -137,7 +155,9 @@ class Group:
 
     @property
     def interval(self) -> float | None:
-        """The interval between attempts: the largest of the repeats', the resolution of what is said of all of them."""
+        """The interval between attempts: the largest of the repeats', the resolution of what is
+        said of all of them.
+        """
         return max((t.trial.interval for t in self.trials if t.trial.interval is not None), default=None)
 
     @property
@@ -167,12 +187,17 @@ class Group:
         lengths = self.lengths
         if len(lengths) < 2:
             return ""
-        low, high = lengths[0].text(self.interval), max(lengths, key=lambda length: (length.seconds, not length.ended))
+        low, high = (
+            lengths[0].text(self.interval),
+            max(lengths, key=lambda length: (length.seconds, not length.ended)),
+        )
         return "all the same" if low == high.text(self.interval) else f"{low} to {high.text(self.interval)}"
 
     @property
     def detections(self) -> tuple[float, ...]:
-        """Seconds to detection of the repeats in which something noticed the fault, shortest first."""
+        """Seconds to detection of the repeats in which something noticed the fault,
+        shortest first.
+        """
         return tuple(present(trial.detection for trial in self.trials))
 
     @property
@@ -198,7 +223,11 @@ class Group:
     @property
     def formula(self) -> str:
         """The formula of the bound."""
-        return "; ".join(dict.fromkeys(t.trial.bound.formula for t in self.trials if t.trial.bound and t.trial.bound.formula))
+        return "; ".join(
+            dict.fromkeys(
+                t.trial.bound.formula for t in self.trials if t.trial.bound and t.trial.bound.formula
+            )
+        )
 
     @property
     def measured(self) -> tuple[Observed, ...]:
@@ -219,7 +248,9 @@ class Group:
     def failed_text(self) -> str:
         """Failed attempts: count and share."""
         return (
-            f"{count(self.failed)} of {count(self.attempts)} ({share(self.failed, self.attempts)})" if self.attempts else MISSING
+            f"{count(self.failed)} of {count(self.attempts)} ({share(self.failed, self.attempts)})"
+            if self.attempts
+            else MISSING
         )
 
     @property
@@ -232,7 +263,9 @@ class Group:
 
     @property
     def start_error(self) -> float | None:
-        """How late attempts began: 99 of 100 by at most so many seconds; None with too few attempts."""
+        """How late attempts began: 99 of 100 by at most so many seconds; None with too few
+        attempts.
+        """
         return _late(self.trials)
 
     @property
@@ -244,16 +277,24 @@ class Group:
     def survivors_text(self) -> str:
         """How many long-lived connections survived, over all repeats."""
         found = self.survivals
-        return f"{count(sum(s.survived for s in found))} of {count(sum(s.total for s in found))}" if found else MISSING
+        return (
+            f"{count(sum(s.survived for s in found))} of {count(sum(s.total for s in found))}"
+            if found
+            else MISSING
+        )
 
     @property
     def verdict(self) -> str | None:
-        """fail when one repeat failed, pass when one passed and none failed, None when nobody judged."""
+        """fail when one repeat failed, pass when one passed and none failed, None when nobody
+        judged.
+        """
         verdicts = {trial.trial.verdict for trial in self.trials}
         return "fail" if "fail" in verdicts else "pass" if "pass" in verdicts else None
 
     def typical(self) -> Observed:
-        """The repeat that stands for all: the one with the median outage (the shorter of two middle ones), else the first."""
+        """The repeat that stands for all: the one with the median outage (the shorter of two middle
+        ones), else the first.
+        """
         known = [trial for trial in self.trials if trial.length is not None]
         if not known:
             return next(iter(self.measured), self.trials[0])
@@ -266,7 +307,9 @@ def observe(run: Run) -> tuple[Group, ...]:
     labs = {lab.name: lab for lab in run.labs}
     grouped: dict[tuple[str, str], list[Observed]] = {}
     for trial in run.trials:
-        grouped.setdefault((trial.variant, trial.mode), []).append(_observe(run.probes, trial, labs.get(trial.lab)))
+        grouped.setdefault((trial.variant, trial.mode), []).append(
+            _observe(run.probes, trial, labs.get(trial.lab))
+        )
     variants, modes = {variant for variant, _ in grouped}, {mode for _, mode in grouped}
     return tuple(
         Group(variant, mode, _label(variant, mode, len(variants), len(modes)), tuple(trials))
@@ -280,25 +323,36 @@ def everything(groups: Iterable[Group]) -> tuple[Observed, ...]:
 
 
 def summary(groups: Sequence[Group]) -> list[str]:
-    """What a reader must know to believe the numbers: sentences with resolution, start errors, repeats and what is missing."""
+    """What a reader must know to believe the numbers: sentences with resolution, start errors,
+    repeats and what is missing.
+    """
     trials = everything(groups)
     sentences = [_repeats_sentence(groups)]
-    intervals = sorted({t.trial.interval for t in trials if t.trial.interval is not None and t.attempts is not None})
+    intervals = sorted(
+        {t.trial.interval for t in trials if t.trial.interval is not None and t.attempts is not None}
+    )
     if intervals:
-        every = " or ".join(dict.fromkeys(seconds_text(value, 0.001) for value in (intervals[0], intervals[-1])))
+        every = " or ".join(
+            dict.fromkeys(seconds_text(value, 0.001) for value in (intervals[0], intervals[-1]))
+        )
         sentences.append(
-            f"Attempts were planned every {every}, whether or not earlier ones had ended: that interval is the resolution of every "
-            "outage here. An outage is counted from the planned start of the first failed attempt to that of the first attempt "
-            "after the last failed one; a shorter one may have been missed."
+            f"Attempts were planned every {every}, whether or not earlier ones had ended: that interval is"
+            " the resolution of every outage here. An outage is counted from the planned start of the first"
+            " failed attempt to that of the first attempt after the last failed one; a shorter one may have"
+            " been missed."
         )
         sentences.append(_late_sentence(trials))
     early = sum(trial.failed_early for trial in trials)
     if early:
-        sentences.append(f"{attempts_text(early)} failed before anything was broken: the service was not whole to begin with.")
+        sentences.append(
+            f"{attempts_text(early)} failed before anything was broken: the service was not whole to begin"
+            " with."
+        )
     local = sum(trial.outcomes["local"] for trial in trials)
     if local:
         sentences.append(
-            f"{attempts_text(local)} failed in the client itself (no port or no memory): the service never saw them."
+            f"{attempts_text(local)} failed in the client itself (no port or no memory): the service never"
+            " saw them."
         )
     if trials and all(t.attempts is not None and not t.unknown and not t.failed for t in trials):
         sentences.append("No attempt failed.")
@@ -307,17 +361,22 @@ def summary(groups: Sequence[Group]) -> list[str]:
         number = sum(stretch.failed for trial in again for stretch in trial.later)
         where = "1 trial" if len(again) == 1 else f"{len(again)} trials"
         sentences.append(
-            f"In {where} {attempts_text(number)} failed later, after the service had been whole again (a second fault, a repair): the "
-            "outage is the first such time only."
+            f"In {where} {attempts_text(number)} failed later, after the service had been whole again (a"
+            " second fault, a repair): the outage is the first such time only."
         )
     endless = sum(not trial.length.ended for trial in trials if trial.length)
     if endless:
         what = "1 outage had" if endless == 1 else f"{endless} outages had"
-        sentences.append(f"{what} not ended when the probing did: the length is a lower bound, written with ≥.")
+        sentences.append(
+            f"{what} not ended when the probing did: the length is a lower bound, written with ≥."
+        )
     above = sum(trial.exceeded for trial in trials)
     bounded = sum(trial.trial.bound is not None and trial.length is not None for trial in trials)
     if bounded:
-        sentences.append(f"{above or 'None'} of {bounded} outages with a prediction exceeded it by more than the resolution.")
+        sentences.append(
+            f"{above or 'None'} of {bounded} outages with a prediction exceeded it by more than the"
+            " resolution."
+        )
     return [sentence for sentence in sentences if sentence]
 
 
@@ -351,16 +410,23 @@ def _late_sentence(trials: Sequence[Observed]) -> str:
     late = _late(trials)
     if late is None:
         return f"The latest attempt began {quantity(max(errors), 's')} after its planned time."
-    return f"99 of 100 attempts began within {quantity(late, 's')} of their planned time, the latest {quantity(max(errors), 's')} after it."
+    return (
+        f"99 of 100 attempts began within {quantity(late, 's')} of their planned time, the latest"
+        f" {quantity(max(errors), 's')} after it."
+    )
 
 
-# --- one trial -----------------------------------------------------------------------------------------------------------------
+# --- one trial ------------------------------------------------------------------------------------
 
 
 def _label(variant: str, mode: str, variants: int, modes: int) -> str:
     if variants > 1 and modes > 1:
         return f"{variant or 'plain'} · {style.mode_title(mode)}"
-    return (variant or "plain") if variants > 1 or (modes == 1 and variant) else style.mode_title(mode) or "trial"
+    return (
+        (variant or "plain")
+        if variants > 1 or (modes == 1 and variant)
+        else style.mode_title(mode) or "trial"
+    )
 
 
 def _observe(folder: Path, trial: Trial, lab: Lab | None) -> Observed:
@@ -381,7 +447,10 @@ def _observe(folder: Path, trial: Trial, lab: Lab | None) -> Observed:
         if stretch is None and trial.end is None:
             unknown = "the trial was cut short before any attempt failed"
     if trial.end is None:
-        missing.append("it has no end: it was cut short or is still running, and what follows its last attempt is not known.")
+        missing.append(
+            "it has no end: it was cut short or is still running, and what follows its last attempt is not"
+            " known."
+        )
     if unknown and attempts is not None:
         missing.append(f"its outage is not known: {unknown}.")
     survival = compute.survival(beats, fault) if beats and fault is not None else None
@@ -416,7 +485,9 @@ def _read(
     read: Callable[[Path, list[str]], tuple[_Line, ...]],
     missing: list[str],
 ) -> tuple[_Line, ...] | None:
-    """The lines of one of the trial's files; None, and a sentence in `missing`, when it should be there and cannot be read."""
+    """The lines of one of the trial's files; None, and a sentence in `missing`, when it should be
+    there and cannot be read.
+    """
     file = folder / f"{trial.name}.{kind}.csv"
     if planned is None and not file.is_file():
         return None
@@ -430,7 +501,9 @@ def _read(
         missing.append(f"probes/{file.name} cannot be used: {str(error).replace(str(file), file.name)}.")
         return None
     missing.extend(f"probes/{warning}." for warning in warnings)
-    if planned is None and not lines:  # the prober writes both files, also the one for which there was nothing to do
+    if (
+        planned is None and not lines
+    ):  # the prober writes both files, also the one for which there was nothing to do
         return None
     if not lines and not warnings:
         missing.append(f"probes/{file.name} holds not one line.")
@@ -438,7 +511,9 @@ def _read(
 
 
 def _names(lab: Lab | None) -> dict[str, str]:
-    """ "10.0.1.11:8080" is called rs1: addresses of the lab's real servers with the ports of its table, the longest first."""
+    """ "10.0.1.11:8080" is called rs1: addresses of the lab's real servers with the ports of its
+    table, the longest first.
+    """
     if lab is None:
         return {}
     ports = {word.rpartition(":")[2] for rule in lab.service_rules for word in rule.split() if ":" in word}
@@ -455,11 +530,13 @@ def _duration(trial: Observed) -> tuple[float, bool]:
     return (trial.length.seconds, not trial.length.ended) if trial.length else (math.inf, True)
 
 
-# --- words ---------------------------------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------------
 
 
 def seconds_text(seconds: float, interval: float | None) -> str:
-    """A time no more exactly than it was measured: "1.52 s" and "20 ms" with attempts every 10 ms."""
+    """A time no more exactly than it was measured: "1.52 s" and "20 ms" with attempts
+    every 10 ms.
+    """
     fine = interval if interval and interval > 0 else 0.001
     digits = max(0, math.ceil(-math.log10(fine) - 1e-9))
     if abs(seconds) >= 1:
@@ -478,7 +555,9 @@ def attempts_text(number: int) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """A share in per cent that never hides a failure behind "0.0 %" nor a success behind "100.0 %"."""
+    """A share in per cent that never hides a failure behind "0.0 %" nor a success behind
+    "100.0 %".
+    """
     if not whole:
         return MISSING
     if not part:
@@ -492,4 +571,6 @@ def share(part: int, whole: int) -> str:
 def outcomes_text(outcomes: Mapping[str, int]) -> str:
     """The failures by kind, most frequent first: "timeout 120, reset 3"."""
     failed = [(name, number) for name, number in outcomes.items() if name != "ok" and number]
-    return ", ".join(f"{name} {count(number)}" for name, number in sorted(failed, key=lambda item: (-item[1], item[0])))
+    return ", ".join(
+        f"{name} {count(number)}" for name, number in sorted(failed, key=lambda item: (-item[1], item[0]))
+    )

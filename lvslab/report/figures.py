@@ -1,4 +1,6 @@
-"""All figures of a run: which there are, what they are called, and their bytes as SVG (for the page) and PNG (for elsewhere)."""
+"""All figures of a run: which there are, what they are called, and their bytes as SVG (for the
+page) and PNG (for elsewhere).
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_FLOWS = 3
-"""So many flows of a lab get a ladder, those that failed first; the rest stays in captures/<lab>.ladder.txt."""
+"""So many flows of a lab get a ladder, those that failed first; the rest stays in
+captures/<lab>.ladder.txt.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A finished figure: `svg` for the page, `png` its file, `description` for who cannot see it."""
+    """A finished figure: `svg` for the page, `png` its file, `description` for who cannot
+    see it.
+    """
 
     name: str
     description: str
@@ -52,8 +58,12 @@ class Studio:
         return Drawn(name, description, style.inline_svg(figure, name, description), file)
 
 
-def measurements(studio: Studio, run: Run, series: Sequence[Series], subjects: Sequence[Subject]) -> list[Drawn]:
-    """A chart for every series, the latency's distribution, who answered, the director's counters: those there are data for."""
+def measurements(
+    studio: Studio, run: Run, series: Sequence[Series], subjects: Sequence[Subject]
+) -> list[Drawn]:
+    """A chart for every series, the latency's distribution, who answered, the director's counters:
+    those there are data for.
+    """
     drawn = []
     for one in series:
         if one.largest is not None:
@@ -66,7 +76,9 @@ def measurements(studio: Studio, run: Run, series: Sequence[Series], subjects: S
     if any(sample.value is not None for sample in run.of("answers")):
         text = "Share of the requests that each real server answered"
         drawn.append(studio.draw("answers", text, partial(charts.answers, run, subjects)))
-    if any(lab.counters for lab in run.labs) and (run.samples or not run.trials):  # of trials, each lab's section shows them
+    if any(lab.counters for lab in run.labs) and (
+        run.samples or not run.trials
+    ):  # of trials, each lab's section shows them
         text = "Connections, packets and bytes that IPVS counted in each lab"
         drawn.append(studio.draw("counters", text, partial(charts.counters, run, subjects)))
     return drawn
@@ -74,7 +86,9 @@ def measurements(studio: Studio, run: Run, series: Sequence[Series], subjects: S
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """The figures of a run's trials; `repeats` is one timeline a group that has several, all its repeats one below the other."""
+    """The figures of a run's trials; `repeats` is one timeline a group that has several, all its
+    repeats one below the other.
+    """
 
     timelines: tuple[Drawn, ...]
     charts: tuple[Drawn, ...]
@@ -85,7 +99,8 @@ class Failures:
 def failures(studio: Studio, groups: Sequence[Group]) -> Failures:
     """All figures of a run's trials but the matrix, at least one group.
 
-    Named timeline (timeline-MODE when the run has several modes), outage, comparison, survivors and repeats-VARIANT-MODE.
+    Named timeline (timeline-MODE when the run has several modes), outage, comparison, survivors and
+    repeats-VARIANT-MODE.
     """
     modes = list(dict.fromkeys(group.mode for group in groups))
     timelines = []
@@ -94,7 +109,9 @@ def failures(studio: Studio, groups: Sequence[Group]) -> Failures:
         name, title = "timeline", "Attempts around the fault"
         if len(modes) > 1:
             name, title = f"timeline {mode}", f"{title}: {style.mode_title(mode)}"
-        panels = [timeline.Panel(group.typical(), group.variant or group.label, _which(group)) for group in chosen]
+        panels = [
+            timeline.Panel(group.typical(), group.variant or group.label, _which(group)) for group in chosen
+        ]
         numbers = ", ".join(f"{panel.title} {panel.trial.length_text}" for panel in panels)
         text = f"{title}. Outage of the repeats shown: {numbers}"
         timelines.append(studio.draw(name, text, partial(timeline.draw, title, _SUBTITLE, panels)))
@@ -106,12 +123,18 @@ def failures(studio: Studio, groups: Sequence[Group]) -> Failures:
         numbers = ", ".join(f"{group.label} {group.survivors_text}" for group in groups if group.survivals)
         text = f"Long-lived connections that survived, by their age at the fault: {numbers}"
         shown.append(studio.draw("survivors", text, partial(failover_charts.survivors, groups)))
-    numbers = "; ".join(f"{group.label}: outage {group.median_text}, failed {group.failed_text}" for group in groups)
-    compared = studio.draw("comparison", f"The variants compared. {numbers}", partial(failover_charts.comparison, groups))
+    numbers = "; ".join(
+        f"{group.label}: outage {group.median_text}, failed {group.failed_text}" for group in groups
+    )
+    compared = studio.draw(
+        "comparison", f"The variants compared. {numbers}", partial(failover_charts.comparison, groups)
+    )
     repeats = []
     for group in groups:
         if len(group.trials) > 1:
-            panels = [timeline.Panel(trial, f"Repeat {trial.trial.repeat}", _told(trial)) for trial in group.trials]
+            panels = [
+                timeline.Panel(trial, f"Repeat {trial.trial.repeat}", _told(trial)) for trial in group.trials
+            ]
             numbers = ", ".join(trial.length_text for trial in group.trials)
             text = f"All repeats of {group.label} around their faults; outages: {numbers}"
             make = partial(timeline.draw, f"All repeats: {group.label}", _SUBTITLE, panels)
@@ -120,7 +143,8 @@ def failures(studio: Studio, groups: Sequence[Group]) -> Failures:
 
 
 _SUBTITLE = (
-    "every attempt by its planned time: failures grow from below, what worked stands above them; a hole is time without attempts"
+    "every attempt by its planned time: failures grow from below, what worked stands above them; a hole is"
+    " time without attempts"
 )
 
 
@@ -144,12 +168,16 @@ def _told(trial: Observed) -> str:
 
 
 def network_of(studio: Studio, run: Run, lab: Lab) -> Drawn | None:
-    """The network of a lab with the way of its first flow; None when the run does not say what nodes there were."""
+    """The network of a lab with the way of its first flow; None when the run does not say what
+    nodes there were.
+    """
     if not lab.nodes:
         return None
     flow = next((flow for flow in flows(run, lab) if flow.steps), None)
     nodes = ", ".join(f"{node.name} ({node.role})" for node in lab.nodes)
-    return studio.draw(f"network {lab.name}", f"Network of the lab {lab.name}: {nodes}", partial(network.draw, lab, flow))
+    return studio.draw(
+        f"network {lab.name}", f"Network of the lab {lab.name}: {nodes}", partial(network.draw, lab, flow)
+    )
 
 
 def ladders_of(studio: Studio, run: Run, lab: Lab) -> list[Drawn]:
@@ -158,10 +186,16 @@ def ladders_of(studio: Studio, run: Run, lab: Lab) -> list[Drawn]:
     if path is None:
         return []
     drawn = []
-    for flow in sorted((flow for flow in path.flows if flow.steps), key=lambda flow: flow.verdict != "fail")[:MAX_FLOWS]:
+    for flow in sorted((flow for flow in path.flows if flow.steps), key=lambda flow: flow.verdict != "fail")[
+        :MAX_FLOWS
+    ]:
         outcome = flow.reason or flow.verdict
-        text = f"Packet ladder of {flow.title or flow.name} in {lab.name}: {len(flow.steps)} packets, {outcome}"
-        drawn.append(studio.draw(f"ladder {lab.name} {flow.name}", text, partial(ladder.draw, lab, path.columns, flow)))
+        text = (
+            f"Packet ladder of {flow.title or flow.name} in {lab.name}: {len(flow.steps)} packets, {outcome}"
+        )
+        drawn.append(
+            studio.draw(f"ladder {lab.name} {flow.name}", text, partial(ladder.draw, lab, path.columns, flow))
+        )
     return drawn
 
 

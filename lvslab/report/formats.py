@@ -9,7 +9,9 @@ from xml.etree import ElementTree
 
 def junit(name: str, results: Sequence[Mapping[str, Any]]) -> str:
     """JUnit XML: one suite, one case a result; `seconds` and `detail` are optional in a result."""
-    counts = {verdict: sum(each["verdict"] == verdict for each in results) for verdict in ("pass", "fail", "skip")}
+    counts = {
+        verdict: sum(each["verdict"] == verdict for each in results) for verdict in ("pass", "fail", "skip")
+    }
     suite = ElementTree.Element(
         "testsuite",
         name=name,
@@ -54,7 +56,11 @@ def tap(results: Sequence[Mapping[str, Any]]) -> str:
         lines.append(f"{'ok' if each['verdict'] == 'pass' else 'not ok'} {number} - {name}")
         if each["verdict"] == "fail":
             lines += ["  ---", f"  message: {_quoted(each['reason'])}"]
-            lines += ["  detail:", *(f"    - {_quoted(line)}" for line in each["detail"])] if each.get("detail") else []
+            lines += (
+                ["  detail:", *(f"    - {_quoted(line)}" for line in each["detail"])]
+                if each.get("detail")
+                else []
+            )
             lines.append("  ...")
     return "\n".join(lines) + "\n"
 

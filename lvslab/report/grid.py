@@ -1,4 +1,6 @@
-"""The matrix of failures: scenarios and their variants in rows, forwarding modes in columns, verdict and median outage in the cells."""
+"""The matrix of failures: scenarios and their variants in rows, forwarding modes in columns,
+verdict and median outage in the cells.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What is known of one row in one mode: `verdict` is pass, fail, skip or "" (nobody judged); `text` the outage; `note` what else."""
+    """What is known of one row in one mode: `verdict` is pass, fail, skip or "" (nobody judged);
+    `text` the outage; `note` what else.
+    """
 
     verdict: str
     text: str
@@ -26,7 +30,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A variant of a scenario (`variant` is "" where the trials name none): mode → cell, for the modes it ran in."""
+    """A variant of a scenario (`variant` is "" where the trials name none): mode → cell, for the
+    modes it ran in.
+    """
 
     scenario: str
     variant: str
@@ -61,7 +67,9 @@ def of_run(run: Run, groups: Sequence[Group] | None = None) -> Matrix:
 
 
 def joined(matrices: Sequence[Matrix]) -> Matrix:
-    """One matrix of several: rows of the same scenario and variant become one; of two cells the later one counts."""
+    """One matrix of several: rows of the same scenario and variant become one; of two cells the
+    later one counts.
+    """
     rows: dict[tuple[str, str], dict[str, Cell]] = {}
     order = dict.fromkeys(row.scenario for matrix in matrices for row in matrix.rows)
     for scenario in order:
@@ -93,7 +101,9 @@ def describe(matrix: Matrix) -> str:
 def _sorted(modes: Iterable[str]) -> tuple[str, ...]:
     """Modes in their usual order, those that are not known last."""
     known = list(style.MODE_TITLES)
-    return tuple(sorted(set(modes), key=lambda mode: (known.index(mode) if mode in known else len(known), mode)))
+    return tuple(
+        sorted(set(modes), key=lambda mode: (known.index(mode) if mode in known else len(known), mode))
+    )
 
 
 def _cell(group: Group) -> Cell:
@@ -101,7 +111,9 @@ def _cell(group: Group) -> Cell:
     median = group.median
     if median is None and all(trial.trial.interval is None for trial in group.trials):
         words = {"pass": "held", "fail": "failed"}.get(verdict, "not judged")
-        return Cell(verdict, words, f"{group.survivors_text} kept" if group.survivals else "no attempts were planned")
+        return Cell(
+            verdict, words, f"{group.survivors_text} kept" if group.survivals else "no attempts were planned"
+        )
     if median is None:
         return Cell(verdict, "not known", next((t.unknown for t in group.trials if t.unknown), ""))
     notes = [
@@ -114,25 +126,35 @@ def _cell(group: Group) -> Cell:
     failed = sum(trial.trial.verdict == "fail" for trial in group.trials)
     if failed and failed < len(group.trials):
         notes.insert(0, f"{failed} of {len(group.trials)} repeats failed")
-    return Cell(verdict, "no outage" if not median.seconds and median.ended else group.median_text, next(filter(None, notes), ""))
+    return Cell(
+        verdict,
+        "no outage" if not median.seconds and median.ended else group.median_text,
+        next(filter(None, notes), ""),
+    )
 
 
 def _verdict_cells(run: Run) -> dict[str, Cell]:
-    """The verdicts on the labs of a run without trials, by mode; of one mode only, everything the run judged."""
+    """The verdicts on the labs of a run without trials, by mode; of one mode only, everything the
+    run judged.
+    """
     cells = {}
     modes = run.modes
     for mode in modes:
         labs = {lab.name for lab in run.labs if lab.mode == mode}
         verdicts = {result.verdict for result in run.results if len(modes) == 1 or result.name in labs}
         verdict = next((v for v in ("fail", "pass", "skip") if v in verdicts), "")
-        cells[mode] = Cell(verdict, {"fail": "failed", "pass": "passed", "skip": "skipped"}.get(verdict, "not judged"))
+        cells[mode] = Cell(
+            verdict, {"fail": "failed", "pass": "passed", "skip": "skipped"}.get(verdict, "not judged")
+        )
     for result in run.results:  # a mode that was skipped has no lab
         if result.name in style.MODE_TITLES and result.name not in cells:
-            cells[result.name] = Cell(result.verdict, {"fail": "failed", "pass": "passed", "skip": "skipped"}[result.verdict])
+            cells[result.name] = Cell(
+                result.verdict, {"fail": "failed", "pass": "passed", "skip": "skipped"}[result.verdict]
+            )
     return cells
 
 
-# --- drawing -------------------------------------------------------------------------------------------------------------------
+# --- drawing --------------------------------------------------------------------------------------
 
 _EDGE, _ROW, _GAP = 14.0, 38.0, 5.0
 _SIGNS = {"pass": ("✓", style.GOOD), "fail": ("✗", style.BAD), "skip": ("○", style.MUTED)}
@@ -145,38 +167,69 @@ def draw(matrix: Matrix) -> Figure:
         several = len(scenarios) > 1
         variants = max((style.text_width(row.variant, 9.5) for row in matrix.rows), default=0)
         names = min(200.0, variants + 14) if any(row.variant for row in matrix.rows) else 0.0
-        first = min(210.0, max(style.text_width(name, 9.5, True) for name in scenarios) + 14) if several or not names else 0.0
+        first = (
+            min(210.0, max(style.text_width(name, 9.5, True) for name in scenarios) + 14)
+            if several or not names
+            else 0.0
+        )
         left = _EDGE + first + names
         column = max(86.0, min(150.0, (816.0 - left - _EDGE) / max(1, len(matrix.modes))))
         width = max(432.0, left + column * max(1, len(matrix.modes)) + _EDGE)
         top = 78.0
         figure, axes = style.sheet(width, top + _ROW * len(matrix.rows) + 34)
         title = "Scenarios and modes" if several else scenarios[0] if scenarios else "Nothing ran"
-        axes.text(_EDGE, 22, style.fit(title, width - 2 * _EDGE, 12, True), size=12, weight="bold", va="baseline")
+        axes.text(
+            _EDGE, 22, style.fit(title, width - 2 * _EDGE, 12, True), size=12, weight="bold", va="baseline"
+        )
         subtitle = "verdict and median outage; ≥: an outage was not over when the probing ended"
-        axes.text(_EDGE, 38, style.fit(subtitle, width - 2 * _EDGE, 8.5), size=8.5, color=style.MUTED, va="baseline")
+        axes.text(
+            _EDGE, 38, style.fit(subtitle, width - 2 * _EDGE, 8.5), size=8.5, color=style.MUTED, va="baseline"
+        )
         for index, mode in enumerate(matrix.modes):
             x = left + column * (index + 0.5)
-            axes.text(x, top - 10, style.mode_title(mode), size=9.5, weight="bold", ha="center", va="baseline")
-            axes.plot([x - 18, x + 18], [top - 4, top - 4], color=style.mode_color(mode), lw=2.5, solid_capstyle="butt")
+            axes.text(
+                x, top - 10, style.mode_title(mode), size=9.5, weight="bold", ha="center", va="baseline"
+            )
+            axes.plot(
+                [x - 18, x + 18],
+                [top - 4, top - 4],
+                color=style.mode_color(mode),
+                lw=2.5,
+                solid_capstyle="butt",
+            )
         before = None
         for number, row in enumerate(matrix.rows):
             y = top + _ROW * number
             if row.scenario != before:
                 if first:
-                    lines = style.wrap(row.scenario, 0.87 * (first - 10), 9.5)[:2] if several else [row.scenario]
+                    lines = (
+                        style.wrap(row.scenario, 0.87 * (first - 10), 9.5)[:2] if several else [row.scenario]
+                    )
                     for line, words in enumerate(lines):
                         at = y + _ROW / 2 + 12 * (line - (len(lines) - 1) / 2)
-                        axes.text(_EDGE, at, style.fit(words, first - 8, 9.5, True), size=9.5, weight="bold", va="center")
+                        axes.text(
+                            _EDGE,
+                            at,
+                            style.fit(words, first - 8, 9.5, True),
+                            size=9.5,
+                            weight="bold",
+                            va="center",
+                        )
                 if before is not None:
                     axes.plot([_EDGE, width - _EDGE], [y, y], color=style.LINE, lw=0.8)
                 before = row.scenario
             if row.variant:
-                axes.text(_EDGE + first, y + _ROW / 2, style.fit(row.variant, names - 8, 9.5), size=9.5, va="center")
+                axes.text(
+                    _EDGE + first, y + _ROW / 2, style.fit(row.variant, names - 8, 9.5), size=9.5, va="center"
+                )
             for index, mode in enumerate(matrix.modes):
                 _draw_cell(axes, row.cells.get(mode), left + column * index, y, column)
         x, y = _EDGE, top + _ROW * len(matrix.rows) + 18
-        for sign, words, color in (("✓", "held", style.GOOD), ("✗", "failed", style.BAD), ("·", "did not run", style.MUTED)):
+        for sign, words, color in (
+            ("✓", "held", style.GOOD),
+            ("✗", "failed", style.BAD),
+            ("·", "did not run", style.MUTED),
+        ):
             axes.text(x, y, sign, size=9.5, weight="bold", color=color, va="center")
             axes.text(x + 13, y, words, size=8.5, color=style.MUTED, va="center")
             x += 30 + style.text_width(words, 8.5)
@@ -191,12 +244,36 @@ def _draw_cell(axes: Axes, cell: Cell | None, x: float, y: float, width: float) 
     sign, color = _SIGNS.get(cell.verdict, ("", style.MUTED))
     fill = style.BAD_SOFT if cell.verdict == "fail" else style.CARD
     style.rounded(
-        axes, x + _GAP / 2, y + _GAP / 2, width - _GAP, _ROW - _GAP, 5, fc=fill, ec=color if sign else style.GRID,
+        axes,
+        x + _GAP / 2,
+        y + _GAP / 2,
+        width - _GAP,
+        _ROW - _GAP,
+        5,
+        fc=fill,
+        ec=color if sign else style.GRID,
         lw=1.4 if cell.verdict == "fail" else 1,
-    )  # fmt: skip
+    )
     known = cell.text not in ("not known", "not judged", "skipped")
     words = style.fit(f"{sign} {cell.text}".strip(), room, 9.5, True)
     ink = color if cell.verdict in ("pass", "fail") else style.INK if known else style.MUTED
-    axes.text(middle, y + (15 if cell.note else _ROW / 2), words, size=9.5, weight="bold", color=ink, ha="center", va="center")
+    axes.text(
+        middle,
+        y + (15 if cell.note else _ROW / 2),
+        words,
+        size=9.5,
+        weight="bold",
+        color=ink,
+        ha="center",
+        va="center",
+    )
     if cell.note:
-        axes.text(middle, y + 27, style.fit(cell.note, room, 7.5), size=7.5, color=style.MUTED, ha="center", va="center")
+        axes.text(
+            middle,
+            y + 27,
+            style.fit(cell.note, room, 7.5),
+            size=7.5,
+            color=style.MUTED,
+            ha="center",
+            va="center",
+        )

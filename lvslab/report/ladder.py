@@ -1,9 +1,10 @@
-"""The packet ladder of one test flow: nodes are columns, time runs downwards, every arrow is one packet on one link.
+"""The packet ladder of one test flow: nodes are columns, time runs downwards, every arrow is one
+packet on one link.
 
-Above an arrow stands what the packet says (flags, numbers), below it from where to where, with the outer header of an
-encapsulated packet; in the right margin its MAC addresses (as the names of their nodes) and TTL. What the previous hop rewrote
-is marked; a packet that breaks its contract is red, with the reason. Only nodes that the flow touches get a column.
-All sizes in points.
+Above an arrow stands what the packet says (flags, numbers), below it from where to where, with the
+outer header of an encapsulated packet; in the right margin its MAC addresses (as the names of their
+nodes) and TTL. What the previous hop rewrote is marked; a packet that breaks its contract is red,
+with the reason. Only nodes that the flow touches get a column. All sizes in points.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_STEPS = 48
-"""So many packets are drawn; the first wrong one is always among them, and a note says how many are left out."""
+"""So many packets are drawn; the first wrong one is always among them, and a note says how many are
+left out.
+"""
 
 _WIDTH, _EDGE, _TIMES = 660.0, 14.0, 46.0
 _ROW, _REASON_LINE = 45.0, 13.0
@@ -44,7 +47,9 @@ class _Span:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """Where the lines of the nodes stand, where the right margin begins, and the colour of the mode."""
+    """Where the lines of the nodes stand, where the right margin begins, and the colour of the
+    mode.
+    """
 
     xs: dict[str, float]
     margin: float
@@ -58,7 +63,13 @@ def draw(lab: Lab, columns: Sequence[str], flow: Flow) -> Figure:
         steps, left_out = _window(counted)
         names = _columns(columns, flow.steps)
         owners = {i.mac.lower(): node.name for node in lab.nodes for i in node.interfaces if i.mac}
-        margin = max((_line_width(line, _SMALL) for step in steps for line in _margin_lines(step, owners)), default=40) + 18
+        margin = (
+            max(
+                (_line_width(line, _SMALL) for step in steps for line in _margin_lines(step, owners)),
+                default=40,
+            )
+            + 18
+        )
         first, last = _EDGE + _TIMES + 46, _WIDTH - _EDGE - margin - 40
         xs = {name: first + (last - first) * i / max(1, len(names) - 1) for i, name in enumerate(names)}
         reason_width = _WIDTH - 2 * _EDGE - _TIMES - 20
@@ -79,11 +90,13 @@ def draw(lab: Lab, columns: Sequence[str], flow: Flow) -> Figure:
         return figure
 
 
-# --- what is shown -------------------------------------------------------------------------------------------------------------
+# --- what is shown --------------------------------------------------------------------------------
 
 
 def _window(steps: Sequence[Step]) -> tuple[Sequence[Step], tuple[int, int]]:
-    """At most MAX_STEPS steps with the first wrong one among them, and how many are left out before and after them."""
+    """At most MAX_STEPS steps with the first wrong one among them, and how many are left out before
+    and after them.
+    """
     if len(steps) <= MAX_STEPS:
         return steps, (0, 0)
     wrong = next((i for i, step in enumerate(steps) if step.verdict == "wrong"), 0)
@@ -92,16 +105,22 @@ def _window(steps: Sequence[Step]) -> tuple[Sequence[Step], tuple[int, int]]:
 
 
 def _relative(steps: Sequence[Step]) -> Sequence[Step]:
-    """The steps with sequence numbers that count from each side's SYN, as far as that loses nothing.
+    """The steps with sequence numbers that count from each side's SYN, as far as that loses
+    nothing.
 
-    Where a hop changes the numbers (SYNPROXY) or the flow shows no handshake they stay as they were on the wire. A packet is the
-    client's when its source is the source of a SYN on any hop, so this holds behind address translation too.
+    Where a hop changes the numbers (SYNPROXY) or the flow shows no handshake they stay as they were
+    on the wire. A packet is the client's when its source is the source of a SYN on any hop, so this
+    holds behind address translation too.
     """
     if any({"seq", "ack"} & set(step.rewritten) for step in steps):
         return steps
     syn = [step for step in steps if step.info.startswith("SYN seq=")]
     answer = [step for step in steps if step.info.startswith("SYN-ACK seq=")]
-    bases = {(_number(step, "seq"), side) for side, found in (("client", syn), ("server", answer)) for step in found}
+    bases = {
+        (_number(step, "seq"), side)
+        for side, found in (("client", syn), ("server", answer))
+        for step in found
+    }
     if len(bases) != 2 or len({side for _, side in bases}) != 2:
         return steps
     base = {side: number or 0 for number, side in bases}
@@ -129,7 +148,9 @@ def _columns(columns: Sequence[str], steps: Iterable[Step]) -> list[str]:
     return [name for name in columns if name in touched] + sorted(touched - set(columns))
 
 
-def _notes(lab: Lab, steps: Sequence[Step], left_out: tuple[int, int], counted: bool) -> list[tuple[str, str]]:
+def _notes(
+    lab: Lab, steps: Sequence[Step], left_out: tuple[int, int], counted: bool
+) -> list[tuple[str, str]]:
     """The legend and what is left out: (what to draw before it, text)."""
     notes = []
     if any(step.rewritten for step in steps):
@@ -164,13 +185,21 @@ def _info_line(step: Step) -> list[_Span]:
 
 
 def _address_line(step: Step) -> list[_Span]:
-    """From where to where, with the outer header in front of an encapsulated packet; what was rewritten is marked."""
+    """From where to where, with the outer header in front of an encapsulated packet; what was
+    rewritten is marked.
+    """
     spans = []
     if step.outer:
         outer = f"{step.outer.protocol} {step.outer.src} → {step.outer.dst}"
-        spans += [_Span(outer, mark="outer" in step.rewritten, mono=True), _Span(" │ ", mono=True, color=style.LINE)]
+        spans += [
+            _Span(outer, mark="outer" in step.rewritten, mono=True),
+            _Span(" │ ", mono=True, color=style.LINE),
+        ]
     elif "outer" in step.rewritten:
-        spans += [_Span("outer header removed", mark=True, mono=True), _Span(" │ ", mono=True, color=style.LINE)]
+        spans += [
+            _Span("outer header removed", mark=True, mono=True),
+            _Span(" │ ", mono=True, color=style.LINE),
+        ]
     for text, address_field, port_field in ((step.src, "src", "sport"), (step.dst, "dst", "dport")):
         address, colon, port = text.rpartition(":") if step.protocol in ("TCP", "UDP") else (text, "", "")
         marks = (address_field in step.rewritten, port_field in step.rewritten)
@@ -198,35 +227,58 @@ def _reason_lines(step: Step, width: float) -> list[str]:
     """Why a step is wrong or could not be judged."""
     if step.verdict == "wrong":
         return style.wrap(f"✗ wrong: {step.why}", width, _SIZE)
-    return style.wrap(f"not judged: {step.why}", width, _SIZE) if step.verdict == "unjudged" and step.why else []
+    return (
+        style.wrap(f"not judged: {step.why}", width, _SIZE) if step.verdict == "unjudged" and step.why else []
+    )
 
 
-# --- drawing -------------------------------------------------------------------------------------------------------------------
+# --- drawing --------------------------------------------------------------------------------------
 
 
 def _line_width(line: Iterable[_Span], size: float) -> float:
     return sum(span.width(size) for span in line)
 
 
-def _write(axes: Axes, line: Sequence[_Span], x: float, y: float, size: float, paper: str = style.PAPER) -> None:
-    """A line of spans from `x` on, its baseline at `y`, on a strip of paper that keeps the lines behind it away."""
+def _write(
+    axes: Axes, line: Sequence[_Span], x: float, y: float, size: float, paper: str = style.PAPER
+) -> None:
+    """A line of spans from `x` on, its baseline at `y`, on a strip of paper that keeps the lines
+    behind it away.
+    """
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(Rectangle((x - 2, y - size), _line_width(line, size) + 4, size + 3, fc=paper, ec="none", zorder=3))
+    axes.add_patch(
+        Rectangle((x - 2, y - size), _line_width(line, size) + 4, size + 3, fc=paper, ec="none", zorder=3)
+    )
     for span in line:
         width = span.width(size)
         if span.mark:
-            style.rounded(axes, x - 1, y - size + 0.6, width + 2, size + 1.8, 2, fc=style.MARK, ec="none", zorder=4)
+            style.rounded(
+                axes, x - 1, y - size + 0.6, width + 2, size + 1.8, 2, fc=style.MARK, ec="none", zorder=4
+            )
         weight = "bold" if span.bold else "normal"
         family = style.MONO if span.mono else style.SANS
-        axes.text(x, y, span.text, size=size, weight=weight, family=family, color=span.color, va="baseline", zorder=5)
+        axes.text(
+            x,
+            y,
+            span.text,
+            size=size,
+            weight=weight,
+            family=family,
+            color=span.color,
+            va="baseline",
+            zorder=5,
+        )
         x += width
 
 
 def _draw_title(axes: Axes, lab: Lab, flow: Flow) -> None:
     title = f"{style.mode_title(lab.mode)}: {flow.title or flow.name}"
     axes.text(_EDGE, 22, style.fit(title, _WIDTH - 220, 12, True), size=12, weight="bold", va="baseline")
-    verdicts = {"pass": ("✓ keeps its packet contract", style.GOOD), "fail": ("✗ breaks its packet contract", style.BAD)}
+    verdicts = {
+        "pass": ("✓ keeps its packet contract", style.GOOD),
+        "fail": ("✗ breaks its packet contract", style.BAD),
+    }
     text, color = verdicts.get(flow.verdict, ("not judged", style.MUTED))
     axes.text(_WIDTH - _EDGE, 22, text, size=9.5, weight="bold", color=color, va="baseline", ha="right")
 
@@ -245,13 +297,26 @@ def _draw_columns(axes: Axes, lab: Lab, xs: dict[str, float], top: float, bottom
     axes.text(_EDGE + _TIMES - 10, top - 8, "ms", size=8, color=style.MUTED, ha="right", va="baseline")
 
 
-def _draw_step(axes: Axes, step: Step, ladder: _Frame, y: float, height: float, reason: Sequence[str]) -> None:
+def _draw_step(
+    axes: Axes, step: Step, ladder: _Frame, y: float, height: float, reason: Sequence[str]
+) -> None:
     from matplotlib.patches import FancyArrowPatch
 
     wrong = step.verdict == "wrong"
     paper = style.BAD_SOFT if wrong else style.PAPER
     if wrong:
-        style.rounded(axes, _EDGE - 6, y - 3, _WIDTH - 2 * _EDGE + 12, height - 1, 5, fc=paper, ec=style.BAD, lw=1, zorder=0)
+        style.rounded(
+            axes,
+            _EDGE - 6,
+            y - 3,
+            _WIDTH - 2 * _EDGE + 12,
+            height - 1,
+            5,
+            fc=paper,
+            ec=style.BAD,
+            lw=1,
+            zorder=0,
+        )
     arrow = y + 18
     x1 = ladder.xs.get(step.source, min(ladder.xs.values()))
     x2 = ladder.xs.get(step.target, x1 + (70 if x1 < max(ladder.xs.values()) else -70))
@@ -259,7 +324,16 @@ def _draw_step(axes: Axes, step: Step, ladder: _Frame, y: float, height: float, 
     if not step.target:
         axes.plot([x2], [arrow], "x", ms=7, mew=2, color=color, zorder=7)
     time = f"{step.t * 1e3:.3f}"
-    axes.text(_EDGE + _TIMES - 10, arrow, time, size=8, color=style.MUTED, ha="right", va="center_baseline", family=style.MONO)
+    axes.text(
+        _EDGE + _TIMES - 10,
+        arrow,
+        time,
+        size=8,
+        color=style.MUTED,
+        ha="right",
+        va="center_baseline",
+        family=style.MONO,
+    )
     axes.add_patch(
         FancyArrowPatch(
             (x1, arrow),
@@ -287,7 +361,9 @@ def _draw_step(axes: Axes, step: Step, ladder: _Frame, y: float, height: float, 
 def _draw_margin(axes: Axes, step: Step, y: float, owners: dict[str, str], x: float) -> None:
     for index, line in enumerate(_margin_lines(step, owners)):
         for span in line:
-            axes.text(x, y + 17 + 11.5 * index, span.text, size=_SMALL, color=span.color, va="baseline", zorder=2)
+            axes.text(
+                x, y + 17 + 11.5 * index, span.text, size=_SMALL, color=span.color, va="baseline", zorder=2
+            )
 
 
 def _draw_notes(axes: Axes, notes: Sequence[tuple[str, str]], y: float) -> None:

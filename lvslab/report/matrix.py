@@ -1,4 +1,6 @@
-"""The overview of several runs: one page with the matrix of scenarios and modes, and links to the report of each run."""
+"""The overview of several runs: one page with the matrix of scenarios and modes, and links to the
+report of each run.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from lvslab.report.page import Report, outcome, render, started
 
 
 def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:
-    """Write overview.html and figures/matrix.png into the directory `out`: all runs at a glance, each linked to its report.
+    """Write overview.html and figures/matrix.png into the directory `out`: all runs at a glance,
+    each linked to its report.
 
     A run that cannot be read is listed with the cause. Runs of the same scenario share its rows.
 
@@ -52,7 +55,9 @@ def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:
         )
         html.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise LabError(f"{error.filename or html}: the overview cannot be written: {error.strerror or error}") from error
+        raise LabError(
+            f"{error.filename or html}: the overview cannot be written: {error.strerror or error}"
+        ) from error
     return Report(html, tuple(studio.files))
 
 

@@ -1,7 +1,8 @@
-"""The network of a lab as a figure: every node with role, addresses and kernel, every network, and the way of a test flow.
+"""The network of a lab as a figure: every node with role, addresses and kernel, every network, and
+the way of a test flow.
 
-Laid out from the lab's data alone. Networks are vertical trays, ordered by their distance from the clients; a node stands between
-the networks it joins, clients left of theirs. All sizes in points.
+Laid out from the lab's data alone. Networks are vertical trays, ordered by their distance from the
+clients; a node stands between the networks it joins, clients left of theirs. All sizes in points.
 """
 
 from __future__ import annotations
@@ -56,7 +57,11 @@ class _Card:
         """Where the wire to a network leaves the card: x, y, side."""
         for index, row in enumerate(self.rows):
             if row.network == network:
-                return (self.x if row.side == "left" else self.x + self.width, self.y + _HEAD + _ROW * (index + 0.5), row.side)
+                return (
+                    self.x if row.side == "left" else self.x + self.width,
+                    self.y + _HEAD + _ROW * (index + 0.5),
+                    row.side,
+                )
         raise KeyError(network)
 
 
@@ -84,8 +89,12 @@ def draw(lab: Lab, flow: Flow | None = None) -> Figure:
         layout = _layout(lab)
         ways = _ways(lab, flow) if flow else []
         legend_width = max((style.text_width(_way_text(*way), 9) + 62 for way in ways), default=0)
-        title = f"{style.mode_title(lab.mode)}: the network" + ("" if lab.name == lab.mode else f" of {lab.name}")
-        layout.width = max(layout.width, legend_width + 2 * _MARGIN, style.text_width(title, 12, True) + 2 * _MARGIN)
+        title = f"{style.mode_title(lab.mode)}: the network" + (
+            "" if lab.name == lab.mode else f" of {lab.name}"
+        )
+        layout.width = max(
+            layout.width, legend_width + 2 * _MARGIN, style.text_width(title, 12, True) + 2 * _MARGIN
+        )
         figure, axes = style.sheet(layout.width, layout.height + len(ways) * 17 + (_MARGIN if ways else 0))
         axes.text(_MARGIN, 22, title, size=12, weight="bold", va="baseline")
         _draw_trays(axes, lab, layout)
@@ -101,18 +110,24 @@ def draw(lab: Lab, flow: Flow | None = None) -> Figure:
 def vips(lab: Lab) -> tuple[str, ...]:
     """The addresses of the lab's virtual services."""
     words = [rule.split() for rule in lab.service_rules if rule.startswith("-A ")]
-    named = [word.rsplit(":", 1)[0] for rule in words for flag, word in pairwise(rule) if flag in ("-t", "-u")]
-    counted = [service.service.split()[-1].rsplit(":", 1)[0] for service in lab.counters if ":" in service.service]
+    named = [
+        word.rsplit(":", 1)[0] for rule in words for flag, word in pairwise(rule) if flag in ("-t", "-u")
+    ]
+    counted = [
+        service.service.split()[-1].rsplit(":", 1)[0] for service in lab.counters if ":" in service.service
+    ]
     return tuple(dict.fromkeys(named + counted))
 
 
-# --- layout --------------------------------------------------------------------------------------------------------------------
+# --- layout ---------------------------------------------------------------------------------------
 
 
 def _layout(lab: Lab) -> _Layout:
     order = _network_order(lab)
     position = {name: index for index, name in enumerate(order)}
-    cards = [_card(node, lab, position) for node in sorted(lab.nodes, key=lambda n: _ROLE_ORDER.get(n.role, 4))]
+    cards = [
+        _card(node, lab, position) for node in sorted(lab.nodes, key=lambda n: _ROLE_ORDER.get(n.role, 4))
+    ]
     columns = [[card for card in cards if card.slot == slot] for slot in range(len(order) + 1)]
     widths = [max((card.width for card in column), default=0.0) for column in columns]
     heights = [sum(card.height + _GAP for card in column) - _GAP for column in columns]
@@ -134,8 +149,12 @@ def _layout(lab: Lab) -> _Layout:
 
 
 def _network_order(lab: Lab) -> list[str]:
-    """The networks by their distance from the clients; those of the same distance as the lab lists them."""
-    members = {network.name: {n.name for n in lab.nodes if network.name in _networks(n)} for network in lab.networks}
+    """The networks by their distance from the clients; those of the same distance as the lab lists
+    them.
+    """
+    members = {
+        network.name: {n.name for n in lab.nodes if network.name in _networks(n)} for network in lab.networks
+    }
     reached = {n.name for n in lab.nodes if n.role == "client"} or {n.name for n in lab.nodes[:1]}
     order: list[str] = []
     while len(order) < len(members):
@@ -168,13 +187,20 @@ def _card(node: Node, lab: Lab, position: dict[str, int]) -> _Card:
         side = "left" if place is not None and place < slot else "right"
         text = ", ".join(address.split("/")[0] for address in interface.addresses) or "no address"
         rows.append(
-            _Row(text, interface.name.removeprefix(f"{node.name}-"), interface.network if place is not None else "", side)
+            _Row(
+                text,
+                interface.name.removeprefix(f"{node.name}-"),
+                interface.network if place is not None else "",
+                side,
+            )
         )
     services = vips(lab)
     for extra in node.extra_addresses:
         address, _, device = extra.partition(" on ")
         plain = address.split("/")[0]
-        label = "VIP" if plain in services else "LIP" if lab.mode == "fullnat" and node.role == "director" else ""
+        label = (
+            "VIP" if plain in services else "LIP" if lab.mode == "fullnat" and node.role == "director" else ""
+        )
         note = f"on {device.strip().removeprefix(f'{node.name}-')}" if device else ""
         rows.append(_Row(plain, note, kind=label or "extra"))
     kernel = f"{node.kernel.kind} {node.kernel.release}" if node.kernel else "not recorded"
@@ -184,16 +210,23 @@ def _card(node: Node, lab: Lab, position: dict[str, int]) -> _Card:
     for row in rows:
         badge = style.text_width(row.kind, 7.5, True) + 14 if row.kind in ("VIP", "LIP") else 0.0
         mono = row.kind != "kernel"
-        needed.append(badge + style.text_width(row.text, 8.5 if mono else 8, mono=mono) + 10 + style.text_width(row.note, 8))
+        needed.append(
+            badge
+            + style.text_width(row.text, 8.5 if mono else 8, mono=mono)
+            + 10
+            + style.text_width(row.note, 8)
+        )
     card.width = max(needed) + 2 * _PAD
     return card
 
 
-# --- ways ----------------------------------------------------------------------------------------------------------------------
+# --- ways -----------------------------------------------------------------------------------------
 
 
 def _ways(lab: Lab, flow: Flow) -> list[tuple[str, list[str]]]:
-    """The nodes a request passes up to the real server, and those its reply passes; what they did, not what they should."""
+    """The nodes a request passes up to the real server, and those its reply passes; what they did,
+    not what they should.
+    """
     roles = {node.name: node.role for node in lab.nodes}
     hops = [(step.source, step.target) for step in flow.steps]
     arrival = next((i for i, (_, target) in enumerate(hops) if roles.get(target) == "real server"), None)
@@ -214,22 +247,35 @@ def _way_text(name: str, nodes: Sequence[str]) -> str:
     return f"{name}  {' → '.join(nodes)}"
 
 
-# --- drawing -------------------------------------------------------------------------------------------------------------------
+# --- drawing --------------------------------------------------------------------------------------
 
 
 def _draw_trays(axes: Axes, lab: Lab, layout: _Layout) -> None:
     subnets = {network.name: network.subnet for network in lab.networks}
     for name, x in layout.trays.items():
-        levels = [card.wire(name)[1] for card in layout.cards.values() if name in (row.network for row in card.rows)]
+        levels = [
+            card.wire(name)[1] for card in layout.cards.values() if name in (row.network for row in card.rows)
+        ]
         top = _TITLE + _LABEL - 2
         bottom = max([*levels, top + 30]) + 16
         style.rounded(axes, x - _TRAY / 2, top, _TRAY, bottom - top, 6, fc=style.TRAY, ec="none")
         axes.text(x, top - 16, name, size=9.5, weight="bold", ha="center", va="baseline")
-        axes.text(x, top - 5.5, subnets[name], size=8, color=style.MUTED, ha="center", va="baseline", family=style.MONO)
+        axes.text(
+            x,
+            top - 5.5,
+            subnets[name],
+            size=8,
+            color=style.MUTED,
+            ha="center",
+            va="baseline",
+            family=style.MONO,
+        )
 
 
 def _draw_wires(axes: Axes, layout: _Layout, used: set[tuple[str, str]]) -> None:
-    """The wire of every interface but those that show hops; a network that is not next to the card is named instead."""
+    """The wire of every interface but those that show hops; a network that is not next to the card
+    is named instead.
+    """
     for card in layout.cards.values():
         for row in card.rows:
             if not row.network or (card.node.name, row.network) in used:
@@ -257,7 +303,9 @@ def _draw_card(axes: Axes, card: _Card, mode: str) -> None:
     style.rounded(axes, card.x, card.y, card.width, card.height, 5, fc=style.CARD, ec=edge, lw=line, zorder=2)
     left, right = card.x + _PAD, card.x + card.width - _PAD
     axes.text(left, card.y + 16, card.node.name, size=11, weight="bold", va="baseline", zorder=3)
-    axes.text(right, card.y + 16, card.node.role, size=8.5, color=style.MUTED, va="baseline", ha="right", zorder=3)
+    axes.text(
+        right, card.y + 16, card.node.role, size=8.5, color=style.MUTED, va="baseline", ha="right", zorder=3
+    )
     for index, row in enumerate(card.rows):
         y = card.y + _HEAD + _ROW * (index + 0.5)
         if row.kind == "kernel":
@@ -268,19 +316,36 @@ def _draw_card(axes: Axes, card: _Card, mode: str) -> None:
         if row.kind in ("VIP", "LIP"):
             width = style.text_width(row.kind, 7.5, True) + 8
             style.rounded(axes, x, y - 6, width, 12, 3, fc=color, alpha=0.25, ec="none", zorder=3)
-            axes.text(x + width / 2, y, row.kind, size=7.5, weight="bold", ha="center", va="center_baseline", zorder=4)
+            axes.text(
+                x + width / 2,
+                y,
+                row.kind,
+                size=7.5,
+                weight="bold",
+                ha="center",
+                va="center_baseline",
+                zorder=4,
+            )
             x += width + 6
         if row.side == "right" and row.kind == "interface":
             axes.text(left, y, row.note, size=8, color=style.MUTED, va="center_baseline", zorder=3)
-            axes.text(right, y, row.text, size=8.5, family=style.MONO, va="center_baseline", ha="right", zorder=3)
+            axes.text(
+                right, y, row.text, size=8.5, family=style.MONO, va="center_baseline", ha="right", zorder=3
+            )
         else:
             axes.text(x, y, row.text, size=8.5, family=style.MONO, va="center_baseline", zorder=3)
-            axes.text(right, y, row.note, size=8, color=style.MUTED, va="center_baseline", ha="right", zorder=3)
+            axes.text(
+                right, y, row.note, size=8, color=style.MUTED, va="center_baseline", ha="right", zorder=3
+            )
 
 
 def _looks(name: str, mode: str) -> dict[str, Any]:
     """Colour and dashes of a way."""
-    return {"color": style.mode_color(mode), "ls": "-"} if name == "request" else {"color": style.INK, "ls": (0, (3.2, 1.8))}
+    return (
+        {"color": style.mode_color(mode), "ls": "-"}
+        if name == "request"
+        else {"color": style.INK, "ls": (0, (3.2, 1.8))}
+    )
 
 
 def _hops(layout: _Layout, ways: Sequence[tuple[str, list[str]]]) -> list[_Hop]:
@@ -292,7 +357,11 @@ def _hops(layout: _Layout, ways: Sequence[tuple[str, list[str]]]) -> list[_Hop]:
             if near is None or far is None:
                 continue
             theirs = {row.network for row in far.rows if row.network and _adjacent(far, row.network, layout)}
-            shared = [row.network for row in near.rows if row.network in theirs and _adjacent(near, row.network, layout)]
+            shared = [
+                row.network
+                for row in near.rows
+                if row.network in theirs and _adjacent(near, row.network, layout)
+            ]
             hops += [_Hop(name, source, target, shared[0])] if shared else []
     return hops
 
@@ -307,12 +376,24 @@ def _draw_hops(axes: Axes, layout: _Layout, hops: Sequence[_Hop], mode: str) -> 
             x2, y2, side = layout.cards[hop.target].wire(network)
             tip, back = (x2 - 1.5, -6.0) if side == "left" else (x2 + 1.5, 6.0)
             lane = center + offset
-            axes.plot([x1, lane, lane, tip + back], [y1 + offset, y1 + offset, y2 + offset, y2 + offset], lw=1.8, zorder=1.8,
-                      solid_joinstyle="round", dash_joinstyle="round", solid_capstyle="butt", dash_capstyle="butt",
-                      **_looks(hop.way, mode))  # fmt: skip
+            axes.plot(
+                [x1, lane, lane, tip + back],
+                [y1 + offset, y1 + offset, y2 + offset, y2 + offset],
+                lw=1.8,
+                zorder=1.8,
+                solid_joinstyle="round",
+                dash_joinstyle="round",
+                solid_capstyle="butt",
+                dash_capstyle="butt",
+                **_looks(hop.way, mode),
+            )
             y = y2 + offset
             axes.fill(
-                [tip, tip + back, tip + back], [y, y - 3.4, y + 3.4], color=_looks(hop.way, mode)["color"], lw=0, zorder=2.5
+                [tip, tip + back, tip + back],
+                [y, y - 3.4, y + 3.4],
+                color=_looks(hop.way, mode)["color"],
+                lw=0,
+                zorder=2.5,
             )
 
 

@@ -1,6 +1,8 @@
-"""The report of a run: one self-contained HTML page and its figures as PNG files, made from the run directory alone.
+"""The report of a run: one self-contained HTML page and its figures as PNG files, made from the run
+directory alone.
 
-What is missing is said, never drawn as an empty figure. The same run directory gives the same bytes.
+What is missing is said, never drawn as an empty figure. The same run directory gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class Report:
 
 
 def write_report(run_dir: Path, out: Path | None = None) -> Report:
-    """Write report.html and figures/*.png for the run in `run_dir`: into that directory, or into the directory `out`.
+    """Write report.html and figures/*.png for the run in `run_dir`: into that directory, or into
+    the directory `out`.
 
     Raises UsageError when there is no readable run, LabError when the files cannot be written.
     """
@@ -54,7 +57,9 @@ def write_report(run_dir: Path, out: Path | None = None) -> Report:
             page = render("report.html.j2", _context(run, studio, folder))
         html.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise LabError(f"{error.filename or html}: the report cannot be written: {error.strerror or error}") from error
+        raise LabError(
+            f"{error.filename or html}: the report cannot be written: {error.strerror or error}"
+        ) from error
     return Report(html, tuple(studio.files))
 
 
@@ -81,7 +86,9 @@ def _context(run: Run, studio: figures.Studio, folder: Path) -> dict[str, Any]:
     link = _Linker(run.path, folder)
     shown = figures.measurements(studio, run, series, everyone)
     groups = failover.observe(run)
-    labs = [_lab(run, lab, studio, link) for lab in run.labs] if not groups else _alike_labs(run, studio, link)
+    labs = (
+        [_lab(run, lab, studio, link) for lab in run.labs] if not groups else _alike_labs(run, studio, link)
+    )
     return _shared(run, link, short=bool(groups)) | {
         "failover": _failover(run, groups, studio, link) if groups else None,
         "summary": _summary(series, everyone),
@@ -100,7 +107,9 @@ def _context(run: Run, studio: figures.Studio, folder: Path) -> dict[str, Any]:
 
 
 def _shared(run: Run, link: _Linker, short: bool) -> dict[str, Any]:
-    """What every page shows, whatever the run did; `short`: nodes of the same name in many labs once."""
+    """What every page shows, whatever the run did; `short`: nodes of the same name in many labs
+    once.
+    """
     return {
         "title": str((run.scenario or {}).get("title") or run.name),
         "run": run,
@@ -119,7 +128,7 @@ def _shared(run: Run, link: _Linker, short: bool) -> dict[str, Any]:
     }
 
 
-# --- parts ---------------------------------------------------------------------------------------------------------------------
+# --- parts ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,11 @@ class _Linker:
         """A relative link; None for a file that is not there or not inside the run directory."""
         file = (self.run / name).resolve()
         inside = file.is_relative_to(self.run.resolve())
-        return quote(Path(os.path.relpath(file, self.page.resolve())).as_posix()) if inside and file.exists() else None
+        return (
+            quote(Path(os.path.relpath(file, self.page.resolve())).as_posix())
+            if inside and file.exists()
+            else None
+        )
 
 
 def outcome(run: Run) -> tuple[str, str]:
@@ -158,7 +171,9 @@ def started(run: Run) -> str:
 
 def _duration(run: Run) -> str:
     try:
-        seconds = (datetime.fromisoformat(run.finished or "") - datetime.fromisoformat(run.started)).total_seconds()
+        seconds = (
+            datetime.fromisoformat(run.finished or "") - datetime.fromisoformat(run.started)
+        ).total_seconds()
     except ValueError:
         return "not recorded"
     minutes, rest = divmod(round(seconds), 60)
@@ -174,15 +189,23 @@ def _result(result: Result, link: _Linker) -> dict[str, Any]:
 
 
 def _failure(run: Run, result: Result, link: _Linker) -> dict[str, Any]:
-    """A failed result with the text of the first wrong packet, from the contract files it names or from its lab's."""
+    """A failed result with the text of the first wrong packet, from the contract files it names or
+    from its lab's.
+    """
     named = [name for name in result.evidence if name.endswith(".contract.txt")]
     own = [f"captures/{lab.name}.contract.txt" for lab in run.labs if lab.name == result.name]
     packets = []
     for name in dict.fromkeys(named or own):
         href = link(name)
         if href is not None:
-            packets.append((name, href, (run.path / name).read_text(encoding="utf-8", errors="replace").rstrip()))
-    return {"result": result, "checks": [check for check in result.checks if check.verdict == "fail"], "packets": packets}
+            packets.append(
+                (name, href, (run.path / name).read_text(encoding="utf-8", errors="replace").rstrip())
+            )
+    return {
+        "result": result,
+        "checks": [check for check in result.checks if check.verdict == "fail"],
+        "packets": packets,
+    }
 
 
 def _summary(series: tuple[Series, ...], everyone: tuple[Subject, ...]) -> list[dict[str, Any]]:
@@ -213,7 +236,9 @@ def _failover(run: Run, groups: Sequence[Group], studio: figures.Studio, link: _
         "comparison": _picture(drawn.comparison, link.page),
         "charts": [_picture(each, link.page) for each in drawn.charts],
         "matrix": table,
-        "repeats": [(group.label, len(group.trials), _picture(each, link.page)) for group, each in drawn.repeats],
+        "repeats": [
+            (group.label, len(group.trials), _picture(each, link.page)) for group, each in drawn.repeats
+        ],
         "trials": [_trial(group, trial, link) for group in groups for trial in group.trials],
     }
 
@@ -221,12 +246,18 @@ def _failover(run: Run, groups: Sequence[Group], studio: figures.Studio, link: _
 def _expectations(groups: Sequence[Group]) -> list[tuple[str, str]]:
     """What the trials expect as (whose, sentence): once without a name when all expect the same."""
     pairs = [
-        (group.variant or group.label, trial.trial.expects) for group in groups for trial in group.trials if trial.trial.expects
+        (group.variant or group.label, trial.trial.expects)
+        for group in groups
+        for trial in group.trials
+        if trial.trial.expects
     ]
     sentences = list(dict.fromkeys(sentence for _, sentence in pairs))
     if len(sentences) <= 1:
         return [("", sentence) for sentence in sentences]
-    whose = {sentence: list(dict.fromkeys(label for label, each in pairs if each == sentence)) for sentence in sentences}
+    whose = {
+        sentence: list(dict.fromkeys(label for label, each in pairs if each == sentence))
+        for sentence in sentences
+    }
     return [("; ".join(whose[sentence]), sentence) for sentence in sentences]
 
 
@@ -248,12 +279,23 @@ def _trial(group: Group, trial: Observed, link: _Linker) -> dict[str, Any]:
         "bad": trial.exceeded,
         "predicted": f"≤ {quantity(bound.seconds, 's')}" if bound else MISSING,
         "formula": bound.formula if bound else "",
-        "noticed": MISSING if trial.fault is None else "never" if seen is None else failover.seconds_text(seen, 0.001),
-        "failed": f"{failover.count(trial.failed)} of {failover.count(len(trial.attempts))}" if trial.attempts else MISSING,
+        "noticed": (
+            MISSING
+            if trial.fault is None
+            else "never"
+            if seen is None
+            else failover.seconds_text(seen, 0.001)
+        ),
+        "failed": (
+            f"{failover.count(trial.failed)} of {failover.count(len(trial.attempts))}"
+            if trial.attempts
+            else MISSING
+        ),
         "outcomes": failover.outcomes_text(trial.outcomes),
         "survivors": f"{survival.survived} of {survival.total}" if survival else MISSING,
         "marks": [
-            (f"{trial.since(mark.t):+.3f} s".replace("-", "−"), mark.kind, mark.node, mark.text) for mark in trial.trial.marks
+            (f"{trial.since(mark.t):+.3f} s".replace("-", "−"), mark.kind, mark.node, mark.text)
+            for mark in trial.trial.marks
         ],
         "since": "the start of the trial" if trial.fault is None else "the fault",
         "expects": trial.trial.expects,
@@ -262,7 +304,9 @@ def _trial(group: Group, trial: Observed, link: _Linker) -> dict[str, Any]:
 
 
 def _alike_labs(run: Run, studio: figures.Studio, link: _Linker) -> list[dict[str, Any]]:
-    """The labs of a run with trials: those with equal networks share an entry, that of the one of which most was recorded."""
+    """The labs of a run with trials: those with equal networks share an entry, that of the one of
+    which most was recorded.
+    """
     kinds: dict[object, list[Lab]] = {}
     for lab in run.labs:
         kinds.setdefault(_shape(lab), []).append(lab)
@@ -288,7 +332,9 @@ def _alike_labs(run: Run, studio: figures.Studio, link: _Linker) -> list[dict[st
 
 
 def _shape(lab: Lab) -> object:
-    """What two labs must share to be drawn once: mode, nodes, addresses and wires; names and MAC addresses may differ."""
+    """What two labs must share to be drawn once: mode, nodes, addresses and wires; names and MAC
+    addresses may differ.
+    """
     nodes = tuple(
         (
             node.name,
@@ -308,7 +354,10 @@ def _lab(run: Run, lab: Lab, studio: figures.Studio, link: _Linker) -> dict[str,
     path = run.paths.get(lab.name)
     verdict = next((result.verdict for result in run.results if result.name == lab.name), None)
     if path is None:
-        why = f"No packet paths were recorded for this lab: captures/{lab.name}.path.json is not there or cannot be read."
+        why = (
+            f"No packet paths were recorded for this lab: captures/{lab.name}.path.json is not there or"
+            " cannot be read."
+        )
     else:
         why = "" if ladders else "The captures of this lab hold no packet of a test flow."
     return {
@@ -339,7 +388,8 @@ def _counter_rows(lab: Lab) -> list[_CounterRow]:
     for service in lab.counters:
         named = [(service.service, service.counters)]
         named += [
-            (f"→ {server.server}{f' ({server.name})' if server.name else ''}", server.counters) for server in service.servers
+            (f"→ {server.server}{f' ({server.name})' if server.name else ''}", server.counters)
+            for server in service.servers
         ]
         for label, c in named:
             numbers = [quantity(n, "1") for n in (c.conns, c.in_packets, c.out_packets)]
@@ -348,13 +398,17 @@ def _counter_rows(lab: Lab) -> list[_CounterRow]:
 
 
 def _kernels(run: Run, short: bool) -> list[dict[str, Any]]:
-    """Every kernel of the run once, with the nodes that ran it; `short`: nodes of the same name in many labs once."""
+    """Every kernel of the run once, with the nodes that ran it; `short`: nodes of the same name in
+    many labs once.
+    """
     rows: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
     for lab in run.labs:
         for node in lab.nodes:
             kernel = node.kernel
             key = (
-                (kernel.kind, kernel.release, kernel.config_sha256 or "", kernel.why) if kernel else ("", "not recorded", "", "")
+                (kernel.kind, kernel.release, kernel.config_sha256 or "", kernel.why)
+                if kernel
+                else ("", "not recorded", "", "")
             )
             rows.setdefault(key, []).append((lab.name, node.name))
     return [
@@ -367,18 +421,35 @@ def _node_names(nodes: Sequence[tuple[str, str]], short: bool) -> list[str]:
     """Nodes as lab/node, or, short, as "lvs (in 20 labs)"."""
     if not short or len(nodes) <= 12:
         return [f"{lab}/{node}" for lab, node in nodes]
-    return [f"{node} (in {number} labs)" if number > 1 else node for node, number in Counter(node for _, node in nodes).items()]
+    return [
+        f"{node} (in {number} labs)" if number > 1 else node
+        for node, number in Counter(node for _, node in nodes).items()
+    ]
 
 
 def _provenance(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     """Groups of names and values: what ran, with which parameters, where, with which tools."""
-    what = [("Command", shlex.join(run.command) or "not recorded"), ("Kind", run.kind), ("Status", run.status)]
-    what += [("Started", run.started or "not recorded"), ("Finished", run.finished or "never"), ("lvslab", run.lvslab)]
+    what = [
+        ("Command", shlex.join(run.command) or "not recorded"),
+        ("Kind", run.kind),
+        ("Status", run.status),
+    ]
+    what += [
+        ("Started", run.started or "not recorded"),
+        ("Finished", run.finished or "never"),
+        ("lvslab", run.lvslab),
+    ]
     groups = [
         ("Run", what),
         ("Parameters", [(str(key), _plain(value)) for key, value in run.parameters.items()]),
         ("Host", [(str(key).replace("_", " "), _plain(value)) for key, value in run.host.items()]),
-        ("Tools", [(str(key), "not installed" if value is None else str(value)) for key, value in run.tools.items()]),
+        (
+            "Tools",
+            [
+                (str(key), "not installed" if value is None else str(value))
+                for key, value in run.tools.items()
+            ],
+        ),
     ]
     return [(name, pairs) for name, pairs in groups if pairs]
 
@@ -402,7 +473,9 @@ def _events(run: Run) -> list[tuple[str, str, str, str]]:
 
 
 def _files(run: Path, link: _Linker) -> list[tuple[str, str, str]]:
-    """The raw files as (name, link, size): everything in the run directory but the report itself."""
+    """The raw files as (name, link, size): everything in the run directory but the report
+    itself.
+    """
     found = sorted(file for file in run.rglob("*") if file.is_file())
     rows = []
     for file in found:

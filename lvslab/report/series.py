@@ -1,7 +1,7 @@
 """The measurements of a run as comparable series: one number a repeat, for every lab.
 
-A lab is what is compared. Where each lab has a mode of its own it goes by the mode's name; where two labs run the same mode (two
-kernels, say) the lab's name tells them apart.
+A lab is what is compared. Where each lab has a mode of its own it goes by the mode's name; where
+two labs run the same mode (two kernels, say) the lab's name tells them apart.
 """
 
 from __future__ import annotations
@@ -46,11 +46,15 @@ class Series:
     @property
     def largest(self) -> float | None:
         """The largest number of all labs: what the scale of an axis is chosen by."""
-        return max((value for values in self.values.values() for value in values if value is not None), default=None)
+        return max(
+            (value for values in self.values.values() for value in values if value is not None), default=None
+        )
 
     def missing(self, lab: str) -> str:
         """Why a lab has no number here."""
-        return self.errors.get(lab) or ("not measured" if not self.values.get(lab) else "every measurement failed")
+        return self.errors.get(lab) or (
+            "not measured" if not self.values.get(lab) else "every measurement failed"
+        )
 
 
 _METRICS = {  # metric → (title, better, meaning)
@@ -59,11 +63,27 @@ _METRICS = {  # metric → (title, better, meaning)
     "connections_per_second": ("Connections per second", "more", "wrk, one new connection a request"),
     "retransmits": ("Retransmitted segments", "less", "by the iperf3 sender in one throughput measurement"),
     "download": ("Download", "more", "one large HTTP answer through the virtual service"),
-    "loaded_latency_p50": ("Latency at a fixed rate, p50", "less", "planned start to first byte, each on a new connection"),
-    "loaded_latency_p99": ("Latency at a fixed rate, p99", "less", "planned start to first byte, each on a new connection"),
+    "loaded_latency_p50": (
+        "Latency at a fixed rate, p50",
+        "less",
+        "planned start to first byte, each on a new connection",
+    ),
+    "loaded_latency_p99": (
+        "Latency at a fixed rate, p99",
+        "less",
+        "planned start to first byte, each on a new connection",
+    ),
     "director_busy_loaded_latency": ("Director busy at the fixed rate", "less", "share of one processor"),
-    "director_busy_connections_per_second": ("Director busy with new connections", "", "share of one processor"),
-    "director_busy_requests_per_second": ("Director busy with kept connections", "", "share of one processor"),
+    "director_busy_connections_per_second": (
+        "Director busy with new connections",
+        "",
+        "share of one processor",
+    ),
+    "director_busy_requests_per_second": (
+        "Director busy with kept connections",
+        "",
+        "share of one processor",
+    ),
     "director_busy_download": ("Director busy with the download", "", "share of one processor"),
     "system_call_director": (
         "A system call in the director",
@@ -82,7 +102,8 @@ def subjects(run: Run) -> tuple[Subject, ...]:
     unique: dict[str, str] = {}
     for name, mode in labs:
         unique.setdefault(name, mode)
-    unique |= {s.lab: s.mode for s in run.samples}  # in the network of a mode a proxy may have been measured
+    # in the network of a mode a proxy may have been measured
+    unique |= {s.lab: s.mode for s in run.samples}
     modes = list(unique.values())
     return tuple(
         Subject(name, mode, mode_title(mode) if modes.count(mode) == 1 else f"{mode_title(mode)} · {name}")
@@ -91,10 +112,15 @@ def subjects(run: Run) -> tuple[Subject, ...]:
 
 
 def all_series(run: Run) -> tuple[Series, ...]:
-    """Every series the samples hold, the most asked for first; metrics of a later version come last, under their own names."""
+    """Every series the samples hold, the most asked for first; metrics of a later version come
+    last, under their own names.
+    """
     found = [_plain(run, metric, *about) for metric, about in _METRICS.items()]
     found[3:3] = [_latency(run, 50), _latency(run, 99)]
-    found += [*_director(run, "director_cpu", "Director CPU time"), *_director(run, "director_calls", "Director system calls")]
+    found += [
+        *_director(run, "director_cpu", "Director CPU time"),
+        *_director(run, "director_calls", "Director system calls"),
+    ]
     known = {*_METRICS, *_APART}
     for metric in dict.fromkeys(s.metric for s in run.samples if s.metric not in known):
         found.append(_plain(run, metric, metric.replace("_", " ").capitalize(), "", ""))
@@ -106,14 +132,25 @@ def _plain(run: Run, metric: str, title: str, better: str, meaning: str) -> Seri
 
 
 def _latency(run: Run, percent: int) -> Series:
-    """A percentile of each repeat's latencies: the repeats are what varies, the requests inside one are not independent runs."""
+    """A percentile of each repeat's latencies: the repeats are what varies, the requests inside one
+    are not independent runs.
+    """
     pairs = [(s, None if s.values is None else percentile(s.values, percent)) for s in run.of("latency")]
     series = _series(
-        f"latency_p{percent}", f"Latency, p{percent}", "less",
-        "one request at a time, each on a new connection", pairs,
-    )  # fmt: skip
-    short = {s.lab: f"{len(s.values)} requests are too few for p{percent}" for s, value in pairs if s.values and value is None}
-    return Series(series.key, series.title, "s", "less", series.meaning, series.values, {**short, **series.errors})
+        f"latency_p{percent}",
+        f"Latency, p{percent}",
+        "less",
+        "one request at a time, each on a new connection",
+        pairs,
+    )
+    short = {
+        s.lab: f"{len(s.values)} requests are too few for p{percent}"
+        for s, value in pairs
+        if s.values and value is None
+    }
+    return Series(
+        series.key, series.title, "s", "less", series.meaning, series.values, {**short, **series.errors}
+    )
 
 
 def _director(run: Run, metric: str, what: str) -> list[Series]:
@@ -122,14 +159,23 @@ def _director(run: Run, metric: str, what: str) -> list[Series]:
     kinds = dict.fromkeys((s.labels.get("per", "unit"), s.labels.get("during", "")) for s in samples)
     found = []
     for per, during in kinds:
-        pairs = [(s, s.value) for s in samples if (s.labels.get("per", "unit"), s.labels.get("during", "")) == (per, during)]
+        pairs = [
+            (s, s.value)
+            for s in samples
+            if (s.labels.get("per", "unit"), s.labels.get("during", "")) == (per, during)
+        ]
         title = f"{what} {_CPU.get(per, f'per {per}')}"
-        measured = f"while {_METRICS[during][0].lower() if during in _METRICS else during or 'the load'} was measured"
+        measured = (
+            f"while {_METRICS[during][0].lower() if during in _METRICS else during or 'the load'} was"
+            " measured"
+        )
         found.append(_series(f"{metric}_{per.lower()}_{during}".rstrip("_"), title, "less", measured, pairs))
     return found
 
 
-def _series(key: str, title: str, better: str, meaning: str, pairs: Sequence[tuple[Sample, float | None]]) -> Series:
+def _series(
+    key: str, title: str, better: str, meaning: str, pairs: Sequence[tuple[Sample, float | None]]
+) -> Series:
     values: dict[str, tuple[float | None, ...]] = {}
     errors: dict[str, str] = {}
     for sample, value in pairs:

@@ -1,7 +1,8 @@
 """How every figure looks, and how it becomes a PNG file or an SVG that shares a page with others.
 
-Figures are drawn in the light theme. In a page, `inline_svg` turns the theme's colours into CSS variables, so one SVG
-serves light and dark. Text becomes outlines: it looks the same everywhere. The same figure gives the same bytes.
+Figures are drawn in the light theme. In a page, `inline_svg` turns the theme's colours into CSS
+variables, so one SVG serves light and dark. Text becomes outlines: it looks the same everywhere.
+The same figure gives the same bytes.
 """
 
 from __future__ import annotations
@@ -19,20 +20,49 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MODE_TITLES: Mapping[str, str] = {"nat": "NAT", "dr": "DR", "tun": "TUN", "fullnat": "FullNAT", "synproxy": "SYNPROXY"}
+MODE_TITLES: Mapping[str, str] = {
+    "nat": "NAT",
+    "dr": "DR",
+    "tun": "TUN",
+    "fullnat": "FullNAT",
+    "synproxy": "SYNPROXY",
+}
 
 PROXY_TITLES: Mapping[str, str] = {
-    "haproxy": "HAProxy", "haproxy-tcp": "HAProxy TCP", "nginx": "nginx", "nginx-stream": "nginx stream", "pound": "Pound",
-}  # fmt: skip
+    "haproxy": "HAProxy",
+    "haproxy-tcp": "HAProxy TCP",
+    "nginx": "nginx",
+    "nginx-stream": "nginx stream",
+    "pound": "Pound",
+}
 """Directors that are no LVS, in the place of a mode."""
 
-# Okabe and Ito's palette, told apart with every kind of colour vision; its vermilion is kept for what is wrong.
-_MODES = {"nat": "#0072b2", "dr": "#e69f00", "tun": "#009e73", "fullnat": "#b5529b", "synproxy": "#56b4e9",
-    "haproxy": "#6a4c93", "haproxy-tcp": "#9d83c4", "nginx": "#3a8f3a", "nginx-stream": "#86c286", "pound": "#8c564b",
-}  # fmt: skip
-_MODES_DARK = {"nat": "#4aa8e0", "dr": "#f0b429", "tun": "#2fc79a", "fullnat": "#d884c2", "synproxy": "#8fd0f7",
-    "haproxy": "#a88bd6", "haproxy-tcp": "#c9b6ea", "nginx": "#6fc76f", "nginx-stream": "#a9dba9", "pound": "#c08b7f",
-}  # fmt: skip
+# Okabe and Ito's palette, told apart with every kind of colour vision; its vermilion is kept for
+# what is wrong.
+_MODES = {
+    "nat": "#0072b2",
+    "dr": "#e69f00",
+    "tun": "#009e73",
+    "fullnat": "#b5529b",
+    "synproxy": "#56b4e9",
+    "haproxy": "#6a4c93",
+    "haproxy-tcp": "#9d83c4",
+    "nginx": "#3a8f3a",
+    "nginx-stream": "#86c286",
+    "pound": "#8c564b",
+}
+_MODES_DARK = {
+    "nat": "#4aa8e0",
+    "dr": "#f0b429",
+    "tun": "#2fc79a",
+    "fullnat": "#d884c2",
+    "synproxy": "#8fd0f7",
+    "haproxy": "#a88bd6",
+    "haproxy-tcp": "#c9b6ea",
+    "nginx": "#6fc76f",
+    "nginx-stream": "#a9dba9",
+    "pound": "#c08b7f",
+}
 _OTHER, _OTHER_DARK = "#7b8794", "#9aa5b1"
 
 # How an attempt ended: calm for what worked, and six failures that differ in hue and in lightness.
@@ -47,7 +77,9 @@ _OUTCOMES = {
     "local": ("#8c8c8c", "#a6a6a6"),
 }
 OUTCOMES: tuple[str, ...] = tuple(_OUTCOMES)
-"""The outcomes of attempts and heartbeats in the order in which figures stack and legends list them."""
+"""The outcomes of attempts and heartbeats in the order in which figures stack and legends list
+them.
+"""
 
 INK, MUTED, LINE, GRID = "#1b2733", "#5f6b79", "#9aa6b2", "#e3e7ec"
 PAPER, CARD, TRAY = "#ffffff", "#f5f7f9", "#e9edf1"
@@ -116,7 +148,9 @@ def mode_color(mode: str) -> str:
 
 
 def outcome_color(outcome: str) -> str:
-    """The colour of an attempt's outcome, the same in every figure; grey for one that is not known."""
+    """The colour of an attempt's outcome, the same in every figure; grey for one that is
+    not known.
+    """
     return _OUTCOMES.get(outcome, (_OTHER,))[0]
 
 
@@ -145,10 +179,14 @@ def sheet(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def rounded(axes: Axes, x: float, y: float, width: float, height: float, radius: float, **look: Any) -> None:
-    """Draw a rectangle with round corners on a sheet; `look` are the properties of a matplotlib patch (fc, ec, lw, zorder)."""
+    """Draw a rectangle with round corners on a sheet; `look` are the properties of a matplotlib
+    patch (fc, ec, lw, zorder).
+    """
     from matplotlib.patches import FancyBboxPatch
 
-    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=f"round,pad=0,rounding_size={radius}", **look))
+    axes.add_patch(
+        FancyBboxPatch((x, y), width, height, boxstyle=f"round,pad=0,rounding_size={radius}", **look)
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -183,7 +221,9 @@ def wrap(text: str, width: float, size: float) -> list[str]:
 
 
 def flow(widths: Sequence[float], room: float, gap: float = 12) -> list[tuple[int, float]]:
-    """Where the entries of a key stand, set in rows no wider than `room` points: (row, x) of each."""
+    """Where the entries of a key stand, set in rows no wider than `room` points: (row, x)
+    of each.
+    """
     places, row, x = [], 0, 0.0
     for width in widths:
         if x and x + width > room:
@@ -202,8 +242,8 @@ def save_png(figure: Figure, file: Path) -> None:
 def inline_svg(figure: Figure, name: str, description: str) -> str:
     """The figure as an <svg> element for an HTML page.
 
-    Every id in it begins with `name`, so several of them share a page; the theme's colours are CSS variables; a screen
-    reader reads `description`.
+    Every id in it begins with `name`, so several of them share a page; the theme's colours are CSS
+    variables; a screen reader reads `description`.
     """
     buffer = io.StringIO()
     with styled():
@@ -215,13 +255,20 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
-    svg = re.sub(r'\bd="[^"]*"', lambda path: re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", path[0]), svg)
+    svg = re.sub(
+        r'\bd="[^"]*"', lambda path: re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", path[0]), svg
+    )
     svg = re.sub(r"\s*\n\s*", "\n", svg)
     svg = re.sub(r"#[0-9a-f]{6}\b", lambda found: _CSS.get(found[0], found[0]), svg)
     width, height = re.search(r'<svg\b[^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()  # type: ignore[union-attr]
-    size = f'width="{float(width) * 4 / 3:.0f}" height="{float(height) * 4 / 3:.0f}" viewBox="0 0 {width} {height}"'
+    size = (
+        f'width="{float(width) * 4 / 3:.0f}" height="{float(height) * 4 / 3:.0f}" viewBox="0 0 {width}'
+        f' {height}"'
+    )
     label = escape(description, quote=True)
-    return re.sub(r"<svg\b[^>]*>", lambda _: f'<svg {size} role="img" aria-label="{label}">', svg, count=1).strip()
+    return re.sub(
+        r"<svg\b[^>]*>", lambda _: f'<svg {size} role="img" aria-label="{label}">', svg, count=1
+    ).strip()
 
 
 _CSS = {light: f"var({variable})" for variable, light, _ in THEME.values()}

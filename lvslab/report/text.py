@@ -23,7 +23,9 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A number of the summary: `median` with its unit, `detail` (spread and n), or `missing`, why there is none."""
+    """A number of the summary: `median` with its unit, `detail` (spread and n), or `missing`, why
+    there is none.
+    """
 
     median: str
     detail: str
@@ -52,19 +54,32 @@ def verdict_table(run: Run) -> Table:
 
 
 def summary_table(run: Run) -> Table:
-    """One row a metric, one column a lab: the median of the repeats, their spread and their number."""
+    """One row a metric, one column a lab: the median of the repeats, their spread and
+    their number.
+    """
     labs = subjects(run)
-    rows = tuple((series.title, *(cell(series, subject).text for subject in labs)) for series in all_series(run))
+    rows = tuple(
+        (series.title, *(cell(series, subject).text for subject in labs)) for series in all_series(run)
+    )
     return Table(("Metric", *(subject.label for subject in labs)), rows)
 
 
 FAILOVER_HEADERS = (
-    "Variant", "Mode", "Repeats", "Outage, median", "Range", "Predicted", "Noticed after", "Failed attempts", "Survivors",
-)  # fmt: skip
+    "Variant",
+    "Mode",
+    "Repeats",
+    "Outage, median",
+    "Range",
+    "Predicted",
+    "Noticed after",
+    "Failed attempts",
+    "Survivors",
+)
 
 
 def failover_table(run: Run) -> Table:
-    """One row a variant and mode: the outages of its repeats, their prediction and detection, the attempts and connections lost.
+    """One row a variant and mode: the outages of its repeats, their prediction and detection, the
+    attempts and connections lost.
 
     Without a row for a run that has no trials.
     """
@@ -100,7 +115,9 @@ def cell(series: Series, subject: Subject) -> Cell:
     summary = series.summary(subject.lab)
     if summary.median is None:
         return Cell(MISSING, "", series.missing(subject.lab), False)
-    return Cell(scale(series.unit, series.largest).text(summary.median), _detail(summary), "", summary.unstable)
+    return Cell(
+        scale(series.unit, series.largest).text(summary.median), _detail(summary), "", summary.unstable
+    )
 
 
 def _detail(summary: Summary) -> str:

@@ -1,8 +1,11 @@
-"""The answer of a comparison of LVS with proxies: what the director's work costs, as one paragraph computed from the samples alone.
+"""The answer of a comparison of LVS with proxies: what the director's work costs, as one paragraph
+computed from the samples alone.
 
-Contenders are compared repetition by repetition, since those ran side by side; of the ratios the median and the whole range are told. A guest
-kernel makes system calls dearer than they are on a real machine, and only proxies make them. So each ratio is told twice where the calls were
-counted: as measured, which is an upper bound, and with every call at the price that it has on the machine, which is an estimate.
+Contenders are compared repetition by repetition, since those ran side by side; of the ratios the
+median and the whole range are told. A guest kernel makes system calls dearer than they are on a
+real machine, and only proxies make them. So each ratio is told twice where the calls were counted:
+as measured, which is an upper bound, and with every call at the price that it has on the machine,
+which is an estimate.
 """
 
 from __future__ import annotations
@@ -15,14 +18,18 @@ from lvslab.measure.stats import median
 from lvslab.report.units import THIN_SPACE, quantity, significant
 
 MUCH = 2.0
-""""Much less efficient" means here: at least this many times the director's processor time, in every repetition."""
+""""Much less efficient" means here: at least this many times the director's processor time, in
+every repetition.
+"""
 
 WORK: Mapping[str, str] = {
     "connections_per_second": "a new connection with one request",
     "requests_per_second": "a request over a kept connection",
     "download": "a gigabyte of one large answer",
 }
-"""Kinds of work by their metric. The time spent at the fixed rate is recorded, but it is too little to judge by."""
+"""Kinds of work by their metric. The time spent at the fixed rate is recorded, but it is too little
+to judge by.
+"""
 
 TITLES: Mapping[str, str] = {
     "lvs-nat": "LVS-NAT",
@@ -44,7 +51,8 @@ _DEARER = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times as much of the director's time one contender takes as another, one value a repetition that both have.
+    """How many times as much of the director's time one contender takes as another, one value a
+    repetition that both have.
 
     Attributes:
         measured: as it was.
@@ -96,7 +104,9 @@ def proxies(run: Run) -> tuple[str, ...]:
 
 
 def bases(run: Run) -> tuple[str, ...]:
-    """The modes of LVS, the one that proxies are compared with first: NAT, where packets take the same way."""
+    """The modes of LVS, the one that proxies are compared with first: NAT, where packets take the
+    same way.
+    """
     return tuple(name for name in _LVS if name in contenders(run))
 
 
@@ -119,7 +129,9 @@ def ratio(run: Run, contender: str, base: str, work: str) -> Ratio | None:
 
 
 def answer(run: Run) -> Answer:
-    """What the run says about the claim that layer-7 proxies are much less efficient at distributing layer-4 traffic."""
+    """What the run says about the claim that layer-7 proxies are much less efficient at
+    distributing layer-4 traffic.
+    """
     rivals, lvs = proxies(run), bases(run)
     missing = _missing(run)
     if not lvs or not rivals:
@@ -141,7 +153,7 @@ def answer(run: Run) -> Answer:
     return Answer(verdict, not missing and None not in found.values(), short, " ".join(sentences))
 
 
-# -- numbers -------------------------------------------------------------------------------------------------------------------------
+# -- numbers ---------------------------------------------------------------------------------------
 
 
 def _of(run: Run, contender: str, metric: str, during: str = "") -> dict[int, float]:
@@ -149,7 +161,9 @@ def _of(run: Run, contender: str, metric: str, during: str = "") -> dict[int, fl
     return {
         each.repeat or 0: each.value
         for each in run.of(metric)
-        if each.lab == contender and each.value is not None and (not during or each.labels.get("during") == during)
+        if each.lab == contender
+        and each.value is not None
+        and (not during or each.labels.get("during") == during)
     }
 
 
@@ -158,7 +172,9 @@ def _cost(run: Run, contender: str, work: str) -> dict[int, float]:
 
 
 def _surcharge(run: Run) -> float | None:
-    """Seconds that a system call costs more in the director than on the machine, by all measurements of the run; None if unknown."""
+    """Seconds that a system call costs more in the director than on the machine, by all
+    measurements of the run; None if unknown.
+    """
     there, here = _call_prices(run)
     return None if there is None or here is None else max(0.0, there - here)
 
@@ -170,7 +186,7 @@ def _call_prices(run: Run) -> tuple[float | None, float | None]:
     )
 
 
-# -- words ---------------------------------------------------------------------------------------------------------------------------
+# -- words -----------------------------------------------------------------------------------------
 
 
 def _verdict(judged: Mapping[tuple[str, str], str]) -> str:
@@ -188,7 +204,10 @@ def _verdict_text(verdict: str, judged: Mapping[tuple[str, str], str], base: str
     if verdict == "holds":
         return f"{claim} holds here, for every proxy and every kind of work: {measure}."
     if verdict == "not":
-        return f"{claim} does not hold here: no proxy needed {MUCH:g} times the director's processor time of {_title(base)} for anything."
+        return (
+            f"{claim} does not hold here: no proxy needed {MUCH:g} times the director's processor time of"
+            f" {_title(base)} for anything."
+        )
     words = {
         "much": "It holds for",
         "not": "It does not hold for",
@@ -200,17 +219,24 @@ def _verdict_text(verdict: str, judged: Mapping[tuple[str, str], str], base: str
 
 def _grouped(judged: Mapping[tuple[str, str], str], kind: str) -> str:
     """The pairs of one kind, by work: "a gigabyte of one large answer (HAProxy and Pound); …"."""
-    groups = {work: [_title(name) for (name, each), how in judged.items() if each == work and how == kind] for work in WORK}
+    groups = {
+        work: [_title(name) for (name, each), how in judged.items() if each == work and how == kind]
+        for work in WORK
+    }
     return "; ".join(f"{WORK[work]} ({listed(names)})" for work, names in groups.items() if names)
 
 
-def _costs(run: Run, found: Mapping[tuple[str, str], Ratio | None], rivals: Sequence[str], base: str) -> list[str]:
+def _costs(
+    run: Run, found: Mapping[tuple[str, str], Ratio | None], rivals: Sequence[str], base: str
+) -> list[str]:
     sentences = []
     for work, words in WORK.items():
         told = [f"{_title(name)} {each.text}" for name in rivals if (each := found[name, work])]
         if told:
             own = quantity(median(_cost(run, base, work).values()), "s")
-            sentences.append(f"For {words} {_title(base)} takes {own} of the director's time; {'; '.join(told)} as much.")
+            sentences.append(
+                f"For {words} {_title(base)} takes {own} of the director's time; {'; '.join(told)} as much."
+            )
     return sentences
 
 
@@ -220,9 +246,13 @@ def _against(run: Run, rivals: Sequence[str], others: Sequence[str]) -> list[str
     for base in others:
         told = []
         for name in rivals:
-            middles = [median(each.measured) or 0.0 for work in WORK if (each := ratio(run, name, base, work))]
+            middles = [
+                median(each.measured) or 0.0 for work in WORK if (each := ratio(run, name, base, work))
+            ]
             if middles:
-                told.append(f"{_title(name)} {significant(min(middles))} to {significant(max(middles))} times")
+                told.append(
+                    f"{_title(name)} {significant(min(middles))} to {significant(max(middles))} times"
+                )
         if told:
             sentences.append(f"Against {_title(base)}, measured, by kind of work: {listed(told)}.")
     return sentences
@@ -231,7 +261,11 @@ def _against(run: Run, rivals: Sequence[str], others: Sequence[str]) -> list[str
 def _rates(run: Run) -> list[str]:
     """Connections a second, and whether it was the director that set the pace."""
     metric = "connections_per_second"
-    rates = {name: middle for name in contenders(run) if (middle := median(_of(run, name, metric).values())) is not None}
+    rates = {
+        name: middle
+        for name in contenders(run)
+        if (middle := median(_of(run, name, metric).values())) is not None
+    }
     if not rates:
         return []
     told = [f"{_title(name)} {rate:,.0f}".replace(",", THIN_SPACE) for name, rate in rates.items()]
@@ -239,13 +273,15 @@ def _rates(run: Run) -> list[str]:
     idle = {
         name: middle
         for name in rates
-        if (middle := median(_of(run, name, f"director_busy_{metric}").values())) is not None and middle < _BUSY
+        if (middle := median(_of(run, name, f"director_busy_{metric}").values())) is not None
+        and middle < _BUSY
     }
     if idle:
         shares = listed([f"{_title(name)} {100 * share:.0f} %" for name, share in idle.items()])
         sentences.append(
-            f"These rates were not everywhere limited by the director (busy: {shares} of one processor): there client, real servers "
-            "and the machine's other work set the pace, so compare processor time and not rates."
+            f"These rates were not everywhere limited by the director (busy: {shares} of one processor):"
+            " there client, real servers and the machine's other work set the pace, so compare processor"
+            " time and not rates."
         )
     return sentences
 
@@ -272,10 +308,18 @@ def _missing(run: Run) -> list[str]:
 def _system_calls(run: Run, rivals: Sequence[str]) -> str:
     """What the director's kernel costs user space, and which way that pulls the answer."""
     there, here = _call_prices(run)
-    kinds = {node.kernel.kind for lab in run.labs for node in lab.nodes if node.role == "director" and node.kernel}
+    kinds = {
+        node.kernel.kind for lab in run.labs for node in lab.nodes if node.role == "director" and node.kernel
+    }
     if not there or not here:
-        return "What a system call costs in the director was not measured, so the guest's share in these ratios is unknown."
-    cost = f"A system call costs {quantity(there, 's')} in the director and {quantity(here, 's')} on the machine itself"
+        return (
+            "What a system call costs in the director was not measured, so the guest's share in these ratios"
+            " is unknown."
+        )
+    cost = (
+        f"A system call costs {quantity(there, 's')} in the director and {quantity(here, 's')} on the machine"
+        " itself"
+    )
     if kinds == {"qemu"}:
         return f"{cost}; QEMU slows kernel and programs alike, so the ratios lean neither way by much."
     if there / here < _DEARER:
@@ -285,16 +329,19 @@ def _system_calls(run: Run, rivals: Sequence[str]) -> str:
     counted = listed([f"{_title(name)} {significant(count)}" for name, count in counts if count is not None])
     made = f" (for a new connection: {counted})" if counted else ""
     return (
-        f"{cost}, {significant(there / here)} times as much, while kernel code runs at the machine's speed. IPVS needs none for a packet, a "
-        f"proxy several for each request{made}. So this guest makes proxies look dearer than they are: the measured ratios are upper "
-        "bounds; the estimates take the difference off for every call that was counted. The guest's network cards make each packet "
-        "dearer for all contenders, which pulls the ratios towards one another, so the estimates are no lower bounds."
+        f"{cost}, {significant(there / here)} times as much, while kernel code runs at the machine's speed."
+        f" IPVS needs none for a packet, a proxy several for each request{made}. So this guest makes proxies"
+        " look dearer than they are: the measured ratios are upper bounds; the estimates take the difference"
+        " off for every call that was counted. The guest's network cards make each packet dearer for all"
+        " contenders, which pulls the ratios towards one another, so the estimates are no lower bounds."
     )
 
 
 def _times(values: Sequence[float]) -> str:
     middle = f"{significant(median(values) or 0.0)} times"
-    return middle + (f" ({significant(min(values))} to {significant(max(values))})" if len(values) > 1 else "")
+    return middle + (
+        f" ({significant(min(values))} to {significant(max(values))})" if len(values) > 1 else ""
+    )
 
 
 def _title(name: str) -> str:

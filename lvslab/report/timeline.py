@@ -1,7 +1,9 @@
-"""The timeline of failures: what became of the attempts around the fault, one panel a trial, all aligned at their faults.
+"""The timeline of failures: what became of the attempts around the fault, one panel a trial, all
+aligned at their faults.
 
-A panel is a strip of constant height: failures grow from below in the colour of their kind, what worked stands above them in a calm one,
-and a hole is time in which nothing was attempted. Above it stand the marks, below it the outage as a bracket.
+A panel is a strip of constant height: failures grow from below in the colour of their kind, what
+worked stands above them in a calm one, and a hole is time in which nothing was attempted. Above it
+stand the marks, below it the outage as a bracket.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Marks that stand at one place, as a text in a lane; lane 0 is the lowest, right above the strip."""
+    """Marks that stand at one place, as a text in a lane; lane 0 is the lowest, right above the
+    strip.
+    """
 
     x: float
     text: str
@@ -84,8 +88,17 @@ def draw(title: str, subtitle: str, panels: Sequence[Panel]) -> Figure:
         notes = _legend_entries(panels)
         rows = style.flow([26 + style.text_width(text, 8.5) for _, text in notes], _WIDTH - 2 * _EDGE)
         figure, axes = style.sheet(_WIDTH, y + 42 + 16 * (max(rows, default=(0, 0))[0] + 1))
-        axes.text(_EDGE, 22, style.fit(title, _WIDTH - 2 * _EDGE, 12, True), size=12, weight="bold", va="baseline")
-        axes.text(_EDGE, 38, style.fit(subtitle, _WIDTH - 2 * _EDGE, 8.5), size=8.5, color=style.MUTED, va="baseline")
+        axes.text(
+            _EDGE, 22, style.fit(title, _WIDTH - 2 * _EDGE, 12, True), size=12, weight="bold", va="baseline"
+        )
+        axes.text(
+            _EDGE,
+            38,
+            style.fit(subtitle, _WIDTH - 2 * _EDGE, 8.5),
+            size=8.5,
+            color=style.MUTED,
+            va="baseline",
+        )
         step = _draw_axis(axes, window, y - 2, [strip for _, strip in tops])
         for panel, (placed, _), lines, (head, strip) in zip(panels, laid, numbers, tops, strict=True):
             _draw_heading(axes, panel, head + 9)
@@ -93,14 +106,20 @@ def draw(title: str, subtitle: str, panels: Sequence[Panel]) -> Figure:
             _draw_labels(axes, placed, strip)
             for number, (text, look) in enumerate(lines):
                 axes.text(_RIGHT + 14, strip + 10 + _LINE * number, text, va="baseline", **look)
-        what = "since the fault" if any(panel.trial.fault is not None for panel in panels) else "since the start of the trial"
+        what = (
+            "since the fault"
+            if any(panel.trial.fault is not None for panel in panels)
+            else "since the start of the trial"
+        )
         axes.text(_RIGHT, y + 27, f"{step} {what}", size=9, color=style.MUTED, ha="right", va="baseline")
         _draw_legend(axes, notes, rows, y + 44)
         return figure
 
 
 def choose_window(trials: Sequence[Observed]) -> Window:
-    """Shows all failures from the fault on, with up to a second before and after them, and the marks that lie near."""
+    """Shows all failures from the fault on, with up to a second before and after them, and the
+    marks that lie near.
+    """
     ends, marks, last, first = [0.0], [0.0], 0.0, 0.0
     for trial in trials:
         times = [trial.since(t) for t in _planned(trial)]
@@ -115,7 +134,8 @@ def choose_window(trials: Sequence[Observed]) -> Window:
     core = max(ends)
     if not core:  # nothing failed, and that is shown of the whole trial
         return Window(min(first, -0.1), max(last, 0.1))
-    # The bound and marks come in when they do not squeeze the outage: twice and a half its length, or half a second.
+    # The bound and marks come in when they do not squeeze the outage: twice and a half its length,
+    # or half a second.
     room = max(2.5 * core, 0.5)
     core = max([core, *(value for value in (*bounds, *marks) if value <= room)])
     pad = min(1.0, max(0.1, 0.3 * core))
@@ -126,10 +146,11 @@ def choose_window(trials: Sequence[Observed]) -> Window:
 
 
 def bins(trial: Observed, window: Window) -> tuple[float, list[tuple[float, Counter[str]]]]:
-    """The attempts in the window by their planned time: the width of a bin in seconds, and (start relative to the fault, outcomes).
+    """The attempts in the window by their planned time: the width of a bin in seconds, and (start
+    relative to the fault, outcomes).
 
-    A bin is a whole number of intervals, at least 10 ms, and begins when an attempt is planned: so all bins hold the same number of
-    attempts, and none holds attempts from both sides of the fault.
+    A bin is a whole number of intervals, at least 10 ms, and begins when an attempt is planned: so
+    all bins hold the same number of attempts, and none holds attempts from both sides of the fault.
     """
     span = window.high - window.low
     if trial.attempts is None:  # heartbeats of many connections have no common rhythm
@@ -137,7 +158,8 @@ def bins(trial: Observed, window: Window) -> tuple[float, list[tuple[float, Coun
     else:
         interval = trial.trial.interval or _MIN_BIN
         together = max(1, math.ceil(max(_MIN_BIN, span / _BINS) / interval - 1e-6))
-        # Servers take turns: a bin of whole rounds of 2, 3, 4 or 6 servers shows the share of failures without a beat of its own.
+        # Servers take turns: a bin of whole rounds of 2, 3, 4 or 6 servers shows the share of
+        # failures without a beat of its own.
         round_of = next((size for size in (12, 6, 2) if together > size / 2), 1)
         width = math.ceil(together / round_of) * round_of * interval
     events = trial.attempts if trial.attempts is not None else trial.beats or ()
@@ -152,9 +174,11 @@ def bins(trial: Observed, window: Window) -> tuple[float, list[tuple[float, Coun
 
 
 def labels(trial: Observed, window: Window) -> tuple[list[Label], list[Mark]]:
-    """The marks of a trial as labels in lanes that never cover each other, and those of the fault or after it that are not shown.
+    """The marks of a trial as labels in lanes that never cover each other, and those of the fault
+    or after it that are not shown.
 
-    A label stands right of its line. Labels further right that begin below it take lower lanes, so that no line crosses a text.
+    A label stands right of its line. Labels further right that begin below it take lower lanes, so
+    that no line crosses a text.
     """
     near: list[tuple[float, list[Mark]]] = []
     left_out = [mark for mark in trial.trial.marks if trial.since(mark.t) > window.high]
@@ -181,7 +205,11 @@ def _lanes(trial: Observed, near: Sequence[tuple[float, Sequence[Mark]]]) -> lis
     for x, marks in reversed(near):
         t = trial.since(marks[0].t)
         more = f" (+{len(marks) - 1})" if len(marks) > 1 else ""
-        time = "" if marks[0].kind == "fault" and abs(t) < 1e-6 else f"  {'+' if t >= 0 else '−'}{seconds_text(abs(t), 0.01)}"
+        time = (
+            ""
+            if marks[0].kind == "fault" and abs(t) < 1e-6
+            else f"  {'+' if t >= 0 else '−'}{seconds_text(abs(t), 0.01)}"
+        )
         strong = marks[0].kind in _MARK_COLORS
         rest = more + time
         room = _WIDTH - 10 - x - style.text_width(rest, _LABEL, strong)
@@ -196,7 +224,7 @@ def _planned(trial: Observed) -> list[float]:
     return [event.planned for event in (trial.attempts if trial.attempts is not None else trial.beats or ())]
 
 
-# --- drawing -------------------------------------------------------------------------------------------------------------------
+# --- drawing --------------------------------------------------------------------------------------
 
 _MARK_COLORS = {"fault": style.BAD, "repair": style.GOOD}
 
@@ -207,14 +235,18 @@ def _draw_axis(axes: Axes, window: Window, y: float, strips: Sequence[float]) ->
 
     factor, unit = (1.0, "s") if window.high - window.low >= 2.5 else (1e-3, "ms")
     axes.plot([_LEFT, _RIGHT], [y, y], color=style.LINE, lw=0.8)
-    for value in MaxNLocator(10, steps=[1, 2, 2.5, 5, 10]).tick_values(window.low / factor, window.high / factor):
+    for value in MaxNLocator(10, steps=[1, 2, 2.5, 5, 10]).tick_values(
+        window.low / factor, window.high / factor
+    ):
         if not window.holds(value * factor):
             continue
         x = window.x(value * factor)
         for strip in strips:
             axes.plot([x, x], [strip, strip + _STRIP], color=style.GRID, lw=0.8, zorder=0)
         axes.plot([x, x], [y, y + 4], color=style.LINE, lw=0.8)
-        axes.text(x, y + 14, f"{value:g}".replace("-", "−"), size=8.5, color=style.MUTED, ha="center", va="baseline")
+        axes.text(
+            x, y + 14, f"{value:g}".replace("-", "−"), size=8.5, color=style.MUTED, ha="center", va="baseline"
+        )
     return unit
 
 
@@ -222,7 +254,9 @@ def _draw_heading(axes: Axes, panel: Panel, y: float) -> None:
     title = style.fit(panel.title, 330, 10.5, True)
     axes.text(_EDGE, y, title, size=10.5, weight="bold", va="baseline")
     x = _EDGE + style.text_width(title, 10.5, True) + 10
-    axes.text(x, y, style.fit(panel.note, _WIDTH - _EDGE - x, 8.5), size=8.5, color=style.MUTED, va="baseline")
+    axes.text(
+        x, y, style.fit(panel.note, _WIDTH - _EDGE - x, 8.5), size=8.5, color=style.MUTED, va="baseline"
+    )
 
 
 def _draw_trial(axes: Axes, trial: Observed, window: Window, top: float) -> None:
@@ -236,14 +270,27 @@ def _draw_trial(axes: Axes, trial: Observed, window: Window, top: float) -> None
         why = next(iter(trial.problems), "nothing was attempted in this trial")
         text = style.fit(why, _RIGHT - _LEFT - 12, 8.5)
         width = style.text_width(text, 8.5) + 8
-        axes.add_patch(Rectangle((_LEFT + 2, top + _STRIP / 2 - 8), width, 16, fc=style.PAPER, ec="none", zorder=6))
-        axes.text(_LEFT + 6, top + _STRIP / 2, text, size=8.5, color=style.MUTED, style="italic", va="center", zorder=7)
+        axes.add_patch(
+            Rectangle((_LEFT + 2, top + _STRIP / 2 - 8), width, 16, fc=style.PAPER, ec="none", zorder=6)
+        )
+        axes.text(
+            _LEFT + 6,
+            top + _STRIP / 2,
+            text,
+            size=8.5,
+            color=style.MUTED,
+            style="italic",
+            va="center",
+            zorder=7,
+        )
         return
     if bound and trial.fault is not None:
         x0, x1 = window.x(0), min(window.x(bound.seconds), _RIGHT)
         axes.add_patch(Rectangle((x0, bottom), x1 - x0, 6, fc=style.MARK, ec="none", zorder=0.5))
         if window.holds(bound.seconds):
-            axes.plot([x1, x1], [top, bottom + 6], color=style.MARK, lw=1.8, zorder=4.5, solid_capstyle="butt")
+            axes.plot(
+                [x1, x1], [top, bottom + 6], color=style.MARK, lw=1.8, zorder=4.5, solid_capstyle="butt"
+            )
     width, counted = bins(trial, window)
     tallest = max((sum(outcomes.values()) for _, outcomes in counted), default=1)
     _draw_bars(axes, window, width, counted, top, tallest)
@@ -252,13 +299,24 @@ def _draw_trial(axes: Axes, trial: Observed, window: Window, top: float) -> None
     what = "attempts" if trial.attempts is not None else "heartbeats"
     axes.text(_LEFT - 6, top + _STRIP / 2 - 4, what, size=7, color=style.MUTED, ha="right", va="center")
     axes.text(
-        _LEFT - 6, top + _STRIP / 2 + 4, f"/ {seconds_text(width, 0.001)}", size=7, color=style.MUTED, ha="right", va="center"
+        _LEFT - 6,
+        top + _STRIP / 2 + 4,
+        f"/ {seconds_text(width, 0.001)}",
+        size=7,
+        color=style.MUTED,
+        ha="right",
+        va="center",
     )
     _draw_bracket(axes, trial, window, bottom + 10)
 
 
 def _draw_bars(
-    axes: Axes, window: Window, width: float, counted: Sequence[tuple[float, Counter[str]]], top: float, tallest: int
+    axes: Axes,
+    window: Window,
+    width: float,
+    counted: Sequence[tuple[float, Counter[str]]],
+    top: float,
+    tallest: int,
 ) -> None:
     """The strip: one shape a kind of outcome, equal neighbours joined."""
     from matplotlib.patches import PathPatch
@@ -286,15 +344,23 @@ def _draw_bars(
             y0, y1 = (top + _STRIP * (1 - value / tallest) for value in (below, above))
             vertices += [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
             codes += [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
-        axes.add_patch(PathPatch(Path(vertices, codes), fc=style.outcome_color(name), ec="none", lw=0, zorder=3))
+        axes.add_patch(
+            PathPatch(Path(vertices, codes), fc=style.outcome_color(name), ec="none", lw=0, zorder=3)
+        )
 
 
 def _draw_bracket(axes: Axes, trial: Observed, window: Window, y: float) -> None:
-    """The outage below the strip: a bracket with its length, an arrow where it has no end, words where there is none."""
+    """The outage below the strip: a bracket with its length, an arrow where it has no end, words
+    where there is none.
+    """
     length = trial.length
     x = window.x(0)
     if length is None or trial.stretch is None:
-        text, color = (f"outage not known: {trial.unknown}", style.MUTED) if trial.unknown else ("no attempt failed", style.GOOD)
+        text, color = (
+            (f"outage not known: {trial.unknown}", style.MUTED)
+            if trial.unknown
+            else ("no attempt failed", style.GOOD)
+        )
         axes.text(max(x, _LEFT), y + 5, text, size=8.5, color=color, va="center")
         return
     lengths = [length, *(Length(stretch.seconds, stretch.ended) for stretch in trial.later)]
@@ -310,12 +376,30 @@ def _draw_bracket(axes: Axes, trial: Observed, window: Window, y: float) -> None
 
 
 def _draw_span(
-    axes: Axes, span: tuple[float, float], y: float, text: str, ended: bool, room: tuple[float, float], first: bool
+    axes: Axes,
+    span: tuple[float, float],
+    y: float,
+    text: str,
+    ended: bool,
+    room: tuple[float, float],
+    first: bool,
 ) -> None:
-    """One bracket with its length; the text of a later one is left out when there is no room for it."""
+    """One bracket with its length; the text of a later one is left out when there is no room for
+    it.
+    """
     x0, x1 = span
-    look: dict[str, Any] = {"color": style.BAD, "lw": 1.4 if first else 0.9, "solid_capstyle": "butt", "zorder": 6}
-    words: dict[str, Any] = {"size": 8.5, "weight": "bold" if first else "normal", "color": style.BAD, "va": "center_baseline"}
+    look: dict[str, Any] = {
+        "color": style.BAD,
+        "lw": 1.4 if first else 0.9,
+        "solid_capstyle": "butt",
+        "zorder": 6,
+    }
+    words: dict[str, Any] = {
+        "size": 8.5,
+        "weight": "bold" if first else "normal",
+        "color": style.BAD,
+        "va": "center_baseline",
+    }
     axes.plot([x0, x1], [y, y], **look)
     axes.plot([x0, x0], [y - 4, y + 4], **look)
     if ended:
@@ -326,7 +410,12 @@ def _draw_span(
     if width + 8 < x1 - x0:
         middle = (x0 + x1) / 2
         axes.plot(
-            [middle - width / 2 - 3, middle + width / 2 + 3], [y, y], color=style.PAPER, lw=6, zorder=6.5, solid_capstyle="butt"
+            [middle - width / 2 - 3, middle + width / 2 + 3],
+            [y, y],
+            color=style.PAPER,
+            lw=6,
+            zorder=6.5,
+            solid_capstyle="butt",
         )
         axes.text(middle, y, text, ha="center", zorder=7, **words)
     elif x1 + 8 + width + 6 < room[1]:
@@ -340,16 +429,33 @@ def _draw_labels(axes: Axes, placed: Iterable[Label], top: float) -> None:
         color = _MARK_COLORS.get(label.kind, style.MUTED if label.kind in ("control", "note") else style.INK)
         y = top - 4 - _LANE * label.lane
         strong = label.kind in _MARK_COLORS
-        dashes: Any = "-" if strong else (0, (1.2, 1.2)) if label.kind in ("control", "note") else (0, (4, 1.6))
-        axes.plot([label.x, label.x], [y - 7, top + _STRIP], color=color, lw=1.3 if strong else 0.9, ls=dashes, zorder=5)
+        dashes: Any = (
+            "-" if strong else (0, (1.2, 1.2)) if label.kind in ("control", "note") else (0, (4, 1.6))
+        )
+        axes.plot(
+            [label.x, label.x],
+            [y - 7, top + _STRIP],
+            color=color,
+            lw=1.3 if strong else 0.9,
+            ls=dashes,
+            zorder=5,
+        )
         axes.text(
-            label.x + 4, y - 3.5, label.text, size=_LABEL, color=color, weight="bold" if strong else "normal",
-            va="center_baseline", zorder=7,
-        )  # fmt: skip
+            label.x + 4,
+            y - 3.5,
+            label.text,
+            size=_LABEL,
+            color=color,
+            weight="bold" if strong else "normal",
+            va="center_baseline",
+            zorder=7,
+        )
 
 
 def _numbers(trial: Observed, left_out: Sequence[Mark]) -> list[tuple[str, dict[str, Any]]]:
-    """What stands right of a strip, line by line: the numbers of the trial, and what of it is not shown."""
+    """What stands right of a strip, line by line: the numbers of the trial, and what of it is not
+    shown.
+    """
     room = _SIDE - 10
     lines: list[tuple[str, dict[str, Any]]] = []
     muted: dict[str, Any] = {"size": 8, "color": style.MUTED}
@@ -366,9 +472,13 @@ def _numbers(trial: Observed, left_out: Sequence[Mark]) -> list[tuple[str, dict[
             lines += [(line, small) for line in style.wrap(trial.trial.bound.formula, room, 7.5)[:3]]
     if trial.fault is not None and trial.attempts is not None:
         seen = trial.detection
-        lines.append(("noticed by nothing" if seen is None else f"noticed after {seconds_text(seen, 0.001)}", muted))
+        lines.append(
+            ("noticed by nothing" if seen is None else f"noticed after {seconds_text(seen, 0.001)}", muted)
+        )
     if trial.stretch:
-        lines.append((f"in it {count(trial.stretch.failed)} of {count(trial.stretch.attempts)} failed", muted))
+        lines.append(
+            (f"in it {count(trial.stretch.failed)} of {count(trial.stretch.attempts)} failed", muted)
+        )
     if trial.later:
         number = sum(stretch.failed for stretch in trial.later)
         lines.append((f"later {count(number)} more failed", {"size": 8, "color": style.BAD}))
@@ -376,7 +486,9 @@ def _numbers(trial: Observed, left_out: Sequence[Mark]) -> list[tuple[str, dict[
         first = left_out[0]
         more = f", +{len(left_out) - 1}" if len(left_out) > 1 else ""
         t = trial.since(first.t)
-        lines.append((f"not shown: {first.kind} {'+' if t >= 0 else '−'}{seconds_text(abs(t), 0.01)}{more}", muted))
+        lines.append(
+            (f"not shown: {first.kind} {'+' if t >= 0 else '−'}{seconds_text(abs(t), 0.01)}{more}", muted)
+        )
     return [(style.fit(text, room, look["size"], look.get("weight") == "bold"), look) for text, look in lines]
 
 
@@ -386,7 +498,9 @@ def _legend_entries(panels: Sequence[Panel]) -> list[tuple[str, str]]:
         events = panel.trial.attempts if panel.trial.attempts is not None else panel.trial.beats
         found.update(event.outcome for event in events or ())
     entries = [
-        (name, _MEANINGS.get(name, name)) for name in [*style.OUTCOMES, *sorted(set(found) - set(style.OUTCOMES))] if found[name]
+        (name, _MEANINGS.get(name, name))
+        for name in [*style.OUTCOMES, *sorted(set(found) - set(style.OUTCOMES))]
+        if found[name]
     ]
     if any(panel.trial.trial.bound for panel in panels):
         entries.append(("bound", "time in which the service must be whole again, as predicted"))
@@ -405,7 +519,9 @@ _MEANINGS = {
 }
 
 
-def _draw_legend(axes: Axes, entries: Sequence[tuple[str, str]], places: Sequence[tuple[int, float]], y: float) -> None:
+def _draw_legend(
+    axes: Axes, entries: Sequence[tuple[str, str]], places: Sequence[tuple[int, float]], y: float
+) -> None:
     for (name, text), (row, x) in zip(entries, places, strict=True):
         color = style.MARK if name == "bound" else style.outcome_color(name)
         at = y + 16 * row

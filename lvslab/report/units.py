@@ -1,4 +1,6 @@
-"""Numbers for people: 9.41 Gbit/s instead of 9412345678, three significant digits, one prefix for a whole axis."""
+"""Numbers for people: 9.41 Gbit/s instead of 9412345678, three significant digits, one prefix for a
+whole axis.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _STEPS: dict[str, tuple[tuple[float, str], ...]] = {
     "1": ((1, ""),),
 }
 _K = 1e3
-"""A rate is written in thousands from ten thousand on: the prefix is k, the step where it begins is 10 k."""
+"""A rate is written in thousands from ten thousand on: the prefix is k, the step where it begins is
+10 k.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,15 @@ class Scale:
 
     def text(self, value: float | None) -> str:
         """The value with its unit."""
-        return MISSING if value is None else f"{self.number(value)} {self.suffix}".rstrip().replace(" /s", "/s")
+        return (
+            MISSING if value is None else f"{self.number(value)} {self.suffix}".rstrip().replace(" /s", "/s")
+        )
 
 
 def scale(unit: str, largest: float | None) -> Scale:
-    """The scale that writes `largest` with one to four digits before the point; an unknown unit stays as it is."""
+    """The scale that writes `largest` with one to four digits before the point; an unknown unit
+    stays as it is.
+    """
     steps = _STEPS.get(unit)
     if steps is None:
         return Scale(1, unit)
@@ -61,7 +69,9 @@ def quantity(value: float | None, unit: str) -> str:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """`value` with `digits` significant digits, thousands set apart, never in exponent form: "1,234", "12.3", "0.0123"."""
+    """`value` with `digits` significant digits, thousands set apart, never in exponent form:
+    "1,234", "12.3", "0.0123".
+    """
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}")))))

@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from lvslab.traffic.http import Answer
 
 _CRAFTED_HOSTS = 100
-"""A crafted host's address is so many numbers above its client's, where no node of a shipped topology is."""
+"""A crafted host's address is so many numbers above its client's, where no node of a shipped
+topology is.
+"""
 
 
 _COMPLAINTS = {5: "a bad page", 7: "an oops or BUG", 9: "a warning (WARN_ON)", 14: "a soft lockup"}
-"""Bits of /proc/sys/kernel/tainted that say that something went wrong in the kernel (admin-guide/tainted-kernels.rst)."""
+"""Bits of /proc/sys/kernel/tainted that say that something went wrong in the kernel
+(admin-guide/tainted-kernels.rst).
+"""
 
 _COMPLAINT = re.compile(r"WARNING:|BUG:|Oops|Bad page|soft lockup")
 
@@ -56,11 +60,15 @@ class KernelUnderTest:
         """The release's first two numbers, for comparisons: (6, 12)."""
         numbers = re.match(r"(\d+)\.(\d+)", self.release)
         if numbers is None:
-            raise LabError(f"kernel '{self.name}': its release '{self.release}' does not begin with two numbers")
+            raise LabError(
+                f"kernel '{self.name}': its release '{self.release}' does not begin with two numbers"
+            )
         return int(numbers[1]), int(numbers[2])
 
     def has(self, need: Need | str) -> bool:
-        """Whether it has a capability, by the names of `lvslab.kernels.needs.Need`: "SYNPROXY", "netem", …."""
+        """Whether it has a capability, by the names of `lvslab.kernels.needs.Need`: "SYNPROXY",
+        "netem", ….
+        """
         return Need(need) in self.facts.met
 
 
@@ -77,12 +85,20 @@ class Packets:
         self.file, self.frames, self._owners = file, list[Frame](), owners
 
     def at(self, node: str, *, sent: bool | None = None) -> list[Frame]:
-        """The frames at a node's interfaces: those that it sent, those that it received, or both (None)."""
-        return [each for each in self.frames if self._owners.get(each.interface) == node and sent in (None, each.sent)]
+        """The frames at a node's interfaces: those that it sent, those that it received, or both
+        (None).
+        """
+        return [
+            each
+            for each in self.frames
+            if self._owners.get(each.interface) == node and sent in (None, each.sent)
+        ]
 
 
 class LabUnderTest(Lab):
-    """A running lab; as it is a `Lab`, everything that takes one takes it, such as the faults of `lvslab.faults`."""
+    """A running lab; as it is a `Lab`, everything that takes one takes it, such as the faults of
+    `lvslab.faults`.
+    """
 
     _experiment: Experiment
     _taints: dict[str, int]
@@ -97,9 +113,11 @@ class LabUnderTest(Lab):
         self._taints = {each.name: self._taint(each.name) for each in self.plan.directors if each.is_guest}
 
     def check_kernels(self) -> None:
-        """Make sure that the kernels of the directors still work, and had nothing to complain of since the lab was ready.
+        """Make sure that the kernels of the directors still work, and had nothing to complain of
+        since the lab was ready.
 
-        Those of directors that are switched off are left out, and so is the machine's own, which others use too.
+        Those of directors that are switched off are left out, and so is the machine's own, which
+        others use too.
 
         Raises:
             GuestError: one does not answer, or printed a warning, an oops or worse.
@@ -112,13 +130,18 @@ class LabUnderTest(Lab):
             if said:
                 log = self.run("dmesg", name)
                 (self._logs / f"{name}.dmesg").write_text(log)
-                first = next((line.strip() for line in log.splitlines() if _COMPLAINT.search(line)), "see its log")
-                raise GuestError(f"{name}: its kernel reported {' and '.join(said)}: {first} (log: {self._logs / name}.dmesg)")
+                first = next(
+                    (line.strip() for line in log.splitlines() if _COMPLAINT.search(line)), "see its log"
+                )
+                raise GuestError(
+                    f"{name}: its kernel reported {' and '.join(said)}: {first} (log:"
+                    f" {self._logs / name}.dmesg)"
+                )
 
     def _taint(self, name: str) -> int:
         return int(self.run("cat /proc/sys/kernel/tainted", name))
 
-    # -- traffic -----------------------------------------------------------------------------------------------------------------
+    # -- traffic -----------------------------------------------------------------------------------
 
     @property
     def vip(self) -> str:
@@ -126,18 +149,24 @@ class LabUnderTest(Lab):
         return self.plan.addresses.vip
 
     def get(self, times: int = 1, client: int = 1) -> list[str]:
-        """Ask the HTTP service so often, each time on a new connection; the real servers that answered, "" where nobody did."""
+        """Ask the HTTP service so often, each time on a new connection; the real servers that
+        answered, "" where nobody did.
+        """
         return self._experiment.get(self, times, client)
 
     def answers(self, times: int = 1, client: int = 1, timeout: float = 5.0) -> list[Answer]:
-        """The same with everything that is known of each request: the client's address as the server saw it, times, errors."""
+        """The same with everything that is known of each request: the client's address as the
+        server saw it, times, errors.
+        """
         from lvslab.traffic import http
 
         return http.get(self.clients[client - 1], f"http://{self.vip}:{HTTP_PORT}/", times, timeout)
 
     @contextmanager
     def crafted(self, client: int = 1) -> Iterator[CraftedHost]:
-        """A host made of one packet socket beside a client, with an address of its own: packets are written and read with scapy."""
+        """A host made of one packet socket beside a client, with an address of its own: packets are
+        written and read with scapy.
+        """
         from lvslab.traffic.crafted import CraftedHost
 
         planned = self.plan.of_role(Role.CLIENT)[client - 1]
@@ -147,16 +176,24 @@ class LabUnderTest(Lab):
 
     @contextmanager
     def trial(
-        self, rate: float | None = 500.0, *, variant: str = "test", expects: str = "see the test", **probe: Any
+        self,
+        rate: float | None = 500.0,
+        *,
+        variant: str = "test",
+        expects: str = "see the test",
+        **probe: Any,
     ) -> Iterator[Trial]:
-        """Put the lab under the load of a prober (`lvslab.experiment.Experiment.trial`); outages are read off it after the block."""
+        """Put the lab under the load of a prober (`lvslab.experiment.Experiment.trial`); outages
+        are read off it after the block.
+        """
         with self._experiment.trial(self, variant=variant, expects=expects, rate=rate, **probe) as trial:
             yield trial
 
-    # -- what the packets say ----------------------------------------------------------------------------------------------------
+    # -- what the packets say ----------------------------------------------------------------------
 
     def verify(self) -> Verification:
-        """Prove the mode's packet contract: test flows are sent and every captured packet is judged.
+        """Prove the mode's packet contract: test flows are sent and every captured packet is
+        judged.
 
         Raises:
             AssertionError: a packet is not as the contract says; shows it.
@@ -169,7 +206,8 @@ class LabUnderTest(Lab):
 
     @contextmanager
     def capture(self, name: str = "capture") -> Iterator[Packets]:
-        """Capture every link while the block runs, and until it is quiet afterwards; the file goes to the run directory.
+        """Capture every link while the block runs, and until it is quiet afterwards; the file goes
+        to the run directory.
 
         Raises:
             LabError: the kernel lost frames.
@@ -177,17 +215,23 @@ class LabUnderTest(Lab):
         from lvslab.network.capture import Capture
 
         number, folder = 1, self._experiment.run.captures
-        while (file := folder / f"{self.plan.name}.{name}{'' if number == 1 else f'.{number}'}.pcapng").exists():
+        while (
+            file := folder / f"{self.plan.name}.{name}{'' if number == 1 else f'.{number}'}.pcapng"
+        ).exists():
             number += 1
-        packets = Packets(file, {each.name: node.name for node in self.plan.nodes for each in node.interfaces})
+        packets = Packets(
+            file, {each.name: node.name for node in self.plan.nodes for each in node.interfaces}
+        )
         with Capture(file, taps(self)) as capture:
             yield packets
             capture.wait_quiet()
         if capture.lost:
-            raise LabError(f"{file.name}: the kernel lost {capture.lost} frames, so not every packet was seen; run again")
+            raise LabError(
+                f"{file.name}: the kernel lost {capture.lost} frames, so not every packet was seen; run again"
+            )
         packets.frames = read_frames(file)
 
-    # -- the director ------------------------------------------------------------------------------------------------------------
+    # -- the director ------------------------------------------------------------------------------
 
     def run(self, script: str, node: str | None = None, timeout: float = 30.0) -> str:
         """Run a /bin/sh script in the director, or in a node; its standard output.
@@ -211,19 +255,28 @@ class LabUnderTest(Lab):
         return self.run(script).strip()
 
     def weights(self, port: int = HTTP_PORT, protocol: str = "TCP") -> dict[str, int]:
-        """Weight of each real server in a service of the director's table, by its name; those that are out of it are missing.
+        """Weight of each real server in a service of the director's table, by its name; those that
+        are out of it are missing.
 
         Raises:
             LabError: there is no such service.
         """
         names = {address: name for name, address in self.plan.addresses.rips.items()}
         table = self.ipvsadm.save()
-        service = next((each for each in table if each.port == port and str(each.protocol).upper() == protocol.upper()), None)
+        service = next(
+            (each for each in table if each.port == port and str(each.protocol).upper() == protocol.upper()),
+            None,
+        )
         if service is None:
             known = ", ".join(each.name for each in table) or "none"
-            raise LabError(f"lab '{self.plan.name}': no {protocol} service on port {port} in the table; there is: {known}")
+            raise LabError(
+                f"lab '{self.plan.name}': no {protocol} service on port {port} in the table; there is:"
+                f" {known}"
+            )
         return {names.get(each.address, each.address): each.weight for each in service.real_servers}
 
     def counters(self) -> Sequence[dict[str, Any]]:
-        """What the director has counted, by service and server, once its kernel has brought the figures up to date (2.5 s)."""
+        """What the director has counted, by service and server, once its kernel has brought the
+        figures up to date (2.5 s).
+        """
         return self._experiment.counters(self)

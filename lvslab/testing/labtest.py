@@ -1,4 +1,6 @@
-"""One test: its run directory, its labs, and what is to be said when it fails. All of it lives in the test's sandbox."""
+"""One test: its run directory, its labs, and what is to be said when it fails. All of it lives in
+the test's sandbox.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class LabTest:
         parameters = {"mode": mode, **{key: str(value) for key, value in options.items()}}
         if director_kernels:
             parameters["kernel"] = ",".join(director_kernels)
-        self.run = RunWriter(runs, name, kind="test", command=command, parameters=parameters, host=provenance.host())
+        self.run = RunWriter(
+            runs, name, kind="test", command=command, parameters=parameters, host=provenance.host()
+        )
         self._experiment = Experiment(self.run, kernels, self._hear, director_kernels, lab_class=LabUnderTest)
         self.labs: list[LabUnderTest] = []
         self.verdict = "pass"
@@ -75,11 +79,14 @@ class LabTest:
         self.run.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Put the labs away.
 
         Raises:
-            LabError: a guest or a daemon has died unasked, or a director's kernel complained, and no report of the test has said so.
+            LabError: a guest or a daemon has died unasked, or a director's kernel complained, and
+                no report of the test has said so.
         """
         broken = None if self._said_broken else self._what_broke(ask=self.verdict == "pass")
         try:
@@ -88,17 +95,26 @@ class LabTest:
             if broken is not None:
                 self.verdict, self._reason, self._problem = "fail", str(broken), broken
             captures = sorted(str(file.relative_to(self.run.path)) for file in self.run.captures.iterdir())
-            result = {"name": self._nodeid, "verdict": self.verdict, "reason": self._reason, "evidence": captures, "checks": []}
+            result = {
+                "name": self._nodeid,
+                "verdict": self.verdict,
+                "reason": self._reason,
+                "evidence": captures,
+                "checks": [],
+            }
             self.run.add_result(result)
             if self.verdict == "fail":
                 self.run.update(tools=provenance.tools())
             problem = error or self._problem
-            self.run.__exit__(type(problem) if problem else None, problem, problem.__traceback__ if problem else None)
+            self.run.__exit__(
+                type(problem) if problem else None, problem, problem.__traceback__ if problem else None
+            )
         if broken is not None and error is None:
             raise broken
 
     def lab(self, mode: str | None = None, **options: Any) -> LabUnderTest:
-        """Bring up a lab, which lives until the test ends; what is not said is as in the test's marker.
+        """Bring up a lab, which lives until the test ends; what is not said is as in the test's
+        marker.
 
         Raises:
             UsageError, CannotError: as `lvslab.plan.make_plan`.
@@ -121,7 +137,7 @@ class LabTest:
         self._events.append(event)
         _LOG.info("%s%s", f"{event.lab}: " if event.lab else "", event.text)
 
-    # -- reports -----------------------------------------------------------------------------------------------------------------
+    # -- reports -----------------------------------------------------------------------------------
 
     def judge(self, outcome: str, reason: str, error: BaseException | None) -> list[tuple[str, str]]:
         """Take a phase's outcome; the sections that its report needs.
@@ -146,7 +162,9 @@ class LabTest:
         return [*sections, (RUN_DIRECTORY, str(self.run.path))]
 
     def _what_broke(self, ask: bool = False) -> LabError | None:
-        """What is wrong with a lab that the test did not do on purpose, as far as it is known; `ask` the kernels, too."""
+        """What is wrong with a lab that the test did not do on purpose, as far as it is known;
+        `ask` the kernels, too.
+        """
         for lab in self.labs:
             try:
                 lab.check()
@@ -165,5 +183,8 @@ def last_lines(run: Path) -> list[str]:
     lines = []
     for console in sorted(run.glob("logs/*/*.console")):
         said = [line.rstrip() for line in console.read_text(errors="replace").splitlines() if line.strip()]
-        lines += [f"{console.relative_to(run)} ends with:", *(f"    {line}" for line in said[-_CONSOLE_LINES:])]
+        lines += [
+            f"{console.relative_to(run)} ends with:",
+            *(f"    {line}" for line in said[-_CONSOLE_LINES:]),
+        ]
     return lines

@@ -1,11 +1,12 @@
-"""A process in a sandbox for one test: bounded in time, interruptible, and with all that it started gone when it is.
+"""A process in a sandbox for one test: bounded in time, interruptible, and with all that it started
+gone when it is.
 
     the session  ── forks, reads messages until there are none left
       └─ guard     ── a process with one thread, which `lvslab.network.sandbox.run` wants for its signals
            └─ …      ── the sandbox, and in it the work
 
 Whatever ends the session also ends the guard (PR_SET_PDEATHSIG), and with it the sandbox.
-"""
+"""  # noqa: W505
 
 from __future__ import annotations
 
@@ -51,14 +52,16 @@ def carry_out(work: Callable[[Send], None], take: Send, limit: float | None) -> 
     Raises:
         CannotError: this machine has no sandbox.
         LabError: the work had not ended when its time was up.
-        KeyboardInterrupt: this process was interrupted; the work has ended, with its clean-up unless that took too long.
+        KeyboardInterrupt: this process was interrupted; the work has ended, with its clean-up
+            unless that took too long.
     """
     ours, theirs = Pipe(duplex=False)
     sys.stdout.flush()  # what is still in a buffer would come out twice
     sys.stderr.flush()
     session = os.getpid()
     with warnings.catch_warnings():
-        # Python 3.12 warns of forks beside threads; the work takes no lock that a thread of the session could hold.
+        # Python 3.12 warns of forks beside threads; the work takes no lock that a thread of the
+        # session could hold.
         warnings.simplefilter("ignore", DeprecationWarning)
         guard = os.fork()
     if guard == 0:
@@ -118,7 +121,9 @@ def _guard(work: Callable[[Send], None], line: Connection, session: int) -> NoRe
 
 
 def _end(guard: int, sign: signal.Signals) -> None:
-    """End the guard and thereby everything below it; by force if asked for, or if it takes too long."""
+    """End the guard and thereby everything below it; by force if asked for, or if it takes too
+    long.
+    """
     with suppress(ProcessLookupError):
         os.kill(guard, sign)
     deadline = time.monotonic() + END_SECONDS

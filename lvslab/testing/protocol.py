@@ -1,7 +1,9 @@
-"""A test's whole protocol (set-up, call, tear-down) in a sandbox; the reports come back to the session, which logs them as its own.
+"""A test's whole protocol (set-up, call, tear-down) in a sandbox; the reports come back to the
+session, which logs them as its own.
 
-The forked process begins with everything that the session has: modules, fixtures of wider scope that are already set up. Those it may
-use but does not tear down, they are the session's; fixtures that are first set up in there end in there, with the test.
+The forked process begins with everything that the session has: modules, fixtures of wider scope
+that are already set up. Those it may use but does not tear down, they are the session's; fixtures
+that are first set up in there end in there, with the test.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ TEST = pytest.StashKey[LabTest]()
 """Of an item, in the sandbox: its run directory and labs."""
 
 RUN, KEPT = "run", "kept"
-"""Messages that fixtures send: the run directory there is; something worth keeping for the tests that follow."""
+"""Messages that fixtures send: the run directory there is; something worth keeping for the tests
+that follow.
+"""
 
 _REPORT, _WARNING, _EXIT, _INTERRUPTED, _BROKEN = "report", "warning", "exit", "interrupted", "broken"
 
@@ -51,9 +55,15 @@ class _Heard:
 
 
 def run_item(
-    item: pytest.Item, nextitem: pytest.Item | None, limit: float, require: bool, keep: bool, kept: Callable[[Any], None]
+    item: pytest.Item,
+    nextitem: pytest.Item | None,
+    limit: float,
+    require: bool,
+    keep: bool,
+    kept: Callable[[Any], None],
 ) -> None:
-    """Carry out a test in a sandbox, log its reports, and leave the session as the next test wants it.
+    """Carry out a test in a sandbox, log its reports, and leave the session as the next test wants
+    it.
 
     Args:
         limit: seconds.
@@ -76,7 +86,7 @@ def run_item(
         raise KeyboardInterrupt
 
 
-# -- in the session ------------------------------------------------------------------------------------------------------------------
+# -- in the session --------------------------------------------------------------------------------
 
 
 def _reports(
@@ -124,7 +134,9 @@ def _take(item: pytest.Item, heard: _Heard, word: str, value: Any) -> None:
 
 
 def refuse(item: pytest.Item, reason: str, require: bool) -> NoReturn:
-    """Skip a test that cannot be run here, with the reason at the test's own place; fail it where that is demanded."""
+    """Skip a test that cannot be run here, with the reason at the test's own place; fail it where
+    that is demanded.
+    """
     __tracebackhide__ = True
     if require:
         raise pytest.fail.Exception(f"{reason} (--lvs-require)", pytrace=False) from None
@@ -143,7 +155,9 @@ def _tear_down(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     last = item.session.shouldfail or item.session.shouldstop
     leaving = (pytest.exit.Exception, KeyboardInterrupt)
     call = pytest.CallInfo.from_call(
-        lambda: item.session._setupstate.teardown_exact(None if last else nextitem), "teardown", reraise=leaving
+        lambda: item.session._setupstate.teardown_exact(None if last else nextitem),
+        "teardown",
+        reraise=leaving,
     )
     if call.excinfo is not None:
         report = item.ihook.pytest_runtest_makereport(item=item, call=call)
@@ -151,10 +165,12 @@ def _tear_down(item: pytest.Item, nextitem: pytest.Item | None) -> None:
 
 
 def _ending(code: int) -> str:
-    return f"signal {code - 128} ({signal.Signals(code - 128).name})" if 128 < code < 160 else f"status {code}"
+    return (
+        f"signal {code - 128} ({signal.Signals(code - 128).name})" if 128 < code < 160 else f"status {code}"
+    )
 
 
-# -- in the sandbox ------------------------------------------------------------------------------------------------------------------
+# -- in the sandbox --------------------------------------------------------------------------------
 
 
 def _guarded(item: pytest.Item, send: Send, limit: float, keep: bool) -> None:
@@ -190,10 +206,13 @@ def _in_sandbox(item: pytest.Item, send: Send, limit: float, keep: bool) -> None
 
 
 def _disown_fixtures(item: pytest.Item) -> None:
-    """Forget how to tear down what the session has set up; whatever is added from here on is this process's own."""
+    """Forget how to tear down what the session has set up; whatever is added from here on is this
+    process's own.
+    """
     for finalizers, _ in item.session._setupstate.stack.values():
         finalizers.clear()
-    if isinstance(item, pytest.Function):  # pytest before 8 schedules a fixture's end again with every use
+    # pytest before 8 schedules a fixture's end again with every use
+    if isinstance(item, pytest.Function):
         for definitions in item._fixtureinfo.name2fixturedefs.values():
             for each in definitions:
                 each._finalizers.clear()
@@ -204,7 +223,10 @@ def _portable(report: dict[str, Any]) -> dict[str, Any]:
     try:
         pickle.dumps(report)
     except Exception:  # whatever an object's own pickling may raise
-        return {**report, "user_properties": [(name, repr(value)) for name, value in report["user_properties"]]}
+        return {
+            **report,
+            "user_properties": [(name, repr(value)) for name, value in report["user_properties"]],
+        }
     return report
 
 
@@ -214,7 +236,9 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
     def over(number: int, frame: object) -> None:
         __tracebackhide__ = True
-        pytest.fail(f"no end within {seconds:g} s; give it more by --lvs-timeout or @pytest.mark.lvs(timeout=…)")
+        pytest.fail(
+            f"no end within {seconds:g} s; give it more by --lvs-timeout or @pytest.mark.lvs(timeout=…)"
+        )
 
     before = signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, seconds)

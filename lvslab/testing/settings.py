@@ -1,6 +1,8 @@
-"""What the command line says about tests with a director, and what each test asks for with `@pytest.mark.lvs(…)`.
+"""What the command line says about tests with a director, and what each test asks for with
+`@pytest.mark.lvs(…)`.
 
-Everything is checked while tests are collected: a wrong mode or option is a UsageError before any kernel boots.
+Everything is checked while tests are collected: a wrong mode or option is a UsageError before any
+kernel boots.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from lvslab.errors import CannotError, UsageError
 
 DEFAULT_MODE = "nat"
 DEFAULT_TIMEOUT = 300.0
-"""Seconds for one test, its labs' start and end included; a director without KVM under QEMU takes most of a minute to boot."""
+"""Seconds for one test, its labs' start and end included; a director without KVM under QEMU takes
+most of a minute to boot.
+"""
 
 _OF_THE_EXPERIMENT = ("alike", "name", "kernels", "breaks")
 """Arguments of `lvslab.experiment.Experiment.lab` that say nothing about the lab's shape."""
@@ -29,7 +33,8 @@ class Settings:
     """The command line's options.
 
     Attributes:
-        kernels: of the director, each a run of every test; none: the cheapest that has what the mode needs.
+        kernels: of the director, each a run of every test; none: the cheapest that has what the
+            mode needs.
         modes: forwarding modes to run in; none: what each test says, or NAT.
         require: what this machine or kernel cannot do is a failure and not a skip.
         runs: where run directories go.
@@ -76,7 +81,11 @@ def read_settings(
     if chosen:
         from lvslab.modes import MODES, mode_named
 
-        chosen = [str(mode) for mode in MODES] if "all" in chosen else [str(mode_named(mode).name) for mode in chosen]
+        chosen = (
+            [str(mode) for mode in MODES]
+            if "all" in chosen
+            else [str(mode_named(mode).name) for mode in chosen]
+        )
     return Settings(tuple(dict.fromkeys(kernels)), tuple(dict.fromkeys(chosen)), require, runs, keep, timeout)
 
 
@@ -85,7 +94,9 @@ def _check_kernel(name: str) -> None:
 
     try:
         check_kernel(name)
-    except CannotError as error:  # a kernel that was named and is not here: better now than as a skip of every test
+    except (
+        CannotError
+    ) as error:  # a kernel that was named and is not here: better now than as a skip of every test
         raise UsageError(str(error)) from error
 
 
@@ -93,7 +104,8 @@ def asked_by(marks: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Asked:
     """What a test's markers ask for.
 
     Args:
-        marks: positional and keyword arguments of each, the one closest to the test first, which counts most.
+        marks: positional and keyword arguments of each, the one closest to the test first, which
+            counts most.
 
     Raises:
         UsageError: an unknown mode or option, or a lab that cannot be.
@@ -101,7 +113,9 @@ def asked_by(marks: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Asked:
     merged: dict[str, Any] = {}
     for positional, named in marks:
         if positional:
-            raise UsageError(f"@pytest.mark.lvs({positional[0]!r}): name the argument, for example mode={positional[0]!r}")
+            raise UsageError(
+                f"@pytest.mark.lvs({positional[0]!r}): name the argument, for example mode={positional[0]!r}"
+            )
         if {"mode", "modes"} & set(merged):  # the closer marker has spoken about modes
             named = {name: value for name, value in named.items() if name not in ("mode", "modes")}
         merged = {**named, **merged}
@@ -129,7 +143,8 @@ def check_lab(mode: str, options: Mapping[str, Any], *, default_mode: bool = Fal
         The options as `lvslab.experiment.Experiment.lab` takes them.
 
     Raises:
-        UsageError: an unknown mode or option, a scheduler or step that does not exist, addresses that clash, ….
+        UsageError: an unknown mode or option, a scheduler or step that does not exist, addresses
+            that clash, ….
     """
     from lvslab.control.health import control_named
     from lvslab.experiment import plan_lab
@@ -146,7 +161,9 @@ def check_lab(mode: str, options: Mapping[str, Any], *, default_mode: bool = Fal
     if "more_needs" in checked:
         wrong = [each for each in checked["more_needs"] if each not in set(Need)]
         if wrong:
-            raise UsageError(f"more_needs '{wrong[0]}': no such capability of a kernel; choose from: {', '.join(Need)}")
+            raise UsageError(
+                f"more_needs '{wrong[0]}': no such capability of a kernel; choose from: {', '.join(Need)}"
+            )
         checked["more_needs"] = [Need(each) for each in checked["more_needs"]]
     shape = {name: value for name, value in checked.items() if name not in _OF_THE_EXPERIMENT}
     scheduler, topology = shape.pop("scheduler", Scheduler.RR), shape.pop("topology", None)
@@ -158,24 +175,38 @@ def check_lab(mode: str, options: Mapping[str, Any], *, default_mode: bool = Fal
             plan_lab(chosen, any_kernel(), topology_name=topology, scheduler=Scheduler(scheduler), **shape)
         except TypeError as error:
             given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-            raise UsageError(f"a lab with {given}: {error}; docs/testing.md says what each option takes") from error
+            raise UsageError(
+                f"a lab with {given}: {error}; docs/testing.md says what each option takes"
+            ) from error
     return checked
 
 
 def _known_options() -> list[str]:
-    """The options of a lab: arguments of `Experiment.lab`, and those of `make_plan` that it passes on."""
+    """The options of a lab: arguments of `Experiment.lab`, and those of `make_plan` that it passes
+    on.
+    """
     from lvslab.experiment import Experiment
     from lvslab.plan import make_plan
 
-    own = [each.name for each in inspect.signature(Experiment.lab).parameters.values() if each.kind == each.KEYWORD_ONLY]
-    passed_on = [each.name for each in inspect.signature(make_plan).parameters.values() if each.kind == each.KEYWORD_ONLY]
+    own = [
+        each.name
+        for each in inspect.signature(Experiment.lab).parameters.values()
+        if each.kind == each.KEYWORD_ONLY
+    ]
+    passed_on = [
+        each.name
+        for each in inspect.signature(make_plan).parameters.values()
+        if each.kind == each.KEYWORD_ONLY
+    ]
     return list(dict.fromkeys([*own, *(name for name in passed_on if name not in _SET_BY_THE_EXPERIMENT)]))
 
 
 def modes_of(asked: Asked, settings: Settings) -> tuple[str, ...]:
-    """The modes to make tests for: those of the test, or those of the command line; none: one test in the default mode.
+    """The modes to make tests for: those of the test, or those of the command line; none: one test
+    in the default mode.
 
-    A test with modes of its own gets all of them; `is_wanted` then says which of them the command line leaves out.
+    A test with modes of its own gets all of them; `is_wanted` then says which of them the command
+    line leaves out.
     """
     if asked.modes:
         return asked.modes if len(asked.modes) > 1 or settings.modes else ()

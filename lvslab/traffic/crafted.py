@@ -1,7 +1,9 @@
-"""Flows crafted packet by packet with scapy: a TCP conversation, a UDP datagram and its answer, an ICMP echo.
+"""Flows crafted packet by packet with scapy: a TCP conversation, a UDP datagram and its answer, an
+ICMP echo.
 
-A `CraftedHost` is an IP host made of one packet socket in a client's namespace: it has an address of its own, which the client's kernel
-does not know and therefore never answers for, and it answers ARP requests for it. Every packet is written and read as a scapy packet.
+A `CraftedHost` is an IP host made of one packet socket in a client's namespace: it has an address
+of its own, which the client's kernel does not know and therefore never answers for, and it answers
+ARP requests for it. Every packet is written and read as a scapy packet.
 """
 
 from __future__ import annotations
@@ -60,17 +62,21 @@ class CraftedHost:
     def __enter__(self) -> CraftedHost:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._socket.close()
 
-    # -- packets -----------------------------------------------------------------------------------------------------------------
+    # -- packets -----------------------------------------------------------------------------------
 
     def send(self, packet: Any) -> None:
         """Send a scapy frame."""
         self._socket.send(bytes(packet))
 
     def receive(self, wanted: Callable[[Any], bool], timeout: float) -> Any | None:
-        """The next received frame that is wanted, or None after `timeout` seconds; answers ARP requests for this host meanwhile."""
+        """The next received frame that is wanted, or None after `timeout` seconds; answers ARP
+        requests for this host meanwhile.
+        """
         from scapy.layers.l2 import Ether
 
         deadline = time.monotonic() + timeout
@@ -104,7 +110,10 @@ class CraftedHost:
         )
         for _ in range(TRIES):
             self.send(question)
-            reply = self.receive(lambda frame: ARP in frame and frame[ARP].op == 2 and frame[ARP].psrc == address, ANSWER_TIMEOUT)
+            reply = self.receive(
+                lambda frame: ARP in frame and frame[ARP].op == 2 and frame[ARP].psrc == address,
+                ANSWER_TIMEOUT,
+            )
             if reply is not None:
                 return str(reply[ARP].hwsrc)
         return None
@@ -114,9 +123,11 @@ class CraftedHost:
         from scapy.layers.l2 import Ether
 
         self._number = (self._number + 1) % (1 << 16)
-        return Ether(src=self.mac, dst=mac) / IP(src=self.address, dst=destination, id=self._number, flags="DF")
+        return Ether(src=self.mac, dst=mac) / IP(
+            src=self.address, dst=destination, id=self._number, flags="DF"
+        )
 
-    # -- flows -------------------------------------------------------------------------------------------------------------------
+    # -- flows -------------------------------------------------------------------------------------
 
     def tcp(self, destination: str, port: int, source_port: int, request: bytes) -> Exchange:
         """A whole TCP conversation: handshake, request, answer, the server's FIN and ours."""
@@ -165,7 +176,10 @@ class CraftedHost:
             exchange,
             request,
             lambda frame: (
-                ICMP in frame and frame[IP].dst == self.address and frame[ICMP].type == 0 and frame[ICMP].id == identifier
+                ICMP in frame
+                and frame[IP].dst == self.address
+                and frame[ICMP].type == 0
+                and frame[ICMP].id == identifier
             ),
         )
         if exchange.error is None:
@@ -184,10 +198,18 @@ class CraftedHost:
 
 
 class _TcpConversation:
-    """The client's side of one TCP connection (RFC 9293), without congestion control: it asks once and reads one answer."""
+    """The client's side of one TCP connection (RFC 9293), without congestion control: it asks once
+    and reads one answer.
+    """
 
     def __init__(self, host: CraftedHost, exchange: Exchange, mac: str, destination: str, port: int) -> None:
-        self._host, self._exchange, self._mac, self._destination, self._port = host, exchange, mac, destination, port
+        self._host, self._exchange, self._mac, self._destination, self._port = (
+            host,
+            exchange,
+            mac,
+            destination,
+            port,
+        )
         self._seq = random.randrange(1 << 32)
         self._ack = 0
         self._peer_stamp = 0
@@ -196,7 +218,12 @@ class _TcpConversation:
         from scapy.layers.inet import TCP
 
         answer = self._until(
-            "S", b"", lambda tcp: bool(tcp.flags.R) or (tcp.flags.value & 0x12 == 0x12 and tcp.ack == (self._seq + 1) % (1 << 32))
+            "S",
+            b"",
+            lambda tcp: (
+                bool(tcp.flags.R)
+                or (tcp.flags.value & 0x12 == 0x12 and tcp.ack == (self._seq + 1) % (1 << 32))
+            ),
         )
         if answer is None:
             return self._failed("no SYN-ACK")
@@ -205,11 +232,16 @@ class _TcpConversation:
         self._seq = (self._seq + 1) % (1 << 32)
         self._ack = (answer.seq + 1) % (1 << 32)
         self._transmit("A", b"")
-        if answer.window == 0:  # a SYN proxy holds the client back until the real server has answered
-            opened = self._next(lambda tcp: bool(tcp.flags.R) or (bool(tcp.flags.A) and tcp.window > 0 and not tcp.flags.S))
+        # a SYN proxy holds the client back until the real server has answered
+        if answer.window == 0:
+            opened = self._next(
+                lambda tcp: bool(tcp.flags.R) or (bool(tcp.flags.A) and tcp.window > 0 and not tcp.flags.S)
+            )
             if opened is None or opened.flags.R:
                 return self._failed("the window announced in the SYN-ACK was 0 and never opened")
-        first = self._until("PA", request, lambda tcp: bool(tcp.flags.R) or len(tcp.payload) > 0 or bool(tcp.flags.F))
+        first = self._until(
+            "PA", request, lambda tcp: bool(tcp.flags.R) or len(tcp.payload) > 0 or bool(tcp.flags.F)
+        )
         if first is None:
             return self._failed("no answer to the request")
         self._seq = (self._seq + len(request)) % (1 << 32)
@@ -227,7 +259,9 @@ class _TcpConversation:
                     break
             self._transmit("A", b"")
             segment = self._next(lambda tcp: bool(tcp.flags.R) or len(tcp.payload) > 0 or bool(tcp.flags.F))
-        last = self._until("FA", b"", lambda tcp: bool(tcp.flags.A) and tcp.ack == (self._seq + 1) % (1 << 32))
+        last = self._until(
+            "FA", b"", lambda tcp: bool(tcp.flags.A) and tcp.ack == (self._seq + 1) % (1 << 32)
+        )
         if last is None:
             self._failed("our FIN was not acknowledged")
 
@@ -276,7 +310,9 @@ class _TcpConversation:
                 return False
             if Padding in tcp:
                 tcp[Padding].underlayer.remove_payload()
-            self._peer_stamp = next((value[0] for kind, value in tcp.options if kind == "Timestamp"), self._peer_stamp)
+            self._peer_stamp = next(
+                (value[0] for kind, value in tcp.options if kind == "Timestamp"), self._peer_stamp
+            )
             self._exchange.packets.append(("received", frame))
             return wanted(tcp)
 

@@ -1,4 +1,6 @@
-"""A name server in a node (dnsmasq), and requests of clients that resolve the name anew each time (dig, then curl)."""
+"""A name server in a node (dnsmasq), and requests of clients that resolve the name anew each time
+(dig, then curl).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from lvslab.traffic import http
 
 _CONFIGURATION = "dnsmasq.conf"
 _COMMAND = "exec dnsmasq --no-daemon --conf-file={directory}/" + _CONFIGURATION
-"""In the foreground, saying everything on standard error, as the user that started it (dnsmasq(8), --no-daemon)."""
+"""In the foreground, saying everything on standard error, as the user that started it (dnsmasq(8),
+--no-daemon).
+"""
 
 _READY_SECONDS = 10.0
 _ASK = "dig +short +tries=2 +time=2 @{server} {name} A"
@@ -27,7 +31,8 @@ _ASK = "dig +short +tries=2 +time=2 @{server} {name} A"
 
 @dataclass(frozen=True)
 class Visit:
-    """One request of a client, which resolved the name first and took the first address, as most programs do.
+    """One request of a client, which resolved the name first and took the first address, as most
+    programs do.
 
     Attributes:
         t: when it began, seconds since the epoch.
@@ -58,12 +63,14 @@ def require(who: str) -> None:
 class NameServer:
     """dnsmasq in a node, which knows the addresses of one name; a context manager.
 
-    With each question it gives the addresses in another order (dnsmasq(8), --no-round-robin). The answers' time to live is 0 (--local-ttl),
-    so nobody keeps them.
+    With each question it gives the addresses in another order (dnsmasq(8), --no-round-robin). The
+    answers' time to live is 0 (--local-ttl), so nobody keeps them.
     """
 
     def __init__(self, node: LabMachine, name: str, addresses: Sequence[str], logs: Path) -> None:
-        """`logs`: existing folder for its configuration and its messages, each question among them."""
+        """`logs`: existing folder for its configuration and its messages, each question
+        among them.
+        """
         self.node, self.name, self._addresses, self._logs = node, name, tuple(addresses), logs
         self._running = ExitStack()
 
@@ -71,11 +78,14 @@ class NameServer:
         self.publish(self._addresses)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._running.close()
 
     def publish(self, addresses: Sequence[str]) -> None:
-        """Change the name's record: dnsmasq is started anew and answers with these addresses when this returns.
+        """Change the name's record: dnsmasq is started anew and answers with these addresses when
+        this returns.
 
         Raises:
             LabError: it does not start; with what it said last.
@@ -105,7 +115,9 @@ def visit(clients: Sequence[LabMachine], server: str, name: str, times: int, tim
         began = time.time()
         said = client.run(_ASK.format(server=server, name=name)).out.splitlines()
         if not said or said[0].startswith(";"):
-            return Visit(began, client.name, "", None, 0.0, f"not resolved: {said[0] if said else 'no such record'}")
+            return Visit(
+                began, client.name, "", None, 0.0, f"not resolved: {said[0] if said else 'no such record'}"
+            )
         (answer,) = http.get(client, f"http://{said[0]}/", timeout=timeout)
         return Visit(began, client.name, said[0], answer.server, answer.total, answer.error)
 

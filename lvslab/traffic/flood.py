@@ -12,7 +12,9 @@ from lvslab.network.nodes import LabHost
 from lvslab.plan import HTTP_PORT
 
 MAX_RATE = 100_000
-"""SYNs a second that one thread of the engine sends with room to spare, so that the rate holds also beside busy guests."""
+"""SYNs a second that one thread of the engine sends with room to spare, so that the rate holds also
+beside busy guests.
+"""
 
 MAX_SECONDS = 120.0
 
@@ -26,8 +28,11 @@ _TOLERANCE = 0.01
 
 
 @contextmanager
-def syn_flood(lab: Lab, client: str, rate: float, seconds: float = MAX_SECONDS, port: int = HTTP_PORT) -> Iterator[None]:
-    """Flood the virtual service with SYNs from addresses that never answer, until the block is left or `seconds` have passed.
+def syn_flood(
+    lab: Lab, client: str, rate: float, seconds: float = MAX_SECONDS, port: int = HTTP_PORT
+) -> Iterator[None]:
+    """Flood the virtual service with SYNs from addresses that never answer, until the block is left
+    or `seconds` have passed.
 
     Args:
         client: a client on the machine's own kernel; the flood goes out of its first interface.
@@ -43,7 +48,9 @@ def syn_flood(lab: Lab, client: str, rate: float, seconds: float = MAX_SECONDS, 
     from lvslab.traffic.engine import Draw, Engine, Stream
 
     if not 0 < rate <= MAX_RATE or not 0 < seconds <= MAX_SECONDS:
-        raise UsageError(f"SYN flood: {rate:g}/s for {seconds:g} s; at most {MAX_RATE}/s for {MAX_SECONDS:g} s")
+        raise UsageError(
+            f"SYN flood: {rate:g}/s for {seconds:g} s; at most {MAX_RATE}/s for {MAX_SECONDS:g} s"
+        )
     node, planned = lab.node(client), lab.plan.node(client)
     if not isinstance(node, LabHost):
         raise UsageError(f"SYN flood: '{client}' is a guest; take a client on the machine's own kernel")
@@ -52,7 +59,9 @@ def syn_flood(lab: Lab, client: str, rate: float, seconds: float = MAX_SECONDS, 
     frame = Ether(src=interface.mac, dst=gateway.mac) / IP(src="0.0.0.0", dst=lab.plan.addresses.vip)
     frame /= TCP(dport=port, flags="S", window=64240, options=[("MSS", 1460)])
     vary = {"IP.src": Draw(SOURCES), "IP.id": Draw(), "TCP.sport": Draw(1024, 65535), "TCP.seq": Draw()}
-    stream = Stream(frame, vary, flows=min(MAX_FLOWS, math.ceil(rate * seconds)), rate=rate, seconds=seconds, workers=1)
+    stream = Stream(
+        frame, vary, flows=min(MAX_FLOWS, math.ceil(rate * seconds)), rate=rate, seconds=seconds, workers=1
+    )
     with Engine(node, interface.name).start(stream) as sending:
         lab.tell("fault", f"{client}: SYN flood, {rate:g}/s from {SOURCES}", client)
         yield
@@ -61,6 +70,7 @@ def syn_flood(lab: Lab, client: str, rate: float, seconds: float = MAX_SECONDS, 
     missed = abs(sent.rate / rate - 1) > _TOLERANCE
     lab.tell(
         "repair",
-        f"{client}: SYN flood over, {sent.sent} SYNs, {sent.rate:.0f}/s{', which is not the rate asked for' if missed else ''}",
+        f"{client}: SYN flood over, {sent.sent} SYNs,"
+        f" {sent.rate:.0f}/s{', which is not the rate asked for' if missed else ''}",
         client,
     )

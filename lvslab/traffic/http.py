@@ -41,7 +41,9 @@ def get(client: LabMachine, url: str, times: int = 1, timeout: float = 5.0) -> l
 
 
 def parse_answers(text: str) -> list[Answer]:
-    """Answers from the output of the requests: the body's line, or curl's message, then the line of numbers."""
+    """Answers from the output of the requests: the body's line, or curl's message, then the line of
+    numbers.
+    """
     answers = []
     body: list[str] = []
     for line in text.splitlines():

@@ -1,9 +1,10 @@
-"""The latency probe: a program of its own, run in a client's namespace; needs nothing but the standard library.
+"""The latency probe: a program of its own, run in a client's namespace; needs nothing but the
+standard library.
 
 usage: latency.py ADDRESS PORT COUNT
 
-Sends COUNT requests, one after the other, each over a new connection, and prints {"seconds": […], "servers": […], "failed": n}. Seconds
-run from before connect(2) to the end of the answer.
+Sends COUNT requests, one after the other, each over a new connection, and prints {"seconds": […],
+"servers": […], "failed": n}. Seconds run from before connect(2) to the end of the answer.
 """
 
 import json

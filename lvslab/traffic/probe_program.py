@@ -1,24 +1,32 @@
-"""The prober: a program of its own, run in a client's namespace; needs nothing but the standard library.
+"""The prober: a program of its own, run in a client's namespace; needs nothing but the standard
+library.
 
-usage: probe_program.py SPEC ATTEMPTS.csv BEATS.csv        (SPEC: a JSON object, see `lvslab.traffic.prober.ProbeSpec`)
+usage: probe_program.py SPEC ATTEMPTS.csv BEATS.csv        (SPEC: a JSON object, see
+`lvslab.traffic.prober.ProbeSpec`)
 
-It asks a virtual service at a fixed rate over a new connection (TCP) or datagram (UDP) each, and keeps long-lived connections busy with
-heartbeats. The loop is open: attempt k is planned at t0 + k * interval whatever the answers do. When the program itself is late it
-starts all overdue attempts at once, and the records show both the planned and the real start.
+It asks a virtual service at a fixed rate over a new connection (TCP) or datagram (UDP) each, and
+keeps long-lived connections busy with heartbeats. The loop is open: attempt k is planned at t0 + k
+* interval whatever the answers do. When the program itself is late it starts all overdue attempts
+  at once, and the records show both the planned and the real start.
 
-It runs until standard input is closed or a line "stop" arrives, until SIGTERM, or until `seconds` have passed; then it begins nothing new,
-waits for what is under way (each attempt and heartbeat is bounded by its own timeout), writes everything and exits with 0.
-Standard output: "started T0" before the first attempt, one JSON object with totals at the end.
+It runs until standard input is closed or a line "stop" arrives, until SIGTERM, or until `seconds`
+have passed; then it begins nothing new, waits for what is under way (each attempt and heartbeat is
+bounded by its own timeout), writes everything and exits with 0. Standard output: "started T0"
+before the first attempt, one JSON object with totals at the end.
 
-Outcomes: ok; refused (RST to the SYN, or ICMP port unreachable); reset (RST before the whole answer); timeout; wrong (not an expected
-server's answer, or an orderly end before the whole of it); unreachable (ICMP, no route, or a neighbour that is known to be missing; a
-first search for a neighbour takes 3 s, which is a timeout); local (this machine could not start it); closed (only long-lived
-connections: an orderly end before a byte of an answer). After a whole answer an RST counts as its end; an end that never comes is a timeout.
+Outcomes: ok; refused (RST to the SYN, or ICMP port unreachable); reset (RST before the whole
+answer); timeout; wrong (not an expected server's answer, or an orderly end before the whole of it);
+unreachable (ICMP, no route, or a neighbour that is known to be missing; a first search for a
+neighbour takes 3 s, which is a timeout); local (this machine could not start it); closed (only
+long-lived connections: an orderly end before a byte of an answer). After a whole answer an RST
+counts as its end; an end that never comes is a timeout.
 
-An attempt's timeout should stay below 1 s, after which TCP sends a lost SYN again: then a lost SYN is a failed attempt, not a slow one.
-A connection that timed out after it was established is reset, so that it does not hold its port.
+An attempt's timeout should stay below 1 s, after which TCP sends a lost SYN again: then a lost SYN
+is a failed attempt, not a slow one. A connection that timed out after it was established is reset,
+so that it does not hold its port.
 
-All times are readings of CLOCK_MONOTONIC plus one offset to the epoch taken at the start, so they never jump.
+All times are readings of CLOCK_MONOTONIC plus one offset to the epoch taken at the start, so they
+never jump.
 """
 
 from __future__ import annotations
@@ -49,7 +57,10 @@ SECOND = 1_000_000_000
 """All times in here are integers in nanoseconds."""
 
 _HEAD_START = 30_000_000  # from "ready" to the first attempt
-_FLUSH_AFTER, _FLUSH_AT_LATEST = 100_000_000, 180_000_000  # age of the oldest line that is not in the file yet
+_FLUSH_AFTER, _FLUSH_AT_LATEST = (
+    100_000_000,
+    180_000_000,
+)  # age of the oldest line that is not in the file yet
 _SLACK = 400_000  # formatting and writing wait for a moment in which nothing is due for this long …
 _BATCH = 16  # … and format so many records at a time
 _EVENTS = 16  # sockets that are served between two looks at the time
@@ -58,7 +69,8 @@ _BLOCK = 4096
 _IN, _OUT, _EDGE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLET
 _ERROR, _ENDED = select.EPOLLERR | select.EPOLLHUP, select.EPOLLRDHUP
 _WATCH_TCP = _IN | _OUT | _ENDED | _EDGE
-_IP_RECVERR = 11  # linux/in.h: a connected UDP socket hears of all ICMP errors, not only of closed ports
+# linux/in.h: a connected UDP socket hears of all ICMP errors, not only of closed ports
+_IP_RECVERR = 11
 _ABORT = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close(2) sends RST and forgets the connection
 
 _OUTCOMES = {
@@ -79,12 +91,16 @@ now = time.monotonic_ns
 
 
 def outcome_of(number: int | None) -> str:
-    """The outcome that an errno stands for; what no network can cause is the machine's own fault."""
+    """The outcome that an errno stands for; what no network can cause is the machine's own
+    fault.
+    """
     return _OUTCOMES.get(number or 0, "local")
 
 
 def body_of(answer: bytes) -> bytes | None:
-    """The body of an HTTP answer, None while it is not whole. An answer without a length is whole when its last line is."""
+    """The body of an HTTP answer, None while it is not whole. An answer without a length is whole
+    when its last line is.
+    """
     head, blank, body = answer.partition(b"\r\n\r\n")
     if not blank:
         return None
@@ -95,7 +111,9 @@ def body_of(answer: bytes) -> bytes | None:
 
 
 def server_of(body: bytes) -> str:
-    """The name that begins an answer "NAME CLIENT-ADDRESS CLIENT-PORT"; empty when it begins otherwise."""
+    """The name that begins an answer "NAME CLIENT-ADDRESS CLIENT-PORT"; empty when it begins
+    otherwise.
+    """
     found = _NAME.match(body)
     return found[0].decode() if found else ""
 
@@ -111,11 +129,13 @@ def abort(sock: socket.SocketType) -> None:
     sock.close()
 
 
-# -- the machine -----------------------------------------------------------------------------------------------------------------
+# -- the machine -----------------------------------------------------------------------------------
 
 
 class _TimerSpec(ctypes.Structure):
-    """struct itimerspec on a 64-bit machine: interval and value, each in seconds and nanoseconds."""
+    """struct itimerspec on a 64-bit machine: interval and value, each in seconds and
+    nanoseconds.
+    """
 
     _fields_ = [
         ("every_s", ctypes.c_long),
@@ -126,7 +146,9 @@ class _TimerSpec(ctypes.Structure):
 
 
 class Timer:
-    """A timerfd(2), which Python 3.11 does not wrap: epoll's own timeout is rounded up to whole milliseconds."""
+    """A timerfd(2), which Python 3.11 does not wrap: epoll's own timeout is rounded up to whole
+    milliseconds.
+    """
 
     def __init__(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -144,12 +166,16 @@ class Timer:
             self._settime(*self._arguments)
 
     def ready(self, mask: int) -> None:
-        """It went off; the loop looks at the clock anyway. Setting it anew makes it unreadable, so it need not be read."""
+        """It went off; the loop looks at the clock anyway. Setting it anew makes it unreadable, so
+        it need not be read.
+        """
         self._at = 0
 
 
 def prefer_me() -> str:
-    """Ask for prompt wake-ups; returns what was granted: "fifo" (real time), "nice" (higher priority) or "normal"."""
+    """Ask for prompt wake-ups; returns what was granted: "fifo" (real time), "nice" (higher
+    priority) or "normal".
+    """
     libc = ctypes.CDLL(None)
     libc.prctl(29, ctypes.c_ulong(1), 0, 0, 0)  # PR_SET_TIMERSLACK: 1 ns instead of 50 µs
     try:
@@ -175,7 +201,9 @@ def epoch_offset() -> int:
 
 
 class Lines:
-    """A CSV file that grows by whole lines. Records are kept raw and made into text when there is time."""
+    """A CSV file that grows by whole lines. Records are kept raw and made into text when there is
+    time.
+    """
 
     def __init__(self, path: str, header: str, offset: int) -> None:
         self._path = path
@@ -221,7 +249,7 @@ class Lines:
         self.oldest = None
 
 
-# -- the loop --------------------------------------------------------------------------------------------------------------------
+# -- the loop --------------------------------------------------------------------------------------
 
 
 class Owner(Protocol):
@@ -236,7 +264,10 @@ class Prober:
     def __init__(self, spec: dict[str, Any], attempts_path: str, beats_path: str) -> None:
         self.target = (spec["address"], spec["port"])
         self.servers = frozenset(spec["servers"])
-        self.timeout, self.beat_timeout = round(spec["timeout"] * SECOND), round(spec["beat_timeout"] * SECOND)
+        self.timeout, self.beat_timeout = (
+            round(spec["timeout"] * SECOND),
+            round(spec["beat_timeout"] * SECOND),
+        )
         self.interval = round(spec["interval"] * SECOND) if spec["interval"] else None
         self.seconds, self.heartbeat = round(spec["seconds"] * SECOND), round(spec["heartbeat"] * SECOND)
         self.ports: tuple[int, int] | None = (spec["ports"][0], spec["ports"][1]) if spec["ports"] else None
@@ -253,14 +284,18 @@ class Prober:
         self.timer = Timer()
         self.watch(self.timer.fd, self.timer, _IN)
         self.count = self.under_way = self.busy_connections = self.beat_count = self.worst = 0
-        self.pending: deque[Attempt] = deque()  # in the order of their starts, so the first is the next to run out of time
+        self.pending: deque[Attempt] = (
+            deque()
+        )  # in the order of their starts, so the first is the next to run out of time
         self.agenda: list[tuple[int, int, Connection]] = []
         self.outcomes: Counter[str] = Counter()
         self.stopping = False
         self.t0 = self.next_attempt = self.end = 0
         self.connections = [Connection(self, number) for number in range(spec["connections"])]
         self.stagger = round(spec["stagger"] * SECOND)
-        self.flows = [UdpFlow(self, index) for index in range(spec["flows"])] if spec["protocol"] == "udp" else []
+        self.flows = (
+            [UdpFlow(self, index) for index in range(spec["flows"])] if spec["protocol"] == "udp" else []
+        )
         self.begin: Callable[[int, int], Attempt] = self._udp if spec["protocol"] == "udp" else self._tcp
 
     def watch(self, fd: int, owner: Owner, mask: int) -> None:
@@ -276,7 +311,8 @@ class Prober:
 
     def run(self) -> None:
         """Probe until told to stop and everything under way has ended."""
-        # The first attempt falls on a whole millisecond of the epoch clock, for times that read well.
+        # The first attempt falls on a whole millisecond of the epoch clock, for times that read
+        # well.
         millisecond = SECOND // 1000
         t0 = (now() + self.offset + _HEAD_START) // millisecond * millisecond + millisecond - self.offset
         self.t0 = self.next_attempt = t0
@@ -355,14 +391,18 @@ class Prober:
         return flow.ask(planned, start)
 
     def next_port(self) -> int | None:
-        """The fixed local port of the attempt that is being started, None for the kernel's choice."""
+        """The fixed local port of the attempt that is being started, None for the kernel's
+        choice.
+        """
         if self.ports is None:
             return None
         low, high = self.ports
         return low + self.count % (high - low + 1)
 
     def _next_deadline(self, writing: bool) -> int:
-        """When the next thing is due, if no packet comes before. While `writing` the text itself needs no deadline."""
+        """When the next thing is due, if no packet comes before. While `writing` the text itself
+        needs no deadline.
+        """
         deadline = self.next_attempt
         if not self.stopping:
             deadline = min(deadline, self.end)
@@ -378,10 +418,12 @@ class Prober:
                     deadline = min(deadline, soon if soon > moment else lines.oldest + _FLUSH_AT_LATEST)
         return deadline
 
-    # -- records -----------------------------------------------------------------------------------------------------------------
+    # -- records -----------------------------------------------------------------------------------
 
     def _text_waits(self) -> bool:
-        """Whether there is something to write, and time for it before the next attempt (or the text has waited too long)."""
+        """Whether there is something to write, and time for it before the next attempt (or the text
+        has waited too long).
+        """
         moment = now()
         oldest = min(lines.oldest or moment for lines in (self.attempts, self.beats))
         if moment - oldest >= _FLUSH_AT_LATEST:
@@ -404,17 +446,24 @@ class Prober:
         self.outcomes[outcome] += 1
         self.attempts.add(
             attempt.planned, attempt.start, attempt.connect, attempt.first, end, attempt.port, server, outcome
-        )  # fmt: skip
+        )
 
     def record_beat(self, connection: Connection, answered: int | None, server: str, outcome: str) -> None:
         """A heartbeat has ended, or a connection between two of them."""
         self.beat_count += 1
         self.beats.add(
-            connection.number, connection.opened, connection.port, connection.planned, connection.sent, answered, server, outcome
+            connection.number,
+            connection.opened,
+            connection.port,
+            connection.planned,
+            connection.sent,
+            answered,
+            server,
+            outcome,
         )
 
 
-# -- attempts --------------------------------------------------------------------------------------------------------------------
+# -- attempts --------------------------------------------------------------------------------------
 
 
 class Attempt:
@@ -527,9 +576,11 @@ class UdpAttempt(Attempt):
 
 
 class UdpFlow:
-    """A UDP socket: of one attempt (`index` None), or with a port of its own that is used again and again.
+    """A UDP socket: of one attempt (`index` None), or with a port of its own that is used again and
+    again.
 
-    An answer carries nothing that says which datagram it answers, so it belongs to the latest one that waits. ICMP errors likewise.
+    An answer carries nothing that says which datagram it answers, so it belongs to the latest one
+    that waits. ICMP errors likewise.
     """
 
     def __init__(self, prober: Prober, index: int | None) -> None:
@@ -569,7 +620,9 @@ class UdpFlow:
             return attempt
         try:
             sock.send(b"lvslab probe\n")
-        except OSError as error:  # perhaps what an earlier datagram met: send(2) reports that, and sends nothing
+        except (
+            OSError
+        ) as error:  # perhaps what an earlier datagram met: send(2) reports that, and sends nothing
             self._empty_error_queue()
             try:
                 sock.send(b"lvslab probe\n")
@@ -620,14 +673,16 @@ class UdpFlow:
         attempt.finish(outcome, server)
 
 
-# -- long-lived connections --------------------------------------------------------------------------------------------------------
+# -- long-lived connections ------------------------------------------------------------------------
 
 
 class Connection:
-    """A connection that asks again and again, one request at a time; every outcome but "ok" is its end and its last line.
+    """A connection that asks again and again, one request at a time; every outcome but "ok" is its
+    end and its last line.
 
-    Its heartbeats are planned on a grid of its own, so that the connections take turns. A time of the grid that passes while an answer
-    is awaited is left out: the wait shows as one long heartbeat.
+    Its heartbeats are planned on a grid of its own, so that the connections take turns. A time of
+    the grid that passes while an answer is awaited is left out: the wait shows as one long
+    heartbeat.
     """
 
     def __init__(self, prober: Prober, index: int) -> None:
@@ -746,7 +801,9 @@ class Connection:
         self._idle()
 
     def _die(self, outcome: str, server: str = "") -> None:
-        """It has ended, and this is its last line. Between two heartbeats the line's times are those of the end."""
+        """It has ended, and this is its last line. Between two heartbeats the line's times are
+        those of the end.
+        """
         if self.state == "idle":
             self.planned = self.sent = now()
         self.prober.record_beat(self, None, server, outcome)
@@ -764,7 +821,7 @@ class Connection:
             self.sock = None
 
 
-# -- the program -----------------------------------------------------------------------------------------------------------------
+# -- the program -----------------------------------------------------------------------------------
 
 
 class StandardInput:
@@ -772,7 +829,9 @@ class StandardInput:
 
     def __init__(self, prober: Prober) -> None:
         self._prober, self._text = prober, b""
-        with suppress(PermissionError):  # epoll watches no files, /dev/null among them: then `seconds` or a signal is the end
+        with suppress(
+            PermissionError
+        ):  # epoll watches no files, /dev/null among them: then `seconds` or a signal is the end
             prober.watch(0, self, _IN)
             os.set_blocking(0, False)
 

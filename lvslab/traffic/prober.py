@@ -1,4 +1,6 @@
-"""The prober in a client: what it shall do, typed; its start and its end. The program itself is `probe_program.py`."""
+"""The prober in a client: what it shall do, typed; its start and its end. The program itself is
+`probe_program.py`.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,14 @@ from lvslab.network.nodes import LabHost, LabMachine
 
 PROTOCOLS = ("tcp", "udp")
 MAX_RATE = 5000.0
-"""Attempts a second. On a slow machine one attempt costs 0.2 ms of processor time, so this is all that one processor can do."""
+"""Attempts a second. On a slow machine one attempt costs 0.2 ms of processor time, so this is all
+that one processor can do.
+"""
 
 _PORTS = (1024, 65535)
-"""What a client may use; those that attempts go round in are kept out of the kernel's own choice, so that they never meet."""
+"""What a client may use; those that attempts go round in are kept out of the kernel's own choice,
+so that they never meet.
+"""
 
 _START_TIMEOUT = 15.0
 _SPARE = 10.0  # seconds that the program gets beyond its own bounds before it is killed
@@ -38,16 +44,20 @@ class ProbeSpec:
 
     Attributes:
         address, port: the virtual service.
-        servers: names whose answers are good: those of the real servers, and of a sorry server if it counts.
+        servers: names whose answers are good: those of the real servers, and of a sorry server if
+            it counts.
         protocol: "tcp" or "udp", of the attempts.
         rate: attempts a second; None: no attempts.
-        timeout: of one attempt. Below 1 s, after which TCP sends a lost SYN again, so that a lost SYN is a failed attempt.
-        ports: lowest and highest local port; the attempts go round in this range. None: the kernel chooses.
-        flows: UDP only: this many sockets, each with a port of its own, take turns; 0: a new socket for each datagram. With `ports`
-            they have the range's first ports.
+        timeout: of one attempt. Below 1 s, after which TCP sends a lost SYN again, so that a lost
+            SYN is a failed attempt.
+        ports: lowest and highest local port; the attempts go round in this range. None: the kernel
+            chooses.
+        flows: UDP only: this many sockets, each with a port of its own, take turns; 0: a new socket
+            for each datagram. With `ports` they have the range's first ports.
         connections: long-lived TCP connections, never opened again when they end.
         stagger: between their openings.
-        heartbeat: between two requests on one connection. One request at a time: while an answer is awaited none is sent.
+        heartbeat: between two requests on one connection. One request at a time: while an answer is
+            awaited none is sent.
         beat_timeout: after which a connection without an answer (or not established) is given up.
         seconds: after which the prober ends by itself, if nobody stops it before.
     """
@@ -74,7 +84,9 @@ class ProbeSpec:
     @property
     def interval(self) -> float | None:
         """Seconds between two attempts, None without any."""
-        return None if self.rate is None else round(1e9 / self.rate) / 1e9  # the program counts in whole nanoseconds
+        return (
+            None if self.rate is None else round(1e9 / self.rate) / 1e9
+        )  # the program counts in whole nanoseconds
 
     @property
     def patience(self) -> float:
@@ -86,7 +98,10 @@ class ProbeSpec:
             ipaddress.IPv4Address(self.address)
         except ValueError:
             return f"address '{self.address}' is not an IPv4 address"
-        times = {name: getattr(self, name) for name in ("timeout", "stagger", "heartbeat", "beat_timeout", "seconds")}
+        times = {
+            name: getattr(self, name)
+            for name in ("timeout", "stagger", "heartbeat", "beat_timeout", "seconds")
+        }
         wrong = [
             name
             for name, value in times.items()
@@ -94,24 +109,45 @@ class ProbeSpec:
         ]
         checks: list[tuple[bool, str]] = [
             (not 1 <= self.port <= 65535, f"port {self.port} is not between 1 and 65535"),
-            (self.protocol not in PROTOCOLS, f"protocol '{self.protocol}' is not one of {', '.join(PROTOCOLS)}"),
+            (
+                self.protocol not in PROTOCOLS,
+                f"protocol '{self.protocol}' is not one of {', '.join(PROTOCOLS)}",
+            ),
             (not self.servers, "servers: name at least one whose answer is good"),
             (bool(wrong), f"{', '.join(wrong)}: a positive number of seconds is expected"),
-            (self.rate is not None and not 0 < self.rate <= MAX_RATE, f"rate {self.rate} is not above 0 and at most {MAX_RATE:g} a second"),
+            (
+                self.rate is not None and not 0 < self.rate <= MAX_RATE,
+                f"rate {self.rate} is not above 0 and at most {MAX_RATE:g} a second",
+            ),
             (self.flows < 0 or self.connections < 0, "flows and connections cannot be negative"),
-            (self.rate is None and not self.connections, "neither a rate of attempts nor connections: nothing to do"),
-            (self.protocol == "udp" and self.connections > 0, "long-lived connections need protocol 'tcp'; use a second prober"),
-            (self.protocol == "tcp" and self.flows > 0, "flows are for protocol 'udp'; TCP attempts take turns with `ports`"),
-        ]  # fmt: skip
+            (
+                self.rate is None and not self.connections,
+                "neither a rate of attempts nor connections: nothing to do",
+            ),
+            (
+                self.protocol == "udp" and self.connections > 0,
+                "long-lived connections need protocol 'tcp'; use a second prober",
+            ),
+            (
+                self.protocol == "tcp" and self.flows > 0,
+                "flows are for protocol 'udp'; TCP attempts take turns with `ports`",
+            ),
+        ]
         if self.ports is not None:
             low, high = self.ports
-            checks.append((not 1 <= low <= high <= 65535, f"ports {low} to {high} are no range within 1 and 65535"))
-            checks.append((self.flows > high - low + 1, f"{self.flows} flows do not fit into ports {low} to {high}"))
+            checks.append(
+                (not 1 <= low <= high <= 65535, f"ports {low} to {high} are no range within 1 and 65535")
+            )
+            checks.append(
+                (self.flows > high - low + 1, f"{self.flows} flows do not fit into ports {low} to {high}")
+            )
         return next((text for failed, text in checks if failed), None)
 
 
 def _own_choice(ports: tuple[int, int] | None) -> tuple[int, int]:
-    """The ports that the kernel may choose itself, for connections that are not bound: the larger part beside the attempts' own."""
+    """The ports that the kernel may choose itself, for connections that are not bound: the larger
+    part beside the attempts' own.
+    """
     least, most = _PORTS
     if ports is None:
         return _PORTS
@@ -127,8 +163,9 @@ class ProbeSummary:
         start: the planned time of the first attempt, seconds since the epoch.
         attempts: how many it started; `outcomes`: how they ended.
         beats: lines in the beats file; `opened`: connections that were established.
-        scheduling: "fifo" (real-time priority), "nice" (higher priority) or "normal": what the machine granted. With the latter two
-            starts may be late when guests are busy; the records show it.
+        scheduling: "fifo" (real-time priority), "nice" (higher priority) or "normal": what the
+            machine granted. With the latter two starts may be late when guests are busy; the
+            records show it.
         worst_start_error: seconds by which the latest attempt started too late.
         cpu_seconds: processor time used.
     """
@@ -158,8 +195,8 @@ class Prober:
         """
         if not isinstance(node, LabHost):
             raise UsageError(
-                f"prober in {node.name}: it runs only in a client on the machine's own kernel; a guest's clock and user space are "
-                "too slow for it: put it into another client"
+                f"prober in {node.name}: it runs only in a client on the machine's own kernel; a guest's"
+                " clock and user space are too slow for it: put it into another client"
             )
         self._node, self._spec = node, spec
         self._paths = (attempts_path.resolve(), beats_path.resolve())
@@ -185,7 +222,8 @@ class Prober:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 text=True,
-                start_new_session=True,  # a terminal's Ctrl-C reaches the program through this process only
+                # a terminal's Ctrl-C reaches the program through this process only
+                start_new_session=True,
             )
             line = self._line(_START_TIMEOUT)
             if not line.startswith("started "):
@@ -196,8 +234,12 @@ class Prober:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop it unless that was done. After an error in the block nothing is waited for, but what was measured is written."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it unless that was done. After an error in the block nothing is waited for, but what
+        was measured is written.
+        """
         try:
             if error is None:
                 self.stop()
@@ -211,7 +253,17 @@ class Prober:
     def _command(self) -> list[str]:
         spec = json.dumps({**asdict(self._spec), "interval": self._spec.interval})
         program = str(Path(__file__).with_name("probe_program.py"))
-        return ["mnexec", "-a", str(self._node.pid), sys.executable, "-I", "-S", program, spec, *map(str, self._paths)]
+        return [
+            "mnexec",
+            "-a",
+            str(self._node.pid),
+            sys.executable,
+            "-I",
+            "-S",
+            program,
+            spec,
+            *map(str, self._paths),
+        ]
 
     @property
     def alive(self) -> bool:
@@ -230,7 +282,8 @@ class Prober:
             raise self._broken("is not running")
 
     def stop(self) -> ProbeSummary:
-        """Begin nothing new, wait for what is under way, and return the summary; again: the same summary.
+        """Begin nothing new, wait for what is under way, and return the summary; again: the same
+        summary.
 
         Raises:
             LabError: it ended in another way, or does not end.
@@ -247,7 +300,9 @@ class Prober:
             code = self._process.wait(patience)
         except subprocess.TimeoutExpired:
             self._end()
-            raise LabError(f"prober in {self._node.name}: did not end within {patience:g} s after it was told to stop") from None
+            raise LabError(
+                f"prober in {self._node.name}: did not end within {patience:g} s after it was told to stop"
+            ) from None
         if code != 0 or not line:
             raise self._broken(f"ended with {code}")
         said = json.loads(line)

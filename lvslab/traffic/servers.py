@@ -1,4 +1,6 @@
-"""The programs on the real servers: nginx answering HTTP and UDP with the server's name and the client that it saw, and iperf3."""
+"""The programs on the real servers: nginx answering HTTP and UDP with the server's name and the
+client that it saw, and iperf3.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,17 @@ _STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 ANSWER = "{name} {client} {port}\n"
-"""What a real server answers, on TCP and UDP alike: its name, and the client's address and port as it saw them."""
+"""What a real server answers, on TCP and UDP alike: its name, and the client's address and port as
+it saw them.
+"""
 
 
 def nginx_configuration(name: str, directory: Path) -> str:
     """nginx.conf of a real server.
 
-    One process that stays root (`user`, `master_process off`), because in a user namespace there is only one user. It listens on the
-    virtual services' ports (DR, TUN) and on the mapped ones (NAT). `directory`: where it may write, as the node sees it.
+    One process that stays root (`user`, `master_process off`), because in a user namespace there is
+    only one user. It listens on the virtual services' ports (DR, TUN) and on the mapped ones (NAT).
+    `directory`: where it may write, as the node sees it.
     """
     answer = ANSWER.format(name=name, client="$remote_addr", port="$remote_port").replace("\n", "\\n")
     temporary = "\n".join(f"    {kind}_temp_path {directory}/nginx-{kind};" for kind in _TEMPORARY)
@@ -55,7 +60,8 @@ stream {{
 
 
 def start_nginx(node: LabMachine) -> None:
-    """Start nginx in a node; when this returns it is listening (nginx goes to the background only then).
+    """Start nginx in a node; when this returns it is listening (nginx goes to the background only
+    then).
 
     Raises:
         CommandError: it did not start; the message is nginx's own.
@@ -66,6 +72,8 @@ def start_nginx(node: LabMachine) -> None:
 
 
 def start_iperf3(node: LabMachine) -> None:
-    """Start iperf3's server in a node's background; it listens a moment later, so clients try again (`lvslab.traffic.tools`)."""
+    """Start iperf3's server in a node's background; it listens a moment later, so clients try again
+    (`lvslab.traffic.tools`).
+    """
     command = f"iperf3 --server --daemon --port {THROUGHPUT_PORT} --pidfile {node.inside}/iperf3.pid"
     node.run(command).check(node.name, command)

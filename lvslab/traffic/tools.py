@@ -1,4 +1,6 @@
-"""Load tools wrapped: iperf3, wrk and a closed-loop latency probe, run in a client, their output as typed data."""
+"""Load tools wrapped: iperf3, wrk and a closed-loop latency probe, run in a client, their output as
+typed data.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class HttpLoad:
 
 @dataclass(frozen=True)
 class Latencies:
-    """One probe: seconds for each request from connect to the last byte; the server that answered each; the number that failed."""
+    """One probe: seconds for each request from connect to the last byte; the server that answered
+    each; the number that failed.
+    """
 
     seconds: tuple[float, ...]
     servers: tuple[str, ...]
@@ -52,12 +56,15 @@ class Latencies:
 def iperf3(client: LabMachine, address: str, seconds: float, streams: int = 1) -> Throughput:
     """TCP from the client to a real server through the virtual service.
 
-    The server may have been started a moment ago, so a refused connection is tried again for some seconds.
+    The server may have been started a moment ago, so a refused connection is tried again for some
+    seconds.
 
     Raises:
         LabError: iperf3 failed; the message is its own.
     """
-    command = f"iperf3 --client {address} --port {THROUGHPUT_PORT} --time {seconds:g} --parallel {streams} --json"
+    command = (
+        f"iperf3 --client {address} --port {THROUGHPUT_PORT} --time {seconds:g} --parallel {streams} --json"
+    )
     script = f"""n=0
 while [ $n -lt {_CONNECT_TRIES} ]; do
     out=$({command})
@@ -82,11 +89,14 @@ def parse_iperf3(text: str) -> Throughput:
     if "error" in data:
         raise LabError(f"iperf3: {data['error']}")
     received, sent = data["end"]["sum_received"], data["end"]["sum_sent"]
-    return Throughput(float(received["bits_per_second"]), int(received["bytes"]), int(sent.get("retransmits", 0)))
+    return Throughput(
+        float(received["bits_per_second"]), int(received["bytes"]), int(sent.get("retransmits", 0))
+    )
 
 
 def wrk(client: LabMachine, url: str, seconds: float, connections: int, keep_alive: bool) -> HttpLoad:
-    """HTTP requests as fast as they are answered, over kept-alive connections or a new one for each.
+    """HTTP requests as fast as they are answered, over kept-alive connections or a new one for
+    each.
 
     Raises:
         LabError: wrk failed.

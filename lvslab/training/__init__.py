@@ -1,1 +1,3 @@
-"""Training labs: something to build or to repair in a running network, judged by what the network does afterwards."""
+"""Training labs: something to build or to repair in a running network, judged by what the network
+does afterwards.
+"""

@@ -1,4 +1,6 @@
-"""Clients that an exam plays: HTTP connections from the examiner's node that are kept, come from chosen addresses and ports, or come back."""
+"""Clients that an exam plays: HTTP connections from the examiner's node that are kept, come from
+chosen addresses and ports, or come back.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from lvslab.training.exam import Exam
 
 FIRST_HOST, MOST = 151, 49
-"""Host numbers of the addresses that an exam may take in the clients' network: 10.0.0.151 to 10.0.0.199."""
+"""Host numbers of the addresses that an exam may take in the clients' network: 10.0.0.151 to
+10.0.0.199.
+"""
 
 Broken = (OSError, HTTPException)
 """What a request raises when it gets no answer: refused, reset, timed out, cut off."""
@@ -105,8 +109,11 @@ class Client:
         self.close()
 
 
-def ask(exam: Exam, path: str = "/", headers: dict[str, str] | None = None, **connection: object) -> Reply | None:
-    """One request over a connection of its own, which the server closes first (so that the port is free again); None if it failed.
+def ask(
+    exam: Exam, path: str = "/", headers: dict[str, str] | None = None, **connection: object
+) -> Reply | None:
+    """One request over a connection of its own, which the server closes first (so that the port is
+    free again); None if it failed.
 
     Args:
         connection: as `Client` takes it.
@@ -119,8 +126,11 @@ def ask(exam: Exam, path: str = "/", headers: dict[str, str] | None = None, **co
 
 
 @contextmanager
-def many(exam: Exam, count: int, sources: Sequence[str] = ("",), **connection: object) -> Iterator[tuple[Sequence[Client], str]]:
-    """As many connections at the same time as can be had, up to `count`; and why the first one failed that did, or "".
+def many(
+    exam: Exam, count: int, sources: Sequence[str] = ("",), **connection: object
+) -> Iterator[tuple[Sequence[Client], str]]:
+    """As many connections at the same time as can be had, up to `count`; and why the first one
+    failed that did, or "".
 
     Args:
         sources: own addresses, taken in turns.
@@ -131,14 +141,19 @@ def many(exam: Exam, count: int, sources: Sequence[str] = ("",), **connection: o
         why = ""
         while len(clients) < count and not why:
             try:
-                clients.append(stack.enter_context(Client(exam, source=(sources[len(clients) % len(sources)], 0), **connection)))  # type: ignore[arg-type]
+                clients.append(
+                    stack.enter_context(
+                        Client(exam, source=(sources[len(clients) % len(sources)], 0), **connection)  # type: ignore[arg-type]
+                    )
+                )
             except OSError as error:
                 why = error.strerror or str(error) or type(error).__name__
         yield clients, why
 
 
 def take_addresses(exam: Exam, count: int) -> list[str]:
-    """Give the examiner's client further addresses in the clients' network, so that it can play several clients.
+    """Give the examiner's client further addresses in the clients' network, so that it can play
+    several clients.
 
     Raises:
         CommandError: it could not take them.

@@ -1,4 +1,6 @@
-"""Drills: what an exam does to the directors for a moment, to see how they behave, and puts back."""
+"""Drills: what an exam does to the directors for a moment, to see how they behave, and
+puts back.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def service_of(exam: Exam, port: int = HTTP_PORT) -> VirtualService:
     """
     found = [each for each in exam.table() if each.protocol == Protocol.TCP and each.port == port]
     if not found:
-        exam.must("a virtual service", False, "", f"the director's table has no virtual service on TCP port {port}")
+        exam.must(
+            "a virtual service", False, "", f"the director's table has no virtual service on TCP port {port}"
+        )
     return found[0]
 
 
@@ -77,7 +81,9 @@ def without(exam: Exam, server: str, port: int = HTTP_PORT) -> Iterator[None]:
 
 @contextmanager
 def present(exam: Exam, server: str, port: int = HTTP_PORT) -> Iterator[None]:
-    """A real server is in the table for a while, also where it was not: then as the first one is, with its own address."""
+    """A real server is in the table for a while, also where it was not: then as the first one is,
+    with its own address.
+    """
     service = service_of(exam, port)
     if entry_of(exam, service, server):
         yield
@@ -95,7 +101,9 @@ def present(exam: Exam, server: str, port: int = HTTP_PORT) -> Iterator[None]:
 
 @contextmanager
 def open_or_none(exam: Exam, **connection: object) -> Iterator[Client | None]:
-    """A connection, as `lvslab.training.clients.Client` takes it, for a while; None if there is none to be had."""
+    """A connection, as `lvslab.training.clients.Client` takes it, for a while; None if there is
+    none to be had.
+    """
     try:
         client = Client(exam, **connection)  # type: ignore[arg-type]
     except OSError:
@@ -107,7 +115,8 @@ def open_or_none(exam: Exam, **connection: object) -> Iterator[Client | None]:
 
 @contextmanager
 def taken_over(exam: Exam) -> Iterator[str]:
-    """The master of a pair hands over to the other director, whose name this gives; in the end the master's keepalived runs again.
+    """The master of a pair hands over to the other director, whose name this gives; in the end the
+    master's keepalived runs again.
 
     Raises:
         Failed: the other one does not take over.
@@ -126,7 +135,8 @@ def taken_over(exam: Exam) -> Iterator[str]:
         )
         yield other
     finally:
-        # Its children may outlive it for a moment, and a new one would take them for a keepalived that runs.
+        # Its children may outlive it for a moment, and a new one would take them for a keepalived
+        # that runs.
         exam.wait_until(lambda: exam.run(master, "pgrep -x keepalived").code != 0, _TAKEOVER_SECONDS)
         lab.start_control(master)
         back = "MASTER" if exam.plan.redundancy and exam.plan.redundancy.preempt else "BACKUP"

@@ -1,4 +1,5 @@
-"""What a check of an exercise sees: the network as clients see it, packets, and the state of the nodes; and what it says about them.
+"""What a check of an exercise sees: the network as clients see it, packets, and the state of the
+nodes; and what it says about them.
 
 A check asks for results. Any way to reach them passes; what only looks right does not.
 """
@@ -53,7 +54,7 @@ class Exam:
     directory: Path
     points: list[Point] = field(default_factory=list)
 
-    # -- the verdict -------------------------------------------------------------------------------------------------------------
+    # -- the verdict -------------------------------------------------------------------------------
 
     def must(self, name: str, holds: bool, good: str, bad: str) -> None:
         """Judge one thing.
@@ -74,7 +75,7 @@ class Exam:
         """Whether something was judged and all of it held."""
         return bool(self.points) and all(point.verdict == "pass" for point in self.points)
 
-    # -- the network -------------------------------------------------------------------------------------------------------------
+    # -- the network -------------------------------------------------------------------------------
 
     @property
     def plan(self) -> LabPlan:
@@ -98,8 +99,12 @@ class Exam:
         """Run a /bin/sh script in a node to its end."""
         return self.node(name).run(script, timeout=timeout)
 
-    def get(self, times: int = 1, port: int = HTTP_PORT, address: str | None = None, timeout: float = 2.0) -> list[Answer]:
-        """Ask the virtual service over HTTP from the examiner's client, each time over a new connection."""
+    def get(
+        self, times: int = 1, port: int = HTTP_PORT, address: str | None = None, timeout: float = 2.0
+    ) -> list[Answer]:
+        """Ask the virtual service over HTTP from the examiner's client, each time over a new
+        connection.
+        """
         from lvslab.traffic import http
 
         return http.get(self.client, f"http://{address or self.vip}:{port}/", times, timeout)
@@ -109,9 +114,13 @@ class Exam:
         return [answer.server or "" for answer in self.get(times, port, address)]
 
     def must_share(self, servers: list[str], times: int | None = None, port: int = HTTP_PORT) -> list[Answer]:
-        """Clients must be served by exactly these real servers, each of which takes part; returns their answers."""
+        """Clients must be served by exactly these real servers, each of which takes part; returns
+        their answers.
+        """
         answers: list[Answer] = []
-        for _ in range(0, times or 3 * len(servers), len(servers)):  # in rounds: where nothing answers, one is enough
+        for _ in range(
+            0, times or 3 * len(servers), len(servers)
+        ):  # in rounds: where nothing answers, one is enough
             answers += self.get(len(servers), port)
             if any(answer.error for answer in answers):
                 break
@@ -120,7 +129,8 @@ class Exam:
             "clients are served",
             not failed,
             f"{len(answers)} of {len(answers)} requests to {self.vip}:{port} were answered",
-            f"{len(failed)} of {len(answers)} requests to {self.vip}:{port} failed: {failed[0].error if failed else ''}",
+            f"{len(failed)} of {len(answers)} requests to {self.vip}:{port} failed:"
+            f" {failed[0].error if failed else ''}",
         )
         seen = sorted({answer.server or "" for answer in answers})
         self.must(
@@ -131,7 +141,7 @@ class Exam:
         )
         return answers
 
-    # -- the director ------------------------------------------------------------------------------------------------------------
+    # -- the director ------------------------------------------------------------------------------
 
     def table(self, director: str = "director") -> list[VirtualService]:
         """The virtual services that a director has; none where its kernel has no ip_vs yet."""
@@ -140,22 +150,33 @@ class Exam:
         except CommandError:
             return []
 
-    def must_be_balanced(self, answers: Sequence[Answer], forwarding: PacketForwarding, director: str = "director") -> None:
-        """The connections of these answers must have gone through IPVS, in this way of forwarding: a proxy leaves no such entries."""
+    def must_be_balanced(
+        self, answers: Sequence[Answer], forwarding: PacketForwarding, director: str = "director"
+    ) -> None:
+        """The connections of these answers must have gone through IPVS, in this way of forwarding:
+        a proxy leaves no such entries.
+        """
         here = examiner(self.plan).ip
         known = {each.client: each.virtual.port for each in Ipvsadm(self.node(director)).list_connections()}
         ends = [Endpoint(here, answer.local_port) for answer in answers]
         strange = [end for end in ends if end not in known]
         ports = {known[end] for end in ends if end in known}
-        used = {server.forwarding for service in self.table(director) if service.port in ports for server in service.real_servers}
+        used = {
+            server.forwarding
+            for service in self.table(director)
+            if service.port in ports
+            for server in service.real_servers
+        }
         others = sorted(used - {forwarding})
         self.must(
             "through the director",
             not strange and not others,
             f"each connection is in the director's table; packets are forwarded by {forwarding}",
-            f"{len(strange)} of {len(answers)} connections are unknown to IPVS on the director"
-            if strange
-            else f"the task asks for {forwarding}; the table has {', '.join(others)}",
+            (
+                f"{len(strange)} of {len(answers)} connections are unknown to IPVS on the director"
+                if strange
+                else f"the task asks for {forwarding}; the table has {', '.join(others)}"
+            ),
         )
 
     def wait_until(self, holds: Callable[[], Any], seconds: float = 10.0, pause: float = 0.1) -> bool:

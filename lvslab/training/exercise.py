@@ -1,4 +1,6 @@
-"""Exercises as descriptions: one file each in lvslab/training/exercises/, whose docstring is the page that the student reads."""
+"""Exercises as descriptions: one file each in lvslab/training/exercises/, whose docstring is the
+page that the student reads.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +41,19 @@ class Exercise:
         group, number: where it stands in the course.
         minutes: how long a newcomer needs.
         mode: forwarding mode whose network it uses.
-        lab: further arguments of `lvslab.experiment.plan_lab`: servers, scheduler, without, sysctls, …; and `vrrp`: False if the directors of
-            a pair begin without anything that joins them.
+        lab: further arguments of `lvslab.experiment.plan_lab`: servers, scheduler, without,
+            sysctls, …; and `vrrp`: False if the directors of a pair begin without anything that
+            joins them.
         table: whether the directors begin with the mode's virtual services, or with an empty table.
-        prepare: node → /bin/sh script that runs there once the lab stands: what is installed, or broken.
+        prepare: node → /bin/sh script that runs there once the lab stands: what is installed, or
+            broken.
         hints: from a nudge to the command itself.
         solution: node → /bin/sh script that solves it, in this order.
         fails: name of the point of the exam at which an untouched lab fails: the right reason.
-        fault: what `lvslab doctor` must find as long as it is unsolved, or None if nothing is broken.
-        check: judges what the student made, from packets and state; runs outside the student's reach.
+        fault: what `lvslab doctor` must find as long as it is unsolved, or None if nothing is
+            broken.
+        check: judges what the student made, from packets and state; runs outside the student's
+            reach.
     """
 
     name: str
@@ -81,7 +87,9 @@ def exercise(
     prepare: Mapping[str, str] | None = None,
     fault: str | None = None,
 ) -> Callable[[_Check], _Check]:
-    """Mark the function that judges an exercise: `def check(exam: Exam) -> None`; see `Exercise` for the arguments."""
+    """Mark the function that judges an exercise: `def check(exam: Exam) -> None`; see `Exercise`
+    for the arguments.
+    """
     facts = {
         "group": Group(group),
         "number": number,
@@ -105,7 +113,11 @@ def exercise(
 
 def shipped() -> dict[str, Path]:
     """Name → file of the exercises that come with lvslab."""
-    return {path.stem.replace("_", "-"): path for path in sorted(_DIRECTORY.glob("*.py")) if not path.stem.startswith("_")}
+    return {
+        path.stem.replace("_", "-"): path
+        for path in sorted(_DIRECTORY.glob("*.py"))
+        if not path.stem.startswith("_")
+    }
 
 
 def load(name_or_path: str) -> Exercise:
@@ -119,13 +131,19 @@ def load(name_or_path: str) -> Exercise:
     if name_or_path not in files and not (path.suffix == ".py" or path.exists()):
         raise UsageError(f"lab '{name_or_path}': no such training lab; `lvslab train list` shows them")
     module = load_module(path)
-    marked = [value for value in vars(module).values() if callable(value) and hasattr(value, "__lvslab_exercise__")]
+    marked = [
+        value for value in vars(module).values() if callable(value) and hasattr(value, "__lvslab_exercise__")
+    ]
     if len(marked) != 1:
-        raise UsageError(f"{path}: holds {len(marked)} training labs instead of one; mark one function with @exercise(…)")
+        raise UsageError(
+            f"{path}: holds {len(marked)} training labs instead of one; mark one function with @exercise(…)"
+        )
     page = (module.__doc__ or "").strip() + "\n"
     heading = re.match(r"# (?P<title>.+)\n", page)
     if not heading:
-        raise UsageError(f"{path}: its docstring is the page that the student reads; begin it with a heading: # Title")
+        raise UsageError(
+            f"{path}: its docstring is the page that the student reads; begin it with a heading: # Title"
+        )
     function = marked[0]
     return Exercise(
         name=path.stem.replace("_", "-"),

@@ -1,4 +1,6 @@
-"""What exams of health checks do: see whether somebody looks at the real servers, break one, and see what clients notice of it."""
+"""What exams of health checks do: see whether somebody looks at the real servers, break one, and
+see what clients notice of it.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,19 @@ _VISIT_SECONDS = 5.0
 """Whoever checks every second or two has come by then."""
 
 _SETTLE_SECONDS = 8.0
-"""ldirectord adds each server, takes it out again, and adds it anew when its first check was good."""
+"""ldirectord adds each server, takes it out again, and adds it anew when its first check
+was good.
+"""
 
 _OUT_SECONDS, _BACK_SECONDS = 20.0, 25.0
-"""Bounds for daemons that check every second; mon's own worst case is 6 s (`lvslab.control.mon`), and programs start slowly in a guest."""
+"""Bounds for daemons that check every second; mon's own worst case is 6 s (`lvslab.control.mon`),
+and programs start slowly in a guest.
+"""
 
 _PAUSE = 0.3
-"""Seconds between two looks: requests without a pause would take processor time from the daemons."""
+"""Seconds between two looks: requests without a pause would take processor time from the
+daemons.
+"""
 
 _IN_A_ROW = 4
 """Requests in a row that must be as expected."""
@@ -38,7 +46,8 @@ def settle(exam: Exam) -> None:
 
 
 def must_be_watched(exam: Exam, port: int) -> None:
-    """The director must open connections of its own to each real server again and again: somebody checks them.
+    """The director must open connections of its own to each real server again and again: somebody
+    checks them.
 
     Args:
         port: of the servers.
@@ -48,7 +57,8 @@ def must_be_watched(exam: Exam, port: int) -> None:
         "the servers are watched",
         not unseen,
         f"the director itself asks {', '.join(exam.plan.addresses.rips)} how they are",
-        f"nobody on the director has looked at {', '.join(sorted(unseen))} within {_VISIT_SECONDS:g} s (port {port})",
+        f"nobody on the director has looked at {', '.join(sorted(unseen))} within {_VISIT_SECONDS:g} s (port"
+        f" {port})",
     )
 
 
@@ -61,7 +71,9 @@ def _unvisited(exam: Exam, port: int) -> set[str]:
         for name in sorted(unseen):
             planned, node = exam.plan.node(name), exam.lab.node(name)
             with linux.network_of(node.pid):
-                sock = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP)))
+                sock = stack.enter_context(
+                    socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
+                )
             sock.bind((planned.interfaces[0].name, _ETH_P_IP))
             selector.register(sock, selectors.EVENT_READ, name)
         while unseen and (rest := deadline - time.monotonic()) > 0:
@@ -72,7 +84,9 @@ def _unvisited(exam: Exam, port: int) -> set[str]:
 
 
 def _is_visit(packet: bytes, own: set[bytes], port: int) -> bool:
-    """Whether an IPv4 packet is the first one of a TCP connection from one of these addresses to the port."""
+    """Whether an IPv4 packet is the first one of a TCP connection from one of these addresses to
+    the port.
+    """
     header = (packet[0] & 0x0F) * 4 if packet else 0
     if len(packet) < header + 14 or packet[9] != _TCP or packet[12:16] not in own:
         return False
@@ -97,7 +111,8 @@ class Breakage:
 def must_be_noticed(exam: Exam, *breakages: Breakage) -> None:
     """Clients must soon not meet a server that is broken, and meet it again when it is well.
 
-    The next server is broken when the one before is mended, so that each has its turn in little time.
+    The next server is broken when the one before is mended, so that each has its turn in little
+    time.
     """
     servers = set(exam.plan.addresses.rips)
     found: list[tuple[str, bool, float, set[str]]] = []
@@ -124,7 +139,9 @@ def must_be_noticed(exam: Exam, *breakages: Breakage) -> None:
 
 
 def _await_clients(exam: Exam, servers: set[str], seconds: float) -> tuple[bool, float, set[str]]:
-    """Wait until clients are served by these servers alone: whether they were in time, and after how many seconds; and the servers."""
+    """Wait until clients are served by these servers alone: whether they were in time, and after
+    how many seconds; and the servers.
+    """
     began = time.monotonic()
     held = exam.wait_until(lambda: _meet(exam, servers), seconds, _PAUSE)
     return held, time.monotonic() - began, servers

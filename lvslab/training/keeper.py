@@ -1,6 +1,8 @@
-"""A program of its own: keeps one training lab running in the background and does what `lvslab train …` asks of it.
+"""A program of its own: keeps one training lab running in the background and does what
+`lvslab train …` asks of it.
 
-The lab belongs to the main thread, which works off one request at a time; shells and questions about the state run beside it.
+The lab belongs to the main thread, which works off one request at a time; shells and questions
+about the state run beside it.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ class Keeper:
         self._checks: list[bool] = []
         self._solved = False
 
-    # -- the lab -----------------------------------------------------------------------------------------------------------------
+    # -- the lab -----------------------------------------------------------------------------------
 
     def bring_up(self, tell: Callable[[str], None]) -> None:
         """Build the network and prepare the exercise in it.
@@ -91,14 +93,15 @@ class Keeper:
         hear = _Listener(tell)
         self._lab = self._stack.enter_context(Lab(self._plan, logs, hear))
         hear.tell = _nobody
-        scripts.prepare(self._exercise, self._running)  # what is broken is for the student to find out
+        # what is broken is for the student to find out
+        scripts.prepare(self._exercise, self._running)
 
     @property
     def _running(self) -> Lab:
         assert self._lab is not None
         return self._lab
 
-    # -- requests ----------------------------------------------------------------------------------------------------------------
+    # -- requests ----------------------------------------------------------------------------------
 
     def serve(self, listener: socket.socket) -> None:
         """Work until somebody says stop."""
@@ -141,7 +144,12 @@ class Keeper:
             except (OSError, ValueError):
                 raise
             except Exception as error:
-                line.send({"error": f"lab '{self._exercise.name}': {type(error).__name__}: {error}", "code": ExitCode.LAB_BROKE})
+                line.send(
+                    {
+                        "error": f"lab '{self._exercise.name}': {type(error).__name__}: {error}",
+                        "code": ExitCode.LAB_BROKE,
+                    }
+                )
         except (OSError, ValueError):  # whoever asked has gone away
             pass
         finally:
@@ -170,20 +178,25 @@ class Keeper:
                 request.answered.set()
         elif verb == "run":
             node = self._student_node(message)
-            done = self._running.node(node).run(message["script"], timeout=float(message.get("timeout", _SCRIPT_SECONDS)))
+            done = self._running.node(node).run(
+                message["script"], timeout=float(message.get("timeout", _SCRIPT_SECONDS))
+            )
             line.send({"done": {"code": done.code, "out": done.out, "err": done.err}})
         elif verb == "shell":
             self._shell(message, line)
         else:
             raise UsageError(
-                f"the keeper of lab '{self._exercise.name}' does not know how to '{verb}'; is it of another version?"
+                f"the keeper of lab '{self._exercise.name}' does not know how to '{verb}'; is it of another"
+                " version?"
             )
 
     def _student_node(self, message: dict[str, Any]) -> str:
         node = named(self._plan, str(message.get("node")))
         if node is None:
             names = ", ".join(each.name for each in student_nodes(self._plan))
-            raise UsageError(f"lab '{self._exercise.name}': there is no node '{message.get('node')}'; nodes: {names}")
+            raise UsageError(
+                f"lab '{self._exercise.name}': there is no node '{message.get('node')}'; nodes: {names}"
+            )
         return node.name
 
     def _shell(self, message: dict[str, Any], line: Line) -> None:
@@ -195,7 +208,7 @@ class Keeper:
         line.send({"done": {"node": node}})
         shells.serve(guest, line, int(message["rows"]), int(message["columns"]), str(message["terminal"]))
 
-    # -- what is asked -------------------------------------------------------------------------------------------------------------
+    # -- what is asked -----------------------------------------------------------------------------
 
     def _status(self, message: dict[str, Any]) -> dict[str, Any]:
         lab = self._running
@@ -231,7 +244,9 @@ class Keeper:
             session.note_passed(self._exercise.name)
         return {
             "passed": held.passed,
-            "points": [{"name": each.name, "verdict": each.verdict, "reason": each.reason} for each in held.points],
+            "points": [
+                {"name": each.name, "verdict": each.verdict, "reason": each.reason} for each in held.points
+            ],
         }
 
     def _solve(self, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -255,7 +270,9 @@ class Keeper:
         return {}
 
     def _diagnose(self, message: dict[str, Any]) -> dict[str, Any]:
-        """What the doctor finds on the student's nodes, after a capture if one is asked for; the lab goes on meanwhile."""
+        """What the doctor finds on the student's nodes, after a capture if one is asked for; the
+        lab goes on meanwhile.
+        """
         from lvslab.doctor import gather
         from lvslab.doctor.diagnose import report
         from lvslab.doctor.watch import LabWatch
@@ -269,7 +286,9 @@ class Keeper:
 
 
 def main(directory: Path, name: str, kernel: str | None, report: int) -> int:
-    """Keep a lab until it is stopped; what happens until it stands goes to `report`, a JSON object a line."""
+    """Keep a lab until it is stopped; what happens until it stands goes to `report`, a JSON object
+    a line.
+    """
     reports = os.fdopen(report, "w", buffering=1)
 
     def say(message: dict[str, Any]) -> None:
@@ -286,7 +305,9 @@ def main(directory: Path, name: str, kernel: str | None, report: int) -> int:
 
             try:
                 exercise = load(name)
-                kernels = catalog.including(probe.kernels_here(tuple(Need), KernelKind.UML), [kernel] if kernel else [])
+                kernels = catalog.including(
+                    probe.kernels_here(tuple(Need), KernelKind.UML), [kernel] if kernel else []
+                )
                 keeper = Keeper(exercise, plan_exercise(exercise, kernels, kernel), directory)
                 listener = listen(directory / "socket")
                 keeper.bring_up(lambda text: say({"event": text}))

@@ -1,8 +1,10 @@
-"""The line between `lvslab train …` and the keeper of a running lab: one JSON request, JSON answers, and for a shell frames both ways.
+"""The line between `lvslab train …` and the keeper of a running lab: one JSON request, JSON
+answers, and for a shell frames both ways.
 
 request   {"do": "check"}                                   a line
 answers   {"event": "…"} …, then {"done": …} or {"error": "…", "code": 2}     a line each
-shell     after {"done": …}: frames of one kind byte, four bytes of length, data: what is typed, what is shown, the window's size, the end
+shell     after {"done": …}: frames of one kind byte, four bytes of length, data: what is typed,
+what is shown, the window's size, the end
 """
 
 from __future__ import annotations
@@ -82,7 +84,9 @@ class Line:
 
 @contextmanager
 def _short_path(path: Path) -> Iterator[str]:
-    """A name for a socket that fits into the 108 bytes of unix(7), however deep its directory lies."""
+    """A name for a socket that fits into the 108 bytes of unix(7), however deep its
+    directory lies.
+    """
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{directory}/{path.name}"

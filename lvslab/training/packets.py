@@ -1,4 +1,6 @@
-"""Packets of an exam's own requests, captured on every link and judged hop by hop against the lab's forwarding mode."""
+"""Packets of an exam's own requests, captured on every link and judged hop by hop against the lab's
+forwarding mode.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,17 @@ from lvslab.training.exam import Exam
 from lvslab.training.place import examiner
 
 _TRIES = 3
-"""Servers repeat their answers to connections that failed before the cure for up to a minute; one of those in the capture is no fault."""
+"""Servers repeat their answers to connections that failed before the cure for up to a minute; one
+of those in the capture is no fault.
+"""
 
 
 def must_travel(exam: Exam, requests: int = 2, name: str = "packets") -> None:
-    """Every packet of some HTTP requests must go the way that the mode's contract says (`lvslab.modes.contract`).
+    """Every packet of some HTTP requests must go the way that the mode's contract says
+    (`lvslab.modes.contract`).
 
-    Only the service on port 80 is asked, which is what students build, and only the exam's own connections are judged: others may
-    still be mourning what was broken before.
+    Only the service on port 80 is asked, which is what students build, and only the exam's own
+    connections are judged: others may still be mourning what was broken before.
     """
     for _ in range(_TRIES):
         problem, good = _travel(exam, requests)
@@ -38,7 +43,12 @@ def _travel(exam: Exam, requests: int) -> tuple[str, str]:
         capture.wait_quiet()
     flows = judge(hops(read_frames(file), ports(plan)), setting(plan))
     here = examiner(plan).ip
-    found = {answer.local_port: flow for answer in answers for flow in flows if flow.client == (here, answer.local_port)}
+    found = {
+        answer.local_port: flow
+        for answer in answers
+        for flow in flows
+        if flow.client == (here, answer.local_port)
+    }
     problem, packets = "", 0
     for answer in answers:
         flow = found.get(answer.local_port)
@@ -56,5 +66,8 @@ def _travel(exam: Exam, requests: int) -> tuple[str, str]:
         problem = f"{capture.lost} frames were missed by the capture; check again"
     return (
         problem,
-        f"{len(answers)} requests to {exam.vip}:{HTTP_PORT}, {packets} packets on the links: {plan.mode.contract.in_words}",
+        (
+            f"{len(answers)} requests to {exam.vip}:{HTTP_PORT}, {packets} packets on the links:"
+            f" {plan.mode.contract.in_words}"
+        ),
     )

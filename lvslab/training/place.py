@@ -1,4 +1,6 @@
-"""The network of an exercise: every node that the student reaches has a kernel of its own, so nothing done there touches the machine."""
+"""The network of an exercise: every node that the student reaches has a kernel of its own, so
+nothing done there touches the machine.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,21 @@ from lvslab.training.exercise import Exercise
 def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = None) -> LabPlan:
     """The plan of an exercise's lab.
 
-    Its last client is the examiner's: on the machine's own kernel, out of the student's reach, and the first that tests use.
+    Its last client is the examiner's: on the machine's own kernel, out of the student's reach, and
+    the first that tests use.
 
     Args:
         kernels: User-Mode Linux's facts among them.
         kernel: of the directors, by default User-Mode Linux like all the student's nodes.
 
     Raises:
-        UsageError, CannotError: as `lvslab.plan.make_plan`; or the directors were to run on the machine's own kernel.
+        UsageError, CannotError: as `lvslab.plan.make_plan`; or the directors were to run on the
+            machine's own kernel.
     """
     if kernel == KernelKind.HOST:
-        raise UsageError("--kernel host: a student is root on the director, so it needs a kernel of its own, such as uml")
+        raise UsageError(
+            "--kernel host: a student is root on the director, so it needs a kernel of its own, such as uml"
+        )
     options = dict(exercise.lab)
     clients = options.pop("clients", 1) + 1
     if "control" in options:
@@ -47,7 +53,10 @@ def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = Non
     examiner = plan.of_role(Role.CLIENT)[-1]
     others = [each for each in plan.nodes if each is not examiner]
     own, why = kernels.choose(frozenset({Need.IP_VS}), KernelKind.UML, "the student's nodes")
-    guests = [each if each.is_guest else replace(each, kernel=own, why=f"reached by the student, {why}") for each in others]
+    guests = [
+        each if each.is_guest else replace(each, kernel=own, why=f"reached by the student, {why}")
+        for each in others
+    ]
     if alone:  # the student is to make a pair of them
         plan = replace(plan, redundancy=None, vrrp={})
     return replace(plan, nodes=(examiner, *guests), tables=exercise.table)

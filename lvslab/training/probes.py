@@ -1,4 +1,6 @@
-"""Packets that an exam sends by itself from the examiner's client, where no ordinary program asks precisely enough."""
+"""Packets that an exam sends by itself from the examiner's client, where no ordinary program asks
+precisely enough.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +14,27 @@ from lvslab.training.place import examiner
 
 _ETH_P_ARP = 0x0806
 _REQUEST, _REPLY = 1, 2
-_PACKET = struct.Struct("!HHBBH6s4s6s4s")  # RFC 826: hardware, protocol, lengths, operation, sender, target
+# RFC 826: hardware, protocol, lengths, operation, sender, target
+_PACKET = struct.Struct("!HHBBH6s4s6s4s")
 
 _PATIENCE = 2.0
 """Seconds to wait for a first answer."""
 
 _QUIET = 0.3
-"""Seconds without a further answer after which nobody else is expected: guests answer within milliseconds."""
+"""Seconds without a further answer after which nobody else is expected: guests answer within
+milliseconds.
+"""
 
 
 def arp_answers(exam: Exam, address: str) -> list[str]:
-    """Names of the nodes that answer an ARP request for an address, sorted; a MAC address where none has it."""
+    """Names of the nodes that answer an ARP request for an address, sorted; a MAC address where
+    none has it.
+    """
     here = examiner(exam.plan).interfaces[0]
     own = bytes.fromhex(here.mac.replace(":", ""))
-    request = _PACKET.pack(1, 0x0800, 6, 4, _REQUEST, own, socket.inet_aton(here.ip), bytes(6), socket.inet_aton(address))
+    request = _PACKET.pack(
+        1, 0x0800, 6, 4, _REQUEST, own, socket.inet_aton(here.ip), bytes(6), socket.inet_aton(address)
+    )
     with linux.network_of(exam.client.pid):
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ARP))
     macs = set()
@@ -49,8 +58,9 @@ def arp_answers(exam: Exam, address: str) -> list[str]:
 def must_answer_arp_alone(exam: Exam) -> None:
     """The director, and nobody else, must answer ARP requests for the virtual address.
 
-    Neighbour tables are emptied, as time would do it: the examiner's, so that it asks the network and not its memory, and the servers', so
-    that the packets which follow show with which address they ask.
+    Neighbour tables are emptied, as time would do it: the examiner's, so that it asks the network
+    and not its memory, and the servers', so that the packets which follow show with which address
+    they ask.
     """
     who = arp_answers(exam, exam.vip)
     director = exam.plan.director.name

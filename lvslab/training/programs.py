@@ -1,19 +1,23 @@
-"""Parts of the scripts of `Exercise.prepare`: what makes a guest's programs fit its kernel, and what waits for another node's script."""
+"""Parts of the scripts of `Exercise.prepare`: what makes a guest's programs fit its kernel, and
+what waits for another node's script.
+"""
 
 from __future__ import annotations
 
 LEGACY_IPTABLES = (
-    "for each in iptables iptables-save iptables-restore; do ln -sf /usr/sbin/$each-legacy /etc/alternatives/$each; done\n"
+    "for each in iptables iptables-save iptables-restore; do ln -sf /usr/sbin/$each-legacy"
+    " /etc/alternatives/$each; done\n"
 )
 """`iptables` means iptables-legacy, as update-alternatives(1) would do it.
 
-Debian's User-Mode Linux kernel has the legacy tables. On top of nf_tables iptables accepts rules there that never match, because the chains'
-types are missing, and says nothing.
+Debian's User-Mode Linux kernel has the legacy tables. On top of nf_tables iptables accepts rules
+there that never match, because the chains' types are missing, and says nothing.
 """
 
 
 def wait_for(condition: str, seconds: int = 20) -> str:
-    """Lines that wait until a command succeeds: all nodes are prepared side by side, and one may have to see first what another one did.
+    """Lines that wait until a command succeeds: all nodes are prepared side by side, and one may
+    have to see first what another one did.
 
     Args:
         condition: a /bin/sh command without single quotes.

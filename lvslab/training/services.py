@@ -1,20 +1,28 @@
-"""Scripts for `Exercise.prepare` that install services on real servers, beside the web server that every lab starts or in its place."""
+"""Scripts for `Exercise.prepare` that install services on real servers, beside the web server that
+every lab starts or in its place.
+"""
 
 from __future__ import annotations
 
 _STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 NGINX = "nginx -e /mnt/nginx.log -p /mnt -c /mnt/nginx.conf"
-"""Starts the lab's own web server; its configuration is in the folder that guest and lvslab share."""
+"""Starts the lab's own web server; its configuration is in the folder that guest and
+lvslab share.
+"""
 
 RESTART_NGINX = f"{NGINX} -s stop && while [ -e /mnt/nginx.pid ]; do sleep 0.02; done && {NGINX}\n"
-"""After a change of the configuration. One process without a master, as it runs here, mixes its sockets up when it reloads."""
+"""After a change of the configuration. One process without a master, as it runs here, mixes its
+sockets up when it reloads.
+"""
 
 
 def nginx_service(name: str, blocks: str) -> str:
-    """A further nginx: the configuration in /etc/NAME/nginx.conf, its messages in /var/log/NAME.err.
+    """A further nginx: the configuration in /etc/NAME/nginx.conf, its messages in
+    /var/log/NAME.err.
 
-    It listens when the script ends. As in `lvslab.traffic.servers` one process stays root, because a guest may have only that user.
+    It listens when the script ends. As in `lvslab.traffic.servers` one process stays root, because
+    a guest may have only that user.
 
     Args:
         blocks: what it serves, `http {…}` or `stream {…}`.
@@ -35,7 +43,9 @@ nginx -e /var/log/{name}.err -p /etc/{name} -c /etc/{name}/nginx.conf
 
 def greeter(name: str, port: int, greeting: str) -> str:
     """A TCP service that sends one line to whoever connects."""
-    return nginx_service(name, f'stream {{\n    server {{\n        listen {port};\n        return "{greeting}\\n";\n    }}\n}}')
+    return nginx_service(
+        name, f'stream {{\n    server {{\n        listen {port};\n        return "{greeting}\\n";\n    }}\n}}'
+    )
 
 
 def table(rules: str) -> str:

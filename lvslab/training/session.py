@@ -1,4 +1,5 @@
-"""Running training labs, as the command line sees them: each has a directory, and a keeper process that holds its lock.
+"""Running training labs, as the command line sees them: each has a directory, and a keeper process
+that holds its lock.
 
     <state>/train/<name>/lock         held as long as the keeper lives
                          socket       where it listens (lvslab.training.line)
@@ -70,8 +71,8 @@ class Session:
             return connect(self.directory / "socket")
         except OSError as error:
             raise LabError(
-                f"lab '{self.name}': its keeper is gone ({error.strerror}); log: {self.directory / 'keeper.log'}; "
-                f"start again: lvslab train start {self.lab}"
+                f"lab '{self.name}': its keeper is gone ({error.strerror}); log:"
+                f" {self.directory / 'keeper.log'}; start again: lvslab train start {self.lab}"
             ) from error
 
     def ask(self, request: dict[str, Any], tell: Callable[[str], None] = lambda text: None) -> Any:
@@ -143,7 +144,9 @@ def the_session(name: str | None) -> Session:
             raise UsageError(f"lab '{name}': is not running{others}; start it: lvslab train start {name}")
         return running[name]
     if not running:
-        raise UsageError("no training lab is running; `lvslab train list` shows them, `lvslab train start LAB` starts one")
+        raise UsageError(
+            "no training lab is running; `lvslab train list` shows them, `lvslab train start LAB` starts one"
+        )
     if len(running) > 1:
         raise UsageError(f"several labs are running: {', '.join(running)}; say which: --name NAME")
     return next(iter(running.values()))
@@ -164,7 +167,10 @@ def start(lab: str, name: str, kernel: str | None, tell: Callable[[str], None]) 
     directory = state_directory() / name
     session = Session(name, lab, directory)
     if session.runs:
-        raise UsageError(f"lab '{name}': is running already; stop it first (lvslab train stop --name {name}), or give --name")
+        raise UsageError(
+            f"lab '{name}': is running already; stop it first (lvslab train stop --name {name}), or give"
+            " --name"
+        )
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, mode=0o700)
     read, write = os.pipe()
@@ -197,7 +203,9 @@ def _wait_for(read: int, session: Session, tell: Callable[[str], None]) -> Sessi
             else:
                 return session
     log = (session.directory / "keeper.log").read_text(errors="replace").strip().splitlines()
-    raise LabError(f"lab '{session.name}': did not start: {log[-1] if log else 'its keeper ended without a word'}")
+    raise LabError(
+        f"lab '{session.name}': did not start: {log[-1] if log else 'its keeper ended without a word'}"
+    )
 
 
 def passed() -> set[str]:
@@ -227,7 +235,9 @@ def stop(session: Session) -> None:
     deadline = time.monotonic() + _STOP_SECONDS
     while session.runs:
         if time.monotonic() > deadline:
-            raise LabError(f"lab '{session.name}': its keeper does not end; log: {session.directory / 'keeper.log'}")
+            raise LabError(
+                f"lab '{session.name}': its keeper does not end; log: {session.directory / 'keeper.log'}"
+            )
         time.sleep(0.02)
     shutil.rmtree(session.directory, ignore_errors=True)
 
@@ -244,7 +254,15 @@ def shell(session: Session, node: str) -> int:
     line = session.line()
     try:
         rows, columns = terminal.window()
-        line.send({"do": "shell", "node": node, "rows": rows, "columns": columns, "terminal": os.environ.get("TERM", "vt100")})
+        line.send(
+            {
+                "do": "shell",
+                "node": node,
+                "rows": rows,
+                "columns": columns,
+                "terminal": os.environ.get("TERM", "vt100"),
+            }
+        )
         answer(line, lambda text: None, session)
         return terminal.join(line)
     finally:

@@ -1,4 +1,6 @@
-"""Interactive shells on the student's nodes: several at once, each on a terminal of the node's own kernel."""
+"""Interactive shells on the student's nodes: several at once, each on a terminal of the node's own
+kernel.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,11 @@ _numbers = itertools.count(1)
 
 
 def serve(node: GuestNode, line: Line, rows: int, columns: int, terminal: str) -> None:
-    """Run a shell on a node until it ends or its user goes away; what is typed and shown goes over the line, at last its exit status.
+    """Run a shell on a node until it ends or its user goes away; what is typed and shown goes over
+    the line, at last its exit status.
 
-    Its terminal is a serial line of the guest, so job control, Ctrl-C and full-screen programs work as they do at a console.
+    Its terminal is a serial line of the guest, so job control, Ctrl-C and full-screen programs work
+    as they do at a console.
 
     Raises:
         GuestError: no line is free, or the guest is gone.

@@ -1,4 +1,6 @@
-"""The user's own terminal joined to a shell in a lab: raw, resized with the window, and put back as it was."""
+"""The user's own terminal joined to a shell in a lab: raw, resized with the window, and put back as
+it was.
+"""
 
 from __future__ import annotations
 

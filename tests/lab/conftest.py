@@ -1,4 +1,6 @@
-"""Lab tests boot kernels and send packets. They are skipped, with the reason, only on a machine that cannot; never under CI."""
+"""Lab tests boot kernels and send packets. They are skipped, with the reason, only on a machine
+that cannot; never under CI.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def machine() -> None:
-    """Skip lab tests where the machine cannot run labs, unless LVSLAB_REQUIRE_LAB says that it must."""
+    """Skip lab tests where the machine cannot run labs, unless LVSLAB_REQUIRE_LAB says that it
+    must.
+    """
     checked = subprocess.run([*LVSLAB, "check"], capture_output=True, text=True, timeout=120)
     if checked.returncode != 0:
         message = f"lvslab check ended with {checked.returncode}:\n{checked.stdout}{checked.stderr}"
@@ -38,7 +42,9 @@ def machine() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The table of training labs: what the exam and the doctor said of each, untouched and solved."""
+    """The table of training labs: what the exam and the doctor said of each, untouched and
+    solved.
+    """
     reports = [each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, ())]
     rows = [value for report in reports for name, value in report.user_properties if name == "training"]
     if not rows:
@@ -47,7 +53,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     terminalreporter.section("training labs")
     for row in table:
-        terminalreporter.write_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        terminalreporter.write_line(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
 
 
 @dataclass(frozen=True)
@@ -63,16 +71,25 @@ class Outcome:
         return json.loads(self.out)
 
 
-def run_lvslab(*arguments: str, prefix: tuple[str, ...] = (), timeout: float = 120, **options: Any) -> Outcome:
+def run_lvslab(
+    *arguments: str, prefix: tuple[str, ...] = (), timeout: float = 120, **options: Any
+) -> Outcome:
     """Run the command line; `prefix` is put before it, for example to drop privileges."""
     done = subprocess.run(
-        [*prefix, *LVSLAB, *arguments], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, **options
+        [*prefix, *LVSLAB, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        **options,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 def in_sandbox(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function inside a sandbox and return its value; an exception in there is raised here."""
+    """Call a function inside a sandbox and return its value; an exception in there is
+    raised here.
+    """
     read, write = os.pipe()
 
     def work() -> int:

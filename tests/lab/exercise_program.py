@@ -1,6 +1,8 @@
-"""A program of its own: one training lab from beginning to end, as JSON on standard output. Run by tests/lab/test_training.py.
+"""A program of its own: one training lab from beginning to end, as JSON on standard output. Run by
+tests/lab/test_training.py.
 
-Untouched: exam and doctor. Then its own solution: exam and doctor again. The doctor sees what a student's `lvslab doctor --capture` would.
+Untouched: exam and doctor. Then its own solution: exam and doctor again. The doctor sees what a
+student's `lvslab doctor --capture` would.
 """
 
 from __future__ import annotations

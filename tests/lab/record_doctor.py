@@ -1,4 +1,5 @@
-"""A program of its own: records what the doctor reads in healthy labs, for tests/unit/test_doctor.py.
+"""A program of its own: records what the doctor reads in healthy labs, for
+tests/unit/test_doctor.py.
 
 python -m tests.lab.record_doctor        writes tests/unit/data/doctor/<lab>.json anew
 """
@@ -55,7 +56,9 @@ def main() -> int:
             http.get(lab.clients[0], f"http://{plan.addresses.vip}/", _REQUESTS)
             readings = [(node.name, node.role, _Recorder(lab.node(node.name))) for node in plan.nodes]
             gather.read(readings)
-            machines = [{"name": node, "role": role, "outputs": recorder.outputs} for node, role, recorder in readings]
+            machines = [
+                {"name": node, "role": role, "outputs": recorder.outputs} for node, role, recorder in readings
+            ]
             THERE.mkdir(exist_ok=True)
             (THERE / f"{name}.json").write_text(json.dumps(machines, indent=1) + "\n")
             sys.stderr.write(f"{name}: recorded\n")

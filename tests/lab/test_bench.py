@@ -1,4 +1,6 @@
-"""Bench on real kernels: the same figure twice and under load, a slower path is seen, packets that do not arrive make no figure."""
+"""Bench on real kernels: the same figure twice and under load, a slower path is seen, packets that
+do not arrive make no figure.
+"""
 
 from __future__ import annotations
 
@@ -59,19 +61,37 @@ def twice(stock_kernel: str, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     runs = tmp_path_factory.mktemp("twice")
     with load():
         done = run_lvslab(
-            "bench", "--kernel", stock_kernel, "--kernel", stock_kernel, "--only", "mode:dr:udp4", "--seeds", "1", "--json",
-            "--runs", str(runs), prefix=ORDINARY_USER, timeout=400,
-        )  # fmt: skip
+            "bench",
+            "--kernel",
+            stock_kernel,
+            "--kernel",
+            stock_kernel,
+            "--only",
+            "mode:dr:udp4",
+            "--seeds",
+            "1",
+            "--json",
+            "--runs",
+            str(runs),
+            prefix=ORDINARY_USER,
+            timeout=400,
+        )
     assert done.code == 0, done.err
     return done.data
 
 
-def test_the_same_kernel_has_the_same_figures_also_on_a_busy_machine(twice: dict[str, Any], stock_kernel: str) -> None:
+def test_the_same_kernel_has_the_same_figures_also_on_a_busy_machine(
+    twice: dict[str, Any], stock_kernel: str
+) -> None:
     found = figures(twice)
     assert set(found) == {"baseline:drop:udp4:established", ROUTING, "mode:dr:udp4:new", DR}
     for costs in found.values():
         assert costs[stock_kernel]["total"] == costs[f"{stock_kernel} #2"]["total"] > 0
-    assert all(change["relative"] == 0 and not change["real"] for figure in twice["figures"] for change in figure["changes"])
+    assert all(
+        change["relative"] == 0 and not change["real"]
+        for figure in twice["figures"]
+        for change in figure["changes"]
+    )
     assert (
         found["mode:dr:udp4:new"][stock_kernel]["instructions_per_packet"]
         > found[DR][stock_kernel]["instructions_per_packet"]
@@ -82,18 +102,33 @@ def test_the_same_kernel_has_the_same_figures_also_on_a_busy_machine(twice: dict
     assert Path(twice["report"]).exists()
 
 
-def test_a_path_about_one_per_cent_slower_is_seen(twice: dict[str, Any], stock_kernel: str, tmp_path: Path) -> None:
-    """Looking for a local socket of each datagram (udp_early_demux, on by default) is a small real step on the way through a router."""
+def test_a_path_about_one_per_cent_slower_is_seen(
+    twice: dict[str, Any], stock_kernel: str, tmp_path: Path
+) -> None:
+    """Looking for a local socket of each datagram (udp_early_demux, on by default) is a small real
+    step on the way through a router.
+    """
     done = run_lvslab(
-        "bench", "--kernel", stock_kernel, "--only", ROUTING, "--seeds", "1", "--json", "--no-report", "--runs", str(tmp_path),
-        "--set", "net.ipv4.udp_early_demux=0", timeout=300,
-    )  # fmt: skip
+        "bench",
+        "--kernel",
+        stock_kernel,
+        "--only",
+        ROUTING,
+        "--seeds",
+        "1",
+        "--json",
+        "--no-report",
+        "--runs",
+        str(tmp_path),
+        "--set",
+        "net.ipv4.udp_early_demux=0",
+        timeout=300,
+    )
     assert done.code == 0, done.err
     without, as_it_is = (figures(data)[ROUTING][stock_kernel]["total"] for data in (done.data, twice))
     assert 1.005 < as_it_is / without < 1.03
-    drop = (
-        "baseline:drop:udp4:established"  # the step is behind it: nothing may change but by what a boot with other files differs
-    )
+    # the step is behind it: nothing may change but by what a boot with other files differs
+    drop = "baseline:drop:udp4:established"
     assert figures(done.data)[drop][stock_kernel]["total"] == pytest.approx(
         figures(twice)[drop][stock_kernel]["total"], rel=0.003
     )
@@ -101,9 +136,21 @@ def test_a_path_about_one_per_cent_slower_is_seen(twice: dict[str, Any], stock_k
 
 def test_packets_that_do_not_arrive_make_an_error_and_no_figure(stock_kernel: str, tmp_path: Path) -> None:
     done = run_lvslab(
-        "bench", "--kernel", stock_kernel, "--only", ROUTING, "--seeds", "1", "--json", "--no-report", "--runs", str(tmp_path),
-        "--set", "net.ipv4.ip_forward=0", timeout=300,
-    )  # fmt: skip
+        "bench",
+        "--kernel",
+        stock_kernel,
+        "--only",
+        ROUTING,
+        "--seeds",
+        "1",
+        "--json",
+        "--no-report",
+        "--runs",
+        str(tmp_path),
+        "--set",
+        "net.ipv4.ip_forward=0",
+        timeout=300,
+    )
     assert done.code == 1
     (cost,) = figures(done.data)[ROUTING].values()
     assert cost["instructions_per_packet"] is None
@@ -115,8 +162,10 @@ def test_interrupted_it_leaves_no_kernel_and_no_file(stock_kernel: str, tmp_path
     home.mkdir()
     running = subprocess.Popen(
         [*LVSLAB, "bench", "--kernel", stock_kernel, "--only", ROUTING, "--runs", str(tmp_path / "runs")],
-        stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(home)},
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(home)},
+    )
     try:
         until = time.monotonic() + 60
         while not (kernels := _children(running.pid)):

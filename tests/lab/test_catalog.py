@@ -1,5 +1,6 @@
-"""Kernels of the catalog: each boots as its entry says; what is added is tried by a boot, and a liar is refused. Fetching itself is tried
-only where LVSLAB_TEST_FETCH is set: it downloads 40 MB."""
+"""Kernels of the catalog: each boots as its entry says; what is added is tried by a boot, and a
+liar is refused. Fetching itself is tried only where LVSLAB_TEST_FETCH is set: it downloads 40 MB.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ from lvslab.network import sandbox
 from .conftest import LVSLAB, in_sandbox, run_lvslab
 
 ENTRIES = [entry for entry in catalog.entries() if entry.kind is KernelKind.UML and entry.version]
-needs_entries = pytest.mark.skipif(not ENTRIES, reason="no kernel was fetched; run: lvslab kernels fetch debian/trixie:uml")
+needs_entries = pytest.mark.skipif(
+    not ENTRIES, reason="no kernel was fetched; run: lvslab kernels fetch debian/trixie:uml"
+)
 may_fetch = pytest.mark.skipif(not os.environ.get("LVSLAB_TEST_FETCH"), reason="LVSLAB_TEST_FETCH is not set")
 
 
@@ -47,7 +50,11 @@ def _two_releases(names: list[str]) -> list[str]:
         for name in names:
             home = sandbox.PRIVATE_DIRECTORY
             number = len(guests)
-            guests.append(catalog.find(name).boot(f"g{number}", ["ip_vs"], home / f"g{number}", home / f"console{number}"))
+            guests.append(
+                catalog.find(name).boot(
+                    f"g{number}", ["ip_vs"], home / f"g{number}", home / f"console{number}"
+                )
+            )
         for guest in guests:
             guest.wait_ready()
         return [guest.run("uname -r; modprobe ip_vs_wlc && echo loaded").out for guest in guests]
@@ -63,7 +70,7 @@ def test_the_installed_and_a_fetched_kernel_run_side_by_side_each_with_its_modul
     assert in_sandbox(_two_releases, names) == [f"{release}\nloaded\n" for release in releases]
 
 
-# -- kernels that the user brings ------------------------------------------------------------------------------------------------
+# -- kernels that the user brings ------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -77,7 +84,9 @@ def _copied(where: Path, release: str | None = None) -> Path:
     installed = UmlKernel.find()
     (where / "modules").mkdir(parents=True)
     shutil.copy2(installed.binary, where / "linux")
-    shutil.copytree(installed.modules.directory, where / "modules" / (release or installed.modules.release), symlinks=True)
+    shutil.copytree(
+        installed.modules.directory, where / "modules" / (release or installed.modules.release), symlinks=True
+    )
     return where
 
 
@@ -105,7 +114,9 @@ def test_an_added_kernel_runs_a_mode_and_can_be_removed(tmp_path: Path, cache: P
     assert refused.code == 4 and "lvslab kernels build TREE --name mine" in refused.err
 
 
-def test_a_kernel_that_does_not_boot_or_lies_is_refused_with_its_last_lines(tmp_path: Path, cache: Path) -> None:
+def test_a_kernel_that_does_not_boot_or_lies_is_refused_with_its_last_lines(
+    tmp_path: Path, cache: Path
+) -> None:
     lying = run_lvslab("kernels", "add", str(_copied(tmp_path / "lying", "6.66.6")))
     assert lying.code == 69
     assert "kernel 'local/6.66.6': refused" in lying.err
@@ -121,17 +132,23 @@ def test_a_kernel_that_does_not_boot_or_lies_is_refused_with_its_last_lines(tmp_
 
 def _runs_below(directory: Path) -> bool:
     """Whether a process works with files in a directory."""
-    commands = (path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK))
+    commands = (
+        path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)
+    )
     try:
         return any(str(directory).encode() in command for command in commands)
     except (FileNotFoundError, ProcessLookupError):
         return True  # one ended while it was looked at: look again
 
 
-def test_killing_the_command_at_the_trial_boot_leaves_nothing_that_is_seen_or_runs(tmp_path: Path, cache: Path) -> None:
+def test_killing_the_command_at_the_trial_boot_leaves_nothing_that_is_seen_or_runs(
+    tmp_path: Path, cache: Path
+) -> None:
     mine = _copied(tmp_path / "mine")
     command = [*LVSLAB, "kernels", "add", str(mine), "--name", "mine"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         assert process.stderr
         assert any("trial boot" in line for line in process.stderr)
         process.kill()
@@ -146,22 +163,30 @@ def test_killing_the_command_at_the_trial_boot_leaves_nothing_that_is_seen_or_ru
     assert not list(cache.glob("work-*"))
 
 
-# -- fetching --------------------------------------------------------------------------------------------------------------------
+# -- fetching --------------------------------------------------------------------------------------
 
 FETCH = """
 import sys
 from lvslab.catalog.fetch import fetch
 fetch("debian/trixie", tell=lambda event: (sys.stderr.write(f"{event.kind} {event.text}\\n"), sys.stderr.flush()))
-"""
+"""  # noqa: E501
 
 
 @may_fetch
 def test_a_fetch_interrupted_at_any_stage_leaves_nothing_and_a_later_one_succeeds(tmp_path: Path) -> None:
     cache = tmp_path / "lvslab" / "kernels"
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
-    for sig, stage in ((signal.SIGINT, "user-mode-linux"), (signal.SIGKILL, "unpacking"), (signal.SIGINT, "trial boot")):
+    for sig, stage in (
+        (signal.SIGINT, "user-mode-linux"),
+        (signal.SIGKILL, "unpacking"),
+        (signal.SIGINT, "trial boot"),
+    ):
         with subprocess.Popen(
-            [sys.executable, "-c", FETCH], stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+            [sys.executable, "-c", FETCH],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,
         ) as process:
             assert process.stderr
             assert any(stage in line for line in process.stderr), f"stage {stage} never came"
@@ -169,7 +194,9 @@ def test_a_fetch_interrupted_at_any_stage_leaves_nothing_and_a_later_one_succeed
             process.stderr.read()
             assert process.wait(30) != 0
         assert catalog.entries(cache) == []
-    done = subprocess.run([sys.executable, "-c", FETCH], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", FETCH], env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     (entry,) = catalog.entries(cache)
     assert entry.kernel().modules.release == entry.release

@@ -1,4 +1,6 @@
-"""The conformance suite on a real kernel: it holds, it says the same twice, and what is broken on purpose turns the right checks red."""
+"""The conformance suite on a real kernel: it holds, it says the same twice, and what is broken on
+purpose turns the right checks red.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,12 @@ def test_results_are_kept_in_every_format(full: Outcome) -> None:
 def test_another_run_gives_the_same_verdicts(full: Outcome, tmp_path: Path) -> None:
     subjects = ("scheduler:*", "nat:*", "sync:*")
     again = run_lvslab(
-        "verify", *(word for each in subjects for word in ("--only", each)), "--json", "--runs", str(tmp_path), timeout=600
+        "verify",
+        *(word for each in subjects for word in ("--only", each)),
+        "--json",
+        "--runs",
+        str(tmp_path),
+        timeout=600,
     )
     before = {each["name"]: each["verdict"] for each in full.data["results"]}
     assert {each["name"]: each["verdict"] for each in again.data["results"]} == {
@@ -72,7 +79,10 @@ def verdicts(patterns: tuple[str, ...], break_it: Callable[[], None]) -> dict[st
     needs = [need for need in NEEDED if need in kernels.facts["uml"].met]
     plan = plan_lab(mode_named("nat"), kernels, director_kernels=["uml"], servers=1, more_needs=needs)
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab, Bench(lab) as bench:
-        return {each.check.name: each.verdict for each in run_checks(bench, select(all_checks(), patterns), Path(logs))}
+        return {
+            each.check.name: each.verdict
+            for each in run_checks(bench, select(all_checks(), patterns), Path(logs))
+        }
 
 
 def _swap(mode: str, forwarding: PacketForwarding) -> None:
@@ -80,7 +90,9 @@ def _swap(mode: str, forwarding: PacketForwarding) -> None:
 
 
 @pytest.mark.parametrize(("broken", "instead"), [("dr", PacketForwarding.TUN), ("tun", PacketForwarding.DR)])
-def test_a_mode_that_forwards_otherwise_turns_its_own_checks_red(broken: str, instead: PacketForwarding) -> None:
+def test_a_mode_that_forwards_otherwise_turns_its_own_checks_red(
+    broken: str, instead: PacketForwarding
+) -> None:
     patterns = tuple(f"{mode}:request:*" for mode in ("nat", "dr", "tun"))
     found = in_sandbox(verdicts, patterns, lambda: _swap(broken, instead))
     assert {name for name, verdict in found.items() if verdict == "fail"} == {
@@ -99,7 +111,8 @@ def _disguise(wanted: Scheduler, instead: Scheduler) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "instead"), [(Scheduler.WRR, Scheduler.RR), (Scheduler.RR, Scheduler.SH), (Scheduler.SH, Scheduler.RR)]
+    ("wanted", "instead"),
+    [(Scheduler.WRR, Scheduler.RR), (Scheduler.RR, Scheduler.SH), (Scheduler.SH, Scheduler.RR)],
 )
 def test_a_wrong_scheduler_turns_its_own_distribution_red(wanted: Scheduler, instead: Scheduler) -> None:
     patterns = ("scheduler:rr:*", "scheduler:wrr:*", "scheduler:sh:*")
@@ -112,7 +125,11 @@ def test_the_kernels_own_selftest_passes_case_by_case(tmp_path: Path) -> None:
     done = run_lvslab("verify", "--profile", "kernel-selftest", "--json", "--runs", str(tmp_path))
     assert done.code == 0, done.out + done.err
     assert [each["verdict"] for each in done.data["results"]] == ["pass"] * 3
-    assert all((Path(done.data["run"]) / file).is_file() for each in done.data["results"] for file in each["evidence"])
+    assert all(
+        (Path(done.data["run"]) / file).is_file()
+        for each in done.data["results"]
+        for file in each["evidence"]
+    )
 
 
 @pytest.mark.parametrize(

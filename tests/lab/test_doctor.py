@@ -1,4 +1,6 @@
-"""The doctor on the machine that it runs on: here a director that is a guest with programs of its own."""
+"""The doctor on the machine that it runs on: here a director that is a guest with programs of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -36,21 +38,29 @@ ipvsadm -a -t 10.0.0.10:{_OTHER_PORT} -r 10.0.1.12:80 -m
 
 
 def _on_a_director(logs: Path) -> dict[str, tuple[int, str, str]]:
-    """Run `lvslab doctor --here` in a director that does not forward, as root and as an ordinary user; with that cured; and with another fault,
-    which only shows in what does not come back.
+    """Run `lvslab doctor --here` in a director that does not forward, as root and as an ordinary
+    user; with that cured; and with another fault, which only shows in what does not come back.
     """
     plan = plan_lab(mode_named("nat"), probe.kernels_here(tuple(Need)), without=("ip-forward",))
     with Lab(plan, logs) as lab:
         node = lab.director
-        for module in (lvslab, click):  # a guest does not see everybody's home directory, where a virtual environment may be
+        for module in (
+            lvslab,
+            click,
+        ):  # a guest does not see everybody's home directory, where a virtual environment may be
             source = Path(module.__file__ or "").parent
-            shutil.copytree(source, node.directory / "lib" / module.__name__, ignore=shutil.ignore_patterns("__pycache__"))
-        command = f"env PYTHONPATH={node.inside}/lib PYTHONDONTWRITEBYTECODE=1 python3 -m lvslab doctor --here --json"
+            shutil.copytree(
+                source, node.directory / "lib" / module.__name__, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        command = (
+            f"env PYTHONPATH={node.inside}/lib PYTHONDONTWRITEBYTECODE=1 python3 -m lvslab doctor --here"
+            " --json"
+        )
         table = node.run("ipvsadm -S -n; sysctl -a 2>/dev/null | grep net.ipv4 | grep -v random").out
         answers = {"root": node.run(command, timeout=60), "user": node.run(_AS_USER + command, timeout=60)}
-        assert node.run("ipvsadm -S -n; sysctl -a 2>/dev/null | grep net.ipv4 | grep -v random").out == table, (
-            "it changed something"
-        )
+        assert (
+            node.run("ipvsadm -S -n; sysctl -a 2>/dev/null | grep net.ipv4 | grep -v random").out == table
+        ), "it changed something"
         node.run("echo 1 >/proc/sys/net/ipv4/ip_forward").check(node.name, "ip_forward")
         http.get(lab.clients[0], f"http://{plan.addresses.vip}/", 2)
         answers["cured"] = node.run(command, timeout=60)
@@ -65,7 +75,10 @@ def test_a_director_is_looked_at_from_within_also_by_an_ordinary_user(tmp_path: 
     answers = in_sandbox(_on_a_director, tmp_path)
     for who in ("root", "user"):
         code, out, err = answers[who]
-        assert (code, [each["name"] for each in json.loads(out)["results"]]) == (1, ["ip-forward-off"]), answers[who]
+        assert (code, [each["name"] for each in json.loads(out)["results"]]) == (
+            1,
+            ["ip-forward-off"],
+        ), answers[who]
         refused = "ipvsadm: Can't initialize ipvs: Permission denied (you must be root)"
         assert (refused in err) is (who == "user")
     code, out, _ = answers["cured"]

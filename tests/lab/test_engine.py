@@ -1,4 +1,6 @@
-"""The traffic engine on a veth pair between two nodes on the machine's own kernel: nothing is lost, rates hold, and what is lost is said."""
+"""The traffic engine on a veth pair between two nodes on the machine's own kernel: nothing is lost,
+rates hold, and what is lost is said.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def on_a_pair(work: Callable[[Engine, Engine, LabHost], Any]) -> Any:
         ends = [["name", name, "netns", str(node.pid)] for name, node in (("h0", here), ("t0", there))]
         subprocess.run(["ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1]], check=True)
         for node, name in ((here, "h0"), (there, "t0")):
-            node.run(f"echo 1 >/proc/sys/net/ipv6/conf/{name}/disable_ipv6; ip link set {name} up").check(node.name, "set-up")
+            node.run(f"echo 1 >/proc/sys/net/ipv6/conf/{name}/disable_ipv6; ip link set {name} up").check(
+                node.name, "set-up"
+            )
         try:
             return work(Engine(here, "h0"), Engine(there, "t0"), here)
         finally:
@@ -64,7 +68,11 @@ def transfer(stream: Stream, check: Callable[[Sent, Received], None], **options:
 @pytest.mark.parametrize("version", [4, 6])
 def test_every_one_of_100_000_flows_arrives_once(version: int) -> None:
     six = Ether(src=SYN.src, dst=NOBODY) / IPv6(src="::", dst="fd00::9") / UDP(dport=4789) / b"lvslab"
-    stream = Stream(SYN, VARY, flows=FLOWS) if version == 4 else Stream(six, {"IPv6.src": Span("fd00:1::/64")}, flows=FLOWS)
+    stream = (
+        Stream(SYN, VARY, flows=FLOWS)
+        if version == 4
+        else Stream(six, {"IPv6.src": Span("fd00:1::/64")}, flows=FLOWS)
+    )
 
     def check(sent: Sent, received: Received) -> None:
         assert (sent.sent, sent.planned) == (FLOWS, FLOWS)
@@ -77,7 +85,8 @@ def test_every_one_of_100_000_flows_arrives_once(version: int) -> None:
         expected = table.flows()
         assert received.flows is not None and len(received.flows) == len(expected) == FLOWS
         assert (received.flows.counts == 1).all()
-        assert (received.flows.records == expected.records).all()  # equal flows come in the same order
+        # equal flows come in the same order
+        assert (received.flows.records == expected.records).all()
 
     transfer(stream, check, flows=True, ethertype=IPV4 if version == 4 else IPV6)
 
@@ -112,12 +121,16 @@ def test_conversations_arrive_in_order_and_byte_for_byte() -> None:
         frame / TCP(sport=1000, dport=80, seq=101, ack=701, flags="A"),
         frame / TCP(sport=1000, dport=80, seq=101, ack=701, flags="PA") / bytes(1400),
     ]
-    stream = Stream(talk, {"TCP.sport": Span(1, 60_000), "TCP.seq": Draw(), "IP.id": Values([7])}, flows=500, count=1800)
+    stream = Stream(
+        talk, {"TCP.sport": Span(1, 60_000), "TCP.seq": Draw(), "IP.id": Values([7])}, flows=500, count=1800
+    )
 
     def check(sent: Sent, received: Received) -> None:
         frames = compile_stream(stream)
         assert sent.sent == received.packets == len(received.samples) == 1800
-        assert [data for _, data in received.samples] == [frames[number % len(frames)] for number in range(1800)]
+        assert [data for _, data in received.samples] == [
+            frames[number % len(frames)] for number in range(1800)
+        ]
         times = [stamp for stamp, _ in received.samples]
         assert times == sorted(times) and abs(times[-1] - time.time()) < 60
 

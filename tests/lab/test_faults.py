@@ -1,4 +1,6 @@
-"""Every fault is seen by packets while it lasts, is not there without it, and leaves all as it was."""
+"""Every fault is seen by packets while it lasts, is not there without it, and leaves all
+as it was.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from lvslab.traffic import http
 from tests.lab.conftest import in_sandbox
 
 SECONDS = 30.0
-"""How long a test waits for what must happen: far longer than it takes, because the machine may be busy."""
+"""How long a test waits for what must happen: far longer than it takes, because the machine may be
+busy.
+"""
 
 REQUEST = """
 import socket, sys
@@ -69,26 +73,38 @@ class Scene:
         """Whether a node learns the hardware address of another one anew."""
         interface = self.lab.plan.node(node).interfaces[0].name
         script = (
-            f"ip neigh flush dev {interface}; ping -q -c 1 -W 1 {address} >/dev/null; ip neigh show to {address} dev {interface}"
+            f"ip neigh flush dev {interface}; ping -q -c 1 -W 1 {address} >/dev/null; ip neigh show to"
+            f" {address} dev {interface}"
         )
         return "lladdr" in self.lab.node(node).run(script).out
 
     def state(self, *nodes: str) -> list[str]:
         """Addresses, links, routes and queues of nodes."""
-        show = "ip -br address; ip route; ip -o link | sed 's/.*mtu/mtu/; s/ state .*//'; tc qdisc show | cut -d' ' -f1,2,4-"
-        lines = [f"{node}: {line}" for node in nodes for line in self.lab.node(node).run(show).check(node, show).splitlines()]
+        show = (
+            "ip -br address; ip route; ip -o link | sed 's/.*mtu/mtu/; s/ state .*//'; tc qdisc show | cut"
+            " -d' ' -f1,2,4-"
+        )
+        lines = [
+            f"{node}: {line}"
+            for node in nodes
+            for line in self.lab.node(node).run(show).check(node, show).splitlines()
+        ]
         return sorted(line for line in lines if "lo " not in line)
 
     def table(self) -> list[str]:
         """Services and real servers of the director's table, in no order."""
-        return sorted(f"{each.name} {server}" for each in self.lab.ipvsadm.save() for server in each.real_servers)
+        return sorted(
+            f"{each.name} {server}" for each in self.lab.ipvsadm.save() for server in each.real_servers
+        )
 
     def told(self, kind: str) -> list[str]:
         return [event.text for event in self.events if event.kind == kind]
 
 
 def in_scene(work: Callable[[Scene], Any], mode: str = "nat", **options: Any) -> Any:
-    """Run something in a lab with two real servers of which only rs1 has weight, if nothing else is said."""
+    """Run something in a lab with two real servers of which only rs1 has weight, if nothing else is
+    said.
+    """
 
     def inside() -> Any:
         kernels = probe.kernels_here([Need.IP_VS, Need.NETEM, Need.IPIP], KernelKind.UML)
@@ -107,7 +123,7 @@ def wait_for(condition: Callable[[], bool], problem: str) -> None:
         assert time.monotonic() < deadline, problem
 
 
-# -- real servers --------------------------------------------------------------------------------------------------------------------
+# -- real servers ----------------------------------------------------------------------------------
 
 
 def test_a_killed_server_refuses() -> None:
@@ -118,7 +134,11 @@ def test_a_killed_server_refuses() -> None:
         return before, during, arp, scene.answer(), fault.proof, scene.told("fault"), scene.told("repair")
 
     before, during, arp, after, proof, broken, repaired = in_scene(work)
-    assert (before, during, after) == ("rs1", "ConnectionRefusedError", "rs1") and arp, "the machine itself is well"
+    assert (before, during, after) == (
+        "rs1",
+        "ConnectionRefusedError",
+        "rs1",
+    ) and arp, "the machine itself is well"
     assert broken == [f"rs1: web server killed ({proof})"] and proof.endswith(" is gone")
     assert repaired == ["rs1: web server started again"]
 
@@ -151,7 +171,9 @@ def test_a_slow_server_lets_answers_wait() -> None:
     def stalls(answers: Iterable[http.Answer]) -> tuple[int, int]:
         """Answers that took half a period and more, and answers that never came."""
         answers = list(answers)
-        return sum(each.total > period / 2 for each in answers), sum(each.error is not None for each in answers)
+        return sum(each.total > period / 2 for each in answers), sum(
+            each.error is not None for each in answers
+        )
 
     def work(scene: Scene) -> Any:
         before = stalls(scene.answers(40))
@@ -178,7 +200,7 @@ def test_a_flapping_server_goes_and_comes() -> None:
     assert repaired[-1].startswith("rs1: steady after ")
 
 
-# -- links ---------------------------------------------------------------------------------------------------------------------------
+# -- links -----------------------------------------------------------------------------------------
 
 
 def test_a_server_without_link_sees_it_and_is_out_of_reach() -> None:
@@ -214,7 +236,11 @@ def test_a_director_without_links_gets_its_routes_back(mode: str) -> None:
 def test_one_of_two_links_may_be_down() -> None:
     def work(scene: Scene) -> Any:
         with faults.link_down(scene.lab, "lvs", "s2"):
-            during = scene.reaches("c1", "10.0.0.1"), scene.reaches("rs1", "10.0.1.1"), scene.answer(timeout=1)
+            during = (
+                scene.reaches("c1", "10.0.0.1"),
+                scene.reaches("rs1", "10.0.1.1"),
+                scene.answer(timeout=1),
+            )
         return during, scene.answer()
 
     during, after = in_scene(work)
@@ -229,7 +255,9 @@ def test_a_guest_server_without_link_gets_its_default_route_back() -> None:
         return before, during, scene.state("rs1"), scene.answer()
 
     before, during, after, answer = in_scene(work, "tun")
-    assert any("default via 10.0.2.254" in line for line in before) and not any("default via" in line for line in during[1])
+    assert any("default via 10.0.2.254" in line for line in before) and not any(
+        "default via" in line for line in during[1]
+    )
     assert during[0] != "rs1" and after == before and answer == "rs1"
 
 
@@ -275,7 +303,14 @@ def test_losses_are_counted_by_the_queue_and_by_the_client() -> None:
 def test_impairment_is_refused_where_it_cannot_be() -> None:
     def work(scene: Scene) -> list[str]:
         said = []
-        for values in ({"delay": 0.1}, {}, {"loss": 1.5}, {"reorder": 0.5}, {"rate": -1.0}, {"delay": 0.1, "network": "s9"}):
+        for values in (
+            {"delay": 0.1},
+            {},
+            {"loss": 1.5},
+            {"reorder": 0.5},
+            {"rate": -1.0},
+            {"delay": 0.1, "network": "s9"},
+        ):
             node = "rs1" if values == {"delay": 0.1} else "lvs"
             with pytest.raises(UsageError) as caught:
                 with faults.impaired(scene.lab, node, **values):
@@ -311,7 +346,12 @@ def test_a_small_mtu_is_told_to_who_sends_more() -> None:
     def work(scene: Scene) -> Any:
         def datagram() -> str:
             scene.lab.clients[0].run("ip route flush cache")
-            return scene.lab.clients[0].run(f"{sys.executable} -I -S -c '{DATAGRAM}'").check("c1", "datagram").strip()
+            return (
+                scene.lab.clients[0]
+                .run(f"{sys.executable} -I -S -c '{DATAGRAM}'")
+                .check("c1", "datagram")
+                .strip()
+            )
 
         before, state = datagram(), scene.state("lvs")
         with faults.small_mtu(scene.lab, "lvs", 600, "s2"):
@@ -345,10 +385,14 @@ def test_a_partition_has_two_sides_that_are_whole_in_themselves() -> None:
             return {
                 "inside": scene.reaches("rs1", "10.0.1.1"),
                 "outside": scene.reaches("rs2", "10.0.1.13"),
-                "across": scene.reaches("c1", "10.0.0.1")
-                or scene.reaches("rs2", "10.0.1.11")
-                or scene.reaches("rs2", "10.0.1.1"),
-                "carrier": scene.lab.node("rs1").run("cat /sys/class/net/rs1-eth0/carrier").out.strip() == "1",
+                "across": (
+                    scene.reaches("c1", "10.0.0.1")
+                    or scene.reaches("rs2", "10.0.1.11")
+                    or scene.reaches("rs2", "10.0.1.1")
+                ),
+                "carrier": (
+                    scene.lab.node("rs1").run("cat /sys/class/net/rs1-eth0/carrier").out.strip() == "1"
+                ),
             }
 
         before = seen(), scene.answer()
@@ -358,13 +402,20 @@ def test_a_partition_has_two_sides_that_are_whole_in_themselves() -> None:
 
     before, during, after = in_scene(work, servers=3, weights=(1, 0, 0))
     assert before == after == ({"inside": True, "outside": True, "across": True, "carrier": True}, "rs1")
-    assert during[0] == {"inside": True, "outside": True, "across": False, "carrier": True} and during[1] != "rs1"
+    assert (
+        during[0] == {"inside": True, "outside": True, "across": False, "carrier": True}
+        and during[1] != "rs1"
+    )
 
 
 def test_a_partition_of_one_network_spares_the_others() -> None:
     def work(scene: Scene) -> Any:
         with faults.partition(scene.lab, ["lvs"], "s2"):
-            during = scene.reaches("c1", "10.0.0.1"), scene.reaches("rs1", "10.0.1.1"), scene.reaches("rs1", "10.0.1.12")
+            during = (
+                scene.reaches("c1", "10.0.0.1"),
+                scene.reaches("rs1", "10.0.1.1"),
+                scene.reaches("rs1", "10.0.1.12"),
+            )
         said = []
         for nodes, network in (([], None), (["c1", "lvs", "rs1", "rs2"], None), (["c1"], "s2")):
             with pytest.raises(UsageError) as caught:
@@ -382,7 +433,7 @@ def test_a_partition_of_one_network_spares_the_others() -> None:
     ]
 
 
-# -- directors -----------------------------------------------------------------------------------------------------------------------
+# -- directors -------------------------------------------------------------------------------------
 
 
 def test_a_hung_director_is_silent_and_answers_at_once_afterwards() -> None:
@@ -394,13 +445,19 @@ def test_a_hung_director_is_silent_and_answers_at_once_afterwards() -> None:
             scene.lab.director.run("true", timeout=SECONDS).check("lvs", "true")
             with faults.director_hung(scene.lab, "lvs"):
                 pass
-        return before, during, (scene.answer(), scene.reaches("c1", "10.0.0.1"), scene.state("lvs"), scene.table())
+        return (
+            before,
+            during,
+            (scene.answer(), scene.reaches("c1", "10.0.0.1"), scene.state("lvs"), scene.table()),
+        )
 
     before, during, after = in_scene(work)
     assert before[:2] == ("rs1", True) and during == ("silence", False) and after == before
 
 
-@pytest.mark.parametrize("fault", [faults.director_power_cut, faults.director_panic], ids=["power cut", "panic"])
+@pytest.mark.parametrize(
+    "fault", [faults.director_power_cut, faults.director_panic], ids=["power cut", "panic"]
+)
 def test_a_director_that_loses_its_kernel_comes_back_without_memory(fault: Callable[..., Any]) -> None:
     connections, boot = "tail -n +2 /proc/net/ip_vs_conn", "cat /proc/sys/kernel/random/boot_id"
 
@@ -424,13 +481,17 @@ def test_a_director_that_loses_its_kernel_comes_back_without_memory(fault: Calla
     assert ("panic" in proof) == (fault is faults.director_panic)
 
 
-# -- the table -----------------------------------------------------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("fault", "during"), [(faults.weight_zero, {"rs2"}), (faults.server_removed, {"rs2"})], ids=["weight zero", "removed"]
+    ("fault", "during"),
+    [(faults.weight_zero, {"rs2"}), (faults.server_removed, {"rs2"})],
+    ids=["weight zero", "removed"],
 )
-def test_a_server_that_is_taken_out_gets_no_new_connection(fault: Callable[..., Any], during: set[str]) -> None:
+def test_a_server_that_is_taken_out_gets_no_new_connection(
+    fault: Callable[..., Any], during: set[str]
+) -> None:
     def work(scene: Scene) -> Any:
         def servers() -> set[str]:
             return {str(each.server) for each in scene.answers(6)}
@@ -456,7 +517,7 @@ def test_a_flushed_table_refuses_everybody() -> None:
     assert before[0] == "rs1" and during == ("ConnectionRefusedError", []) and after == before
 
 
-# -- what cannot be ------------------------------------------------------------------------------------------------------------------
+# -- what cannot be --------------------------------------------------------------------------------
 
 SERVERS, DIRECTORS, ALL = "rs1, rs2", "lvs", "c1, lvs, rs1, rs2"
 
@@ -491,7 +552,9 @@ def test_a_node_that_does_not_exist_is_refused_with_those_that_do() -> None:
         return said, scene.told("fault"), scene.answer()
 
     said, broken, answer = in_scene(work)
-    assert said == [f"fault: there is no {who} in lab 'nat'; choose from: {names}" for _, _, who, names in asked]
+    assert said == [
+        f"fault: there is no {who} in lab 'nat'; choose from: {names}" for _, _, who, names in asked
+    ]
     assert broken == [] and answer == "rs1"
 
 
@@ -519,7 +582,7 @@ def test_a_fault_is_put_back_after_an_error_too() -> None:
     assert before and empty == [] and after == before and repaired == ["lvs: table restored"]
 
 
-# -- what happens unasked ------------------------------------------------------------------------------------------------------------
+# -- what happens unasked --------------------------------------------------------------------------
 
 
 def test_a_daemon_that_dies_unasked_ends_the_trial(tmp_path: Path) -> None:
@@ -540,7 +603,11 @@ def test_a_daemon_that_dies_unasked_ends_the_trial(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "program"),
-    [({"control": "keepalived"}, "keepalived"), ({"control": "mon"}, "mon"), ({"directors": 2}, "keepalived")],
+    [
+        ({"control": "keepalived"}, "keepalived"),
+        ({"control": "mon"}, "mon"),
+        ({"directors": 2}, "keepalived"),
+    ],
     ids=["keepalived", "mon", "pair"],
 )
 def test_a_missing_program_is_named_with_its_package_before_anything_starts(
@@ -552,4 +619,7 @@ def test_a_missing_program_is_named_with_its_package_before_anything_starts(
         with pytest.raises(LabError) as caught:
             with log.lab("nat", **options):
                 raise AssertionError("a lab that cannot work must not start")
-    assert str(caught.value) == (f"lab 'nat': {program} not found; run: apt-get install --no-install-recommends {program}")
+    assert (
+        str(caught.value)
+        == f"lab 'nat': {program} not found; run: apt-get install --no-install-recommends {program}"
+    )

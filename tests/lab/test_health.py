@@ -1,4 +1,6 @@
-"""The real programs in a guest director: a dead server leaves the table and comes back; without a control it stays."""
+"""The real programs in a guest director: a dead server leaves the table and comes back; without a
+control it stays.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ from lvslab.traffic.servers import start_nginx
 from tests.lab.conftest import in_sandbox
 
 SECONDS = 30.0
-"""How long a test waits for what must happen: far longer than any bound, because the machine may be busy."""
+"""How long a test waits for what must happen: far longer than any bound, because the machine may be
+busy.
+"""
 
 
 class Scene:
@@ -125,7 +129,12 @@ def test_without_a_control_a_dead_server_stays() -> None:
 
     table, answers = in_scene(work, clear=False)
     assert table == {"10.0.1.11:8080": 1, "10.0.1.12:8080": 1}
-    assert sorted(answers) == [False, False, True, True], "round robin still sends every other client to the dead server"
+    assert sorted(answers) == [
+        False,
+        False,
+        True,
+        True,
+    ], "round robin still sends every other client to the dead server"
 
 
 @pytest.mark.parametrize("name", ["ldirectord", "keepalived"])
@@ -150,7 +159,12 @@ def test_the_sorry_server_stands_in_while_all_are_dead(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "file", "word", "message"),
     [
-        ("mon", "mon.cf", "alertafter", r"lvs: mon ended with status \d+; it said last: .*unknown syntax \[bogus 1\]"),
+        (
+            "mon",
+            "mon.cf",
+            "alertafter",
+            r"lvs: mon ended with status \d+; it said last: .*unknown syntax \[bogus 1\]",
+        ),
         (
             "ldirectord",
             "ldirectord.cf",

@@ -1,4 +1,6 @@
-"""A matrix on real kernels: cells take turns, a cell that behaves otherwise is a regression, and what was kept is a baseline."""
+"""A matrix on real kernels: cells take turns, a cell that behaves otherwise is a regression, and
+what was kept is a baseline.
+"""
 
 from __future__ import annotations
 
@@ -49,18 +51,31 @@ def run(log, repeat=1):
 def test_the_repetitions_of_a_scenario_are_interleaved_and_too_few_to_tell(tmp_path: Path) -> None:
     (tmp_path / "quick.py").write_text(QUICK)
     cells = ("--set", "net.ipv4.vs.conntrack=0", "--set", "net.ipv4.vs.conntrack=1", "--repeat", "2")
-    done = run_lvslab("run", str(tmp_path / "quick.py"), *cells, "--no-report", "--json", "--runs", str(tmp_path / "runs"))
+    done = run_lvslab(
+        "run", str(tmp_path / "quick.py"), *cells, "--no-report", "--json", "--runs", str(tmp_path / "runs")
+    )
     assert done.code == 0, done.out + done.err
     taken: list[tuple[float, str, int]] = []
     for each in done.data["runs"]:
         record = json.loads((Path(each["run"]) / "run.json").read_text())
         assert (record["status"], record["parameters"]["repeat"]) == ("complete", 2)
-        samples = [json.loads(line) for line in (Path(each["run"]) / "samples.jsonl").read_text().splitlines()]
-        taken += [(sample["t"], each["cell"], sample["repeat"]) for sample in samples if sample["metric"] == "latency"]
+        samples = [
+            json.loads(line) for line in (Path(each["run"]) / "samples.jsonl").read_text().splitlines()
+        ]
+        taken += [
+            (sample["t"], each["cell"], sample["repeat"])
+            for sample in samples
+            if sample["metric"] == "latency"
+        ]
     assert [(cell, repeat) for _, cell, repeat in sorted(taken)] == [
-        ("conntrack=0", 1), ("conntrack=1", 1), ("conntrack=1", 2), ("conntrack=0", 2),
-    ]  # fmt: skip
+        ("conntrack=0", 1),
+        ("conntrack=1", 1),
+        ("conntrack=1", 2),
+        ("conntrack=0", 2),
+    ]
     (comparison,) = done.data["comparisons"]
     assert comparison["counts"]["same"] == 1 and comparison["repetitions_needed"] > 2
     numbers = [each for each in comparison["results"] if "change" in each]
-    assert numbers and all(each["status"] == "too few repetitions" and each["verdict"] == "skip" for each in numbers)
+    assert numbers and all(
+        each["status"] == "too few repetitions" and each["verdict"] == "skip" for each in numbers
+    )

@@ -29,7 +29,9 @@ NO_SANDBOX = ("unshare", "-Ur", "sh", "-c", 'echo 0 >/proc/sys/user/max_net_name
 
 @dataclass(frozen=True)
 class Session:
-    """A finished pytest session: exit code, output, outcome of each test by name, and the run directories that are left."""
+    """A finished pytest session: exit code, output, outcome of each test by name, and the run
+    directories that are left.
+    """
 
     code: int
     out: str
@@ -57,7 +59,11 @@ def run_pytest(folder: Path, text: str, *arguments: str, prefix: tuple[str, ...]
     folder.mkdir(exist_ok=True)
     (folder / "test_it.py").write_text(text)
     done = subprocess.run(
-        [*prefix, *command(folder, "--junitxml=junit.xml", *arguments)], cwd=folder, capture_output=True, text=True, timeout=180
+        [*prefix, *command(folder, "--junitxml=junit.xml", *arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=180,
     )
     outcomes, texts = {}, {}
     for case in ET.parse(folder / "junit.xml").iter("testcase"):
@@ -65,10 +71,16 @@ def run_pytest(folder: Path, text: str, *arguments: str, prefix: tuple[str, ...]
         outcomes[case.get("name", "")] = "+".join(each.tag for each in bad) or "passed"
         texts[case.get("name", "")] = "\n".join(f"{each.get('message')}\n{each.text}" for each in bad)
     runs = folder / "runs"
-    return Session(done.returncode, done.stdout + done.stderr, outcomes, texts, sorted(runs.iterdir()) if runs.exists() else [])
+    return Session(
+        done.returncode,
+        done.stdout + done.stderr,
+        outcomes,
+        texts,
+        sorted(runs.iterdir()) if runs.exists() else [],
+    )
 
 
-# -- labs ----------------------------------------------------------------------------------------------------------------------------
+# -- labs ------------------------------------------------------------------------------------------
 
 
 LABS = """
@@ -103,7 +115,11 @@ def of(session: Session, test: str) -> Path:
 
 
 def test_outcomes(labs: Session) -> None:
-    expected = {"test_passes": "passed", "test_breaks_its_contract": "failure", "test_loses_its_director": "error"}
+    expected = {
+        "test_passes": "passed",
+        "test_breaks_its_contract": "failure",
+        "test_loses_its_director": "error",
+    }
     expected["test_kernel_complains"] = "error"
     assert labs.outcomes == {f"{name}[uml]": outcome for name, outcome in expected.items()}, labs.out
     assert labs.code == pytest.ExitCode.TESTS_FAILED
@@ -146,7 +162,7 @@ def test_the_documentation_s_example_passes(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists(), "all passed, so nothing is left"
 
 
-# -- what has nothing to do with labs: the protocol in the sandbox -------------------------------------------------------------------
+# -- what has nothing to do with labs: the protocol in the sandbox ---------------------------------
 
 
 WITHOUT_LABS = """
@@ -245,11 +261,20 @@ def test_a_kernel_that_cannot_is_a_skip_or_a_failure(tmp_path: Path) -> None:
     text = "def test_it(lvs_kernel): assert lvs_kernel.name in ('host', 'uml')"
     both = ("--lvs-kernel", "uml", "--lvs-kernel", "host")
     done = run_pytest(tmp_path / "skips", text, *both)
-    assert done.outcomes == {"test_it[uml]": "passed", "test_it[host]": "passed" if "ip_vs" in has else "skipped"}, done.out
+    assert done.outcomes == {
+        "test_it[uml]": "passed",
+        "test_it[host]": "passed" if "ip_vs" in has else "skipped",
+    }, done.out
     required = run_pytest(tmp_path / "fails", text, *both, "--lvs-require")
-    assert required.outcomes == {"test_it[uml]": "passed", "test_it[host]": "passed" if "ip_vs" in has else "error"}
+    assert required.outcomes == {
+        "test_it[uml]": "passed",
+        "test_it[host]": "passed" if "ip_vs" in has else "error",
+    }
     if "ip_vs" not in has:
-        assert "lacks ip_vs" in done.texts["test_it[host]"] and "--lvs-require" in required.texts["test_it[host]"]
+        assert (
+            "lacks ip_vs" in done.texts["test_it[host]"]
+            and "--lvs-require" in required.texts["test_it[host]"]
+        )
 
 
 def test_a_machine_that_cannot_is_a_skip_or_a_failure(tmp_path: Path) -> None:
@@ -274,7 +299,7 @@ def test_a_process_out_of_time_is_killed() -> None:
     assert process.carry_out(lambda send: None, lambda word, value: None, limit=20) == 0
 
 
-# -- interruptions -------------------------------------------------------------------------------------------------------------------
+# -- interruptions ---------------------------------------------------------------------------------
 
 
 def children(of: int) -> set[int]:
@@ -300,7 +325,12 @@ def waiting_test(folder: Path) -> Iterator[tuple[subprocess.Popen[str], set[int]
         "def test_waits(lvs_lab):\n    Path('up').touch()\n    signal.pause()\ndef test_next(lvs_lab): pass\n"
     )
     session = subprocess.Popen(
-        command(folder), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command(folder),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
         deadline = time.monotonic() + 60

@@ -1,4 +1,6 @@
-"""Proxies in a real director: they serve and share, get over a dead server, and say why when they cannot start."""
+"""Proxies in a real director: they serve and share, get over a dead server, and say why when they
+cannot start.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,11 @@ def _one_after_the_other(tmp_path: Path, names: list[str]) -> dict[str, Any]:
         found["lvs"] = (contest.ask(lab), contest.seen_by_servers(lab, proxied=False))
         for name in names:
             with serving(lab, PROXIES[name], tmp_path):
-                found[name] = (contest.ask(lab), contest.seen_by_servers(lab, proxied=True), lab.ipvsadm.save())
+                found[name] = (
+                    contest.ask(lab),
+                    contest.seen_by_servers(lab, proxied=True),
+                    lab.ipvsadm.save(),
+                )
         found["after"] = _servers(lab, 1)
         with serving(lab, PROXIES["haproxy"], tmp_path):
             found["second"] = _error(lab, "nginx", tmp_path)
@@ -103,7 +109,10 @@ def test_each_proxy_serves_shares_and_gets_over_a_dead_server(tmp_path: Path) ->
     assert found["after"] == [None], "nobody serves when the proxy is gone: it was not IPVS"
     assert sorted(found["lvs, rs2 dead"], key=str) == [None, None, "rs1", "rs1"], "IPVS alone does not notice"
     assert found["second"].startswith("lvs: something listens on 10.0.0.10:80 already, so nginx cannot")
-    assert "misconfigured ended with status 1; it said last: " in found["misconfigured"] and "binned" in found["misconfigured"]
+    assert (
+        "misconfigured ended with status 1; it said last: " in found["misconfigured"]
+        and "binned" in found["misconfigured"]
+    )
     assert CALLS <= found["stops"] < 1.2 * CALLS
 
 
@@ -139,7 +148,13 @@ def test_the_comparison_measures_every_contender_and_answers(tmp_path: Path) -> 
     run = rundir.load(directory)
     for name in ("lvs-nat", "nginx"):
         measured = {each.metric for each in run.samples if each.lab == name and each.value is not None}
-        assert {"connections_per_second", "requests_per_second", "download", "loaded_latency_p99", "director_cpu"} <= measured
+        assert {
+            "connections_per_second",
+            "requests_per_second",
+            "download",
+            "loaded_latency_p99",
+            "director_cpu",
+        } <= measured
     assert (directory / "answer.txt").read_text().startswith("The claim that layer-7 proxies")
     assert (directory / "logs/nginx/lvs/nginx.conf").exists() and (directory / "report.html").exists()
 

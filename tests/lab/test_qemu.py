@@ -1,4 +1,6 @@
-"""A stock kernel under QEMU is a director like any other: its packets, its commands, its death and its return."""
+"""A stock kernel under QEMU is a director like any other: its packets, its commands, its death and
+its return.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ ORDINARY_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 
 def _a_kernel() -> str | None:
     """The name of a kernel here that can be a guest under QEMU."""
-    for name in (KernelKind.QEMU, *(entry.full_name for entry in catalog.entries() if entry.kind is KernelKind.QEMU)):
+    for name in (
+        KernelKind.QEMU,
+        *(entry.full_name for entry in catalog.entries() if entry.kind is KernelKind.QEMU),
+    ):
         try:
             qemu.refuse(catalog.find(name))
         except CannotError:
@@ -89,10 +94,16 @@ def test_a_director_proves_its_packets_dies_comes_back_and_takes_a_new_link() ->
 
 
 def test_an_ordinary_user_verifies_a_mode_and_the_run_says_which_kernel_it_was(tmp_path: Path) -> None:
-    done = run_lvslab("verify", "fullnat", "--kernel", str(NAME), "--json", "--runs", str(tmp_path), prefix=ORDINARY_USER)
+    done = run_lvslab(
+        "verify", "fullnat", "--kernel", str(NAME), "--json", "--runs", str(tmp_path), prefix=ORDINARY_USER
+    )
     assert done.code == 0, done.err
     (run,) = tmp_path.iterdir()
-    (director,) = (node for node in json.loads((run / "run.json").read_text())["labs"][0]["nodes"] if node["role"] == "director")
+    (director,) = (
+        node
+        for node in json.loads((run / "run.json").read_text())["labs"][0]["nodes"]
+        if node["role"] == "director"
+    )
     assert director["kernel"]["kind"] == "qemu"
     assert director["kernel"]["release"] == catalog.find(str(NAME)).modules.release
 

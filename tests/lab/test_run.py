@@ -22,7 +22,9 @@ def test_a_shipped_scenario_runs_and_draws_its_report(tmp_path: Path) -> None:
 
 def test_parameters_come_from_the_command_line_and_are_recorded(tmp_path: Path) -> None:
     settings = ("--set", "weights=1,2,1", "--set", "requests=8", "--set", "mode=dr")
-    done = run_lvslab("run", "weighted-round-robin", *settings, "--no-report", "--json", "--runs", str(tmp_path))
+    done = run_lvslab(
+        "run", "weighted-round-robin", *settings, "--no-report", "--json", "--runs", str(tmp_path)
+    )
     assert done.code == 0, done.out + done.err
     record = json.loads((Path(done.data["run"]) / "run.json").read_text())
     assert record["parameters"] == {"mode": "dr", "requests": 8, "weights": [1, 2, 1]}
@@ -54,12 +56,17 @@ def test_modes_are_measured_side_by_side_on_kernels_alike(tmp_path: Path) -> Non
     run = Path(done.data["run"])
     record = json.loads((run / "run.json").read_text())
     kinds = [
-        {(node["role"], node["kernel"]["kind"]) for node in lab["nodes"] if node["role"] != "router"} for lab in record["labs"]
+        {(node["role"], node["kernel"]["kind"]) for node in lab["nodes"] if node["role"] != "router"}
+        for lab in record["labs"]
     ]
     assert kinds[0] == kinds[1]
     samples = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
     for lab in ("nat", "tun"):
-        taken = {each["metric"] for each in samples if each["lab"] == lab and (each.get("value") or each.get("values"))}
+        taken = {
+            each["metric"]
+            for each in samples
+            if each["lab"] == lab and (each.get("value") or each.get("values"))
+        }
         assert {"throughput", "requests_per_second", "connections_per_second", "latency", "answers"} <= taken
         http = next(each for each in record["labs"] if each["name"] == lab)["counters"]
         assert sum(each["conns"] for each in http) > 100
@@ -69,9 +76,17 @@ def test_modes_are_measured_side_by_side_on_kernels_alike(tmp_path: Path) -> Non
 def test_a_full_disk_is_one_line_and_keeps_what_was_written(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    script = f'mount -t tmpfs -o size=64k tmpfs {small} && "$@"; code=$?; cp -r {small}/. {tmp_path}/kept; exit $code'
+    script = (
+        f'mount -t tmpfs -o size=64k tmpfs {small} && "$@"; code=$?; cp -r {small}/. {tmp_path}/kept; exit'
+        " $code"
+    )
     done = run_lvslab(
-        "verify", "nat", "dr", "--runs", str(small), prefix=("unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh")
+        "verify",
+        "nat",
+        "dr",
+        "--runs",
+        str(small),
+        prefix=("unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh"),
     )
     assert done.code == 69, done.out + done.err
     last = done.err.strip().splitlines()[-1]
@@ -86,7 +101,11 @@ def test_a_missing_program_is_named_with_its_package(tmp_path: Path) -> None:
     assert done.code == 4
     assert "nginx-light" in done.out
     verified = run_lvslab(
-        "verify", "nat", "--runs", str(tmp_path), prefix=("unshare", "--map-root-user", "--mount", "sh", "-c", hide, "sh")
+        "verify",
+        "nat",
+        "--runs",
+        str(tmp_path),
+        prefix=("unshare", "--map-root-user", "--mount", "sh", "-c", hide, "sh"),
     )
     assert verified.code == 4 and "nginx not found; run: apt-get install" in verified.err
     assert list(tmp_path.iterdir()) == []
@@ -98,7 +117,9 @@ def test_topologies_work_under_plain_mn(topology: str, tmp_path: Path) -> None:
     import sys
 
     commands = tmp_path / "commands"
-    commands.write_text("lvs uname -r\nlvs ipvsadm -A -t 10.0.0.10:80 -s rr\nlvs ipvsadm -Ln\nc1 ping -c 1 -W 5 10.0.0.1\n")
+    commands.write_text(
+        "lvs uname -r\nlvs ipvsadm -A -t 10.0.0.10:80 -s rr\nlvs ipvsadm -Ln\nc1 ping -c 1 -W 5 10.0.0.1\n"
+    )
     mn = Path(sys.executable).with_name("mn")
     topologies = Path(__file__).resolve().parents[2] / "topologies"
     done = subprocess.run(

@@ -31,7 +31,10 @@ def _ours(pid: str) -> bool:
         line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return False
-    return any(word in line for word in ("umid=", "nginx -e", "mnexec", "-m lvslab", "mininet:", "iperf3 --", "wrk --"))
+    return any(
+        word in line
+        for word in ("umid=", "nginx -e", "mnexec", "-m lvslab", "mininet:", "iperf3 --", "wrk --")
+    )
 
 
 def machine_state() -> dict[str, object]:
@@ -42,7 +45,9 @@ def machine_state() -> dict[str, object]:
         "mounts": Path("/proc/mounts").read_text(),
         "sysctls": {name: Path("/proc/sys", name).read_text() for name in SYSCTLS},
         "shared memory": sorted(map(str, Path("/dev/shm").iterdir())),
-        "processes": sorted(each.name for each in Path("/proc").iterdir() if each.name.isdigit() and _ours(each.name)),
+        "processes": sorted(
+            each.name for each in Path("/proc").iterdir() if each.name.isdigit() and _ours(each.name)
+        ),
     }
 
 
@@ -103,7 +108,9 @@ def test_ctrl_c_in_a_terminal_interrupts_once_and_keeps_what_was_measured(tmp_pa
     before = machine_state()
     process = _start(tmp_path, "nat", "dr", "tun")
     _wait_for(process, "PASS")
-    os.killpg(process.pid, signal.SIGINT)  # what a terminal does: every process of the foreground group gets it
+    os.killpg(
+        process.pid, signal.SIGINT
+    )  # what a terminal does: every process of the foreground group gets it
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130 and "interrupted" in err
     run = next(tmp_path.iterdir())

@@ -1,4 +1,6 @@
-"""Every shipped scenario holds what it promises, can fail for the right reason, and can be stopped at any time."""
+"""Every shipped scenario holds what it promises, can fail for the right reason, and can be stopped
+at any time.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def said(done: Outcome) -> str:
     lines = [f"exit code {done.code}"]
     if done.out:
         lines += [
-            f"{each['name']}: {each['verdict']}: {each['reason']}" for each in done.data["results"] if each["verdict"] != "pass"
+            f"{each['name']}: {each['verdict']}: {each['reason']}"
+            for each in done.data["results"]
+            if each["verdict"] != "pass"
         ]
     return "\n".join([*lines, *done.err.splitlines()[-10:]])
 
@@ -85,7 +89,7 @@ def test_a_power_cut_and_the_suite_work_for_an_ordinary_user(tmp_path: Path) -> 
         assert done.code == 0, said(done)
 
 
-# -- each kind of judge can say no -----------------------------------------------------------------------------------------------------
+# -- each kind of judge can say no -----------------------------------------------------------------
 
 TOO_LATE = "net.ipv4.vs.sync_threshold=3000 50000"
 """Connections are synchronised from their 3000th packet on: never here."""
@@ -118,7 +122,7 @@ from lvslab.stories import server_fails
 @scenario(title="Wrong", teaches="that a TCP check notices a hung server", modes=["nat"])
 def run(log):
     server_fails(log, faults.server_hung, mode="nat", controls=["keepalived"], check="tcp", interval=0.5, timeout=0.5)
-"""
+"""  # noqa: E501
 
 
 def test_a_check_that_notices_nothing_fails(tmp_path: Path) -> None:
@@ -130,17 +134,24 @@ def test_a_check_that_notices_nothing_fails(tmp_path: Path) -> None:
     assert list(found) == ["keepalived, tcp check, 1: rs1 is taken out"], said(done)
     reason = found["keepalived, tcp check, 1: rs1 is taken out"]
     failed, of, attempts = reason.split()[:3]
-    assert reason.endswith("attempts failed, the table never changed") and of == "of" and 0 < int(failed) < int(attempts)
+    assert (
+        reason.endswith("attempts failed, the table never changed")
+        and of == "of"
+        and 0 < int(failed) < int(attempts)
+    )
 
 
 def test_a_server_that_hardly_flaps_fails_the_promise_of_harm(tmp_path: Path) -> None:
     settings = ("--control", "none", "--flaps", "1", "--down", "0.1", "--up", "2")
     done = run(tmp_path, "flapping-server", *settings)
     assert done.code == 1, said(done)
-    assert list(failing(done)) == ["none, 1: flapping"] and "of the attempts failed" in failing(done)["none, 1: flapping"]
+    assert (
+        list(failing(done)) == ["none, 1: flapping"]
+        and "of the attempts failed" in failing(done)["none, 1: flapping"]
+    )
 
 
-# -- interrupted -----------------------------------------------------------------------------------------------------------------------
+# -- interrupted -----------------------------------------------------------------------------------
 
 
 def _family(pid: int) -> dict[tuple[int, str], str]:
@@ -175,7 +186,9 @@ def _alive(process: tuple[int, str]) -> bool:
 
 def test_ctrl_c_in_a_trial_keeps_its_attempts_and_leaves_nothing_running(tmp_path: Path) -> None:
     command = [*LVSLAB, "run", "director-power-cut", "--sync", "yes", "--no-report", "--runs", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+    )
     assert process.stderr is not None
     assert any("power cut" in line for line in process.stderr), "the fault never came"
     family = _family(process.pid)
@@ -193,14 +206,18 @@ def test_ctrl_c_in_a_trial_keeps_its_attempts_and_leaves_nothing_running(tmp_pat
     (trial,) = record.trials
     assert (record.status, trial.end, trial.verdict, record.results) == ("interrupted", None, None, ())
     assert any(mark.kind == "fault" for mark in trial.marks)
-    probes = read_probes(record.probes / f"{trial.name}.attempts.csv", record.probes / f"{trial.name}.beats.csv")
+    probes = read_probes(
+        record.probes / f"{trial.name}.attempts.csv", record.probes / f"{trial.name}.beats.csv"
+    )
     assert any(not each.failed for each in probes.attempts) and probes.beats
     assert str(directory) in errors and "Traceback" not in errors
 
 
 def test_the_report_of_an_interrupted_run_can_be_drawn(tmp_path: Path) -> None:
     command = [*LVSLAB, "run", "server-killed", "--control", "none", "--no-report", "--runs", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+    )
     assert process.stderr is not None
     assert any("web server killed" in line for line in process.stderr), "the fault never came"
     process.send_signal(signal.SIGINT)
@@ -211,7 +228,7 @@ def test_the_report_of_an_interrupted_run_can_be_drawn(tmp_path: Path) -> None:
     assert "interrupted" in Path(done.data["reports"][0]["html"]).read_text()
 
 
-# -- wrong input -----------------------------------------------------------------------------------------------------------------------
+# -- wrong input -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -219,14 +236,22 @@ def test_the_report_of_an_interrupted_run_can_be_drawn(tmp_path: Path) -> None:
     [
         (["no-such"], ["scenario 'no-such'", "shipped: ", "drain"]),
         (["drain", "--speed", "7"], ["scenario 'drain' has no parameter 'speed'", "rate=300.0"]),
-        (["server-killed", "--control", "nginx"], ["control 'nginx' is none of: none, mon, ldirectord, keepalived"]),
+        (
+            ["server-killed", "--control", "nginx"],
+            ["control 'nginx' is none of: none, mon, ldirectord, keepalived"],
+        ),
         (["sorry-server", "--control", "mon"], ["control 'mon' is none of: ldirectord, keepalived"]),
-        (["sorry-server", "--mode", "dr"], ["scenario 'sorry-server' does not run in mode 'dr'", "nat, fullnat, synproxy"]),
+        (
+            ["sorry-server", "--mode", "dr"],
+            ["scenario 'sorry-server' does not run in mode 'dr'", "nat, fullnat, synproxy"],
+        ),
         (["drain", "--mode", "bridge"], ["mode 'bridge'", "nat, dr, tun"]),
         (["syn-flood", "--mode", "nat"], ["scenario 'syn-flood' takes no mode"]),
         (["drain", "--rate"], ["--rate: a value is missing"]),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) and len(value) > 1 and value[1].startswith("--") else None,
+    ids=lambda value: (
+        " ".join(value) if isinstance(value, list) and len(value) > 1 and value[1].startswith("--") else None
+    ),
 )
 def test_wrong_input_starts_nothing(arguments: list[str], words: list[str], tmp_path: Path) -> None:
     runs = tmp_path / "runs"
@@ -247,10 +272,13 @@ def broken(tmp_path: Path, code: int, *arguments: str) -> tuple[str, Any]:
 def test_a_fault_at_a_server_that_does_not_exist_is_wrong_input(tmp_path: Path) -> None:
     error, record = broken(tmp_path, 2, "server-killed", "--control", "none", "--server", "rs9")
     assert "there is no node 'rs9' to break" in error and "rs1, rs2" in error
-    assert record.status == "broken" and record.error in error and record.labs == ()  # nothing was started
+    # nothing was started
+    assert record.status == "broken" and record.error in error and record.labs == ()
 
 
 def test_a_sysctl_that_the_kernel_does_not_have_breaks_the_lab_at_its_step(tmp_path: Path) -> None:
-    error, record = broken(tmp_path, 69, "server-killed", "--control", "none", "--set", "net.ipv4.vs.no_such=1")
+    error, record = broken(
+        tmp_path, 69, "server-killed", "--control", "none", "--set", "net.ipv4.vs.no_such=1"
+    )
     assert "set-up step 'sysctls: net.ipv4.vs.no_such' failed" in error and "lvs: " in error
     assert record.status == "broken" and record.trials == ()

@@ -1,4 +1,6 @@
-"""Training labs: each fails its exam untouched for the right reason, passes solved, and the doctor is right on it; and the keeper."""
+"""Training labs: each fails its exam untouched for the right reason, passes solved, and the doctor
+is right on it; and the keeper.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +28,26 @@ _LAB_SECONDS = 180
 _SECONDS = 20.0
 
 
-# -- every lab -----------------------------------------------------------------------------------------------------------------------
+# -- every lab -------------------------------------------------------------------------------------
 
 
 class Runs:
-    """Runs labs in processes of their own, some ahead of the tests that ask for them: they wait much, and compute little."""
+    """Runs labs in processes of their own, some ahead of the tests that ask for them: they wait
+    much, and compute little.
+    """
 
     def __init__(self, names: list[str]) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1 + (os.cpu_count() or 1))
-        self._futures: dict[str, Future[dict[str, Any]]] = {name: self._pool.submit(self._run, name) for name in names}
+        self._futures: dict[str, Future[dict[str, Any]]] = {
+            name: self._pool.submit(self._run, name) for name in names
+        }
 
     @staticmethod
     def _run(name: str) -> dict[str, Any]:
         command = [sys.executable, "-m", "tests.lab.exercise_program", name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LAB_SECONDS, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_LAB_SECONDS, stdin=subprocess.DEVNULL
+        )
         assert done.returncode == 0, f"{name} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         return json.loads(done.stdout)
 
@@ -53,7 +61,9 @@ class Runs:
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest) -> Iterator[Runs]:
     """Of the labs whose tests were selected."""
-    selected = [item.callspec.params.get("exercise") for item in request.session.items if hasattr(item, "callspec")]
+    selected = [
+        item.callspec.params.get("exercise") for item in request.session.items if hasattr(item, "callspec")
+    ]
     found = Runs([each.name for each in selected if isinstance(each, Exercise)])
     yield found
     found.close()
@@ -82,7 +92,7 @@ def test_a_lab_fails_untouched_for_its_reason_passes_solved_and_the_doctor_is_ri
         assert untouched["faults"][:1] == [exercise.fault], untouched["said"]
 
 
-# -- the keeper ----------------------------------------------------------------------------------------------------------------------
+# -- the keeper ------------------------------------------------------------------------------------
 
 
 class Student:
@@ -120,7 +130,8 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.execve(sys.executable, [*LVSLAB, "train", "shell", node], student.environment)
-        os.set_inheritable(self.fd, False)  # the next shell's process would hold this one's terminal open
+        # the next shell's process would hold this one's terminal open
+        os.set_inheritable(self.fd, False)
 
     def __enter__(self) -> Terminal:
         self.wait_for("# ")
@@ -168,7 +179,10 @@ def test_wrong_input_gets_one_line_and_starts_nothing(tmp_path: Path) -> None:
     newcomer = Student(tmp_path)
     for arguments, said in (
         (("train", "check"), "no training lab is running"),
-        (("train", "start", "no-such-lab"), "lab 'no-such-lab': no such training lab; `lvslab train list` shows them"),
+        (
+            ("train", "start", "no-such-lab"),
+            "lab 'no-such-lab': no such training lab; `lvslab train list` shows them",
+        ),
         (("train", "hint", "--name", "other"), "lab 'other': is not running"),
         (("doctor",), "no training lab is running"),
         (("doctor", "--here", "--name", "mine"), "exclude each other"),
@@ -187,7 +201,10 @@ def test_a_broken_command_in_a_shell_harms_nothing(student: Student) -> None:
     assert missing.code == 127, missing.err
     nowhere = student("train", "shell", "nowhere", "--name", "mine", "--", "true")
     assert nowhere.code == 2 and "there is no node 'nowhere'; nodes: " in nowhere.err
-    assert "TCP  10.0.0.10:80" in student("train", "shell", "director", "--name", "mine", "--", "ipvsadm", "-L", "-n").out
+    assert (
+        "TCP  10.0.0.10:80"
+        in student("train", "shell", "director", "--name", "mine", "--", "ipvsadm", "-L", "-n").out
+    )
 
 
 def test_two_shells_at_once_and_a_closed_terminal_loses_nothing(student: Student) -> None:
@@ -237,11 +254,15 @@ def test_a_killed_keeper_leaves_nothing_and_status_says_so(tmp_path: Path) -> No
 
 
 def _keeper(session: Path) -> int:
-    """The keeper's process: of those that have its command line the first, which started the others."""
+    """The keeper's process: of those that have its command line the first, which started the
+    others.
+    """
     found = []
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
-            if entry.name.isdigit() and str(session).encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+            if entry.name.isdigit() and str(session).encode() in (entry / "cmdline").read_bytes().split(
+                b"\0"
+            ):
                 found.append(int(entry.name))
     return min(found)
 

@@ -1,4 +1,6 @@
-"""All five modes on real kernels: they keep their contracts, and each breaks when one set-up step is left out."""
+"""All five modes on real kernels: they keep their contracts, and each breaks when one set-up step
+is left out.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from lvslab.modes import MODES
 from tests.lab.conftest import run_lvslab
 
 ORDINARY_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
-"""From here on the kernel sees a user without privileges; the files of this checkout stay readable."""
+"""From here on the kernel sees a user without privileges; the files of this checkout stay
+readable.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +29,9 @@ def all_modes(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
 
 def test_all_five_modes_pass(all_modes: tuple[dict, Path]) -> None:
     data, _ = all_modes
-    assert [(each["name"], each["verdict"]) for each in data["results"]] == [(str(mode), "pass") for mode in MODES]
+    assert [(each["name"], each["verdict"]) for each in data["results"]] == [
+        (str(mode), "pass") for mode in MODES
+    ]
 
 
 def test_every_result_names_evidence_files_that_exist(all_modes: tuple[dict, Path]) -> None:
@@ -38,15 +44,25 @@ def test_every_result_names_evidence_files_that_exist(all_modes: tuple[dict, Pat
 @pytest.mark.parametrize("mode", [str(mode) for mode in MODES])
 def test_checks_cover_every_kind_of_traffic(all_modes: tuple[dict, Path], mode: str) -> None:
     data, _ = all_modes
-    checks = {each["name"] for each in next(each for each in data["results"] if each["name"] == mode)["checks"]}
-    expected = {"tcp", "icmp", "http", "arp", "client-address", "share"} | ({"cookies"} if mode == "synproxy" else {"udp"})
+    checks = {
+        each["name"] for each in next(each for each in data["results"] if each["name"] == mode)["checks"]
+    }
+    expected = {"tcp", "icmp", "http", "arp", "client-address", "share"} | (
+        {"cookies"} if mode == "synproxy" else {"udp"}
+    )
     assert checks == expected
 
 
 def test_captures_hold_every_link_on_one_clock(all_modes: tuple[dict, Path]) -> None:
     _, run = all_modes
     frames = read_frames(run / "captures" / "nat.pcapng")
-    assert {frame.interface for frame in frames} == {"c1-eth0", "lvs-eth0", "lvs-eth1", "rs1-eth0", "rs2-eth0"}
+    assert {frame.interface for frame in frames} == {
+        "c1-eth0",
+        "lvs-eth0",
+        "lvs-eth1",
+        "rs1-eth0",
+        "rs2-eth0",
+    }
     assert [frame.t for frame in frames] == sorted(frame.t for frame in frames)
 
 
@@ -57,7 +73,11 @@ def test_director_ran_a_real_ipvs_kernel(all_modes: tuple[dict, Path]) -> None:
     for lab in record["labs"]:
         director = next(node for node in lab["nodes"] if node["role"] == "director")
         assert "ip_vs" in director["needs"]
-        console = (run / "logs" / lab["name"] / "lvs.console").read_text() if director["kernel"]["kind"] == "uml" else ""
+        console = (
+            (run / "logs" / lab["name"] / "lvs.console").read_text()
+            if director["kernel"]["kind"] == "uml"
+            else ""
+        )
         assert "panic" not in console.lower()
 
 
@@ -78,7 +98,13 @@ def test_an_ordinary_user_passes_all_five_modes(tmp_path: Path) -> None:
             "rs",
             "nothing followed that would have answered the client; expected next: real server to director",
         ),
-        ("nat", "ip-forward", "rs", "lvs", "arrived at lvs and never left it; expected next: director to client: VIP > CIP"),
+        (
+            "nat",
+            "ip-forward",
+            "rs",
+            "lvs",
+            "arrived at lvs and never left it; expected next: director to client: VIP > CIP",
+        ),
         (
             "dr",
             "vip-on-lo",
@@ -94,7 +120,13 @@ def test_an_ordinary_user_passes_all_five_modes(tmp_path: Path) -> None:
             "nothing followed that would have answered the client; expected next: real server to client",
         ),
         ("fullnat", "snat", "lvs", "rs", "expected LIP one of 10.0.1.201, 10.0.1.202"),
-        ("synproxy", "synproxy", "lvs", "rs", "a SYN reached for a real server before the client's ACK proved the cookie"),
+        (
+            "synproxy",
+            "synproxy",
+            "lvs",
+            "rs",
+            "a SYN reached for a real server before the client's ACK proved the cookie",
+        ),
     ],
 )
 def test_a_broken_set_up_fails_at_the_right_packet(

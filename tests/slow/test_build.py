@@ -1,6 +1,7 @@
 """Building real kernels: minutes each, so not part of `make test`; run it by `make slow`.
 
-LVSLAB_TREE names a kernel source tree or archive; by default /usr/src/linux-source-*.tar.xz is taken. With ccache all but the first are quick.
+LVSLAB_TREE names a kernel source tree or archive; by default /usr/src/linux-source-*.tar.xz is
+taken. With ccache all but the first are quick.
 """
 
 from __future__ import annotations
@@ -38,14 +39,18 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One cache for all tests: a build's path is below it, and ccache knows objects by their paths."""
+    """One cache for all tests: a build's path is below it, and ccache knows objects by
+    their paths.
+    """
     home = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     return home / "lvslab" / "kernels"
 
 
 def lvslab(*words: str, seconds: float = 3000) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*LVSLAB, *words], capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [*LVSLAB, *words], capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
+    )
 
 
 def _files(source: Path) -> dict[str, int]:
@@ -72,7 +77,9 @@ def test_a_broken_scheduler_is_caught(source: Path, tmp_path: Path) -> None:
     finally:
         path.write_text(text)
     assert made.returncode == 0, made.stderr
-    checked = lvslab("verify", "--only", "scheduler:rr:*", "--kernel", "local/broken", "--runs", str(tmp_path))
+    checked = lvslab(
+        "verify", "--only", "scheduler:rr:*", "--kernel", "local/broken", "--runs", str(tmp_path)
+    )
     assert checked.returncode == 1, checked.stdout + checked.stderr
     assert "FAIL scheduler:rr:" in checked.stdout
 

@@ -1,4 +1,6 @@
-"""Made-up labs, packets and captures: whole conversations as each forwarding mode should carry them, hop by hop, to be bent by tests."""
+"""Made-up labs, packets and captures: whole conversations as each forwarding mode should carry
+them, hop by hop, to be bent by tests.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def udp(**fields: Any) -> IpPacket:
 
 def echo(note: str = "echo-request", **fields: Any) -> IpPacket:
     """An ICMP echo message."""
-    return tcp("", **{"protocol": "ICMP", "dport": CPORT, "options": b"", "payload": b"ping", "note": note, **fields})
+    return tcp(
+        "", **{"protocol": "ICMP", "dport": CPORT, "options": b"", "payload": b"ping", "note": note, **fields}
+    )
 
 
 @dataclass
@@ -70,7 +74,9 @@ class Conversation:
     hops: dict[str, Hop] = field(default_factory=dict)
     server: str = "rs1"
 
-    def add(self, name: str, sender: str, receiver: str | None, packet: IpPacket, eth_dst: str | None = None) -> None:
+    def add(
+        self, name: str, sender: str, receiver: str | None, packet: IpPacket, eth_dst: str | None = None
+    ) -> None:
         """One hop from a node to the next, on the network that they share."""
         out = self._port(sender, receiver)
         mac = eth_dst or (self._port(receiver, sender).mac if receiver else "02:ff:ff:ff:ff:ff")
@@ -88,7 +94,9 @@ class Conversation:
         self.hops[name] = replace(self.hops[name], packet=replace(self.hops[name].packet, **fields))
 
     def redirect(self, name: str, receiver: str | None, mac: str = "02:ff:ff:ff:ff:ff") -> None:
-        """Send one hop's frame to another node, or to a MAC address that nobody has; what followed on the way does not happen."""
+        """Send one hop's frame to another node, or to a MAC address that nobody has; what followed
+        on the way does not happen.
+        """
         hop = self.hops[name]
         if receiver is not None:
             mac = self._port(receiver, hop.sender).mac
@@ -109,18 +117,32 @@ class Conversation:
         self.hops = {each: self.hops[each] for each in names[: names.index(name) + 1]}
 
     def frames(self) -> list[Frame]:
-        """The capture: each frame leaves its sender and floods to all nodes of the network, as a fresh switch would let it."""
+        """The capture: each frame leaves its sender and floods to all nodes of the network, as a
+        fresh switch would let it.
+        """
         network = {each.name: each.network for node in self.plan.nodes for each in node.interfaces}
         found = []
         for hop in sorted(self.hops.values(), key=lambda each: each.t):
             raw = repr((hop.t, hop.eth_src, hop.eth_dst, hop.packet)).encode()
 
             def frame(interface: str, sent: bool, later: int, hop: Hop = hop, raw: bytes = raw) -> Frame:
-                return Frame(len(found) + 1, hop.t + later, interface, sent, hop.eth_src, hop.eth_dst, hop.packet, None, raw)
+                return Frame(
+                    len(found) + 1,
+                    hop.t + later,
+                    interface,
+                    sent,
+                    hop.eth_src,
+                    hop.eth_dst,
+                    hop.packet,
+                    None,
+                    raw,
+                )
 
             found.append(frame(hop.link, True, 0))
             found.extend(
-                frame(name, False, 10) for name, where in network.items() if where == network[hop.link] and name != hop.link
+                frame(name, False, 10)
+                for name, where in network.items()
+                if where == network[hop.link] and name != hop.link
             )
         return found
 
@@ -176,7 +198,12 @@ class _Carrier:
         talk = self.talk
         if self.mode in TWO_ARMS:
             first = replace(
-                packet, src=self.rip, sport=self.rport, dst=self.client[0], dport=self.client[1], seq=packet.seq + self.shift
+                packet,
+                src=self.rip,
+                sport=self.rport,
+                dst=self.client[0],
+                dport=self.client[1],
+                seq=packet.seq + self.shift,
             )
             talk.add(name, talk.server, "lvs", first)
             talk.add(name, "lvs", "c1", replace(packet, ttl=packet.ttl - 1))
@@ -193,7 +220,9 @@ def back(flags: str, **fields: Any) -> IpPacket:
 
 
 def conversation(mode: str, server: str = "rs1", isn: int = CLIENT_ISN) -> Conversation:
-    """A TCP conversation that keeps the mode's contract: syn, syn-ack, ack, get, got, answer, thanks, bye, fin, last."""
+    """A TCP conversation that keeps the mode's contract: syn, syn-ack, ack, get, got, answer,
+    thanks, bye, fin, last.
+    """
     talk = Conversation(lab(mode), server=server)
     way = _Carrier(talk, 8080 if mode in TWO_ARMS else 80)
     if mode == "synproxy":
@@ -204,7 +233,10 @@ def conversation(mode: str, server: str = "rs1", isn: int = CLIENT_ISN) -> Conve
         talk.add("ack", "c1", "lvs", tcp("A", seq=isn + 1, ack=theirs))
         talk.add("inner-syn", "lvs", server, tcp("S", seq=isn, **inside))
         talk.add(
-            "inner-syn-ack", server, "lvs", tcp("SA", src=rip, sport=8080, dst=CIP, dport=CPORT, seq=SERVER_ISN, ack=isn + 1)
+            "inner-syn-ack",
+            server,
+            "lvs",
+            tcp("SA", src=rip, sport=8080, dst=CIP, dport=CPORT, seq=SERVER_ISN, ack=isn + 1),
         )
         talk.add("inner-ack", "lvs", server, tcp("A", seq=isn + 1, ack=SERVER_ISN + 1, **inside))
         talk.add("window", "lvs", "c1", back("A", seq=theirs, ack=isn + 1))
@@ -241,7 +273,9 @@ def ping(mode: str) -> Conversation:
     return talk
 
 
-def arp(interface: str, sender_mac: str, sender_ip: str, operation: str = "is-at", sent: bool = True) -> Frame:
+def arp(
+    interface: str, sender_mac: str, sender_ip: str, operation: str = "is-at", sent: bool = True
+) -> Frame:
     """An ARP message at a node's interface."""
     message = ArpMessage(operation, sender_mac, sender_ip, CIP)
     return Frame(1, 0, interface, sent, sender_mac, "ff:ff:ff:ff:ff:ff", None, message, b"arp")

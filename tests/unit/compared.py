@@ -1,4 +1,6 @@
-"""Run directories to compare, written by the real writer: verdicts, samples, trials and labs as a test wants them."""
+"""Run directories to compare, written by the real writer: verdicts, samples, trials and labs as a
+test wants them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def node(name: str, role: str, kind: str, release: str, network: str = "s1") -> 
         "role": role,
         "needs": [],
         "kernel": {"kind": kind, "release": release, "config_sha256": release.ljust(64, "0"), "why": ""},
-        "interfaces": [{"name": f"{name}-eth0", "mac": "02:00:00:00:00:01", "network": network, "addresses": []}],
+        "interfaces": [
+            {"name": f"{name}-eth0", "mac": "02:00:00:00:00:01", "network": network, "addresses": []}
+        ],
         "extra_addresses": [],
         "gateway": None,
     }
@@ -58,14 +62,18 @@ def lab(
     }
 
 
-def result(name: str, verdict: str = "pass", reason: str = "", checks: Mapping[str, str] | None = None) -> dict[str, Any]:
+def result(
+    name: str, verdict: str = "pass", reason: str = "", checks: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """A result; `checks`: name → verdict of its single checks."""
     return {
         "name": name,
         "verdict": verdict,
         "reason": reason or f"{name}: {verdict}",
         "evidence": [f"captures/{name}.pcapng"],
-        "checks": [{"name": key, "verdict": each, "reason": f"{key}: {each}"} for key, each in (checks or {}).items()],
+        "checks": [
+            {"name": key, "verdict": each, "reason": f"{key}: {each}"} for key, each in (checks or {}).items()
+        ],
     }
 
 
@@ -94,9 +102,16 @@ def write_run(
     ticks = count(started)
     scenario = {"name": name, "title": name, "teaches": ""} if kind == "run" else None
     writer = RunWriter(
-        root, name, kind=kind, command=["lvslab", "run", name], scenario=scenario, parameters=parameters, host=host, tools=tools,
+        root,
+        name,
+        kind=kind,
+        command=["lvslab", "run", name],
+        scenario=scenario,
+        parameters=parameters,
+        host=host,
+        tools=tools,
         clock=lambda: next(ticks),
-    )  # fmt: skip
+    )
     try:
         with writer as run:
             for each in [lab()] if labs is None else labs:
@@ -105,7 +120,15 @@ def write_run(
             for metric, values in (samples or {}).items():
                 for repeat, value in enumerate(values, start=1):
                     problem = "3 of 9 requests failed" if value is None else None
-                    run.sample(lab="nat", mode="nat", metric=metric, unit="1/s", repeat=repeat, value=value, error=problem)
+                    run.sample(
+                        lab="nat",
+                        mode="nat",
+                        metric=metric,
+                        unit="1/s",
+                        repeat=repeat,
+                        value=value,
+                        error=problem,
+                    )
             for repeat, (variant, seconds) in enumerate(trials, start=1):
                 write_trial(run, variant, repeat, seconds)
             if error is not None:
@@ -116,37 +139,76 @@ def write_run(
 
 
 def write_trial(run: RunWriter, variant: str, repeat: int, outage: float, interval: float = 0.01) -> None:
-    """A trial of four seconds: the fault after one, failures for `outage` seconds, each answer within a millisecond."""
+    """A trial of four seconds: the fault after one, failures for `outage` seconds, each answer
+    within a millisecond.
+    """
     name, fault = f"{variant}-{repeat}", START + 1.0
     marks = [
         {"t": fault, "kind": "fault", "node": "rs1", "text": "killed"},
-        {"t": fault + outage, "kind": "table", "node": "lvs", "text": "TCP 10.0.0.10:80: 10.0.1.11:8080 removed"},
+        {
+            "t": fault + outage,
+            "kind": "table",
+            "node": "lvs",
+            "text": "TCP 10.0.0.10:80: 10.0.1.11:8080 removed",
+        },
     ]
     lines = ["planned,start,connect,first_byte,end,local_port,server,outcome"]
     for number in range(round(4 / interval)):
         t = START + number * interval
         failed = fault <= t < fault + outage - 1e-6
         answered = "" if failed else f"{t + 0.001:.6f}"
-        lines.append(f"{t:.6f},{t:.6f},{answered},{answered},{t + 0.001:.6f},1024,rs2,{'refused' if failed else 'ok'}")
+        lines.append(
+            f"{t:.6f},{t:.6f},{answered},{answered},{t + 0.001:.6f},1024,rs2,{'refused' if failed else 'ok'}"
+        )
     (run.probes / f"{name}.attempts.csv").write_text("\n".join(lines) + "\n")
     run.add_trial(
-        {"name": name, "variant": variant, "mode": "nat", "lab": "nat", "repeat": repeat, "start": START, "end": START + 4,
-         "interval": interval, "timeout": 1.0, "heartbeat": None, "marks": marks, "bound": None, "expects": "", "verdict": "pass"}
-    )  # fmt: skip
+        {
+            "name": name,
+            "variant": variant,
+            "mode": "nat",
+            "lab": "nat",
+            "repeat": repeat,
+            "start": START,
+            "end": START + 4,
+            "interval": interval,
+            "timeout": 1.0,
+            "heartbeat": None,
+            "marks": marks,
+            "bound": None,
+            "expects": "",
+            "verdict": "pass",
+        }
+    )
 
 
-def write_bench(root: Path, costs: Mapping[str, Sequence[float]], kernel: str = "6.1.0", qemu: str = "QEMU 7.2") -> Path:
+def write_bench(
+    root: Path, costs: Mapping[str, Sequence[float]], kernel: str = "6.1.0", qemu: str = "QEMU 7.2"
+) -> Path:
     """Write a bench run of one kernel: figure → instructions per packet by seed."""
     director = node("director", "director", "qemu", kernel)
-    entry = {"name": kernel, "mode": "bench", "topology": "bench", "nodes": [director], "networks": [], "service_rules": []}
+    entry = {
+        "name": kernel,
+        "mode": "bench",
+        "topology": "bench",
+        "nodes": [director],
+        "networks": [],
+        "service_rules": [],
+    }
     writer = RunWriter(
-        root, f"bench-{kernel}", kind="bench", command=["lvslab", "bench"], host=HOST, tools={"qemu": qemu},
+        root,
+        f"bench-{kernel}",
+        kind="bench",
+        command=["lvslab", "bench"],
+        host=HOST,
+        tools={"qemu": qemu},
         parameters={"kernels": [kernel], "seeds": 3, "sysctls": {}},
-    )  # fmt: skip
+    )
     with writer as run:
         run.add_lab(entry)
         for figure, values in costs.items():
             for seed, value in enumerate(values, start=1):
                 labels = {"kernel": kernel, "measurement": figure, "seed": str(seed), "over": "routing"}
-                run.sample(lab=kernel, mode="nat", metric=METRIC, unit=UNIT, repeat=seed, value=value, labels=labels)
+                run.sample(
+                    lab=kernel, mode="nat", metric=METRIC, unit=UNIT, repeat=seed, value=value, labels=labels
+                )
     return writer.path

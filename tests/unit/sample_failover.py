@@ -1,4 +1,5 @@
-"""Synthetic run directories of failover experiments: what the prober would have written while something was broken and repaired.
+"""Synthetic run directories of failover experiments: what the prober would have written while
+something was broken and repaired.
 
 Every number comes from a seeded generator, so that the same call writes the same bytes.
 """
@@ -25,7 +26,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """One variant: `outage` seconds in which `share` of the attempts fail as `outcome`; None: until the repair."""
+    """One variant: `outage` seconds in which `share` of the attempts fail as `outcome`; None: until
+    the repair.
+    """
 
     variant: str
     outage: float | None
@@ -53,15 +56,25 @@ FAILOVER = (
 """A director dies, with and without connection sync."""
 
 
-def attempts(start: float, case: Case, *, repair: float, end: float, interval: float, dice: random.Random,
-             timeout: float = 0.5) -> list[str]:  # fmt: skip
+def attempts(
+    start: float,
+    case: Case,
+    *,
+    repair: float,
+    end: float,
+    interval: float,
+    dice: random.Random,
+    timeout: float = 0.5,
+) -> list[str]:
     """The lines of one trial's attempts, in the order in which they ended."""
     length = repair - FAULT if case.outage is None else case.outage * dice.uniform(0.93, 1.05)
     lines: list[tuple[float, str]] = []
     for number in range(round(end / interval)):
         planned = number * interval
         began = planned + dice.expovariate(1 / 0.00012)
-        broken = FAULT <= planned < FAULT + length and (case.share >= 1 or number % round(1 / case.share) == 0)
+        broken = FAULT <= planned < FAULT + length and (
+            case.share >= 1 or number % round(1 / case.share) == 0
+        )
         outcome = case.outcome if broken else "ok"
         if broken and dice.random() < 0.08:
             outcome = "reset"
@@ -70,12 +83,21 @@ def attempts(start: float, case: Case, *, repair: float, end: float, interval: f
         good = outcome == "ok"
         times += [f"{start + began + took / 3:.6f}", f"{start + began + took / 2:.6f}"] if good else ["", ""]
         server = ("rs1", "rs2")[number % 2] if good else ""
-        lines.append((began + took, ",".join([*times, f"{start + began + took:.6f}", str(20000 + number), server, outcome])))
+        lines.append(
+            (
+                began + took,
+                ",".join([*times, f"{start + began + took:.6f}", str(20000 + number), server, outcome]),
+            )
+        )
     return [line for _, line in sorted(lines)]
 
 
-def beats(start: float, case: Case, *, connections: int, end: float, heartbeat: float, dice: random.Random) -> list[str]:
-    """The lines of one trial's long-lived connections, opened one after the other before the fault."""
+def beats(
+    start: float, case: Case, *, connections: int, end: float, heartbeat: float, dice: random.Random
+) -> list[str]:
+    """The lines of one trial's long-lived connections, opened one after the other before
+    the fault.
+    """
     lines: list[tuple[float, str]] = []
     for number in range(1, connections + 1):
         opened = 0.02 + (FAULT - 0.1) * number / connections
@@ -84,7 +106,12 @@ def beats(start: float, case: Case, *, connections: int, end: float, heartbeat: 
         beat = opened + heartbeat
         while beat < end:
             dead = dies and beat >= FAULT
-            stamps = [f"{start + opened:.6f}", str(30000 + number), f"{start + beat:.6f}", f"{start + beat + 0.0001:.6f}"]
+            stamps = [
+                f"{start + opened:.6f}",
+                str(30000 + number),
+                f"{start + beat:.6f}",
+                f"{start + beat + 0.0001:.6f}",
+            ]
             answered = "" if dead else f"{start + beat + 0.0009:.6f}"
             outcome = ("timeout" if number % 4 else "reset") if dead else "ok"
             lines.append((beat, f"{number},{','.join(stamps)},{answered},{'' if dead else 'rs1'},{outcome}"))
@@ -94,19 +121,35 @@ def beats(start: float, case: Case, *, connections: int, end: float, heartbeat: 
     return [line for _, line in sorted(lines)]
 
 
-def trial(case: Case, mode: str, repeat: int, start: float, *, repair: float, end: float, interval: float | None = 0.01,
-          heartbeat: float | None = None, name: str = "") -> Json:  # fmt: skip
+def trial(
+    case: Case,
+    mode: str,
+    repeat: int,
+    start: float,
+    *,
+    repair: float,
+    end: float,
+    interval: float | None = 0.01,
+    heartbeat: float | None = None,
+    name: str = "",
+) -> Json:
     """The entry of a trial in run.json."""
     slug = case.variant.replace(" ", "-")
-    marks: list[Json] = [{"t": start + FAULT, "kind": "fault", "node": "rs1", "text": "rs1: the web server is killed"}]
+    marks: list[Json] = [
+        {"t": start + FAULT, "kind": "fault", "node": "rs1", "text": "rs1: the web server is killed"}
+    ]
     subnet = {"dr": "10.0.0", "tun": "10.0.2"}.get(mode, "10.0.1")
     service, server = "TCP 10.0.0.10:80", f"{subnet}.11:80"
     if case.noticed and case.outage is not None:
         seen = start + FAULT + case.outage * 0.97
         marks.append({"t": seen - 0.01, "kind": "control", "node": "lvs", "text": f"{slug}: rs1 is down"})
         marks.append({"t": seen, "kind": "table", "node": "lvs", "text": f"{service}: {server} removed"})
-        marks.append({"t": start + repair + 1.1, "kind": "table", "node": "lvs", "text": f"{service}: {server} added"})
-    marks.append({"t": start + repair, "kind": "repair", "node": "rs1", "text": "the web server is started again"})
+        marks.append(
+            {"t": start + repair + 1.1, "kind": "table", "node": "lvs", "text": f"{service}: {server} added"}
+        )
+    marks.append(
+        {"t": start + repair, "kind": "repair", "node": "rs1", "text": "the web server is started again"}
+    )
     bound = None if case.bound is None else {"seconds": case.bound, "formula": case.formula}
     holds = case.outage is not None and (case.bound is None or case.outage < case.bound)
     return {
@@ -138,16 +181,33 @@ def writer(root: Path, name: str = "server-crash", title: str = "A real server d
     return run
 
 
-def add(run: RunWriter, case: Case, mode: str = "nat", *, repeats: int = 5, repair: float = 7.0, end: float = 9.5,
-        interval: float = 0.01, heartbeat: float | None = None, connections: int = 40,
-        change: Callable[[Json], None] | None = None) -> None:  # fmt: skip
+def add(
+    run: RunWriter,
+    case: Case,
+    mode: str = "nat",
+    *,
+    repeats: int = 5,
+    repair: float = 7.0,
+    end: float = 9.5,
+    interval: float = 0.01,
+    heartbeat: float | None = None,
+    connections: int = 40,
+    change: Callable[[Json], None] | None = None,
+) -> None:
     """Write one variant: its lab, trials and probes; `change` may edit each trial's entry."""
     dice = random.Random(f"{case.variant} {mode}")
-    lab = {**sample_run.lab(mode), "name": f"{mode}-{case.variant.replace(' ', '-')}", "start_seconds": 1.4, "stop_seconds": 0.3}
+    lab = {
+        **sample_run.lab(mode),
+        "name": f"{mode}-{case.variant.replace(' ', '-')}",
+        "start_seconds": 1.4,
+        "stop_seconds": 0.3,
+    }
     run.add_lab(lab)
     for repeat in range(1, repeats + 1):
         start = sample_run.START + 100.0 * repeat + dice.random()
-        entry = trial(case, mode, repeat, start, repair=repair, end=end, interval=interval, heartbeat=heartbeat)
+        entry = trial(
+            case, mode, repeat, start, repair=repair, end=end, interval=interval, heartbeat=heartbeat
+        )
         if change:
             change(entry)
         lines = attempts(start, case, repair=repair, end=end, interval=interval, dice=dice)
@@ -156,10 +216,15 @@ def add(run: RunWriter, case: Case, mode: str = "nat", *, repeats: int = 5, repa
             lines = beats(start, case, connections=connections, end=end, heartbeat=heartbeat, dice=dice)
             file(run, entry["name"], "beats").write_text("\n".join([BEATS, *lines, ""]))
         run.add_trial(entry)
-        run.add_result({
-            "name": f"{case.variant} {mode} {repeat}", "verdict": entry["verdict"] or "skip", "reason": entry["expects"],
-            "evidence": [f"probes/{entry['name']}.attempts.csv"], "checks": [],
-        })  # fmt: skip
+        run.add_result(
+            {
+                "name": f"{case.variant} {mode} {repeat}",
+                "verdict": entry["verdict"] or "skip",
+                "reason": entry["expects"],
+                "evidence": [f"probes/{entry['name']}.attempts.csv"],
+                "checks": [],
+            }
+        )
 
 
 def file(run: RunWriter, name: str, kind: str) -> Path:
@@ -167,16 +232,41 @@ def file(run: RunWriter, name: str, kind: str) -> Path:
     return run.probes / f"{name}.{kind}.csv"
 
 
-def crash(root: Path, *, repeats: int = 5, modes: Sequence[str] = ("nat",), cases: Sequence[Case] = CRASH, scale: float = 1.0,
-          name: str = "server-crash") -> Path:  # fmt: skip
-    """A server's program dies and is started again; `scale` stretches the outages and the time to the repair."""
+def crash(
+    root: Path,
+    *,
+    repeats: int = 5,
+    modes: Sequence[str] = ("nat",),
+    cases: Sequence[Case] = CRASH,
+    scale: float = 1.0,
+    name: str = "server-crash",
+) -> Path:
+    """A server's program dies and is started again; `scale` stretches the outages and the time to
+    the repair.
+    """
     with writer(root, name) as run:
         for mode in modes:
             for case in cases:
                 outage = None if case.outage is None else case.outage * scale
                 bound = None if case.bound is None else case.bound * scale
-                scaled = Case(case.variant, outage, case.outcome, case.share, bound, case.formula, case.noticed, case.lost)
-                add(run, scaled, mode, repeats=repeats, repair=FAULT + 5 * max(scale, 0.1), end=FAULT + 7.5 * max(scale, 0.35))
+                scaled = Case(
+                    case.variant,
+                    outage,
+                    case.outcome,
+                    case.share,
+                    bound,
+                    case.formula,
+                    case.noticed,
+                    case.lost,
+                )
+                add(
+                    run,
+                    scaled,
+                    mode,
+                    repeats=repeats,
+                    repair=FAULT + 5 * max(scale, 0.1),
+                    end=FAULT + 7.5 * max(scale, 0.35),
+                )
     return run.path
 
 
@@ -189,7 +279,9 @@ def failover(root: Path, *, repeats: int = 3, mode: str = "nat") -> Path:
 
 
 def gaps(root: Path) -> Path:
-    """All that can be missing: a file, its last line, a fault, an end, a failure; and an outage that never ends."""
+    """All that can be missing: a file, its last line, a fault, an end, a failure; and an outage
+    that never ends.
+    """
     mon = CRASH[1]
     with writer(root, "gaps") as run:
         add(run, Case("no-file", 1.0), repeats=1)

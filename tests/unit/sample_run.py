@@ -1,6 +1,8 @@
-"""Synthetic run directories: five modes with plausible numbers and packets, and the ways in which a run can go wrong.
+"""Synthetic run directories: five modes with plausible numbers and packets, and the ways in which a
+run can go wrong.
 
-Every number comes from a seeded generator and the clock is a counter, so that the same call writes the same bytes.
+Every number comes from a seeded generator and the clock is a counter, so that the same call writes
+the same bytes.
 """
 
 from __future__ import annotations
@@ -33,10 +35,15 @@ def clock() -> Callable[[], float]:
     return tick
 
 
-# --- networks ------------------------------------------------------------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
 
 _UML = {"kind": "uml", "release": "6.1.174-1-um", "config_sha256": "5f0c" * 16}
-_HOST = {"kind": "host", "release": "6.1.0-28-cloud-amd64", "config_sha256": None, "why": "needs nothing special"}
+_HOST = {
+    "kind": "host",
+    "release": "6.1.0-28-cloud-amd64",
+    "config_sha256": None,
+    "why": "needs nothing special",
+}
 
 
 def _mac(number: int) -> str:
@@ -115,9 +122,13 @@ def lab(mode: str, clients: int = 1, servers: int = 2) -> Json:
                 uml=mode == "tun",
             )
         )
-    networks = [{"name": "s1", "subnet": "10.0.0.0/24"}] + ([] if mode == "dr" else [{"name": "s2", "subnet": f"{subnet}.0/24"}])
+    networks = [{"name": "s1", "subnet": "10.0.0.0/24"}] + (
+        [] if mode == "dr" else [{"name": "s2", "subnet": f"{subnet}.0/24"}]
+    )
     flag = {"dr": "-g", "tun": "-i"}.get(mode, "-m")
-    rules = [f"-A -t {VIP}:80 -s rr"] + [f"-a -t {VIP}:80 -r {subnet}.{11 + i}:80 {flag} -w 1" for i in range(servers)]
+    rules = [f"-A -t {VIP}:80 -s rr"] + [
+        f"-a -t {VIP}:80 -r {subnet}.{11 + i}:80 {flag} -w 1" for i in range(servers)
+    ]
     return {
         "name": mode,
         "mode": mode,
@@ -150,12 +161,15 @@ def counted(description: Json, requests: int) -> Json:
                 "out_bytes": 1462 * conns if back else 0,
             }
         )
-    total = {key: sum(row[key] for row in rows) for key in ("conns", "in_packets", "out_packets", "in_bytes", "out_bytes")}
+    total = {
+        key: sum(row[key] for row in rows)
+        for key in ("conns", "in_packets", "out_packets", "in_bytes", "out_bytes")
+    }
     counters = [{"service": f"TCP {VIP}:80", **total, "servers": rows}]
     return {**description, "counters": counters, "start_seconds": 1.42, "stop_seconds": 0.31}
 
 
-# --- packets -------------------------------------------------------------------------------------------------------------------
+# --- packets --------------------------------------------------------------------------------------
 
 
 def path_file(mode: str, wrong_at: int | None = None) -> Json:
@@ -169,7 +183,14 @@ def path_file(mode: str, wrong_at: int | None = None) -> Json:
     public_seq = COOKIE if mode == "synproxy" else SERVER_SEQ
 
     def hop(
-        source: str, target: str, src: str, dst: str, info: str, ttl: int, rewritten: Sequence[str] = (), outer: bool = False
+        source: str,
+        target: str,
+        src: str,
+        dst: str,
+        info: str,
+        ttl: int,
+        rewritten: Sequence[str] = (),
+        outer: bool = False,
     ) -> None:
         nonlocal time
         shared = {i["network"] for i in macs[source]} & {i["network"] for i in macs[target]}
@@ -196,7 +217,11 @@ def path_file(mode: str, wrong_at: int | None = None) -> Json:
         time += 0.000_021 + 0.000_013 * (len(steps) % 3)
 
     def told(flags: str, seq: int, ack: int | None, size: int) -> str:
-        return f"{flags} seq={seq}" + (f" ack={ack}" if ack is not None else "") + (f" {size} bytes" if size else "")
+        return (
+            f"{flags} seq={seq}"
+            + (f" ack={ack}" if ack is not None else "")
+            + (f" {size} bytes" if size else "")
+        )
 
     def inward(flags: str, seq: int, ack: int | None = None, size: int = 0) -> None:
         """From client to real server; the numbers count from the start of each side."""
@@ -245,17 +270,26 @@ def path_file(mode: str, wrong_at: int | None = None) -> Json:
     verdict, reason = "pass", "every packet of the flow is as the contract demands"
     if wrong_at is not None:
         step = steps[wrong_at]
-        why = f"source address {rip} where the contract demands the VIP {VIP}: the director did not translate it"
+        why = (
+            f"source address {rip} where the contract demands the VIP {VIP}: the director did not"
+            " translate it"
+        )
         step.update(verdict="wrong", why=why, src=server, rewritten=[])
         del steps[wrong_at + 1 :]
         hop("c1", "lvs", client, vip, told("RST", CLIENT_SEQ + 1, None, 0), 64)
         steps[-1]["verdict"] = "unjudged"
         verdict, reason = "fail", f"packet {wrong_at + 1}: {why}"
-    flow = {"name": "http", "title": f"TCP {client} > {vip}", "verdict": verdict, "reason": reason, "steps": steps}
+    flow = {
+        "name": "http",
+        "title": f"TCP {client} > {vip}",
+        "verdict": verdict,
+        "reason": reason,
+        "steps": steps,
+    }
     return {"lab": mode, "columns": [n["name"] for n in description["nodes"]], "flows": [flow]}
 
 
-# --- measurements --------------------------------------------------------------------------------------------------------------
+# --- measurements ---------------------------------------------------------------------------------
 
 _LEVEL = {  # throughput, requests/s, connections/s, latency, director CPU a request
     "nat": (8.6e9, 31_200, 9_400, 0.00046, 2.9e-5),
@@ -267,13 +301,21 @@ _LEVEL = {  # throughput, requests/s, connections/s, latency, director CPU a req
 
 
 def measure(
-    writer: RunWriter, mode: str, *, repeats: int = 3, requests: int = 400, without: Sequence[str] = (), servers: int = 2
+    writer: RunWriter,
+    mode: str,
+    *,
+    repeats: int = 3,
+    requests: int = 400,
+    without: Sequence[str] = (),
+    servers: int = 2,
 ) -> None:
     """Write the samples of a mode; a metric in `without` failed each time."""
     dice = random.Random(f"lvslab {mode}")
     throughput, rate, connections, latency, cpu = _LEVEL[mode]
 
-    def record(metric: str, unit: str, repeat: int, value: float, labels: dict[str, str] | None = None) -> None:
+    def record(
+        metric: str, unit: str, repeat: int, value: float, labels: dict[str, str] | None = None
+    ) -> None:
         failed = metric in without
         writer.sample(
             lab=mode,
@@ -288,10 +330,21 @@ def measure(
 
     for repeat in range(repeats):
         record("throughput", "bit/s", repeat, throughput * dice.gauss(1, 0.03))
-        record("retransmits", "segments", repeat, float(dice.randint(0, 5) if mode == "dr" else dice.randint(90, 420)))
+        record(
+            "retransmits",
+            "segments",
+            repeat,
+            float(dice.randint(0, 5) if mode == "dr" else dice.randint(90, 420)),
+        )
         record("requests_per_second", "1/s", repeat, rate * dice.gauss(1, 0.015))
         record("connections_per_second", "1/s", repeat, connections * dice.gauss(1, 0.06))
-        record("director_cpu", "s", repeat, cpu * dice.gauss(1, 0.02), {"during": "requests_per_second", "per": "request"})
+        record(
+            "director_cpu",
+            "s",
+            repeat,
+            cpu * dice.gauss(1, 0.02),
+            {"during": "requests_per_second", "per": "request"},
+        )
         record(
             "director_cpu",
             "s",
@@ -299,23 +352,45 @@ def measure(
             3.1 * cpu * dice.gauss(1, 0.02),
             {"during": "connections_per_second", "per": "connection"},
         )
-        record("director_cpu", "s", repeat, 6000 * cpu * dice.gauss(1, 0.02), {"during": "throughput", "per": "GB"})
+        record(
+            "director_cpu",
+            "s",
+            repeat,
+            6000 * cpu * dice.gauss(1, 0.02),
+            {"during": "throughput", "per": "GB"},
+        )
         if "latency" in without:
             record("latency", "s", repeat, 0)
             continue
         values = [
-            latency * (1 + dice.expovariate(6)) * (dice.uniform(2, 6) if dice.random() < 0.015 else 1) for _ in range(requests)
+            latency * (1 + dice.expovariate(6)) * (dice.uniform(2, 6) if dice.random() < 0.015 else 1)
+            for _ in range(requests)
         ]
-        writer.sample(lab=mode, mode=mode, metric="latency", unit="s", repeat=repeat, values=[round(v, 9) for v in values])
+        writer.sample(
+            lab=mode,
+            mode=mode,
+            metric="latency",
+            unit="s",
+            repeat=repeat,
+            values=[round(v, 9) for v in values],
+        )
         for index in range(servers):
-            record("answers", "1", repeat, requests // servers + (index < requests % servers), {"server": f"rs{index + 1}"})
+            record(
+                "answers",
+                "1",
+                repeat,
+                requests // servers + (index < requests % servers),
+                {"server": f"rs{index + 1}"},
+            )
 
 
-# --- whole runs ----------------------------------------------------------------------------------------------------------------
+# --- whole runs -----------------------------------------------------------------------------------
 
 
 def writer(root: Path, name: str = "compare-modes", kind: str = "run") -> RunWriter:
-    """A writer with the provenance of a plausible machine and a clock that ticks the same every time."""
+    """A writer with the provenance of a plausible machine and a clock that ticks the same every
+    time.
+    """
     return RunWriter(
         root,
         name,
@@ -337,7 +412,12 @@ def writer(root: Path, name: str = "compare-modes", kind: str = "run") -> RunWri
             "python": "3.11.2",
             "user": "ordinary user",
         },
-        tools={"iperf3": "iperf 3.12", "wrk": "wrk 4.1.0", "ipvsadm": "ipvsadm v1.31 2019/12/24", "tcpdump": None},
+        tools={
+            "iperf3": "iperf 3.12",
+            "wrk": "wrk 4.1.0",
+            "ipvsadm": "ipvsadm v1.31 2019/12/24",
+            "tcpdump": None,
+        },
     )
 
 
@@ -368,7 +448,9 @@ def result(mode: str, wrong: str = "") -> Json:
         },
         {"name": "the connections are spread evenly", "verdict": "pass", "reason": "rs1 5, rs2 5"},
     ]
-    files = [f"captures/{mode}.pcapng", f"captures/{mode}.path.json"] + ([f"captures/{mode}.contract.txt"] if wrong else [])
+    files = [f"captures/{mode}.pcapng", f"captures/{mode}.path.json"] + (
+        [f"captures/{mode}.contract.txt"] if wrong else []
+    )
     return {
         "name": mode,
         "verdict": "fail" if wrong else "pass",
@@ -379,8 +461,8 @@ def result(mode: str, wrong: str = "") -> Json:
 
 
 NOT_COMPARABLE = (
-    "TUN must not be compared with the other modes in requests per second: its real servers ran in guest kernels "
-    "(they need ipip), the others' on the host's kernel."
+    "TUN must not be compared with the other modes in requests per second: its real servers ran in guest"
+    " kernels (they need ipip), the others' on the host's kernel."
 )
 
 
@@ -419,7 +501,9 @@ def failed(root: Path) -> Path:
 
 
 def gaps(root: Path) -> Path:
-    """Measurements failed: no throughput in DR, no latency in TUN, too few requests for a p99 in NAT; DR has no path file."""
+    """Measurements failed: no throughput in DR, no latency in TUN, too few requests for a p99 in
+    NAT; DR has no path file.
+    """
     with writer(root, "gaps") as run:
         for mode, without, requests in (
             ("nat", (), 60),

@@ -1,4 +1,6 @@
-"""The host's end of a guest's agent: against a made-up guest on a socket, and against the real agent.sh on a terminal."""
+"""The host's end of a guest's agent: against a made-up guest on a socket, and against the real
+agent.sh on a terminal.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ SOON = 20.0
 
 
 class FakeGuest:
-    """A guest that does what the test says with each line it gets; by default it echoes, "runs" the job and reports its end."""
+    """A guest that does what the test says with each line it gets; by default it echoes, "runs" the
+    job and reports its end.
+    """
 
     def __init__(self, line: socket.socket, jobs: Path) -> None:
         self.line, self.jobs = line, jobs
@@ -52,7 +56,8 @@ class FakeGuest:
     def _serve(self) -> None:
         for line in self.line.makefile("r"):
             bell, _, text = line.strip().partition(" ")
-            if self.deaf:  # as a line whose interrupt was lost: what came is read with what comes next
+            # as a line whose interrupt was lost: what came is read with what comes next
+            if self.deaf:
                 self.unread.append((bell, text))
                 self.deaf = bool(text)
                 continue
@@ -172,11 +177,16 @@ def test_several_lines_may_come_at_once_and_in_any_order(pair: tuple[Agent, Fake
 def test_a_job_that_takes_too_long_is_given_up_with_the_command_named(pair: tuple[Agent, FakeGuest]) -> None:
     agent, guest = pair
     guest.answer = lambda line: None
-    with pytest.raises(GuestError, match=r"^lvs: no answer within 0\.01 s to: sleep 99; its console ended with: Kernel panic$"):
+    with pytest.raises(
+        GuestError,
+        match=r"^lvs: no answer within 0\.01 s to: sleep 99; its console ended with: Kernel panic$",
+    ):
         agent.run("echo first\nsleep 99\n", timeout=0.01)
 
 
-def test_a_job_that_ends_after_it_was_given_up_does_not_disturb_the_next(pair: tuple[Agent, FakeGuest]) -> None:
+def test_a_job_that_ends_after_it_was_given_up_does_not_disturb_the_next(
+    pair: tuple[Agent, FakeGuest],
+) -> None:
     agent, guest = pair
     late: list[str] = []
     guest.answer = late.append
@@ -218,14 +228,18 @@ def test_a_guest_that_dies_at_boot_is_not_waited_for(pair: tuple[Agent, FakeGues
 
 def test_a_guest_that_is_not_ready_in_time_hung(pair: tuple[Agent, FakeGuest]) -> None:
     agent, _ = pair
-    with pytest.raises(GuestError, match="lvs: guest kernel hung at boot, not ready in time; its console ended with"):
+    with pytest.raises(
+        GuestError, match="lvs: guest kernel hung at boot, not ready in time; its console ended with"
+    ):
         ready(agent, 0.01)
 
 
 def test_problems_of_the_set_up_are_named_when_the_guest_is_ready(pair: tuple[Agent, FakeGuest]) -> None:
     agent, guest = pair
     guest.say("=init", "=problem modules", "=problem overlay", "=up 1.0")
-    with pytest.raises(GuestError, match="lvs: the guest could not set up its modules and overlay; its console"):
+    with pytest.raises(
+        GuestError, match="lvs: the guest could not set up its modules and overlay; its console"
+    ):
         ready(agent)
 
 
@@ -249,7 +263,7 @@ def test_waiting_for_a_job_of_a_guest_that_dies_raises(pair: tuple[Agent, FakeGu
         agent.wait(number, SOON)
 
 
-# -- the real agent.sh ---------------------------------------------------------------------------------------------------------------
+# -- the real agent.sh -----------------------------------------------------------------------------
 
 
 class Terminal:
@@ -270,7 +284,9 @@ class Terminal:
 
 @pytest.fixture
 def real(tmp_path: Path) -> Iterator[tuple[Agent, list[int]]]:
-    """An agent in front of the shipped agent.sh, run by /bin/sh with terminals in place of a guest's serial lines."""
+    """An agent in front of the shipped agent.sh, run by /bin/sh with terminals in place of a
+    guest's serial lines.
+    """
     masters, slaves = [], []
     for number in range(3):
         master, slave = pty.openpty()
@@ -280,10 +296,14 @@ def real(tmp_path: Path) -> Iterator[tuple[Agent, list[int]]]:
     line: Any = Terminal(masters[0])
     agent = Agent("lvs", line, tmp_path / "jobs", lambda: "it was ended")
     script = guest_script("agent.sh").decode().replace(f"{SHARE}/jobs", str(tmp_path / "jobs"))
-    (tmp_path / "agent.sh").write_text(f"exec 3<>{shlex.quote(str(tmp_path))}/ttyS0; stty raw -echo <&3\n{script}")
+    (tmp_path / "agent.sh").write_text(
+        f"exec 3<>{shlex.quote(str(tmp_path))}/ttyS0; stty raw -echo <&3\n{script}"
+    )
     environment = {**os.environ, "LVSLAB_LINES": f"{tmp_path}/ttyS"}
     command = ["/bin/sh", str(tmp_path / "agent.sh")]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment
+    ) as process:
         agent.wait_ready(time.monotonic() + SOON)
         yield agent, masters
         os.killpg(process.pid, signal.SIGKILL)
@@ -310,7 +330,10 @@ def test_the_shipped_agent_runs_jobs(real: tuple[Agent, list[int]]) -> None:
 def test_jobs_of_the_shipped_agent_do_not_see_one_another(real: tuple[Agent, list[int]]) -> None:
     agent, _ = real
     agent.run("secret=1; cd /; exec 9</dev/null", timeout=SOON)
-    assert agent.run('echo "${secret:-none}"; test -e 1.sh || pwd | grep -c jobs', timeout=SOON).out == "none\n1\n"
+    assert (
+        agent.run('echo "${secret:-none}"; test -e 1.sh || pwd | grep -c jobs', timeout=SOON).out
+        == "none\n1\n"
+    )
 
 
 def test_jobs_of_the_shipped_agent_run_side_by_side(real: tuple[Agent, list[int]], tmp_path: Path) -> None:
@@ -322,10 +345,14 @@ def test_jobs_of_the_shipped_agent_run_side_by_side(real: tuple[Agent, list[int]
         assert reader.result().out == "hello\n" and writer.result().code == 0
 
 
-def test_a_started_job_of_the_shipped_agent_talks_over_its_lines_and_takes_signals(real: tuple[Agent, list[int]]) -> None:
+def test_a_started_job_of_the_shipped_agent_talks_over_its_lines_and_takes_signals(
+    real: tuple[Agent, list[int]],
+) -> None:
     agent, masters = real
     number = agent.start(
-        "trap 'echo bye; exit 5' TERM; read word; echo \"got $word\"; echo problem >&2; while :; do sleep 0.05; done", 1
+        "trap 'echo bye; exit 5' TERM; read word; echo \"got $word\"; echo problem >&2; while :; do sleep"
+        " 0.05; done",
+        1,
     )
     os.write(masters[1], b"hello\n")
     heard = b""
@@ -337,7 +364,7 @@ def test_a_started_job_of_the_shipped_agent_talks_over_its_lines_and_takes_signa
     assert agent.wait(number, SOON) == 5
 
 
-# -- gaps ----------------------------------------------------------------------------------------------------------------------------
+# -- gaps ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("line", ["=ended 99 0", "=ended", "=ended 1", "=ended x y"])

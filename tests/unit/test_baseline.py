@@ -28,22 +28,35 @@ def test_a_kept_run_holds_all_that_a_comparison_reads(tmp_path: Path) -> None:
     assert not (place / "captures").exists()
     shutil.rmtree(run)
     new = write_run(
-        tmp_path, results=[result("a")], samples={"throughput": RATES}, trials=[("mon", 1.0)] * 3, started=START + 100
+        tmp_path,
+        results=[result("a")],
+        samples={"throughput": RATES},
+        trials=[("mon", 1.0)] * 3,
+        started=START + 100,
     )
     found = compare(find(tmp_path, new), new)
-    assert not found.regressions and {each.name for each in found.findings} >= {"a", "nat: throughput", "mon: outage"}
+    assert not found.regressions and {each.name for each in found.findings} >= {
+        "a",
+        "nat: throughput",
+        "mon: outage",
+    }
     assert rundir.load(place).trials == rundir.load(new).trials
 
 
 def test_the_newest_of_the_same_configuration_is_found_whatever_its_kernel(tmp_path: Path) -> None:
     kept = {}
     for number, kernel in enumerate(("6.1.0", "6.12.0", "7.2.0")):
-        run = write_run(tmp_path, labs=[lab(kernel=kernel)], parameters={"rate": 5}, started=START + 100 * number)
+        run = write_run(
+            tmp_path, labs=[lab(kernel=kernel)], parameters={"rate": 5}, started=START + 100 * number
+        )
         kept[kernel] = keep(tmp_path, run)
     other = write_run(tmp_path, parameters={"rate": 6}, started=START + 900)
     keep(tmp_path, other)
     new = write_run(
-        tmp_path, labs=[lab(kernel="7.3.0")], parameters={"rate": 5, "net.ipv4.vs.drop_packet": "3"}, started=START + 950
+        tmp_path,
+        labs=[lab(kernel="7.3.0")],
+        parameters={"rate": 5, "net.ipv4.vs.drop_packet": "3"},
+        started=START + 950,
     )
     assert find(tmp_path, new) == kept["7.2.0"]
     assert find(tmp_path, new, "6.12.0") == kept["6.12.0"]
@@ -57,7 +70,9 @@ def test_a_part_of_the_suite_is_no_baseline_of_the_whole(tmp_path: Path) -> None
     whole = write_run(tmp_path, kind="verify", name="verify-full")
     with pytest.raises(CannotError, match="no baseline of 'verify-full'"):
         find(tmp_path, whole)
-    assert find(tmp_path, write_run(tmp_path, kind="verify", name="verify-full", parameters={"only": ["ops:*"]}))
+    assert find(
+        tmp_path, write_run(tmp_path, kind="verify", name="verify-full", parameters={"only": ["ops:*"]})
+    )
 
 
 def test_nothing_kept_says_how_to_keep(tmp_path: Path) -> None:
@@ -75,7 +90,9 @@ def test_a_run_is_not_its_own_baseline_and_keeping_twice_keeps_one(tmp_path: Pat
     assert find(tmp_path, run) == older
 
 
-@pytest.mark.parametrize(("error", "status"), [(LabError("died"), "broken"), (KeyboardInterrupt(), "interrupted")])
+@pytest.mark.parametrize(
+    ("error", "status"), [(LabError("died"), "broken"), (KeyboardInterrupt(), "interrupted")]
+)
 def test_half_a_run_is_no_baseline(tmp_path: Path, error: BaseException, status: str) -> None:
     with pytest.raises(UsageError, match=f"is {status}, so it is no baseline"):
         keep(tmp_path, write_run(tmp_path, error=error))
@@ -92,7 +109,9 @@ def test_a_half_written_baseline_is_never_found(tmp_path: Path) -> None:
 
 
 def lvslab(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "lvslab", *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-m", "lvslab", *map(str, arguments)], capture_output=True, text=True, timeout=60
+    )
 
 
 def test_the_command_compares_with_the_baseline(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Bench without a kernel: which measurements there are, what is sent, what a kernel's words mean, and when there is a figure."""
+"""Bench without a kernel: which measurements there are, what is sent, what a kernel's words mean,
+and when there is a figure.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,16 @@ from lvslab.report.page import write_report
 BY_NAME = {each.name: each for each in MATRIX}
 
 
-# -- the matrix ------------------------------------------------------------------------------------------------------------------------
+# -- the matrix ------------------------------------------------------------------------------------
 
 
 def test_the_matrix_has_what_is_promised() -> None:
     figures = {figure for each in select(full=True) for figure in each.figures}
     assert len(figures) == sum(len(each.figures) for each in MATRIX)  # no name twice
     for traffic in ("udp4", "tcp4", "udp6", "tcp6"):
-        assert {f"mode:{mode}:{traffic}:{phase}" for mode in ("nat", "dr", "tun") for phase in (NEW, ESTABLISHED)} <= figures
+        assert {
+            f"mode:{mode}:{traffic}:{phase}" for mode in ("nat", "dr", "tun") for phase in (NEW, ESTABLISHED)
+        } <= figures
     assert {f"servers:wlc:{n}:new" for n in (1, 10, 100, 1000)} <= figures
     assert {f"connections:{10**n}:established" for n in range(6)} <= figures
     assert {"mode:fullnat:udp4:new", "conntrack:nat:udp4:established", "scheduler:mh:new"} <= figures
@@ -54,14 +58,15 @@ def test_a_pattern_that_fits_nothing_is_refused() -> None:
         select(["mode:synproxy"])
 
 
-# -- what is sent ------------------------------------------------------------------------------------------------------------------------
+# -- what is sent ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("measurement", MATRIX, ids=lambda each: each.name)
 def test_the_generators_counters_make_just_the_flows_that_are_meant(measurement: Measurement) -> None:
     for sent in setup.passes(measurement):
         made = layout.flows(sent.flows, measurement.traffic.version)
-        # packet n has source n mod sources and port n mod ports: all pairs come up only without a common divisor
+        # packet n has source n mod sources and port n mod ports: all pairs come up only without a
+        # common divisor
         assert math.gcd(made.sources, made.ports) == 1 and made.sources * made.ports == sent.flows
 
 
@@ -73,7 +78,9 @@ def test_flows_that_the_generator_cannot_make_are_refused() -> None:
 
 
 @pytest.mark.parametrize("measurement", MATRIX, ids=lambda each: each.name)
-def test_every_phase_is_measured_several_times_and_only_on_connections_that_it_says(measurement: Measurement) -> None:
+def test_every_phase_is_measured_several_times_and_only_on_connections_that_it_says(
+    measurement: Measurement,
+) -> None:
     known: dict[int, int] = {}
     for sent in setup.passes(measurement):
         if sent.phase == NEW:
@@ -103,19 +110,25 @@ def test_what_arrives_is_matched_by_every_header_field_that_the_mode_demands() -
         and f"{vip} at 36" in keys("mode:tun:tcp4")
         and "u8 6 0xff at 29" in keys("mode:tun:tcp4")
     )
-    assert "u8 41 0xff at 6" in keys("mode:tun:udp6") and "0x00000010 0xffffffff at 76" in keys("mode:tun:udp6")
+    assert "u8 41 0xff at 6" in keys("mode:tun:udp6") and "0x00000010 0xffffffff at 76" in keys(
+        "mode:tun:udp6"
+    )
     assert "0x0a010000 0xfffffff8 at 12" in keys("mode:fullnat:udp4")
     assert all("u16 0x0201 0xffff at -14" in setup.files(each, {})["server.tc"] for each in MATRIX)
 
 
 def test_the_users_sysctls_are_set_last() -> None:
-    text = setup.files(BY_NAME["conntrack:nat:udp4"], {"net.ipv4.vs.conntrack": "0", "net.ipv4.conf.all.rp_filter": "1"})[
-        "director.sysctl"
+    text = setup.files(
+        BY_NAME["conntrack:nat:udp4"], {"net.ipv4.vs.conntrack": "0", "net.ipv4.conf.all.rp_filter": "1"}
+    )["director.sysctl"]
+    assert text.splitlines() == [
+        "net.ipv4.ip_forward=1",
+        "net.ipv4.vs.conntrack=0",
+        "net.ipv4.conf.all.rp_filter=1",
     ]
-    assert text.splitlines() == ["net.ipv4.ip_forward=1", "net.ipv4.vs.conntrack=0", "net.ipv4.conf.all.rp_filter=1"]
 
 
-# -- what the kernel says ------------------------------------------------------------------------------------------------------------
+# -- what the kernel says --------------------------------------------------------------------------
 
 
 def said(measurement: Measurement, number: int = 0, nanoseconds: int = 9000) -> list[str]:
@@ -129,23 +142,37 @@ def said(measurement: Measurement, number: int = 0, nanoseconds: int = 9000) -> 
             packets, groups[made.group] = packets + made.packets, made.flows
             took = made.packets * nanoseconds // 1000
             lines.append(f"pktgen {number} {what} sofar {made.packets}  errors: 0")
-            lines.append(f"pktgen {number} {what} result OK: {took}(c{took}+d0) usec, {made.packets} (64byte,0frags)\r")
+            lines.append(
+                f"pktgen {number} {what} result OK: {took}(c{took}+d0) usec, {made.packets} (64byte,0frags)\r"
+            )
         elif word == "look":
             table = [
                 {"kind": "u32"},
-                {"options": {"actions": [{"kind": "pedit", "stats": {"packets": 1}}, {"stats": {"packets": packets}}]}},
+                {
+                    "options": {
+                        "actions": [
+                            {"kind": "pedit", "stats": {"packets": 1}},
+                            {"stats": {"packets": packets}},
+                        ]
+                    }
+                },
             ]
             lines.append(
-                f"{'dropped' if measurement.handling is Handling.DROP else 'arrived'} {number} {what} {json.dumps(table)}"
+                f"{'dropped' if measurement.handling is Handling.DROP else 'arrived'} {number} {what}"
+                f" {json.dumps(table)}"
             )
             if measurement.handling is Handling.DROP:
-                lines.append(f'arrived {number} {what} [{{"options": {{"actions": [{{"stats": {{"packets": 0}}}}]}}}}]')
+                lines.append(
+                    f'arrived {number} {what} [{{"options": {{"actions": [{{"stats": {{"packets": 0}}}}]}}}}]'
+                )
             elif not measurement.handling.is_baseline:
                 total, tcp, syn = sum(groups.values()), measurement.traffic.protocol == "tcp", what == "new"
                 each = total // measurement.servers
                 lines.append(
-                    f"ipvs {number} {what} 0 {total:X} {packets:X} 0 0 0 {measurement.servers} {total if tcp else 0} {0 if tcp else total} "
-                    f"{each} {each + (total % measurement.servers > 0)} {total if tcp and syn else 0} {total if tcp and not syn else 0}"
+                    f"ipvs {number} {what} 0 {total:X} {packets:X} 0 0 0 {measurement.servers}"
+                    f" {total if tcp else 0} {0 if tcp else total} {each}"
+                    f" {each + (total % measurement.servers > 0)} {total if tcp and syn else 0}"
+                    f" {total if tcp and not syn else 0}"
                 )
     return [*lines, f"done {number}"]
 
@@ -158,7 +185,9 @@ def record(name: str) -> Record:
 def test_a_measurement_in_which_all_went_well_has_figures(measurement: Measurement) -> None:
     found = record(measurement.name)
     assert judge.problem(measurement, found) == ""
-    assert [judge.cost(measurement, found, phase) for phase in measurement.phases] == [9000.0] * len(measurement.phases)
+    assert [judge.cost(measurement, found, phase) for phase in measurement.phases] == [9000.0] * len(
+        measurement.phases
+    )
 
 
 def test_one_odd_pass_does_not_change_the_figure() -> None:
@@ -177,18 +206,30 @@ def _ipvs(**changed: int) -> Callable[[Record], None]:
 @pytest.mark.parametrize(
     ("break_it", "reason"),
     [
-        (lambda found: found.arrived.update(established=24_999), "24999 of 25000 packets arrived as nat demands"),
+        (
+            lambda found: found.arrived.update(established=24_999),
+            "24999 of 25000 packets arrived as nat demands",
+        ),
         (lambda found: found.arrived.pop("new"), "no count of 5000 packets arrived"),
-        (lambda found: found.sent.update({"new.2": Sent(999, 1, 9000)}), "new.2: 999 of 1000 packets sent, 1 errors"),
+        (
+            lambda found: found.sent.update({"new.2": Sent(999, 1, 9000)}),
+            "new.2: 999 of 1000 packets sent, 1 errors",
+        ),
         (lambda found: found.sent.pop("established.4"), "established.4: the packet generator gave no result"),
         (lambda found: found.ipvs.pop("ack"), "counters could not be read"),
         (_ipvs(connections=5001), "connections 5001, not 5000"),
         (_ipvs(packets=1), "packets 1, not 20000"),
         (_ipvs(servers=9), "real servers 9, not 10"),
         (_ipvs(most=501), "unevenly served"),
-        (_ipvs(established=4999, syn_recv=1), "in SYN_RECV 1, not 0; connections in ESTABLISHED 4999, not 5000"),
+        (
+            _ipvs(established=4999, syn_recv=1),
+            "in SYN_RECV 1, not 0; connections in ESTABLISHED 4999, not 5000",
+        ),
         (lambda found: setattr(found, "done", False), "did not come to its end"),
-        (lambda found: setattr(found, "failure", "'tc -batch' ended with 1"), "'tc -batch' ended with 1: no output"),
+        (
+            lambda found: setattr(found, "failure", "'tc -batch' ended with 1"),
+            "'tc -batch' ended with 1: no output",
+        ),
     ],
 )
 def test_whatever_went_wrong_there_is_no_figure(break_it: Callable[[Record], None], reason: str) -> None:
@@ -215,16 +256,23 @@ def test_a_failed_command_is_kept_with_what_it_said() -> None:
     ]
     found = records.read(lines)
     assert found.ended and found.release == "6.1.0"
-    assert found.measurements[0].problem == "'/usr/sbin/tc -n d -batch door.0' ended with 2: Error: unknown action line 3"
-    assert records.read(["failed - 1 modprobe -a x", "end"]).problem == "'modprobe -a x' ended with 1: no output"
+    assert (
+        found.measurements[0].problem
+        == "'/usr/sbin/tc -n d -batch door.0' ended with 2: Error: unknown action line 3"
+    )
+    assert (
+        records.read(["failed - 1 modprobe -a x", "end"]).problem == "'modprobe -a x' ended with 1: no output"
+    )
 
 
 def test_ipvs_counters_are_read_as_the_guest_prints_them() -> None:
-    found = records.read(["begin 3", "ipvs 3 new 0 1388 2710 0 3D090 0 10 5000 0 500 500 5000 0"]).measurements[3]
+    found = records.read(
+        ["begin 3", "ipvs 3 new 0 1388 2710 0 3D090 0 10 5000 0 500 500 5000 0"]
+    ).measurements[3]
     assert found.ipvs["new"] == Ipvs(5000, 10_000, 10, 5000, 0, 500, 500, 5000, 0)
 
 
-# -- kernels ------------------------------------------------------------------------------------------------------------------------
+# -- kernels ---------------------------------------------------------------------------------------
 
 
 def _kernel_directory(where: Path, release: str = "7.2.0") -> Path:
@@ -234,7 +282,9 @@ def _kernel_directory(where: Path, release: str = "7.2.0") -> Path:
     return where
 
 
-def test_a_kernel_is_found_by_release_or_by_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_is_found_by_release_or_by_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     boot, modules = tmp_path / "boot", tmp_path / "modules"
     boot.mkdir()
@@ -265,7 +315,9 @@ def test_a_boot_knows_nothing_of_the_machine(tmp_path: Path) -> None:
 def test_a_kernel_that_dies_or_hangs_is_an_error_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
-    """In the place of QEMU stands a shell that says something and then works without a word, or a program that ends at once."""
+    """In the place of QEMU stands a shell that says something and then works without a word, or a
+    program that ends at once.
+    """
     stock = kernel.BenchKernel("k", "6.1.0", tmp_path / "vmlinuz", ModuleTree(tmp_path))
     silent = [program, "-c", f"echo 'the end is near' > {tmp_path}/console.log; while :; do :; done"]
     monkeypatch.setattr(machine, "command", lambda *arguments: silent)
@@ -282,25 +334,58 @@ def test_a_kernel_that_dies_or_hangs_is_an_error_with_its_last_words(
     assert not boot.running
 
 
-# -- figures ------------------------------------------------------------------------------------------------------------------------
+# -- figures ---------------------------------------------------------------------------------------
 
 
-def bench_run(root: Path, second: float = 1.01, jitter: float = 0.5, names: tuple[str, ...] = ("a", "b"), seeds: int = 3) -> Path:
+def bench_run(
+    root: Path, second: float = 1.01, jitter: float = 0.5, names: tuple[str, ...] = ("a", "b"), seeds: int = 3
+) -> Path:
     """A run of two kernels, the second `second` times as dear in everything over routing."""
-    chosen = ["baseline:drop:udp4", "baseline:routing:udp4", "mode:nat:udp4", "mode:dr:udp4", "connections:1000", "connections:10000",
-              "servers:wlc:1", "servers:wlc:1000"]  # fmt: skip
-    with RunWriter(root, "bench", kind="bench", command=["lvslab", "bench"], clock=lambda: 1_760_000_000.0) as run:
+    chosen = [
+        "baseline:drop:udp4",
+        "baseline:routing:udp4",
+        "mode:nat:udp4",
+        "mode:dr:udp4",
+        "connections:1000",
+        "connections:10000",
+        "servers:wlc:1",
+        "servers:wlc:1000",
+    ]
+    with RunWriter(
+        root, "bench", kind="bench", command=["lvslab", "bench"], clock=lambda: 1_760_000_000.0
+    ) as run:
         for index, name in enumerate(names):
             for seed in range(1, seeds + 1):
                 for place, measurement in enumerate(BY_NAME[each] for each in chosen):
                     for figure in measurement.figures:
                         over = 0.0 if measurement.handling.is_baseline else 1.0
-                        value = (1000.0 + 300 * place) * (second if index and over else 1) + jitter * (seed - 2)
+                        value = (1000.0 + 300 * place) * (second if index and over else 1) + jitter * (
+                            seed - 2
+                        )
                         run.sample(
-                            lab=name, mode=str(measurement.handling), metric=costs.METRIC, unit=costs.UNIT, repeat=seed, value=value,
-                            labels={"kernel": name, "measurement": figure, "seed": str(seed), "over": "x", "total": f"{value + 7000:g}"},
-                        )  # fmt: skip
-        run.add_result({"name": "mode:nat:udp4:new", "verdict": "pass", "reason": "arrived", "evidence": [], "checks": []})
+                            lab=name,
+                            mode=str(measurement.handling),
+                            metric=costs.METRIC,
+                            unit=costs.UNIT,
+                            repeat=seed,
+                            value=value,
+                            labels={
+                                "kernel": name,
+                                "measurement": figure,
+                                "seed": str(seed),
+                                "over": "x",
+                                "total": f"{value + 7000:g}",
+                            },
+                        )
+        run.add_result(
+            {
+                "name": "mode:nat:udp4:new",
+                "verdict": "pass",
+                "reason": "arrived",
+                "evidence": [],
+                "checks": [],
+            }
+        )
     return run.path
 
 
@@ -313,20 +398,30 @@ def test_a_path_one_per_cent_slower_is_reported_and_what_did_not_change_is_not(t
 
 
 def test_a_change_within_the_seeds_or_the_floor_or_of_one_seed_is_none(tmp_path: Path) -> None:
-    for run in (bench_run(tmp_path, jitter=20.0), bench_run(tmp_path, second=1.0005, jitter=0.0), bench_run(tmp_path, seeds=1)):
+    for run in (
+        bench_run(tmp_path, jitter=20.0),
+        bench_run(tmp_path, second=1.0005, jitter=0.0),
+        bench_run(tmp_path, seeds=1),
+    ):
         assert not any(each.real for each in costs.changes(costs.costs(load(run)), "a", "b"))
 
 
 def test_lvslab_compare_judges_two_runs_by_the_same_rule(tmp_path: Path) -> None:
     def series(factor: float) -> dict[str, metrics.Series]:
-        kernels = ("k", "other") if factor == 1 else ("other", "k")  # only the second kernel of a sample run is the dearer one
+        kernels = (
+            ("k", "other") if factor == 1 else ("other", "k")
+        )  # only the second kernel of a sample run is the dearer one
         found, _ = metrics.all_series(load(bench_run(tmp_path, second=factor, names=kernels)))
         return {each.key.removesuffix(" (k)"): each for each in found if each.key.endswith("(k)")}
 
     together, alone = numbers.pairs(series(1.0), series(1.01), "k")
-    found = {each.name.removesuffix(" (k)"): each.status for each in numbers.compare(together, numbers.Limits())}
+    found = {
+        each.name.removesuffix(" (k)"): each.status for each in numbers.compare(together, numbers.Limits())
+    }
     assert not alone and numbers.Limits().bench_floor == costs.FLOOR
-    assert found["mode:nat:udp4:established"] is Status.WORSE and found["baseline:routing:udp4:established"] not in (
+    assert found["mode:nat:udp4:established"] is Status.WORSE and found[
+        "baseline:routing:udp4:established"
+    ] not in (
         Status.WORSE,
         Status.BETTER,
     )
@@ -336,9 +431,15 @@ def test_a_measurement_that_failed_has_no_figure_but_a_reason(tmp_path: Path) ->
     with RunWriter(tmp_path, "bench", kind="bench", command=[]) as run:
         for seed, value in ((1, 5.0), (2, None)):
             run.sample(
-                lab="a", mode="nat", metric=costs.METRIC, unit=costs.UNIT, repeat=seed, value=value,
-                labels={"kernel": "a", "measurement": "mode:nat:udp4:new"}, error=None if value else "nothing arrived",
-            )  # fmt: skip
+                lab="a",
+                mode="nat",
+                metric=costs.METRIC,
+                unit=costs.UNIT,
+                repeat=seed,
+                value=value,
+                labels={"kernel": "a", "measurement": "mode:nat:udp4:new"},
+                error=None if value else "nothing arrived",
+            )
     (row,) = tables(load(run.path))[0].rows
     assert row[1] == "no figure: nothing arrived"
     assert as_data(load(run.path))["figures"][0]["costs"][0]["instructions_per_packet"] is None

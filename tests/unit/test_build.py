@@ -1,4 +1,6 @@
-"""Building and adding kernels without compiling or booting any: configurations, trees, what is refused, and that nothing half is left."""
+"""Building and adding kernels without compiling or booting any: configurations, trees, what is
+refused, and that nothing half is left.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not there
 INSTALLED = shutil.which("linux.uml")
 
 
-# -- configurations --------------------------------------------------------------------------------------------------------------
+# -- configurations --------------------------------------------------------------------------------
 
 
 def test_a_configuration_is_read() -> None:
@@ -63,10 +65,15 @@ def test_what_did_not_come_out_is_found() -> None:
 def test_reasons_come_from_the_trees_kconfig_files(tmp_path: Path) -> None:
     (tmp_path / "net" / "ipvs").mkdir(parents=True)
     (tmp_path / "net" / "ipvs" / "Kconfig").write_text(
-        "menuconfig IP_VS\n\ttristate 'IPVS'\n\tdepends on NET && NETFILTER\n\tdepends on !FLAT\n\n"
-        "if IP_VS\nconfig IP_VS_IPV6\n\tbool\n\n\t  Help that says depends on nothing.\nendif\nconfig OTHER\n\tdepends on NEVER\n"
+        "menuconfig IP_VS\n\ttristate 'IPVS'\n\tdepends on NET && NETFILTER\n\tdepends on !FLAT\n\nif"
+        " IP_VS\nconfig IP_VS_IPV6\n\tbool\n\n\t  Help that says depends on nothing.\nendif\nconfig"
+        " OTHER\n\tdepends on NEVER\n"
     )
-    problems = [configure.Unmet("IP_VS", "m", "n"), configure.Unmet("IP_VS_TWOS", "m", "n"), configure.Unmet("OTHER", "n", "y")]
+    problems = [
+        configure.Unmet("IP_VS", "m", "n"),
+        configure.Unmet("IP_VS_TWOS", "m", "n"),
+        configure.Unmet("OTHER", "n", "y"),
+    ]
     first, second, third = configure.explained(problems, tmp_path, {"NET": "y"})
     assert first.reason == "it depends on NET && NETFILTER and !FLAT; not set: NETFILTER"
     assert second.reason == "this tree does not know it"
@@ -92,7 +99,7 @@ def test_the_shipped_fragments_ask_for_all_of_ipvs_and_do_not_contradict_each_ot
     assert both["PTP_1588_CLOCK"] == "n"
 
 
-# -- trees -----------------------------------------------------------------------------------------------------------------------
+# -- trees -----------------------------------------------------------------------------------------
 
 MAKEFILE = "# SPDX\nVERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 192\nEXTRAVERSION =\nNAME = Curry Ramen\n"
 
@@ -116,7 +123,9 @@ def test_a_tree_is_recognised_by_what_it_holds(tmp_path: Path) -> None:
     found = tree.recognise(make_tree(tmp_path / "linux"))
     assert (found.version, found.archived) == ("6.1.192", False)
     assert tree.recognise(archive(tmp_path / "linux", tmp_path / "linux-source-6.1.tar.xz")).archived
-    (tmp_path / "linux" / "Makefile").write_text("VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 0\nEXTRAVERSION = -rc2\n")
+    (tmp_path / "linux" / "Makefile").write_text(
+        "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 0\nEXTRAVERSION = -rc2\n"
+    )
     assert tree.makefile_version(tmp_path / "linux") == "7.3.0-rc2"
 
 
@@ -138,7 +147,9 @@ def test_what_is_no_tree_is_refused(tmp_path: Path) -> None:
 
 
 def _listing(where: Path) -> dict[str, tuple[int, bytes]]:
-    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in where.rglob("*") if path.is_file()}
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in where.rglob("*") if path.is_file()
+    }
 
 
 def test_a_tree_is_copied_without_what_git_and_builds_keep_there_and_stays_as_it_is(tmp_path: Path) -> None:
@@ -154,7 +165,9 @@ def test_a_tree_is_copied_without_what_git_and_builds_keep_there_and_stays_as_it
     assert not (tmp_path / "copy" / ".git").exists()
     assert [path.name for path in (tmp_path / "copy" / "net").iterdir()] == ["a.c"]
     copied = (tmp_path / "copy" / "Makefile").stat().st_mtime_ns
-    assert copied // 10**9 == (source / "Makefile").stat().st_mtime_ns // 10**9, "new times would build everything anew"
+    assert copied // 10**9 == (source / "Makefile").stat().st_mtime_ns // 10**9, (
+        "new times would build everything anew"
+    )
 
 
 def test_an_archive_is_unpacked_with_progress(tmp_path: Path) -> None:
@@ -173,7 +186,11 @@ def test_a_damaged_archive_and_one_of_something_else_are_refused(tmp_path: Path)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "README").touch()
     with pytest.raises(UsageError, match="holds no whole kernel source tree"):
-        tree.take_over(SourceTree(archive(tmp_path / "other", tmp_path / "b.tar.xz"), ""), tmp_path / "2", lambda event: None)
+        tree.take_over(
+            SourceTree(archive(tmp_path / "other", tmp_path / "b.tar.xz"), ""),
+            tmp_path / "2",
+            lambda event: None,
+        )
 
 
 def test_a_built_tree_is_noticed(tmp_path: Path) -> None:
@@ -188,7 +205,9 @@ def test_a_checkout_is_described_and_not_written_to(tmp_path: Path) -> None:
     source = make_tree(tmp_path / "linux")
     assert tree.git_description(source) is None
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"], ["tag", "v6.1"]):
-        subprocess.run(["git", "-C", source, "-c", "user.name=x", "-c", "user.email=x@example", *words], check=True)
+        subprocess.run(
+            ["git", "-C", source, "-c", "user.name=x", "-c", "user.email=x@example", *words], check=True
+        )
     os.utime(source / "Kconfig")  # git would refresh its index for this
     before = _listing(source)
     assert tree.git_description(source) == "v6.1"
@@ -197,7 +216,7 @@ def test_a_checkout_is_described_and_not_written_to(tmp_path: Path) -> None:
     assert tree.git_description(source) == "v6.1-dirty"
 
 
-# -- what is looked at before a build --------------------------------------------------------------------------------------------
+# -- what is looked at before a build --------------------------------------------------------------
 
 
 def test_missing_tools_are_named_with_the_command(tmp_path: Path) -> None:
@@ -234,7 +253,13 @@ def test_the_command_line_of_make() -> None:
         "-j2",
         "tinyconfig",
     ]
-    assert build.make_command(jobs=3, ccache=True) == ["make", "ARCH=um", "CC=ccache gcc", "HOSTCC=ccache gcc", "-j3"]
+    assert build.make_command(jobs=3, ccache=True) == [
+        "make",
+        "ARCH=um",
+        "CC=ccache gcc",
+        "HOSTCC=ccache gcc",
+        "-j3",
+    ]
 
 
 def test_of_a_failed_build_the_first_error_is_shown() -> None:
@@ -258,7 +283,7 @@ def test_the_time_left_follows_the_pace() -> None:
     assert pace.at(2.0) == "99 %, 1 s left", "an estimate that was too small must not say that all is done"
 
 
-# -- a build, by a Makefile in the place of the kernel's -------------------------------------------------------------------------
+# -- a build, by a Makefile in the place of the kernel's -------------------------------------------
 
 RULES = """
 tinyconfig:
@@ -275,13 +300,15 @@ modules_install:
 	touch $(INSTALL_MOD_PATH)/lib/modules/6.1.192/modules.builtin $(INSTALL_MOD_PATH)/lib/modules/6.1.192/modules.order
 	ln -s / $(INSTALL_MOD_PATH)/lib/modules/6.1.192/build
 .DEFAULT_GOAL = all
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture
 def trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """The trial boot's answer, which a test may change; the cache is the test's."""
-    facts = KernelFacts(KernelKind.UML, "6.1.192", "ab", frozenset({Need.IP_VS}), {Need.SYNPROXY: "no table"}, None)
+    facts = KernelFacts(
+        KernelKind.UML, "6.1.192", "ab", frozenset({Need.IP_VS}), {Need.SYNPROXY: "no table"}, None
+    )
     answer: dict[str, Any] = {"extra_arguments": [], "boot_seconds": 0.5, "facts": probe.facts_to_json(facts)}
 
     def run_trial(directory: Path, console: Path, result: Path) -> dict[str, Any]:
@@ -297,7 +324,9 @@ def trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str,
 def _request(where: Path, rules: str = RULES, **options: Any) -> build.BuildRequest:
     source = make_tree(where / "linux", rules) if not (where / "linux").exists() else where / "linux"
     (source / "Makefile").write_text(MAKEFILE + rules)
-    return build.BuildRequest(tree.recognise(source), options.pop("fragment", {}), where / "my.config", **options)
+    return build.BuildRequest(
+        tree.recognise(source), options.pop("fragment", {}), where / "my.config", **options
+    )
 
 
 def _nothing_left(*more: str) -> bool:
@@ -333,7 +362,8 @@ def test_a_kernel_of_the_same_name_is_replaced(tmp_path: Path, trial: dict[str, 
 def test_what_the_tree_does_not_give_is_refused_or_told(tmp_path: Path, trial: dict[str, Any]) -> None:
     told: list[Event] = []
     with pytest.raises(
-        UsageError, match=r"6\.1\.192 does not give what .*my\.config needs: CONFIG_LACKING=y \(got n: this tree does"
+        UsageError,
+        match=r"6\.1\.192 does not give what .*my\.config needs: CONFIG_LACKING=y \(got n: this tree does",
     ):
         build.build(_request(tmp_path, fragment={"LACKING": "y"}))
     with pytest.raises(UsageError, match=r"what a guest of lvslab needs: CONFIG_HOSTFS=y"):
@@ -346,17 +376,22 @@ def test_what_the_tree_does_not_give_is_refused_or_told(tmp_path: Path, trial: d
 @needs_make
 def test_a_failed_build_shows_the_error_and_keeps_the_log(tmp_path: Path, trial: dict[str, Any]) -> None:
     rules = RULES.replace("echo program >linux", 'echo "rr.c:1: error: no"; exit 1')
-    with pytest.raises(LabError, match=r"(?s)compiling .*make failed \(log: .*build\.log\).*\n    rr\.c:1: error: no"):
+    with pytest.raises(
+        LabError, match=r"(?s)compiling .*make failed \(log: .*build\.log\).*\n    rr\.c:1: error: no"
+    ):
         build.build(_request(tmp_path, rules))
     assert "error: no" in (cache_directory() / "build.log").read_text()
     assert catalog.entries() == [] and _nothing_left("build.log")
 
 
 @needs_make
-def test_a_built_kernel_that_does_not_boot_is_refused_and_kept_aside(tmp_path: Path, trial: dict[str, Any]) -> None:
+def test_a_built_kernel_that_does_not_boot_is_refused_and_kept_aside(
+    tmp_path: Path, trial: dict[str, Any]
+) -> None:
     trial["error"] = "trial: guest kernel died"
     refused = (
-        r"(?s)'local/6\.1\.192': refused, trial: guest kernel died; it is kept in .*/refused, .*\n    Kernel panic - not syncing$"
+        r"(?s)'local/6\.1\.192': refused, trial: guest kernel died; it is kept in .*/refused, .*\n    Kernel"
+        r" panic - not syncing$"
     )
     for _ in range(2):
         with pytest.raises(GuestError, match=refused):
@@ -384,20 +419,28 @@ def _gone(pid: int) -> bool:
 
 @needs_make
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_build_leaves_no_compiler_and_no_entry(tmp_path: Path, trial: dict[str, Any], how: signal.Signals) -> None:
+def test_an_interrupted_build_leaves_no_compiler_and_no_entry(
+    tmp_path: Path, trial: dict[str, Any], how: signal.Signals
+) -> None:
     hanging = tmp_path / "pid"
     os.mkfifo(hanging)
     rules = RULES.replace("echo program >linux", f"echo $$$$ >{hanging}; exec sleep 1000")
     request = _request(tmp_path, rules)
     child = subprocess.Popen(
-        [sys.executable, "-c", BUILD, str(request.source.path)], stderr=subprocess.DEVNULL, env=os.environ.copy()
+        [sys.executable, "-c", BUILD, str(request.source.path)],
+        stderr=subprocess.DEVNULL,
+        env=os.environ.copy(),
     )
     with hanging.open() as line:
         compiler = int(line.read())
     child.send_signal(how)
     assert child.wait(20) != 0
     assert catalog.entries() == []
-    if how is signal.SIGKILL:  # what make had started ends in the sandbox that the command line makes; the lab tests show it
+    if (
+        how is signal.SIGKILL
+        # what make had started ends in the sandbox that the command line makes; the lab tests show
+        # it
+    ):
         os.kill(compiler, signal.SIGKILL)
         assert list(cache_directory().glob("work-*")), "the test does not show anything: nothing was left"
     else:
@@ -406,14 +449,16 @@ def test_an_interrupted_build_leaves_no_compiler_and_no_entry(tmp_path: Path, tr
     assert len(catalog.entries()) == 1 and not list(cache_directory().glob("work-*"))
 
 
-def test_a_full_disk_is_told_before_a_build(tmp_path: Path, trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_before_a_build(
+    tmp_path: Path, trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(build, "NEEDED_MIB", 1 << 40)
     with pytest.raises(CannotError, match="MiB free, this takes up to"):
         build.build(_request(tmp_path))
     assert _nothing_left()
 
 
-# -- stock kernels ---------------------------------------------------------------------------------------------------------------
+# -- stock kernels ---------------------------------------------------------------------------------
 
 
 def bzimage(release: str) -> bytes:
@@ -428,7 +473,10 @@ def bzimage(release: str) -> bytes:
 
 def test_modules_of_hardware_are_left_out_and_what_is_needed_stays() -> None:
     dependencies = {
-        "kernel/net/netfilter/ipvs/ip_vs.ko": ["kernel/net/netfilter/nf_conntrack.ko", "kernel/lib/libcrc32c.ko"],
+        "kernel/net/netfilter/ipvs/ip_vs.ko": [
+            "kernel/net/netfilter/nf_conntrack.ko",
+            "kernel/lib/libcrc32c.ko",
+        ],
         "kernel/net/netfilter/nf_conntrack.ko": [],
         "kernel/lib/libcrc32c.ko": [],
         "kernel/drivers/net/veth.ko.xz": [],
@@ -452,7 +500,7 @@ def test_the_release_of_an_image(tmp_path: Path) -> None:
     assert stock.image_release(image) is None
 
 
-# -- adding ----------------------------------------------------------------------------------------------------------------------
+# -- adding ----------------------------------------------------------------------------------------
 
 
 def elf(machine: int = 62, kind: int = 2) -> bytes:
@@ -494,7 +542,9 @@ def _uml(path: Path) -> Path:
 
 def test_a_kernel_and_its_modules_are_found(tmp_path: Path) -> None:
     program = _uml(tmp_path / "linux")
-    with pytest.raises(UsageError, match="no kernel modules modules/RELEASE; give their directory: --modules DIR"):
+    with pytest.raises(
+        UsageError, match="no kernel modules modules/RELEASE; give their directory: --modules DIR"
+    ):
         add.prepare(tmp_path)
     _modules(tmp_path / "modules", "6.1.5")
     assert add.prepare(tmp_path).program == program
@@ -508,7 +558,9 @@ def test_a_kernel_and_its_modules_are_found(tmp_path: Path) -> None:
     (tmp_path / "config").touch()
     assert add.prepare(program, "mine").config == tmp_path / "config"
     _modules(tmp_path / "modules", "6.1.6")
-    with pytest.raises(UsageError, match=r"several trees of modules: 6\.1\.5, 6\.1\.6; give one: --modules DIR"):
+    with pytest.raises(
+        UsageError, match=r"several trees of modules: 6\.1\.5, 6\.1\.6; give one: --modules DIR"
+    ):
         add.prepare(program)
     assert add.prepare(program, modules=tmp_path / "modules" / "6.1.6").modules.name == "6.1.6"
     with pytest.raises(UsageError, match="no directory"):
@@ -516,7 +568,9 @@ def test_a_kernel_and_its_modules_are_found(tmp_path: Path) -> None:
 
 
 def test_a_directory_must_say_which_kernel(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds no kernel; it must be called linux\.uml, linux, vmlinuz or bzImage"):
+    with pytest.raises(
+        UsageError, match=r"holds no kernel; it must be called linux\.uml, linux, vmlinuz or bzImage"
+    ):
         add.prepare(tmp_path)
     with pytest.raises(UsageError, match="not there"):
         add.prepare(tmp_path / "nothing")
@@ -556,11 +610,15 @@ def test_an_added_kernel_is_copied_and_can_be_removed(tmp_path: Path, trial: dic
     store.remove(entry, cache_directory(), lambda event: None)
     assert catalog.entries() == [] and not entry.directory.exists()
     assert not list(cache_directory().glob("work-*"))
-    with pytest.raises(CannotError, match=r"'local/mine': not here; run: lvslab kernels build TREE --name mine"):
+    with pytest.raises(
+        CannotError, match=r"'local/mine': not here; run: lvslab kernels build TREE --name mine"
+    ):
         catalog.find("local/mine")
 
 
-def test_an_added_kernel_that_lies_about_its_release_is_refused(tmp_path: Path, trial: dict[str, Any]) -> None:
+def test_an_added_kernel_that_lies_about_its_release_is_refused(
+    tmp_path: Path, trial: dict[str, Any]
+) -> None:
     _uml(tmp_path / "linux")
     _modules(tmp_path / "modules", "6.1.193")
     with pytest.raises(GuestError, match=r"says that it is 6\.1\.192, but its modules are for 6\.1\.193"):
@@ -569,7 +627,11 @@ def test_an_added_kernel_that_lies_about_its_release_is_refused(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(28, "No space left on device"), shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")])]
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]),
+    ],
 )
 def test_a_disk_that_becomes_full_is_told(
     tmp_path: Path, trial: dict[str, Any], monkeypatch: pytest.MonkeyPatch, error: OSError

@@ -1,4 +1,6 @@
-"""The kernel catalog without network: names, what apt says, and that an entry appears whole or not at all."""
+"""The kernel catalog without network: names, what apt says, and that an entry appears whole or not
+at all.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +36,12 @@ needs_apt = pytest.mark.skipif(not shutil.which("apt-get"), reason="apt-get is n
 needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg"), reason="dpkg is not there")
 INSTALLED = shutil.which("linux.uml")
 
-FACTS = KernelFacts(KernelKind.UML, "6.12.1", "ab", frozenset({Need.IP_VS}), {Need.SYNPROXY: "no table"}, None)
+FACTS = KernelFacts(
+    KernelKind.UML, "6.12.1", "ab", frozenset({Need.IP_VS}), {Need.SYNPROXY: "no table"}, None
+)
 
 
-# -- names -----------------------------------------------------------------------------------------------------------------------
+# -- names -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,17 @@ def test_names_are_read(text: str, spec: Spec) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["trixie", "debian", "debian/", "debian/../../etc", "debian/Sid", "debian/sid=", "debian/sid=../x", "ubuntu/noble", ""],
+    [
+        "trixie",
+        "debian",
+        "debian/",
+        "debian/../../etc",
+        "debian/Sid",
+        "debian/sid=",
+        "debian/sid=../x",
+        "ubuntu/noble",
+        "",
+    ],
 )
 def test_other_names_are_wrong_usage(text: str) -> None:
     with pytest.raises(UsageError, match="debian/SUITE"):
@@ -73,7 +87,11 @@ def test_an_unknown_kind_is_named() -> None:
 
 
 def test_the_short_name_of_a_flavour_means_no_other() -> None:
-    assert [Spec("sid", None, each).name for each in Flavour] == ["debian/sid", "debian/sid:cloud", "debian/sid:amd64"]
+    assert [Spec("sid", None, each).name for each in Flavour] == [
+        "debian/sid",
+        "debian/sid:cloud",
+        "debian/sid:amd64",
+    ]
     places = {catalog.entry_directory(Path("/c"), Spec("sid", None, each), "1") for each in Flavour}
     assert len(places) == len(Flavour), "two flavours of one version share a directory"
 
@@ -86,7 +104,7 @@ def test_local_names() -> None:
             LocalName.parse(bad)
 
 
-# -- what apt says ---------------------------------------------------------------------------------------------------------------
+# -- what apt says ---------------------------------------------------------------------------------
 
 
 def test_only_sources_with_debians_suites_are_mirrors() -> None:
@@ -103,20 +121,28 @@ noise
 """
     sources = apt_output.parse_sources(shown)
     assert sources[0] == Source("http://mirror.example/debian", "bookworm", "main")
-    assert apt_output.debian_mirrors(sources, None) == ["http://mirror.example/debian", "https://next.example/debian"]
+    assert apt_output.debian_mirrors(sources, None) == [
+        "http://mirror.example/debian",
+        "https://next.example/debian",
+    ]
     assert apt_output.debian_mirrors(sources, "zurg")[-1] == "https://future.example/debian"
 
 
 @needs_apt
-def test_the_machines_sources_are_read_in_both_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machines_sources_are_read_in_both_formats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "a.sources").write_text(
         "Types: deb\nURIs: http://one.example/debian\nSuites: trixie trixie-updates\nComponents: main\n\n"
         "Types: deb\nEnabled: no\nURIs: http://off.example/debian\nSuites: trixie\nComponents: main\n"
     )
-    (tmp_path / "parts" / "b.list").write_text("deb [arch=amd64] http://two.example/debian/ bookworm main contrib\n")
+    (tmp_path / "parts" / "b.list").write_text(
+        "deb [arch=amd64] http://two.example/debian/ bookworm main contrib\n"
+    )
     (tmp_path / "apt.conf").write_text(
-        f'Dir::Etc::sourcelist "/dev/null"; Dir::Etc::sourceparts "{tmp_path}/parts"; Dir::State::lists "{tmp_path}/lists";'
+        f'Dir::Etc::sourcelist "/dev/null"; Dir::Etc::sourceparts "{tmp_path}/parts"; Dir::State::lists'
+        f' "{tmp_path}/lists";'
     )
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     assert apt.machine_mirrors() == ["http://one.example/debian", "http://two.example/debian"]
@@ -158,15 +184,25 @@ def test_progress_of_apt(line: str, meaning: float | None) -> None:
     ("output", "kind", "cause"),
     [
         (
-            "Ign:1 http://m trixie InRelease\nErr:1 http://m trixie InRelease\n  Temporary failure resolving 'm'\n"
-            "E: Failed to fetch http://m/dists/trixie/InRelease  Temporary failure resolving 'm'\n",
+            (
+                "Ign:1 http://m trixie InRelease\nErr:1 http://m trixie InRelease\n  Temporary failure"
+                " resolving 'm'\nE: Failed to fetch http://m/dists/trixie/InRelease  Temporary failure"
+                " resolving 'm'\n"
+            ),
             CannotError,
             "cannot be reached",
         ),
-        ("E: The repository 'http://m nosuch Release' does not have a Release file.", SuiteError, "does not have it"),
         (
-            "W: GPG error: http://m sid InRelease: The following signatures couldn't be verified because the public key is not "
-            "available: NO_PUBKEY 6ED0E7B82643E131\nE: The repository 'http://m sid InRelease' is not signed.",
+            "E: The repository 'http://m nosuch Release' does not have a Release file.",
+            SuiteError,
+            "does not have it",
+        ),
+        (
+            (
+                "W: GPG error: http://m sid InRelease: The following signatures couldn't be verified because"
+                " the public key is not available: NO_PUBKEY 6ED0E7B82643E131\nE: The repository 'http://m"
+                " sid InRelease' is not signed."
+            ),
             UntrustedError,
             "--only-upgrade debian-archive-keyring",
         ),
@@ -191,7 +227,8 @@ def repository(tmp_path: Path) -> Path:
     (suite / "main" / "binary-amd64").mkdir(parents=True)
     (suite / "main" / "binary-amd64" / "Packages").touch()
     (suite / "Release").write_text(
-        "Origin: Debian\nSuite: trixie\nComponents: main\nArchitectures: amd64\nDate: Mon, 02 Jun 2025 10:00:00 UTC\n"
+        "Origin: Debian\nSuite: trixie\nComponents: main\nArchitectures: amd64\nDate: Mon, 02 Jun 2025"
+        " 10:00:00 UTC\n"
     )
     return tmp_path / "repository"
 
@@ -228,7 +265,7 @@ def test_the_newest_version_by_debians_order() -> None:
     assert apt.newest_version(["6.12um1+b9", "6.12um1+b22", "6.12~rc1um1", "6.1um4"]) == "6.12um1+b22"
 
 
-# -- programs with another C library ---------------------------------------------------------------------------------------------
+# -- programs with another C library ---------------------------------------------------------------
 
 
 @pytest.mark.skipif(not INSTALLED, reason="user-mode-linux is not installed")
@@ -258,7 +295,7 @@ def test_other_files_are_no_programs(tmp_path: Path) -> None:
             Elf(path)
 
 
-# -- entries ---------------------------------------------------------------------------------------------------------------------
+# -- entries ---------------------------------------------------------------------------------------
 
 
 class Archive:
@@ -363,7 +400,9 @@ def _raise(error: BaseException) -> Callable[[], Any]:
 
 
 @pytest.mark.parametrize("when", ["unpacking", "trial"])
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), CannotError("broken"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), CannotError("broken"), OSError(28, "No space left on device")]
+)
 def test_whatever_goes_wrong_nothing_appears(archive: Archive, when: str, error: BaseException) -> None:
     setattr(archive, when, _raise(error))
     with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else CannotError):
@@ -392,7 +431,9 @@ def test_a_killed_fetch_leaves_nothing_visible_and_is_swept(archive: Archive) ->
 
 def test_a_kernel_that_does_not_boot_is_refused_and_its_console_kept(archive: Archive) -> None:
     archive.trial = lambda: {"error": "trial: guest kernel died; it said: Kernel panic"}
-    with pytest.raises(GuestError, match=r"(?s)debian/trixie=6\.12um1\+b22': refused, .*Kernel panic.*\n    Kernel panic$"):
+    with pytest.raises(
+        GuestError, match=r"(?s)debian/trixie=6\.12um1\+b22': refused, .*Kernel panic.*\n    Kernel panic$"
+    ):
         fetch.fetch("debian/trixie")
     assert _nothing_left(cache_directory())
     assert (cache_directory() / "refused.console").read_text() == "Kernel panic\n"
@@ -413,7 +454,9 @@ def test_a_package_or_version_that_the_suite_lacks_is_named(archive: Archive) ->
         fetch.fetch("debian/trixie")
 
 
-def test_a_mirror_that_is_not_debians_is_passed_over(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_that_is_not_debians_is_passed_over(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(apt, "machine_mirrors", lambda: ["http://other/debian", "http://m/debian"])
     monkeypatch.setattr(apt, "os_release", dict)
 
@@ -426,7 +469,9 @@ def test_a_mirror_that_is_not_debians_is_passed_over(archive: Archive, monkeypat
     assert fetch.fetch("debian/trixie").name == "debian/trixie"
 
 
-def test_a_full_disk_is_told_before_anything_is_fetched(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_before_anything_is_fetched(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fetch, "NEEDED_MIB", dict.fromkeys(Flavour, 1 << 40))
     with pytest.raises(CannotError, match="MiB free, this takes up to"):
         fetch.fetch("debian/trixie")
@@ -483,14 +528,18 @@ def test_a_second_fetch_waits_for_the_first(archive: Archive) -> None:
 
 
 def test_what_was_not_fetched_is_named_with_the_command(archive: Archive) -> None:
-    with pytest.raises(CannotError, match=r"kernel 'debian/sid': not fetched; run: lvslab kernels fetch debian/sid:uml$"):
+    with pytest.raises(
+        CannotError, match=r"kernel 'debian/sid': not fetched; run: lvslab kernels fetch debian/sid:uml$"
+    ):
         catalog.find("debian/sid")
     fetch.fetch("debian/trixie")
-    with pytest.raises(CannotError, match=r"not fetched \(here: 6\.12um1\+b22\); run: .*debian/trixie:uml=1$"):
+    with pytest.raises(
+        CannotError, match=r"not fetched \(here: 6\.12um1\+b22\); run: .*debian/trixie:uml=1$"
+    ):
         catalog.find("debian/trixie=1")
 
 
-# -- kernels ---------------------------------------------------------------------------------------------------------------------
+# -- kernels ---------------------------------------------------------------------------------------
 
 
 def test_a_directory_is_a_kernel_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -530,7 +579,7 @@ def test_facts_survive_being_kept() -> None:
         probe.facts_from_json({**probe.facts_to_json(FACTS), "version": -1})
 
 
-# -- stock kernels ---------------------------------------------------------------------------------------------------------------
+# -- stock kernels ---------------------------------------------------------------------------------
 
 
 class Suite:
@@ -540,22 +589,32 @@ class Suite:
         self._depends = depends
 
     def depends(self, package: str, version: str) -> dict[str, str]:
-        return apt_output.parse_depends(f"Package: {package}\nDepends: {self._depends.get(package, '')}\nDescription: x\n")
+        return apt_output.parse_depends(
+            f"Package: {package}\nDepends: {self._depends.get(package, '')}\nDescription: x\n"
+        )
 
 
 def test_the_packages_of_a_stock_kernel_are_found_whether_it_is_one_or_split() -> None:
     early = Suite(
         {
             "linux-image-amd64": "linux-image-6.1.0-50-amd64 (= 6.1.176-1)",
-            "linux-image-6.1.0-50-amd64": "kmod, linux-base (>= 4.3~), initramfs-tools (>= 0.120) | linux-initramfs-tool",
+            "linux-image-6.1.0-50-amd64": (
+                "kmod, linux-base (>= 4.3~), initramfs-tools (>= 0.120) | linux-initramfs-tool"
+            ),
         }
     )
-    assert fetch.stock_packages(early, "linux-image-amd64", "6.1.176-1") == {"linux-image-6.1.0-50-amd64": "6.1.176-1"}  # type: ignore[arg-type]
+    assert fetch.stock_packages(early, "linux-image-amd64", "6.1.176-1") == {
+        "linux-image-6.1.0-50-amd64": "6.1.176-1"
+    }  # type: ignore[arg-type]
     parts = [f"linux-{part}-7.2.13-cloud" for part in ("base", "binary", "modules")]
     late = Suite(
         {
-            "linux-image-cloud-amd64": "linux-base-cloud-amd64 (= 7.2.13-1), linux-image-7.2.13-cloud (= 7.2.13-1)",
-            "linux-image-7.2.13-cloud": ", ".join(["dracut | initramfs-tools", *(f"{part} (= 7.2.13-1)" for part in parts)]),
+            "linux-image-cloud-amd64": (
+                "linux-base-cloud-amd64 (= 7.2.13-1), linux-image-7.2.13-cloud (= 7.2.13-1)"
+            ),
+            "linux-image-7.2.13-cloud": ", ".join(
+                ["dracut | initramfs-tools", *(f"{part} (= 7.2.13-1)" for part in parts)]
+            ),
         }
     )
     assert fetch.stock_packages(late, "linux-image-cloud-amd64", "7.2.13-1") == dict.fromkeys(  # type: ignore[arg-type]
@@ -564,9 +623,14 @@ def test_the_packages_of_a_stock_kernel_are_found_whether_it_is_one_or_split() -
 
 
 def test_the_trial_of_schedulers_believes_what_worked_only() -> None:
-    assert schedulers.schedulers_had("=has rr\nnoise\n=has twos\n=has nothing\n") == (Scheduler.RR, Scheduler.TWOS)
+    assert schedulers.schedulers_had("=has rr\nnoise\n=has twos\n=has nothing\n") == (
+        Scheduler.RR,
+        Scheduler.TWOS,
+    )
     ran: list[str] = []
-    assert schedulers.try_schedulers(lambda script: ran.append(script) or Completed(0, "=has mh\n", "")) == (Scheduler.MH,)  # type: ignore[func-returns-value]
+    assert schedulers.try_schedulers(lambda script: ran.append(script) or Completed(0, "=has mh\n", "")) == (
+        Scheduler.MH,
+    )  # type: ignore[func-returns-value]
     assert all(f" {each}" in ran[0] for each in Scheduler)
 
 
@@ -575,8 +639,13 @@ def test_a_stock_kernel_without_9p_is_for_the_bench_only(tmp_path: Path) -> None
     tree.mkdir(parents=True)
     (tmp_path / "vmlinuz").touch()
     (tree / "modules.dep").write_text("kernel/net/9p/9pnet_virtio.ko:\nkernel/fs/9p/9p.ko:\n")
-    (tree / "modules.builtin").write_text("kernel/drivers/virtio/virtio_pci.ko\nkernel/drivers/char/virtio_console.ko\n")
+    (tree / "modules.builtin").write_text(
+        "kernel/drivers/virtio/virtio_pci.ko\nkernel/drivers/char/virtio_console.ko\n"
+    )
     assert bare.lacks_files(QemuKernel.at(tmp_path)) is None
     (tree / "modules.dep").write_text("kernel/net/9p/9pnet_virtio.ko:\n")
-    assert bare.lacks_files(QemuKernel.at(tmp_path)) == "the kernel has no 9p, so it cannot see the machine's programs"
+    assert (
+        bare.lacks_files(QemuKernel.at(tmp_path))
+        == "the kernel has no 9p, so it cannot see the machine's programs"
+    )
     assert "console=ttyS0 panic=-1 quiet" in bare.command(tmp_path / "vmlinuz", tmp_path / "cpio")

@@ -1,4 +1,6 @@
-"""Wrong input is found before anything starts: exit code 2, one line that names the object and the next step."""
+"""Wrong input is found before anything starts: exit code 2, one line that names the object and the
+next step.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ import pytest
 
 
 def lvslab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "lvslab", *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-m", "lvslab", *arguments], capture_output=True, text=True, timeout=60
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,7 +40,11 @@ def lvslab(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["report", "/nonexistent"], ["/nonexistent"]),
         (["shell", "mesh"], ["'mesh'"]),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) and value[0] in ("verify", "run", "report", "shell") else "",
+    ids=lambda value: (
+        " ".join(value)
+        if isinstance(value, list) and value[0] in ("verify", "run", "report", "shell")
+        else ""
+    ),
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments: list[str], words: list[str]) -> None:
     done = lvslab(*arguments)
@@ -52,7 +60,10 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments: list[str], words: li
         ("x = 1\nnosuch\n", ["line 2", "nosuch"]),
         ("x = 1\n", ["0 scenarios"]),
         (
-            "from lvslab.scenario import scenario\n@scenario(title='t', teaches='t', modes=['nat'])\ndef run(log, n): ...\n",
+            (
+                "from lvslab.scenario import scenario\n@scenario(title='t', teaches='t', modes=['nat'])\ndef"
+                " run(log, n): ...\n"
+            ),
             ["'n' has no default"],
         ),
     ],

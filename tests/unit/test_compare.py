@@ -1,4 +1,6 @@
-"""Comparing runs: what is a regression, what is not, and what cannot be said; on run directories written by the real writer."""
+"""Comparing runs: what is a regression, what is not, and what cannot be said; on run directories
+written by the real writer.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ def only(found: Comparison, name: str) -> Finding:
     return finding
 
 
-# -- verdicts --------------------------------------------------------------------------------------------------------------------------
+# -- verdicts --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,10 @@ def test_what_became_of_an_expectation(
     tmp_path: Path, before: list[str], after: list[str], status: Status, code: ExitCode
 ) -> None:
     def results(verdicts: Sequence[str]) -> list[Mapping[str, Any]]:
-        return [result(f"with sync, {number}: takes over", verdict) for number, verdict in enumerate(verdicts, start=1)]
+        return [
+            result(f"with sync, {number}: takes over", verdict)
+            for number, verdict in enumerate(verdicts, start=1)
+        ]
 
     found = compared(tmp_path, {"results": results(before)}, {"results": results(after)})
     assert (only(found, "with sync: takes over").status, found.code) == (status, code)
@@ -86,22 +91,30 @@ def test_a_mode_that_is_skipped_as_a_whole_says_why_for_each_of_its_checks(tmp_p
 
 def test_a_new_run_that_broke_is_a_regression_and_one_that_broke_before_is_not(tmp_path: Path) -> None:
     died = LabError("lvs: the guest kernel died: kernel panic")
-    found = compared(tmp_path, {"results": [result("a"), result("b")]}, {"results": [result("a")], "error": died})
+    found = compared(
+        tmp_path, {"results": [result("a"), result("b")]}, {"results": [result("a")], "error": died}
+    )
     (regression,) = found.regressions
     assert "kernel panic" in regression.reason and found.code == ExitCode.FAILED
     assert only(found, "b").reason == "not in the new run, which is broken"
-    again = compared(tmp_path / "again", {"results": [result("a")], "error": died}, {"results": [result("a")], "error": died})
+    again = compared(
+        tmp_path / "again",
+        {"results": [result("a")], "error": died},
+        {"results": [result("a")], "error": died},
+    )
     assert again.code == ExitCode.OK and any("base run is broken" in note for note in again.notes)
 
 
 def test_strict_counts_what_is_no_longer_checked(tmp_path: Path) -> None:
-    base, new = (write_run(tmp_path, results=[result("a"), result("b", verdict)]) for verdict in ("pass", "skip"))
+    base, new = (
+        write_run(tmp_path, results=[result("a"), result("b", verdict)]) for verdict in ("pass", "skip")
+    )
     assert compare(base, new).code == ExitCode.OK
     assert compare(base, new, strict=True).code == ExitCode.FAILED
     assert compare(new, base, strict=True).code == ExitCode.OK
 
 
-# -- numbers ---------------------------------------------------------------------------------------------------------------------------
+# -- numbers ---------------------------------------------------------------------------------------
 
 RATES = {
     "requests_per_second": 9000.0,
@@ -113,7 +126,9 @@ RATES = {
 
 
 def noisy(seed: int, repeat: int, factor: float = 1.0, slow: str = "") -> dict[str, list[float | None]]:
-    """Samples as a shared machine gives them: 4 % of noise, a hiccup of 20 % now and then; `slow` is divided by `factor`."""
+    """Samples as a shared machine gives them: 4 % of noise, a hiccup of 20 % now and then; `slow`
+    is divided by `factor`.
+    """
     noise = np.random.default_rng(seed)
     samples: dict[str, list[float | None]] = {}
     for metric, middle in RATES.items():
@@ -134,13 +149,16 @@ def test_false_alarms_stay_below_the_level_whatever_the_repetitions() -> None:
     def judged(seed: int) -> list[Status]:
         base, new = noisy(1000 + seed, 6 + seed % 5), noisy(5000 + seed, 6 + seed % 7)
         pairs = [
-            numbers.Pair("", *(Series(metric, "", "more", tuple(filter(None, side[metric]))) for side in (base, new)))
+            numbers.Pair(
+                "", *(Series(metric, "", "more", tuple(filter(None, side[metric]))) for side in (base, new))
+            )
             for metric in RATES
         ]
         return [finding.status for finding in numbers.compare(pairs, Limits(level=0.05, floor=0.0))]
 
     alarms = sum(Status.WORSE in judged(seed) for seed in range(200))
-    assert alarms <= 14  # 0.025 x 200 = 5 are expected at most; more than 14 come once in 5,000 times
+    # 0.025 x 200 = 5 are expected at most; more than 14 come once in 5,000 times
+    assert alarms <= 14
 
 
 def test_a_slowdown_is_found_and_an_improvement_is_none(tmp_path: Path) -> None:
@@ -149,13 +167,19 @@ def test_a_slowdown_is_found_and_an_improvement_is_none(tmp_path: Path) -> None:
     assert (regression.name, regression.status) == ("nat: requests per second", Status.WORSE)
     assert regression.change is not None and regression.change.relative == pytest.approx(-0.5, abs=0.05)
     assert slow.code == ExitCode.FAILED
-    fast = compared(tmp_path / "fast", {"samples": noisy(1, 8, 2.0, "requests_per_second")}, {"samples": noisy(2, 8)})
+    fast = compared(
+        tmp_path / "fast", {"samples": noisy(1, 8, 2.0, "requests_per_second")}, {"samples": noisy(2, 8)}
+    )
     assert only(fast, "nat: requests per second").status == Status.BETTER and fast.code == ExitCode.OK
 
 
 def test_the_worse_direction_is_that_of_the_metric(tmp_path: Path) -> None:
     up, down = [100.0 + i for i in range(8)], [200.0 + i for i in range(8)]
-    for metric, status in (("throughput", Status.BETTER), ("director_cpu", Status.WORSE), ("brightness", Status.CHANGED)):
+    for metric, status in (
+        ("throughput", Status.BETTER),
+        ("director_cpu", Status.WORSE),
+        ("brightness", Status.CHANGED),
+    ):
         found = compared(tmp_path / metric, {"samples": {metric: up}}, {"samples": {metric: down}})
         assert [each.status for each in found.findings] == [status]
         assert found.code == (ExitCode.FAILED if status == Status.WORSE else ExitCode.OK)
@@ -164,9 +188,13 @@ def test_the_worse_direction_is_that_of_the_metric(tmp_path: Path) -> None:
 def test_too_few_repetitions_say_how_many_more_and_never_that_nothing_changed(tmp_path: Path) -> None:
     found = compared(tmp_path, {"samples": noisy(1, 3)}, {"samples": noisy(2, 3, 2.0, "requests_per_second")})
     assert {each.status for each in found.findings} == {Status.TOO_FEW}
-    assert found.repetitions_needed == 7 and found.code == ExitCode.CANNOT  # 2 / C(14, 7) <= 0.01 / 5 < 2 / C(12, 6)
+    assert (
+        found.repetitions_needed == 7 and found.code == ExitCode.CANNOT
+    )  # 2 / C(14, 7) <= 0.01 / 5 < 2 / C(12, 6)
     assert any("--repeat 7" in line for line in words.advice(found))
-    enough = compared(tmp_path / "enough", {"samples": noisy(1, 7)}, {"samples": noisy(2, 7, 2.0, "requests_per_second")})
+    enough = compared(
+        tmp_path / "enough", {"samples": noisy(1, 7)}, {"samples": noisy(2, 7, 2.0, "requests_per_second")}
+    )
     assert enough.repetitions_needed is None and enough.code == ExitCode.FAILED
 
 
@@ -189,7 +217,15 @@ def test_requests_inside_a_repetition_are_one_value(tmp_path: Path) -> None:
             middle = noise.normal(0.002, 0.0003)  # each repetition has its own minute
             values = [float(each) for each in noise.normal(middle, 1e-5, 1000)]
             lines.append(
-                {"t": START, "lab": "nat", "mode": "nat", "metric": "latency", "unit": "s", "repeat": repeat, "values": values}
+                {
+                    "t": START,
+                    "lab": "nat",
+                    "mode": "nat",
+                    "metric": "latency",
+                    "unit": "s",
+                    "repeat": repeat,
+                    "values": values,
+                }
             )
         (place / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         places.append(place)
@@ -202,31 +238,45 @@ def test_requests_inside_a_repetition_are_one_value(tmp_path: Path) -> None:
 
 
 def test_measurements_that_all_fail_now_are_a_regression(tmp_path: Path) -> None:
-    found = compared(tmp_path, {"samples": {"throughput": [1.0, 2.0]}}, {"samples": {"throughput": [None, None]}})
+    found = compared(
+        tmp_path, {"samples": {"throughput": [1.0, 2.0]}}, {"samples": {"throughput": [None, None]}}
+    )
     (regression,) = found.regressions
     assert regression.status == Status.NEWLY_FAILING and "3 of 9 requests failed" in regression.reason
-    back = compared(tmp_path / "back", {"samples": {"throughput": [None, None]}}, {"samples": {"throughput": [1.0, 2.0]}})
+    back = compared(
+        tmp_path / "back", {"samples": {"throughput": [None, None]}}, {"samples": {"throughput": [1.0, 2.0]}}
+    )
     assert back.code == ExitCode.CANNOT
 
 
 def test_outages_of_trials_are_compared_and_the_probe_interval_is_their_resolution(tmp_path: Path) -> None:
     base = {"trials": [("mon", 1.0 + i / 100) for i in range(8)]}
     longer = compared(tmp_path, base, {"trials": [("mon", 2.0 + i / 100) for i in range(8)]})
-    assert {each.name for each in longer.regressions} == {"mon: outage", "mon: detection", "mon: failed attempts"}
+    assert {each.name for each in longer.regressions} == {
+        "mon: outage",
+        "mon: detection",
+        "mon: failed attempts",
+    }
     change = only(longer, "mon: outage").change
-    assert change is not None and change.base == pytest.approx(1.035, abs=0.011) and change.new == pytest.approx(2.035, abs=0.011)
+    assert (
+        change is not None
+        and change.base == pytest.approx(1.035, abs=0.011)
+        and change.new == pytest.approx(2.035, abs=0.011)
+    )
     short = {"trials": [("mon", 0.02)] * 8}
     hardly = compared(tmp_path / "hardly", short, {"trials": [("mon", 0.03)] * 8})
     assert only(hardly, "mon: outage").status == Status.UNCHANGED
 
 
-# -- virtual time ----------------------------------------------------------------------------------------------------------------------
+# -- virtual time ----------------------------------------------------------------------------------
 
 
 def test_in_virtual_time_one_per_cent_is_a_change_and_the_seeds_spread_is_none(tmp_path: Path) -> None:
     base = write_bench(tmp_path / "a", {"nat": [2860.0, 2861.0, 2859.5], "dr": [2560.0, 2590.0, 2540.0]})
     same = write_bench(tmp_path / "b", {"nat": [2860.5, 2861.2, 2859.4], "dr": [2570.0, 2595.0, 2551.0]})
-    slow = write_bench(tmp_path / "c", {"nat": [2889.0, 2890.0, 2888.0], "dr": [2570.0, 2595.0, 2551.0]}, "7.2.0")
+    slow = write_bench(
+        tmp_path / "c", {"nat": [2889.0, 2890.0, 2888.0], "dr": [2570.0, 2595.0, 2551.0]}, "7.2.0"
+    )
     assert compare(base, same).code == ExitCode.OK
     found = compare(base, slow)
     (regression,) = found.regressions
@@ -240,7 +290,10 @@ def test_in_virtual_time_one_per_cent_is_a_change_and_the_seeds_spread_is_none(t
 
 
 def test_one_seed_shows_no_spread_and_another_qemu_no_cost(tmp_path: Path) -> None:
-    base, one = write_bench(tmp_path / "a", {"nat": [2860.0, 2861.0]}), write_bench(tmp_path / "b", {"nat": [2889.0]})
+    base, one = (
+        write_bench(tmp_path / "a", {"nat": [2860.0, 2861.0]}),
+        write_bench(tmp_path / "b", {"nat": [2889.0]}),
+    )
     assert [each.status for each in compare(base, one).findings] == [Status.TOO_FEW]
     other = write_bench(tmp_path / "c", {"nat": [2889.0, 2890.0]}, qemu="QEMU 9.0")
     found = compare(base, other)
@@ -248,9 +301,12 @@ def test_one_seed_shows_no_spread_and_another_qemu_no_cost(tmp_path: Path) -> No
     assert any("different tools: qemu: QEMU 7.2 -> QEMU 9.0" in each for each in found.not_comparable)
 
 
-# -- what can be compared --------------------------------------------------------------------------------------------------------------
+# -- what can be compared --------------------------------------------------------------------------
 
-GOOD: dict[str, Any] = {"results": [result("a")], "samples": {"throughput": [float(i) for i in range(100, 108)]}}
+GOOD: dict[str, Any] = {
+    "results": [result("a")],
+    "samples": {"throughput": [float(i) for i in range(100, 108)]},
+}
 
 
 @pytest.mark.parametrize(
@@ -260,10 +316,16 @@ GOOD: dict[str, Any] = {"results": [result("a")], "samples": {"throughput": [flo
         ({}, {"kind": "verify"}, "different kinds of run: run and verify"),
         ({"parameters": {"rate": 5}}, {"parameters": {"rate": 7}}, "different parameters: rate: 5 -> 7"),
         ({}, {"labs": [lab(scheduler="wlc")]}, "lab 'nat': different networks or services"),
-        ({}, {"labs": [lab(server="uml")]}, "lab 'nat': real server rs1 placed otherwise: host 6.18.0 and uml 6.18.0"),
+        (
+            {},
+            {"labs": [lab(server="uml")]},
+            "lab 'nat': real server rs1 placed otherwise: host 6.18.0 and uml 6.18.0",
+        ),
     ],
 )
-def test_what_is_no_comparison_is_named(tmp_path: Path, base: dict[str, Any], new: dict[str, Any], sentence: str) -> None:
+def test_what_is_no_comparison_is_named(
+    tmp_path: Path, base: dict[str, Any], new: dict[str, Any], sentence: str
+) -> None:
     found = compared(tmp_path, GOOD | base, GOOD | new)
     assert sentence in found.not_comparable and not found.findings and found.code == ExitCode.CANNOT
 
@@ -278,7 +340,9 @@ def test_what_is_no_comparison_is_named(tmp_path: Path, base: dict[str, Any], ne
         ({"labs": [lab(kind="qemu")]}, "directors on different machines: uml and qemu"),
     ],
 )
-def test_verdicts_are_compared_where_numbers_cannot_be(tmp_path: Path, new: dict[str, Any], sentence: str) -> None:
+def test_verdicts_are_compared_where_numbers_cannot_be(
+    tmp_path: Path, new: dict[str, Any], sentence: str
+) -> None:
     found = compared(tmp_path, GOOD, GOOD | new)
     assert any(sentence in each for each in found.not_comparable), found.not_comparable
     assert only(found, "a").status == Status.SAME
@@ -297,7 +361,7 @@ def test_kernel_and_sysctls_are_what_is_compared(tmp_path: Path) -> None:
     assert not same.under_test and "nothing differs" in "\n".join(words.sides(same))
 
 
-# -- folders ---------------------------------------------------------------------------------------------------------------------------
+# -- folders ---------------------------------------------------------------------------------------
 
 
 def test_folders_are_paired_by_scenario_and_parameters(tmp_path: Path) -> None:
@@ -313,7 +377,9 @@ def test_folders_are_paired_by_scenario_and_parameters(tmp_path: Path) -> None:
 def test_runs_of_the_same_are_repetitions(tmp_path: Path) -> None:
     for side, factor in (("base", 1.0), ("new", 2.0)):
         for number in range(8):
-            write_run(tmp_path / side, results=[result("a")], samples={"throughput": [factor * (100 + number)]})
+            write_run(
+                tmp_path / side, results=[result("a")], samples={"throughput": [factor * (100 + number)]}
+            )
     found = compare(tmp_path / "new", tmp_path / "base")
     (regression,) = found.regressions
     assert regression.change is not None and (regression.change.base_n, regression.change.new_n) == (8, 8)
@@ -330,21 +396,31 @@ def test_a_folder_of_several_kernels_is_refused_and_an_empty_one_too(tmp_path: P
         compare(tmp_path / "nowhere", tmp_path / "mixed" / "deep")
 
 
-# -- the command -----------------------------------------------------------------------------------------------------------------------
+# -- the command -----------------------------------------------------------------------------------
 
 
 def lvslab(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "lvslab", *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-m", "lvslab", *map(str, arguments)], capture_output=True, text=True, timeout=60
+    )
 
 
 def test_the_command_says_it_in_every_format(tmp_path: Path) -> None:
     base = write_run(tmp_path / "base", results=[result("a"), result("b")], samples=noisy(1, 8))
     new = write_run(
-        tmp_path / "new", labs=[lab(kernel="7.2.0")], results=[result("a", "fail", "no answer"), result("b", "skip", "cannot")],
+        tmp_path / "new",
+        labs=[lab(kernel="7.2.0")],
+        results=[result("a", "fail", "no answer"), result("b", "skip", "cannot")],
         samples=noisy(2, 8, 2.0, "throughput"),
-    )  # fmt: skip
+    )
     files = {kind: tmp_path / f"found.{kind}" for kind in ("junit", "tap", "markdown")}
-    done = lvslab("compare", base, new, "--json", *(word for kind, file in files.items() for word in (f"--{kind}", file)))
+    done = lvslab(
+        "compare",
+        base,
+        new,
+        "--json",
+        *(word for kind, file in files.items() for word in (f"--{kind}", file)),
+    )
     assert done.returncode == 1, done.stderr
     data = json.loads(done.stdout)
     verdicts = {each["name"]: each["verdict"] for each in data["results"]}
@@ -354,10 +430,18 @@ def test_the_command_says_it_in_every_format(tmp_path: Path) -> None:
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("7", "2", "1")
     assert files["tap"].read_text().count("\nnot ok ") == 2
     mail = files["markdown"].read_text()
-    assert all(len(line) <= 75 for line in mail.splitlines() if str(tmp_path) not in line)  # a path is not folded
+    assert all(
+        len(line) <= 75 for line in mail.splitlines() if str(tmp_path) not in line
+    )  # a path is not folded
     assert all(
         word in mail
-        for word in ("uml 6.1.0", "uml 7.2.0", "a: newly failing; no answer", "nat: throughput: worse", "lvslab compare")
+        for word in (
+            "uml 6.1.0",
+            "uml 7.2.0",
+            "a: newly failing; no answer",
+            "nat: throughput: worse",
+            "lvslab compare",
+        )
     )
     text = lvslab("compare", base, new).stdout
     assert "REGRESSION: 2 findings" in text and "no answer" in text
@@ -375,7 +459,7 @@ def test_the_command_says_it_in_every_format(tmp_path: Path) -> None:
         (["compare", "a", "b", "--floor", "much"], ["much"]),
         (["compare", "a", "b", "--level", "2"], ["2"]),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_is_exit_code_2(arguments: list[str], words: list[str]) -> None:
     done = lvslab(*arguments)
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
@@ -384,9 +468,9 @@ def test_wrong_input_is_exit_code_2(arguments: list[str], words: list[str]) -> N
 
 def test_a_comparison_needs_nothing_but_the_run_directory() -> None:
     code = (
-        "import sys, lvslab.comparison.compare, lvslab.comparison.baseline, lvslab.report.comparison\n"
-        "edges = ('lvslab.lab', 'lvslab.network', 'lvslab.traffic', 'lvslab.kernels', 'lvslab.plan', 'lvslab.cli', 'numpy', 'mininet')\n"
-        "print([name for name in sys.modules if name.startswith(edges)])"
+        "import sys, lvslab.comparison.compare, lvslab.comparison.baseline, lvslab.report.comparison\nedges ="
+        " ('lvslab.lab', 'lvslab.network', 'lvslab.traffic', 'lvslab.kernels', 'lvslab.plan', 'lvslab.cli',"
+        " 'numpy', 'mininet')\nprint([name for name in sys.modules if name.startswith(edges)])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -395,7 +479,9 @@ def test_a_comparison_needs_nothing_but_the_run_directory() -> None:
 def test_a_check_that_failed_once_is_to_be_confirmed_and_one_tried_often_is_not(tmp_path: Path) -> None:
     def suite(place: str, verdict: str, times: int) -> Path:
         for _ in range(times):
-            run = write_run(tmp_path / place, kind="verify", name="verify-full", results=[result("ops:udp", verdict)])
+            run = write_run(
+                tmp_path / place, kind="verify", name="verify-full", results=[result("ops:udp", verdict)]
+            )
             record = json.loads((run / "run.json").read_text())
             (run / "run.json").write_text(json.dumps(record | {"command": ["lvslab", "verify", "--full"]}))
         return tmp_path / place

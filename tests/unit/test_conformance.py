@@ -1,4 +1,6 @@
-"""The suite without a kernel: what checks there are, how they are chosen, and what is said of packets that differ."""
+"""The suite without a kernel: what checks there are, how they are chosen, and what is said of
+packets that differ.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def test_there_are_many_checks_and_each_says_what_it_expects() -> None:
     for each in CHECKS:
         assert re.fullmatch(r"[a-z0-9]+(:[A-Za-z0-9_.,+=-]+)+", each.name), each.name
         assert len(each.expects) > 15 and "{" not in each.expects, each.name
-        assert each.tags[0] == each.name.partition(":")[0] and not [tag for tag in each.tags if "{" in tag or " " in tag]
+        assert each.tags[0] == each.name.partition(":")[0] and not [
+            tag for tag in each.tags if "{" in tag or " " in tag
+        ]
 
 
 def test_no_two_checks_have_one_name() -> None:
@@ -40,7 +44,8 @@ def test_checks_are_chosen_by_name_and_tag() -> None:
 
 
 @pytest.mark.parametrize(
-    ("only", "tags", "words"), [(["nosuch:*"], [], "no check has such a name"), ([], ["nosuch"], "no check has it")]
+    ("only", "tags", "words"),
+    [(["nosuch:*"], [], "no check has such a name"), ([], ["nosuch"], "no check has it")],
 )
 def test_a_choice_of_nothing_is_wrong_input(only: list[str], tags: list[str], words: str) -> None:
     with pytest.raises(UsageError, match=words):
@@ -66,7 +71,11 @@ def test_a_wrong_packet_is_shown_beside_the_expected_one() -> None:
 
 
 def test_another_protocol_is_named() -> None:
-    other = Ether(bytes(Ether(src=FRAME.src, dst=FRAME.dst) / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2)))
+    other = Ether(
+        bytes(
+            Ether(src=FRAME.src, dst=FRAME.dst) / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2)
+        )
+    )
     assert "expected TCP here, seen UDP" in differences(FRAME, other)
 
 
@@ -76,7 +85,11 @@ def test_a_changed_packet_has_right_checksums(sport: int, dport: int, ttl: int) 
         frame[IP].ttl, frame[TCP].sport, frame[TCP].dport = ttl, sport, dport
 
     found = changed(FRAME, change)
-    fresh = Ether(src=FRAME.src, dst=FRAME.dst) / IP(src="10.0.0.1", dst="10.0.0.2", ttl=ttl) / TCP(sport=sport, dport=dport)
+    fresh = (
+        Ether(src=FRAME.src, dst=FRAME.dst)
+        / IP(src="10.0.0.1", dst="10.0.0.2", ttl=ttl)
+        / TCP(sport=sport, dport=dport)
+    )
     assert bytes(found) == bytes(fresh) and not differences(found, fresh)
 
 

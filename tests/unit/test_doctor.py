@@ -1,6 +1,8 @@
-"""The doctor on evidence that was recorded in real labs: silent on the healthy ones, and right when one thing is changed in them.
+"""The doctor on evidence that was recorded in real labs: silent on the healthy ones, and right when
+one thing is changed in them.
 
-tests/lab/record_doctor.py records; tests/lab/test_training.py has the doctor look at labs that are really broken.
+tests/lab/record_doctor.py records; tests/lab/test_training.py has the doctor look at labs that are
+really broken.
 """
 
 from __future__ import annotations
@@ -18,7 +20,18 @@ from lvslab.completed import Completed
 from lvslab.control.ipvsadm import Connection, Counters, Timeouts
 from lvslab.doctor import gather, script
 from lvslab.doctor.diagnose import RULES, diagnose, report
-from lvslab.doctor.evidence import Address, Evidence, Ipvs, Link, Machine, Neighbour, Packet, Route, Socket, SyncDaemon
+from lvslab.doctor.evidence import (
+    Address,
+    Evidence,
+    Ipvs,
+    Link,
+    Machine,
+    Neighbour,
+    Packet,
+    Route,
+    Socket,
+    SyncDaemon,
+)
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.netfilter import rules, source_addresses, source_nat, translated_ports
 from lvslab.doctor.parse import parse_machine
@@ -54,8 +67,13 @@ def machine(evidence: Evidence, name: str) -> Machine:
 def changed(evidence: Evidence, name: str, **fields: Any) -> Evidence:
     """The evidence with something else on one machine; mappings are laid over the old ones."""
     old = machine(evidence, name)
-    new = {key: {**getattr(old, key), **value} if isinstance(value, dict) else value for key, value in fields.items()}
-    return replace(evidence, machines=tuple(replace(old, **new) if each is old else each for each in evidence.machines))
+    new = {
+        key: {**getattr(old, key), **value} if isinstance(value, dict) else value
+        for key, value in fields.items()
+    }
+    return replace(
+        evidence, machines=tuple(replace(old, **new) if each is old else each for each in evidence.machines)
+    )
 
 
 def with_ipvs(evidence: Evidence, name: str = "lvs", **fields: Any) -> Evidence:
@@ -71,14 +89,20 @@ def with_table(evidence: Evidence, change: Callable[[VirtualService], VirtualSer
 
 
 def entry(
-    state: str, destination: str, client: str = "10.0.0.101:40000", virtual: str = f"{VIP}:80", protocol: str = "TCP"
+    state: str,
+    destination: str,
+    client: str = "10.0.0.101:40000",
+    virtual: str = f"{VIP}:80",
+    protocol: str = "TCP",
 ) -> Connection:
     return Connection(protocol, 100, state, *map(Endpoint.parse, (client, virtual, destination)))
 
 
 def without_address(evidence: Evidence, name: str, ip: str) -> Evidence:
     old = machine(evidence, name)
-    links = tuple(replace(link, addresses=tuple(each for each in link.addresses if each.ip != ip)) for link in old.links)
+    links = tuple(
+        replace(link, addresses=tuple(each for each in link.addresses if each.ip != ip)) for link in old.links
+    )
     routes = tuple(each for each in old.routes if each.destination != ip)
     path = Route("unicast", ip, old.links[-1].name)
     return changed(evidence, name, links=links, routes=routes, paths={("", ip): path})
@@ -88,7 +112,7 @@ def found(evidence: Evidence) -> list[str]:
     return [each.fault for each in diagnose(evidence)]
 
 
-# -- healthy networks ----------------------------------------------------------------------------------------------------------------
+# -- healthy networks ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("file", RECORDED, ids=[each.stem for each in RECORDED])
@@ -102,7 +126,11 @@ def test_all_is_read_that_the_rules_look_at() -> None:
     evidence = recorded("nat")
     lvs, rs1 = machine(evidence, "lvs"), machine(evidence, "rs1")
     assert lvs.ipvs is not None
-    assert [service.name for service in lvs.ipvs.services] == ["TCP 10.0.0.10:80", "TCP 10.0.0.10:5201", "UDP 10.0.0.10:5300"]
+    assert [service.name for service in lvs.ipvs.services] == [
+        "TCP 10.0.0.10:80",
+        "TCP 10.0.0.10:5201",
+        "UDP 10.0.0.10:5300",
+    ]
     assert lvs.ipvs.timeouts == Timeouts(900, 120, 300)
     assert len([each for each in lvs.ipvs.connections if each.virtual == Endpoint(VIP, 80)]) == 4
     assert lvs.ipvs.active["TCP 10.0.0.10:80", "10.0.1.11:8080"] == 2
@@ -120,7 +148,7 @@ def test_all_is_read_that_the_rules_look_at() -> None:
     assert next(link for link in machine(recorded("tun"), "rs1").links if link.name == "tunl0").kind == "ipip"
 
 
-# -- one thing changed ---------------------------------------------------------------------------------------------------------------
+# -- one thing changed -----------------------------------------------------------------------------
 
 
 def _http(change: Callable[[VirtualService], VirtualService]) -> Callable[[VirtualService], VirtualService]:
@@ -134,7 +162,11 @@ def _drained(service: VirtualService) -> VirtualService:
 
 def _ports(evidence: Evidence, name: str, closed: int) -> Evidence:
     """With nobody on a port of a real server."""
-    return changed(evidence, name, sockets=tuple(each for each in machine(evidence, name).sockets if each.local.port != closed))
+    return changed(
+        evidence,
+        name,
+        sockets=tuple(each for each in machine(evidence, name).sockets if each.local.port != closed),
+    )
 
 
 def _route(evidence: Evidence, name: str, rip: str, via: str = "", link: str | None = None) -> Evidence:
@@ -145,27 +177,44 @@ def _route(evidence: Evidence, name: str, rip: str, via: str = "", link: str | N
 def _dns(service: VirtualService) -> VirtualService:
     if service.protocol is not Protocol.UDP:
         return service
-    return replace(service, port=53, real_servers=tuple(replace(each, port=53) for each in service.real_servers))
+    return replace(
+        service, port=53, real_servers=tuple(replace(each, port=53) for each in service.real_servers)
+    )
 
 
 def _flood(count: int) -> tuple[Connection, ...]:
-    return tuple(entry("SYN_RECV", "10.0.1.11:8080", f"198.51.100.{number % 250 + 1}:{2000 + number}") for number in range(count))
+    return tuple(
+        entry("SYN_RECV", "10.0.1.11:8080", f"198.51.100.{number % 250 + 1}:{2000 + number}")
+        for number in range(count)
+    )
 
 
 _SERVER = "10.0.1.11:8080"
 _IDLE = Socket("tcp", Endpoint("10.0.1.11", 8080), Endpoint("10.0.0.101", 40001), "ESTABLISHED", idle=901.0)
-_TLS = VirtualService(Protocol.TCP, VIP, 443, real_servers=(RealServer("10.0.1.11", 8080, PacketForwarding.MASQ),))
+_TLS = VirtualService(
+    Protocol.TCP, VIP, 443, real_servers=(RealServer("10.0.1.11", 8080, PacketForwarding.MASQ),)
+)
 _COAP = VirtualService(
     Protocol.UDP,
     VIP,
     5683,
-    real_servers=(RealServer("10.0.1.11", 5683, PacketForwarding.MASQ), RealServer("10.0.1.12", 5683, PacketForwarding.MASQ)),
+    real_servers=(
+        RealServer("10.0.1.11", 5683, PacketForwarding.MASQ),
+        RealServer("10.0.1.12", 5683, PacketForwarding.MASQ),
+    ),
 )
-_SECOND = VirtualService(Protocol.TCP, "10.0.0.20", 80, real_servers=(RealServer("10.0.1.11", 8080, PacketForwarding.MASQ),))
+_SECOND = VirtualService(
+    Protocol.TCP, "10.0.0.20", 80, real_servers=(RealServer("10.0.1.11", 8080, PacketForwarding.MASQ),)
+)
 _REPLY = Packet("lvs", "lvs-eth0", True, "UDP", "10.0.1.11", 5683, "10.0.0.101", 5683)
 _DROP_ICMP = ("filter -A OUTPUT -p icmp -j DROP",)
-_SNAT = "nat -A POSTROUTING -p tcp -m ipvs --vproto 6 --vaddr 10.0.0.10 --vport 80 -j SNAT --to-source 10.0.1.201:40000-40031"
-_SYNPROXY = f"filter -A INPUT -d {VIP}/32 -p tcp -m tcp --dport 80 -m state --state INVALID,UNTRACKED -j SYNPROXY"
+_SNAT = (
+    "nat -A POSTROUTING -p tcp -m ipvs --vproto 6 --vaddr 10.0.0.10 --vport 80 -j SNAT --to-source"
+    " 10.0.1.201:40000-40031"
+)
+_SYNPROXY = (
+    f"filter -A INPUT -d {VIP}/32 -p tcp -m tcp --dport 80 -m state --state INVALID,UNTRACKED -j SYNPROXY"
+)
 
 
 def _table_plus(evidence: Evidence, service: VirtualService, **fields: Any) -> Evidence:
@@ -188,7 +237,9 @@ def _sync(evidence: Evidence, name: str, *daemons: SyncDaemon) -> Evidence:
 
 
 def _tunl(evidence: Evidence, **fields: Any) -> Evidence:
-    links = tuple(replace(link, **fields) if link.name == "tunl0" else link for link in machine(evidence, "rs1").links)
+    links = tuple(
+        replace(link, **fields) if link.name == "tunl0" else link for link in machine(evidence, "rs1").links
+    )
     return changed(evidence, "rs1", links=links)
 
 
@@ -199,7 +250,10 @@ BROKEN: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
         lambda e: changed(
             e,
             "lvs",
-            sysctls={"net.ipv4.ip_forward": "0", **{f"net.ipv4.conf.lvs-eth{number}.forwarding": "0" for number in (0, 1)}},
+            sysctls={
+                "net.ipv4.ip_forward": "0",
+                **{f"net.ipv4.conf.lvs-eth{number}.forwarding": "0" for number in (0, 1)},
+            },
         ),
     ),
     "one link does not forward": (
@@ -208,9 +262,17 @@ BROKEN: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
         lambda e: changed(e, "lvs", sysctls={"net.ipv4.conf.lvs-eth1.forwarding": "0"}),
     ),
     "another gateway": ("nat", "wrong-gateway", lambda e: _route(e, "rs2", "10.0.1.12", via="10.0.1.254")),
-    "no gateway": ("nat", "wrong-gateway", lambda e: changed(e, "rs2", paths={("10.0.1.12", "10.0.0.101"): None})),
+    "no gateway": (
+        "nat",
+        "wrong-gateway",
+        lambda e: changed(e, "rs2", paths={("10.0.1.12", "10.0.0.101"): None}),
+    ),
     "client on the link": ("nat", "client-beside-servers", lambda e: _route(e, "rs1", "10.0.1.11")),
-    "a second card": ("nat", "reply-bypasses-director", lambda e: _route(e, "rs1", "10.0.1.11", link="rs1-eth1")),
+    "a second card": (
+        "nat",
+        "reply-bypasses-director",
+        lambda e: _route(e, "rs1", "10.0.1.11", link="rs1-eth1"),
+    ),
     "vip taken away": ("nat", "vip-not-local", lambda e: without_address(e, "lvs", VIP)),
     "one vip of two": ("nat", "balancer-dead", lambda e: _table_plus(e, _SECOND)),
     "empty table": ("nat", "no-service", lambda e: with_table(e, lambda service: None)),
@@ -224,26 +286,47 @@ BROKEN: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
         "all-servers-quiescent",
         lambda e: with_table(
             e,
-            _http(lambda service: replace(service, real_servers=tuple(replace(each, weight=0) for each in service.real_servers))),
+            _http(
+                lambda service: replace(
+                    service, real_servers=tuple(replace(each, weight=0) for each in service.real_servers)
+                )
+            ),
         ),
     ),
     "mark without a rule": (
         "nat",
         "mark-not-set",
         lambda e: _table_plus(
-            e, VirtualService(Protocol.FWMARK, fwmark=1, real_servers=(RealServer("10.0.1.11", 0, PacketForwarding.MASQ),))
+            e,
+            VirtualService(
+                Protocol.FWMARK, fwmark=1, real_servers=(RealServer("10.0.1.11", 0, PacketForwarding.MASQ),)
+            ),
         ),
     ),
-    "arp_ignore is 0": ("dr", "arp-flux", lambda e: changed(e, "rs1", sysctls={"net.ipv4.conf.all.arp_ignore": "0"})),
+    "arp_ignore is 0": (
+        "dr",
+        "arp-flux",
+        lambda e: changed(e, "rs1", sysctls={"net.ipv4.conf.all.arp_ignore": "0"}),
+    ),
     "arp_ignore on lo alone": (
         "dr",
         "arp-flux",
-        lambda e: changed(e, "rs1", sysctls={"net.ipv4.conf.all.arp_ignore": "0", "net.ipv4.conf.lo.arp_ignore": "1"}),
+        lambda e: changed(
+            e, "rs1", sysctls={"net.ipv4.conf.all.arp_ignore": "0", "net.ipv4.conf.lo.arp_ignore": "1"}
+        ),
     ),
-    "arp_announce is 0": ("dr", "arp-flux", lambda e: changed(e, "rs2", sysctls={"net.ipv4.conf.all.arp_announce": "0"})),
+    "arp_announce is 0": (
+        "dr",
+        "arp-flux",
+        lambda e: changed(e, "rs2", sysctls={"net.ipv4.conf.all.arp_announce": "0"}),
+    ),
     "server without vip": ("dr", "vip-missing-on-server", lambda e: without_address(e, "rs1", VIP)),
     "tunl0 down": ("tun", "tunnel-down", lambda e: _tunl(e, up=False)),
-    "strict rp_filter": ("tun", "tunnel-rp-filter", lambda e: changed(e, "rs1", sysctls={"net.ipv4.conf.tunl0.rp_filter": "1"})),
+    "strict rp_filter": (
+        "tun",
+        "tunnel-rp-filter",
+        lambda e: changed(e, "rs1", sysctls={"net.ipv4.conf.tunl0.rp_filter": "1"}),
+    ),
     "icmp dropped": ("tun", "tunnel-mtu", lambda e: changed(e, "lvs", rules=_DROP_ICMP)),
     "dr on another port": (
         "dr",
@@ -251,12 +334,21 @@ BROKEN: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
         lambda e: _ports(_ports(e, "rs1", 80), "rs2", 80),
     ),
     "one server's port closed": ("nat", "wrong-server-port", lambda e: _ports(e, "rs1", 8080)),
-    "one server's ports closed": ("nat", "server-port-dead", lambda e: _ports(_ports(e, "rs1", 8080), "rs1", 80)),
+    "one server's ports closed": (
+        "nat",
+        "server-port-dead",
+        lambda e: _ports(_ports(e, "rs1", 8080), "rs1", 80),
+    ),
     "https to the http port": (
         "nat",
         "wrong-server-port",
         lambda e: _table_plus(
-            changed(e, "rs1", sockets=(*machine(e, "rs1").sockets, Socket("tcp", Endpoint("0.0.0.0", 443), None, "LISTEN"))), _TLS
+            changed(
+                e,
+                "rs1",
+                sockets=(*machine(e, "rs1").sockets, Socket("tcp", Endpoint("0.0.0.0", 443), None, "LISTEN")),
+            ),
+            _TLS,
         ),
     ),
     "dns over udp alone": ("nat", "protocol-missing", lambda e: with_table(e, _dns)),
@@ -270,15 +362,24 @@ BROKEN: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
         "persistence-keeps-drained",
         lambda e: with_ipvs(
             with_table(e, _http(lambda service: replace(_drained(service), persistence_timeout=300))),
-            connections=(entry("NONE", "10.0.1.12:8080", client="10.0.0.101:0"), entry("NONE", _SERVER, client="10.0.0.102:0")),
+            connections=(
+                entry("NONE", "10.0.1.12:8080", client="10.0.0.101:0"),
+                entry("NONE", _SERVER, client="10.0.0.102:0"),
+            ),
         ),
     ),
     "conn_reuse_mode is 0": (
         "nat",
         "reused-port-pinned",
-        lambda e: changed(with_table(e, _http(_drained)), "lvs", sysctls={"net.ipv4.vs.conn_reuse_mode": "0"}),
+        lambda e: changed(
+            with_table(e, _http(_drained)), "lvs", sysctls={"net.ipv4.vs.conn_reuse_mode": "0"}
+        ),
     ),
-    "idle for too long": ("nat", "idle-timeout", lambda e: changed(e, "rs1", sockets=(*machine(e, "rs1").sockets, _IDLE))),
+    "idle for too long": (
+        "nat",
+        "idle-timeout",
+        lambda e: changed(e, "rs1", sockets=(*machine(e, "rs1").sockets, _IDLE)),
+    ),
     "coap from one port": ("nat", "udp-sticks", lambda e: _datagrams(e, _COAP)),
     "replies of a one-packet service": (
         "nat",
@@ -286,32 +387,54 @@ BROKEN: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
         lambda e: replace(_datagrams(e, replace(_COAP, ops=True)), packets=(_REPLY,)),
     ),
     "no backup daemon": ("pair", "sync-off", lambda e: _sync(e, "lvs2")),
-    "another syncid": ("pair", "sync-mismatch", lambda e: _sync(e, "lvs2", SyncDaemon("backup", _sync_link(e, "lvs2"), 77))),
+    "another syncid": (
+        "pair",
+        "sync-mismatch",
+        lambda e: _sync(e, "lvs2", SyncDaemon("backup", _sync_link(e, "lvs2"), 77)),
+    ),
     "another link": (
         "pair",
         "sync-mismatch",
         lambda e: _sync(e, "lvs2", SyncDaemon("backup", _other_link(e, "lvs2"), _sync_id(e))),
     ),
-    "no tracking": ("fullnat", "conntrack-off", lambda e: changed(e, "lvs", sysctls={"net.ipv4.vs.conntrack": "0"})),
-    "local address gone": ("fullnat", "local-address-missing", lambda e: without_address(e, "lvs", "10.0.1.202")),
+    "no tracking": (
+        "fullnat",
+        "conntrack-off",
+        lambda e: changed(e, "lvs", sysctls={"net.ipv4.vs.conntrack": "0"}),
+    ),
+    "local address gone": (
+        "fullnat",
+        "local-address-missing",
+        lambda e: without_address(e, "lvs", "10.0.1.202"),
+    ),
     "ports used up": (
         "fullnat",
         "local-ports-exhausted",
         lambda e: with_ipvs(
             changed(e, "lvs", rules=(_SNAT,)),
-            connections=tuple(entry("ESTABLISHED", "10.0.1.11:8080", f"10.0.0.101:{port}") for port in range(3000, 3032)),
+            connections=tuple(
+                entry("ESTABLISHED", "10.0.1.11:8080", f"10.0.0.101:{port}") for port in range(3000, 3032)
+            ),
         ),
     ),
-    "tracking full": ("fullnat", "conntrack-full", lambda e: changed(e, "lvs", counts={"nf_conntrack_count": 262144})),
+    "tracking full": (
+        "fullnat",
+        "conntrack-full",
+        lambda e: changed(e, "lvs", counts={"nf_conntrack_count": 262144}),
+    ),
     "proxy without notrack": (
         "synproxy",
         "syn-proxy-half",
-        lambda e: changed(e, "lvs", rules=tuple(each for each in machine(e, "lvs").rules if not each.startswith("raw -A"))),
+        lambda e: changed(
+            e, "lvs", rules=tuple(each for each in machine(e, "lvs").rules if not each.startswith("raw -A"))
+        ),
     ),
     "notrack without proxy": (
         "synproxy",
         "syn-proxy-half",
-        lambda e: changed(e, "lvs", rules=tuple(each for each in machine(e, "lvs").rules if "-j SYNPROXY" not in each)),
+        lambda e: changed(
+            e, "lvs", rules=tuple(each for each in machine(e, "lvs").rules if "-j SYNPROXY" not in each)
+        ),
     ),
     "a server asks itself": (
         "nat",
@@ -323,7 +446,9 @@ BROKEN: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
         "nat",
         "server-unreachable",
         lambda e: changed(
-            _half_open(_alone(e), "10.0.1.12:8080"), "lvs", neighbours=(Neighbour("10.0.1.12", "", "lvs-eth1", "FAILED"),)
+            _half_open(_alone(e), "10.0.1.12:8080"),
+            "lvs",
+            neighbours=(Neighbour("10.0.1.12", "", "lvs-eth1", "FAILED"),),
         ),
     ),
     "no handshake in DR": ("dr", "server-silent", lambda e: _half_open(_alone(e), "10.0.0.12:80")),
@@ -349,7 +474,11 @@ def _sync_link(evidence: Evidence, name: str) -> str:
 
 
 def _other_link(evidence: Evidence, name: str) -> str:
-    return next(link.name for link in machine(evidence, name).links if link.name not in ("lo", _sync_link(evidence, name)))
+    return next(
+        link.name
+        for link in machine(evidence, name).links
+        if link.name not in ("lo", _sync_link(evidence, name))
+    )
 
 
 def _sync_id(evidence: Evidence) -> int:
@@ -365,13 +494,17 @@ def test_one_thing_changed_is_found_as_what_it_is(case: str) -> None:
     assert first.fault == fault, [first, *others]
     assert not others, others
     assert first.evidence and first.cure and first.sentence.endswith(".")
-    assert all(line.partition(":")[0] in {each.name for each in recorded(name).machines} for line in first.evidence)
+    assert all(
+        line.partition(":")[0] in {each.name for each in recorded(name).machines} for line in first.evidence
+    )
 
 
 def test_every_rule_has_a_case() -> None:
     """A rule that no case makes speak is not tested; the one on sessions has tests of its own."""
     changed_evidence = [change(recorded(name)) for name, _, change in BROKEN.values()]
-    silent = [rule.__name__ for rule in RULES if not any(list(rule(evidence)) for evidence in changed_evidence)]
+    silent = [
+        rule.__name__ for rule in RULES if not any(list(rule(evidence)) for evidence in changed_evidence)
+    ]
     assert silent == ["persistence_missing"]
 
 
@@ -384,10 +517,15 @@ def test_the_manual_knows_every_fault() -> None:
 # What looks like a fault and is none: (lab, change), nothing must be found.
 HARMLESS: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
     "ip_forward is 0 in DR": ("dr", lambda e: changed(e, "lvs", sysctls={"net.ipv4.ip_forward": "0"})),
-    "another gateway behind source NAT": ("fullnat", lambda e: _route(e, "rs1", "10.0.1.11", via="10.0.1.254")),
+    "another gateway behind source NAT": (
+        "fullnat",
+        lambda e: _route(e, "rs1", "10.0.1.11", via="10.0.1.254"),
+    ),
     "arp_ignore on the card": (
         "dr",
-        lambda e: changed(e, "rs1", sysctls={"net.ipv4.conf.all.arp_ignore": "0", "net.ipv4.conf.rs1-eth0.arp_ignore": "1"}),
+        lambda e: changed(
+            e, "rs1", sysctls={"net.ipv4.conf.all.arp_ignore": "0", "net.ipv4.conf.rs1-eth0.arp_ignore": "1"}
+        ),
     ),
     "arptables instead": (
         "dr",
@@ -395,13 +533,18 @@ HARMLESS: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
             e,
             "rs1",
             sysctls={"net.ipv4.conf.all.arp_ignore": "0", "net.ipv4.conf.all.arp_announce": "0"},
-            rules=(f"arp -A INPUT -d {VIP} -j DROP", f"arp -A OUTPUT -s {VIP} -j mangle --mangle-ip-s 10.0.0.11"),
+            rules=(
+                f"arp -A INPUT -d {VIP} -j DROP",
+                f"arp -A OUTPUT -s {VIP} -j mangle --mangle-ip-s 10.0.0.11",
+            ),
         ),
     ),
     "redirected instead of an address": (
         "dr",
         lambda e: changed(
-            without_address(e, "rs1", VIP), "rs1", rules=(f"nat -A PREROUTING -d {VIP}/32 -p tcp -j REDIRECT", *_UDP_TOO)
+            without_address(e, "rs1", VIP),
+            "rs1",
+            rules=(f"nat -A PREROUTING -d {VIP}/32 -p tcp -j REDIRECT", *_UDP_TOO),
         ),
     ),
     "loose rp_filter": ("tun", lambda e: changed(e, "rs1", sysctls={"net.ipv4.conf.tunl0.rp_filter": "2"})),
@@ -411,7 +554,9 @@ HARMLESS: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
     ),
     "icmp dropped but the one": (
         "tun",
-        lambda e: changed(e, "lvs", rules=("filter -A OUTPUT -p icmp -m icmp --icmp-type 3/4 -j ACCEPT", *_DROP_ICMP)),
+        lambda e: changed(
+            e, "lvs", rules=("filter -A OUTPUT -p icmp -m icmp --icmp-type 3/4 -j ACCEPT", *_DROP_ICMP)
+        ),
     ),
     "drained, nobody remembered": (
         "nat",
@@ -431,7 +576,10 @@ HARMLESS: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
             sysctls={"net.ipv4.vs.expire_quiescent_template": "1"},
         ),
     ),
-    "deleted server, connection over": ("nat", lambda e: with_ipvs(e, connections=(entry("TIME_WAIT", "10.0.1.19:8080"),))),
+    "deleted server, connection over": (
+        "nat",
+        lambda e: with_ipvs(e, connections=(entry("TIME_WAIT", "10.0.1.19:8080"),)),
+    ),
     "idle, and the director knows it": (
         "nat",
         lambda e: with_ipvs(
@@ -446,7 +594,10 @@ HARMLESS: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
     "a service that nobody offers and nobody uses": (
         "nat",
         lambda e: _table_plus(
-            e, VirtualService(Protocol.TCP, VIP, 9999, real_servers=(RealServer("10.0.1.11", 9999, PacketForwarding.MASQ),))
+            e,
+            VirtualService(
+                Protocol.TCP, VIP, 9999, real_servers=(RealServer("10.0.1.11", 9999, PacketForwarding.MASQ),)
+            ),
         ),
     ),
     "one-packet scheduling": ("nat", lambda e: _datagrams(e, replace(_COAP, ops=True))),
@@ -456,13 +607,21 @@ HARMLESS: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
     ),
     "a flood that drop_entry fights": (
         "nat",
-        lambda e: changed(with_ipvs(e, connections=_flood(200)), "lvs", sysctls={"net.ipv4.vs.drop_entry": "3"}),
+        lambda e: changed(
+            with_ipvs(e, connections=_flood(200)), "lvs", sysctls={"net.ipv4.vs.drop_entry": "3"}
+        ),
     ),
     "half-open connections of one client": (
         "nat",
-        lambda e: with_ipvs(e, connections=tuple(entry("SYN_RECV", _SERVER, f"10.0.0.101:{port}") for port in range(2000, 2200))),
+        lambda e: with_ipvs(
+            e,
+            connections=tuple(entry("SYN_RECV", _SERVER, f"10.0.0.101:{port}") for port in range(2000, 2200)),
+        ),
     ),
-    "a connection that is just being made": ("nat", lambda e: _half_open(_alone(e), "10.0.1.12:8080", count=1)),
+    "a connection that is just being made": (
+        "nat",
+        lambda e: _half_open(_alone(e), "10.0.1.12:8080", count=1),
+    ),
     "half-open connections beside others": (
         "nat",
         lambda e: with_ipvs(
@@ -488,7 +647,8 @@ def _ipv6(evidence: Evidence) -> Evidence:
     own = replace(outer, addresses=(*outer.addresses, Address("fd00::10", 64)))
     server = RealServer("fd00::11", 8080, PacketForwarding.MASQ)
     return _table_plus(
-        changed(evidence, "lvs", links=(*others, own)), VirtualService(Protocol.TCP, "fd00::10", 80, real_servers=(server,))
+        changed(evidence, "lvs", links=(*others, own)),
+        VirtualService(Protocol.TCP, "fd00::10", 80, real_servers=(server,)),
     )
 
 
@@ -496,7 +656,9 @@ _UDP_TOO = (f"nat -A PREROUTING -d {VIP}/32 -p udp -j REDIRECT",)
 
 
 def _both(evidence: Evidence, name: str) -> tuple[SyncDaemon, ...]:
-    return tuple(SyncDaemon(role, _sync_link(evidence, name), _sync_id(evidence)) for role in ("master", "backup"))
+    return tuple(
+        SyncDaemon(role, _sync_link(evidence, name), _sync_id(evidence)) for role in ("master", "backup")
+    )
 
 
 def _short_segments(evidence: Evidence, name: str) -> Evidence:
@@ -510,7 +672,7 @@ def test_what_only_looks_like_a_fault_is_passed_over(case: str) -> None:
     assert found(change(recorded(name))) == []
 
 
-# -- sessions, by what a capture shows -----------------------------------------------------------------------------------------------
+# -- sessions, by what a capture shows -------------------------------------------------------------
 
 
 def _talk(server: str, rip: str, port: int, asked: str, answered: str) -> list[Packet]:
@@ -524,7 +686,13 @@ def _talk(server: str, rip: str, port: int, asked: str, answered: str) -> list[P
     ]
 
 
-_LOGIN = _talk("rs1", "10.0.1.11", 4001, "GET /login HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nSet-Cookie: id=5f3a9c21d7\r\n\r\n")
+_LOGIN = _talk(
+    "rs1",
+    "10.0.1.11",
+    4001,
+    "GET /login HTTP/1.1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nSet-Cookie: id=5f3a9c21d7\r\n\r\n",
+)
 _AWAY = ("rs2", "10.0.1.12", 4002, "GET /home HTTP/1.1\r\nCookie: id=5f3a9c21d7\r\n\r\n")
 
 
@@ -561,7 +729,7 @@ def test_a_persistent_service_keeps_its_sessions() -> None:
     assert found(evidence) == []
 
 
-# -- together ------------------------------------------------------------------------------------------------------------------------
+# -- together --------------------------------------------------------------------------------------
 
 
 def test_the_surest_comes_first_and_each_fault_once() -> None:
@@ -569,7 +737,10 @@ def test_the_surest_comes_first_and_each_fault_once() -> None:
     both = _route(_route(flooded, "rs1", "10.0.1.11", via="10.0.1.254"), "rs2", "10.0.1.12", via="10.0.1.254")
     findings = diagnose(both)
     assert [each.fault for each in findings] == ["wrong-gateway", "syn-flood"]
-    assert findings[0].cure == ("rs1# ip route replace default via 10.0.1.1", "rs2# ip route replace default via 10.0.1.1")
+    assert findings[0].cure == (
+        "rs1# ip route replace default via 10.0.1.1",
+        "rs2# ip route replace default via 10.0.1.1",
+    )
 
 
 def test_the_report_is_what_json_shows() -> None:
@@ -586,14 +757,18 @@ def test_a_finding_says_how_sure_it_is() -> None:
     assert Finding("x", "It is.", (), (), Certainty.LIKELY).to_json()["certainty"] == "likely"
 
 
-# -- one director alone, as with --here ----------------------------------------------------------------------------------------------
+# -- one director alone, as with --here ------------------------------------------------------------
 
 
 def test_a_director_alone_shows_what_is_wrong_with_itself() -> None:
     alone = _alone(recorded("nat"))
     assert found(alone) == []
     assert found(
-        changed(alone, "lvs", sysctls={f"net.ipv4.conf.{link}.forwarding": "0" for link in ("lvs-eth0", "lvs-eth1")})
+        changed(
+            alone,
+            "lvs",
+            sysctls={f"net.ipv4.conf.{link}.forwarding": "0" for link in ("lvs-eth0", "lvs-eth1")},
+        )
     ) == ["ip-forward-off"]
 
 
@@ -659,19 +834,34 @@ def test_a_machine_that_does_not_answer_is_named() -> None:
         gather.read([("rs9", Role.REAL_SERVER, Dead())])
 
 
-# -- reading -------------------------------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------
 
 
 def test_the_reading_script_changes_nothing() -> None:
-    """Every command of it only shows something, and nothing loads a module: ipvsadm and iptables-save do so where none is loaded."""
+    """Every command of it only shows something, and nothing loads a module: ipvsadm and
+    iptables-save do so where none is loaded.
+    """
     lines = [line.strip() for line in script.reading(director=True).splitlines()]
-    programs = {line.split()[0] for line in lines if not line.startswith(("echo", "PATH=", "exit", "END", "if", "fi"))}
+    programs = {
+        line.split()[0] for line in lines if not line.startswith(("echo", "PATH=", "exit", "END", "if", "fi"))
+    }
     assert programs == {"grep", "ip", "ipvsadm", "address", "route", "rule", "neigh"}
     assert all(line.split()[1] in ("-S", "-L") for line in lines if line.startswith("ipvsadm"))
-    assert all(line.split()[1] in ("show", "get") for line in lines if line.startswith(("address", "route", "rule", "neigh")))
-    assert lines[lines.index(next(line for line in lines if line.startswith("ipvsadm"))) - 2] == "if [ -e /proc/net/ip_vs ]; then"
+    assert all(
+        line.split()[1] in ("show", "get")
+        for line in lines
+        if line.startswith(("address", "route", "rule", "neigh"))
+    )
+    assert (
+        lines[lines.index(next(line for line in lines if line.startswith("ipvsadm"))) - 2]
+        == "if [ -e /proc/net/ip_vs ]; then"
+    )
     assert all("-save" in line for line in lines if "tables" in line)
-    asked = [line for line in script.asking([("", VIP), ("10.0.1.11", "10.0.0.101")]).splitlines() if line.startswith("route")]
+    asked = [
+        line
+        for line in script.asking([("", VIP), ("10.0.1.11", "10.0.0.101")]).splitlines()
+        if line.startswith("route")
+    ]
     assert asked == ["route get 10.0.0.10", "route get 10.0.0.101 from 10.0.1.11"]
 
 
@@ -704,7 +894,9 @@ def test_rules_of_source_nat_are_understood() -> None:
     def fits(*lines: str) -> bool:
         return source_nat(nat(*lines), service, "10.0.0.101", "10.0.1.11") is not None
 
-    assert fits("-j MASQUERADE") and fits("-m ipvs --vaddr 10.0.0.10/32 --vport 80 -j SNAT --to-source 10.0.1.1")
+    assert fits("-j MASQUERADE") and fits(
+        "-m ipvs --vaddr 10.0.0.10/32 --vport 80 -j SNAT --to-source 10.0.1.1"
+    )
     assert fits("-s 10.0.0.0/24 -j MASQUERADE") and not fits("-s 10.0.1.0/24 -j MASQUERADE")
     assert not fits("! -s 10.0.0.0/24 -j MASQUERADE") and not fits("-m ipvs --vproto 17 -j MASQUERADE")
     assert (
@@ -713,20 +905,28 @@ def test_rules_of_source_nat_are_understood() -> None:
         and not fits("-j ACCEPT")
     )
     (rule,) = rules(nat("-p tcp -j SNAT --to-source 10.0.1.201-10.0.1.204:40000-40031"), "nat")
-    assert (translated_ports(rule), source_addresses(rule)) == (4 * 32, [f"10.0.1.{host}" for host in range(201, 205)])
+    assert (translated_ports(rule), source_addresses(rule)) == (
+        4 * 32,
+        [f"10.0.1.{host}" for host in range(201, 205)],
+    )
     (whole,) = rules(nat("-j SNAT --to-source 10.0.1.201"), "nat")
     assert translated_ports(whole) is None
 
 
 def test_addresses_are_placed_on_links() -> None:
-    links = (Link("lo", addresses=(Address(VIP, 32, "host"),)), Link("eth0", addresses=(Address("10.0.0.11", 24),)))
+    links = (
+        Link("lo", addresses=(Address(VIP, 32, "host"),)),
+        Link("eth0", addresses=(Address("10.0.0.11", 24),)),
+    )
     server = Machine("rs1", Role.REAL_SERVER, links=links, neighbours=(Neighbour(VIP, "", "eth0", "FAILED"),))
     assert server.has(VIP) and not server.has("10.0.0.12")
     assert server.on_link("10.0.0.101") == links[1] and server.on_link("10.0.9.1") is None
 
 
 def test_counters_of_a_lopsided_service_tell_that_a_sender_sticks() -> None:
-    service = replace(_COAP, port=9000, real_servers=tuple(replace(each, port=9000) for each in _COAP.real_servers))
+    service = replace(
+        _COAP, port=9000, real_servers=tuple(replace(each, port=9000) for each in _COAP.real_servers)
+    )
 
     def counted(conns: int, packets: int) -> Evidence:
         counters = Counters(conns=conns, in_packets=packets, out_packets=0, in_bytes=0, out_bytes=0)

@@ -1,4 +1,6 @@
-"""The traffic engine without a network: what it compiles is what scapy would build, what it decodes is what scapy reads."""
+"""The traffic engine without a network: what it compiles is what scapy would build, what it decodes
+is what scapy reads.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,7 @@ def frames_of(template: Any, vary: dict[str, Any], flows: int = 20) -> list[byte
     return [frames[number] for number in range(len(frames))]
 
 
-# -- strategies ------------------------------------------------------------------------------------------------------------------------
+# -- strategies ------------------------------------------------------------------------------------
 
 v4 = st.integers(0, 2**32 - 1).map(lambda number: str(ipaddress.IPv4Address(number)))
 v6 = st.integers(0, 2**128 - 1).map(lambda number: str(ipaddress.IPv6Address(number)))
@@ -75,11 +77,29 @@ def variations(draw: st.DrawFn, width: int) -> Any:
 
 
 WIDTHS = {
-    "IP.src": 4, "IP.dst": 4, "IP.id": 2, "IP.ttl": 1, "IP.tos": 1, "IPv6.src": 16, "IPv6.dst": 16, "IPv6.hlim": 1, "Ether.src": 6,
-    "TCP.sport": 2, "TCP.dport": 2, "TCP.seq": 4, "TCP.window": 2, "UDP.sport": 2, "UDP.dport": 2,
-    "ICMP.id": 2, "ICMP.seq": 2, "ICMPv6EchoRequest.id": 2, "ICMPv6EchoRequest.seq": 2,
-    "payload[0:8]": 8, "payload[1:4]": 3, "payload[5:6]": 1,
-}  # fmt: skip
+    "IP.src": 4,
+    "IP.dst": 4,
+    "IP.id": 2,
+    "IP.ttl": 1,
+    "IP.tos": 1,
+    "IPv6.src": 16,
+    "IPv6.dst": 16,
+    "IPv6.hlim": 1,
+    "Ether.src": 6,
+    "TCP.sport": 2,
+    "TCP.dport": 2,
+    "TCP.seq": 4,
+    "TCP.window": 2,
+    "UDP.sport": 2,
+    "UDP.dport": 2,
+    "ICMP.id": 2,
+    "ICMP.seq": 2,
+    "ICMPv6EchoRequest.id": 2,
+    "ICMPv6EchoRequest.seq": 2,
+    "payload[0:8]": 8,
+    "payload[1:4]": 3,
+    "payload[5:6]": 1,
+}
 
 
 @st.composite
@@ -95,7 +115,13 @@ def templates(draw: st.DrawFn) -> tuple[Any, dict[str, Any]]:
         echo = ICMPv6EchoRequest(id=draw(port), seq=draw(port))
     kind = draw(st.sampled_from(["TCP", "UDP", "echo"]))
     if kind == "TCP":
-        transport = TCP(sport=draw(port), dport=draw(port), seq=draw(word), flags="S", options=draw(st.sampled_from(OPTIONS)))
+        transport = TCP(
+            sport=draw(port),
+            dport=draw(port),
+            seq=draw(word),
+            flags="S",
+            options=draw(st.sampled_from(OPTIONS)),
+        )
         names += ["TCP.sport", "TCP.dport", "TCP.seq", "TCP.window"]
     elif kind == "UDP":  # ports that scapy gives no meaning to, so that the payload stays one
         transport = UDP(sport=draw(st.integers(40000, 40100)), dport=draw(st.integers(40000, 40100)))
@@ -113,12 +139,14 @@ def templates(draw: st.DrawFn) -> tuple[Any, dict[str, Any]]:
     return packet, {name: draw(variations(WIDTHS[name])) for name in chosen or ["Ether.src"]}
 
 
-# -- compiling -------------------------------------------------------------------------------------------------------------------------
+# -- compiling -------------------------------------------------------------------------------------
 
 
 @few
 @given(templates())
-def test_every_checksum_of_every_flow_is_the_one_that_scapy_computes(case: tuple[Any, dict[str, Any]]) -> None:
+def test_every_checksum_of_every_flow_is_the_one_that_scapy_computes(
+    case: tuple[Any, dict[str, Any]],
+) -> None:
     template, vary = case
     for frame in frames_of(template, vary):
         assert frame[:12] + rebuilt(frame)[12:] == frame
@@ -126,7 +154,9 @@ def test_every_checksum_of_every_flow_is_the_one_that_scapy_computes(case: tuple
 
 @few
 @given(templates())
-def test_nothing_but_the_named_fields_and_the_checksums_differs_from_the_template(case: tuple[Any, dict[str, Any]]) -> None:
+def test_nothing_but_the_named_fields_and_the_checksums_differs_from_the_template(
+    case: tuple[Any, dict[str, Any]],
+) -> None:
     template, vary = case
     first = bytes(template)
     names = {name.partition(".")[2] for name in vary if not name.startswith("payload")} | set(COMPUTED)
@@ -145,7 +175,9 @@ def test_nothing_but_the_named_fields_and_the_checksums_differs_from_the_templat
 def test_a_span_counts_through_and_begins_again(first: int, length: int, every: int, step: int) -> None:
     last = min(first + length, 2**128 - 1)
     size = min(last - first + 1, 1 << 63)
-    frames = frames_of(ETHER / IPv6(src="::", dst="::1") / UDP(), {"IPv6.src": Span(first, last, every, step)}, 30)
+    frames = frames_of(
+        ETHER / IPv6(src="::", dst="::1") / UDP(), {"IPv6.src": Span(first, last, every, step)}, 30
+    )
     for number, frame in enumerate(frames):
         assert int(ipaddress.IPv6Address(Ether(frame)[IPv6].src)) == first + (number // every) * step % size
 
@@ -156,11 +188,22 @@ def test_spans_take_networks_and_addresses_and_combine_to_distinct_flows() -> No
         "UDP.sport": Span(1000, 1003, every=256),
         "Ether.src": Span("02:00:00:00:01:00", "02:00:00:00:01:0f"),
     }
-    frames = [Ether(frame) for frame in frames_of(ETHER / IP(src="1.2.3.4", dst="10.0.0.1") / UDP(dport=53), vary, 1024)]
+    frames = [
+        Ether(frame)
+        for frame in frames_of(ETHER / IP(src="1.2.3.4", dst="10.0.0.1") / UDP(dport=53), vary, 1024)
+    ]
     assert len({(frame[IP].src, frame[UDP].sport) for frame in frames}) == 1024
-    assert frames[0][IP].src == "10.1.0.0" and frames[255][IP].src == "10.1.0.255" and frames[256][IP].src == "10.1.0.0"
+    assert (
+        frames[0][IP].src == "10.1.0.0"
+        and frames[255][IP].src == "10.1.0.255"
+        and frames[256][IP].src == "10.1.0.0"
+    )
     assert frames[256][UDP].sport == 1001
-    assert [frames[number].src for number in (0, 15, 16)] == ["02:00:00:00:01:00", "02:00:00:00:01:0f", "02:00:00:00:01:00"]
+    assert [frames[number].src for number in (0, 15, 16)] == [
+        "02:00:00:00:01:00",
+        "02:00:00:00:01:0f",
+        "02:00:00:00:01:00",
+    ]
 
 
 def test_draws_are_the_same_in_every_run_and_stay_within_bounds() -> None:
@@ -196,11 +239,22 @@ def test_a_conversation_is_shifted_as_a_whole() -> None:
     frames = frames_of(talk, vary, 3)
     assert frames[:5] == frames[5:10] == frames[10:]
     seen = [Ether(frame) for frame in frames[:5]]
-    assert [(each[IP].src, each[IP].dst) for each in seen[:2]] == [("192.0.2.7", "10.0.0.9"), ("10.0.0.9", "192.0.2.7")]
+    assert [(each[IP].src, each[IP].dst) for each in seen[:2]] == [
+        ("192.0.2.7", "10.0.0.9"),
+        ("10.0.0.9", "192.0.2.7"),
+    ]
     assert [(each[TCP].sport, each[TCP].dport) for each in seen[:2]] == [(4000, 80), (80, 4000)]
-    assert [(each[TCP].seq, each[TCP].ack) for each in seen] == [(2**32 - 1, 0), (50, 0), (0, 51), (0, 51), (51, 3)]
+    assert [(each[TCP].seq, each[TCP].ack) for each in seen] == [
+        (2**32 - 1, 0),
+        (50, 0),
+        (0, 51),
+        (0, 51),
+        (51, 3),
+    ]
     assert [each[IP].id for each in seen] == [65535, 3, 0, 1, 4]
-    assert [(each.src, each.dst)[each.dst == "02:00:00:00:00:77"] for each in seen] == ["02:00:00:00:00:77"] * 5
+    assert [(each.src, each.dst)[each.dst == "02:00:00:00:00:77"] for each in seen] == [
+        "02:00:00:00:00:77"
+    ] * 5
     assert all(rebuilt(frame) == frame for frame in frames)
 
 
@@ -222,12 +276,28 @@ def test_what_an_icmp_error_quotes_varies_with_it_and_both_checksums_are_right()
 @pytest.mark.parametrize(
     ("template", "vary"),
     [
-        (ETHER / IP(src="1.1.1.1", dst="2.2.2.2") / IP(src="3.3.3.3", dst="4.4.4.4") / TCP(), {"IP:2.src": Draw(), "TCP.seq": Draw()}),
-        (ETHER / IP(src="1.1.1.1", dst="2.2.2.2") / GRE(chksum_present=1) / IP(src="3.3.3.3", dst="4.4.4.4") / UDP(), {"IP:2.dst": Draw()}),
-        (ETHER / IPv6(src="fd00::1", dst="fd00::2") / IP(src="3.3.3.3", dst="4.4.4.4") / TCP(), {"IP.src": Draw(), "IPv6.src": Draw()}),
-        (ETHER / Dot1Q(vlan=5) / IP(src="1.1.1.1", dst="2.2.2.2") / TCP(), {"IP.src": Draw(), "TCP.dport": Draw()}),
+        (
+            ETHER / IP(src="1.1.1.1", dst="2.2.2.2") / IP(src="3.3.3.3", dst="4.4.4.4") / TCP(),
+            {"IP:2.src": Draw(), "TCP.seq": Draw()},
+        ),
+        (
+            ETHER
+            / IP(src="1.1.1.1", dst="2.2.2.2")
+            / GRE(chksum_present=1)
+            / IP(src="3.3.3.3", dst="4.4.4.4")
+            / UDP(),
+            {"IP:2.dst": Draw()},
+        ),
+        (
+            ETHER / IPv6(src="fd00::1", dst="fd00::2") / IP(src="3.3.3.3", dst="4.4.4.4") / TCP(),
+            {"IP.src": Draw(), "IPv6.src": Draw()},
+        ),
+        (
+            ETHER / Dot1Q(vlan=5) / IP(src="1.1.1.1", dst="2.2.2.2") / TCP(),
+            {"IP.src": Draw(), "TCP.dport": Draw()},
+        ),
     ],
-)  # fmt: skip
+)
 def test_tunnels_and_tags(template: Any, vary: dict[str, Any]) -> None:
     frames = frames_of(template, vary)
     assert len(set(frames)) == len(frames)
@@ -244,7 +314,9 @@ def test_a_checksum_that_is_wrong_on_purpose_stays_wrong_by_as_much() -> None:
 
 
 def test_udp_over_ipv4_without_checksum_stays_so_and_a_computed_0_is_written_as_ffff() -> None:
-    template = ETHER / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=40000, dport=40001, chksum=0) / b"12345678"
+    template = (
+        ETHER / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=40000, dport=40001, chksum=0) / b"12345678"
+    )
     assert all(Ether(frame)[UDP].chksum == 0 for frame in frames_of(template, {"UDP.sport": Draw()}))
     del template[UDP].chksum
     every = frames_of(template, {"payload[0:2]": Span(0, 65535)}, 65536)
@@ -253,7 +325,9 @@ def test_udp_over_ipv4_without_checksum_stays_so_and_a_computed_0_is_written_as_
 
 
 def test_a_first_fragment_keeps_a_checksum_over_what_it_does_not_have() -> None:
-    whole = Ether(bytes(ETHER / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=40000, dport=40001) / bytes(range(64))))
+    whole = Ether(
+        bytes(ETHER / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=40000, dport=40001) / bytes(range(64)))
+    )
     whole[IP].src, whole[UDP].sport = "10.0.0.1", 40000
     first = ETHER / IP(src="10.0.0.1", dst="10.0.0.2", flags="MF", proto=17) / Raw(bytes(whole[UDP])[:32])
     frame = frames_of(Ether(bytes(first)), {"IP.src": Values(["10.9.8.7"]), "UDP.sport": Values([77])}, 1)[0]
@@ -289,8 +363,17 @@ def test_sctp_varies_in_its_addresses_only() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"flows": 0}, {"flows": 1 << 21}, {"count": 0}, {"rate": 0.0}, {"rate": float("inf")}, {"seconds": 0}, {"seconds": 1e6}, {"workers": 0}],
-)  # fmt: skip
+    [
+        {"flows": 0},
+        {"flows": 1 << 21},
+        {"count": 0},
+        {"rate": 0.0},
+        {"rate": float("inf")},
+        {"seconds": 0},
+        {"seconds": 1e6},
+        {"workers": 0},
+    ],
+)
 def test_a_stream_has_bounds(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Stream(ETHER, **options)
@@ -298,7 +381,9 @@ def test_a_stream_has_bounds(options: dict[str, Any]) -> None:
 
 def test_too_many_long_packets_are_refused_before_memory_is_taken() -> None:
     with pytest.raises(UsageError, match="do not fit"):
-        compile_stream(Stream(ETHER / IP(src="10.0.0.1", dst="10.0.0.2") / UDP() / bytes(1400), flows=1 << 20))
+        compile_stream(
+            Stream(ETHER / IP(src="10.0.0.1", dst="10.0.0.2") / UDP() / bytes(1400), flows=1 << 20)
+        )
 
 
 @pytest.mark.parametrize(
@@ -323,11 +408,12 @@ def test_a_guest_is_refused() -> None:
         Engine(guest, "lvs-eth0")
 
 
-# -- decoding --------------------------------------------------------------------------------------------------------------------------
+# -- decoding --------------------------------------------------------------------------------------
 
 
 def counted(frames: list[bytes], room: int = 128) -> tuple[dict[Flow, int], int]:
-    rows = np.full((len(frames), room), 0xAA, np.uint8)  # what is behind a frame must not be looked at
+    # what is behind a frame must not be looked at
+    rows = np.full((len(frames), room), 0xAA, np.uint8)
     for row, frame in zip(rows, frames, strict=True):
         row[: len(frame[:room])] = np.frombuffer(frame[:room], np.uint8)
     table = FlowTable()
@@ -389,10 +475,12 @@ def test_counts_add_up_over_many_looks(parts: list[list[int]]) -> None:
         table.add(rows)
         table.flows()
     counts = Counter(number for part in parts for number in part)
-    assert table.flows().table == {Flow(4, 0, f"0.{number}.0.0", 0, "0.0.0.0", 0): count for number, count in counts.items()}
+    assert table.flows().table == {
+        Flow(4, 0, f"0.{number}.0.0", 0, "0.0.0.0", 0): count for number, count in counts.items()
+    }
 
 
-# -- results ---------------------------------------------------------------------------------------------------------------------------
+# -- results ---------------------------------------------------------------------------------------
 
 
 def test_rates_are_what_was_sent_and_what_arrived() -> None:

@@ -1,4 +1,6 @@
-"""The failover report: its numbers are those of the probes, what is missing is said, and no label covers another."""
+"""The failover report: its numbers are those of the probes, what is missing is said, and no label
+covers another.
+"""
 
 from __future__ import annotations
 
@@ -33,22 +35,40 @@ def _lines(bad: dict[int, str], count: int = 400) -> str:
         planned = START + number * INTERVAL
         outcome = bad.get(number, "ok")
         server = "rs1" if outcome == "ok" else ""
-        rows.append(f"{planned:.6f},{planned + 0.0002:.6f},,,{planned + 0.001:.6f},{20000 + number},{server},{outcome}")
+        rows.append(
+            f"{planned:.6f},{planned + 0.0002:.6f},,,{planned + 0.001:.6f},{20000 + number},{server},{outcome}"  # noqa: E501
+        )
     return "\n".join([*rows, ""])
 
 
 def _trial(repeat: int = 1, variant: str = "mon", mode: str = "nat", **more: Any) -> dict[str, Any]:
     """A trial whose fault comes 1 s after its start, so that attempt 100 is the first after it."""
     marks = [{"t": START + 1, "kind": "fault", "node": "rs1", "text": "killed"}]
-    marks += [{"t": START + 1.25, "kind": "table", "node": "lvs", "text": "TCP 10.0.0.10:80: 10.0.1.11:80 removed"}]
+    marks += [
+        {"t": START + 1.25, "kind": "table", "node": "lvs", "text": "TCP 10.0.0.10:80: 10.0.1.11:80 removed"}
+    ]
     return {
-        "name": f"{variant}-{mode}-{repeat}", "variant": variant, "mode": mode, "lab": "nat", "repeat": repeat, "start": START,
-        "end": START + 4, "interval": INTERVAL, "timeout": 0.5, "heartbeat": None, "marks": marks,
-        "bound": {"seconds": 0.5, "formula": "interval + timeout"}, "expects": "service comes back", "verdict": "pass", **more,
-    }  # fmt: skip
+        "name": f"{variant}-{mode}-{repeat}",
+        "variant": variant,
+        "mode": mode,
+        "lab": "nat",
+        "repeat": repeat,
+        "start": START,
+        "end": START + 4,
+        "interval": INTERVAL,
+        "timeout": 0.5,
+        "heartbeat": None,
+        "marks": marks,
+        "bound": {"seconds": 0.5, "formula": "interval + timeout"},
+        "expects": "service comes back",
+        "verdict": "pass",
+        **more,
+    }
 
 
-def _run(root: Path, trials: Sequence[tuple[dict[str, Any], dict[int, str] | None]], name: str = "small") -> Path:
+def _run(
+    root: Path, trials: Sequence[tuple[dict[str, Any], dict[int, str] | None]], name: str = "small"
+) -> Path:
     """A run of the given trials; None for one whose file is not there."""
     with sample_failover.writer(root, name, f"Scenario {name}") as run:
         run.add_lab(sample_run.lab("nat"))
@@ -75,7 +95,7 @@ def crash(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# --- numbers -------------------------------------------------------------------------------------------------------------------
+# --- numbers --------------------------------------------------------------------------------------
 
 
 def test_the_table_for_the_terminal_holds_what_the_probes_hold(tmp_path: Path) -> None:
@@ -83,7 +103,17 @@ def test_the_table_for_the_terminal_holds_what_the_probes_hold(tmp_path: Path) -
     table = text.failover_table(load(_run(tmp_path, trials)))
     assert table.headers == text.FAILOVER_HEADERS
     assert table.rows == (
-        ("mon", "NAT", "3", "300 ms", "200 ms to 600 ms", "≤ 500 ms", "250 ms", "110 of 1\u2009200 (9.2 %)", "–"),
+        (
+            "mon",
+            "NAT",
+            "3",
+            "300 ms",
+            "200 ms to 600 ms",
+            "≤ 500 ms",
+            "250 ms",
+            "110 of 1\u2009200 (9.2 %)",
+            "–",
+        ),
     )
 
 
@@ -101,7 +131,14 @@ def test_every_other_attempt_failing_is_one_outage(tmp_path: Path) -> None:
 
 def test_an_outage_that_did_not_end_is_a_lower_bound_everywhere(tmp_path: Path) -> None:
     group = _group(
-        _run(tmp_path, [(_trial(1), _failing(100, 130)), (_trial(2), _failing(100, 400)), (_trial(3), _failing(100, 400))])
+        _run(
+            tmp_path,
+            [
+                (_trial(1), _failing(100, 130)),
+                (_trial(2), _failing(100, 400)),
+                (_trial(3), _failing(100, 400)),
+            ],
+        )
     )
     assert (group.median_text, group.range_text) == ("≥ 3.00 s", "300 ms to ≥ 3.00 s")
     assert group.trials[1].exceeded
@@ -131,42 +168,72 @@ def test_files_for_which_the_prober_had_nothing_to_do_are_no_problem(tmp_path: P
 
 def test_a_median_below_an_endless_outage_is_exact(tmp_path: Path) -> None:
     group = _group(
-        _run(tmp_path, [(_trial(1), _failing(100, 130)), (_trial(2), _failing(100, 120)), (_trial(3), _failing(100, 400))])
+        _run(
+            tmp_path,
+            [
+                (_trial(1), _failing(100, 130)),
+                (_trial(2), _failing(100, 120)),
+                (_trial(3), _failing(100, 400)),
+            ],
+        )
     )
     assert group.median_text == "300 ms"
 
 
 def test_the_typical_repeat_is_the_one_with_the_median_outage(tmp_path: Path) -> None:
-    group = _group(_run(tmp_path, [(_trial(n), _failing(100, 100 + x)) for n, x in ((1, 50), (2, 10), (3, 20))]))
+    group = _group(
+        _run(tmp_path, [(_trial(n), _failing(100, 100 + x)) for n, x in ((1, 50), (2, 10), (3, 20))])
+    )
     assert group.typical().trial.repeat == 3
 
 
 def test_failures_before_the_fault_and_in_the_client_are_told(tmp_path: Path) -> None:
     bad = {10: "timeout", 11: "local", **_failing(100, 110)}
     sentences = " ".join(failover.summary([_group(_run(tmp_path, [(_trial(), bad)]))]))
-    assert "2 attempts failed before anything was broken" in sentences and "1 attempt failed in the client itself" in sentences
+    assert (
+        "2 attempts failed before anything was broken" in sentences
+        and "1 attempt failed in the client itself" in sentences
+    )
 
 
 def test_the_summary_states_resolution_start_errors_and_repeats(tmp_path: Path) -> None:
     group = _group(_run(tmp_path, [(_trial(n), _failing(100, 110)) for n in (1, 2)]))
     sentences = " ".join(failover.summary([group]))
-    assert "1 variant, 2 repeats." in sentences and "every 10 ms" in sentences and "that interval is the resolution" in sentences
+    assert (
+        "1 variant, 2 repeats." in sentences
+        and "every 10 ms" in sentences
+        and "that interval is the resolution" in sentences
+    )
     assert "99 of 100 attempts began within 200 µs" in sentences
     assert group.start_error == pytest.approx(0.0002, rel=1e-2)
 
 
 @pytest.mark.parametrize(
     ("seconds", "interval", "expected"),
-    [(0.02, 0.01, "20 ms"), (1.524, 0.01, "1.52 s"), (0.0246, 0.0005, "24.6 ms"), (20.3, 0.1, "20.3 s"), (1234.5, 1, "1\u2009234 s"),
-     (0.5, None, "500 ms")],
-)  # fmt: skip
-def test_a_time_is_written_no_finer_than_it_was_measured(seconds: float, interval: float | None, expected: str) -> None:
+    [
+        (0.02, 0.01, "20 ms"),
+        (1.524, 0.01, "1.52 s"),
+        (0.0246, 0.0005, "24.6 ms"),
+        (20.3, 0.1, "20.3 s"),
+        (1234.5, 1, "1\u2009234 s"),
+        (0.5, None, "500 ms"),
+    ],
+)
+def test_a_time_is_written_no_finer_than_it_was_measured(
+    seconds: float, interval: float | None, expected: str
+) -> None:
     assert failover.seconds_text(seconds, interval) == expected
 
 
 @pytest.mark.parametrize(
     ("part", "whole", "expected"),
-    [(0, 10, "0 %"), (1, 100_000, "< 0.1 %"), (99_999, 100_000, "> 99.9 %"), (10, 10, "100.0 %"), (0, 0, "–")],
+    [
+        (0, 10, "0 %"),
+        (1, 100_000, "< 0.1 %"),
+        (99_999, 100_000, "> 99.9 %"),
+        (10, 10, "100.0 %"),
+        (0, 0, "–"),
+    ],
 )
 def test_a_share_hides_no_failure(part: int, whole: int, expected: str) -> None:
     assert failover.share(part, whole) == expected
@@ -180,7 +247,7 @@ def test_survivors_are_counted_per_repeat(tmp_path: Path) -> None:
     assert kept["without sync"] == f"{78 - lost} of 78" and lost > 40
 
 
-# --- what is missing -----------------------------------------------------------------------------------------------------------
+# --- what is missing ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -190,13 +257,18 @@ def gaps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_missing_is_none_with_a_reason_and_never_zero(gaps: Path) -> None:
     groups = {group.variant: group for group in failover.observe(load(gaps))}
-    assert groups["no-file"].median is None and groups["no-file"].trials[0].unknown == "the attempts are not there"
+    assert (
+        groups["no-file"].median is None
+        and groups["no-file"].trials[0].unknown == "the attempts are not there"
+    )
     assert groups["no-fault"].median is None and groups["no-fault"].detection_text == "–"
     assert groups["whole"].median == Length(0.0) and groups["whole"].median_text == "none"
     assert groups["never"].median_text == "≥ 7.50 s" and groups["never"].detection_text == "never"
     told = failover.problems(list(groups.values()))
     assert "no-file-nat-1: probes/no-file-nat-1.attempts.csv is not there." in told
-    assert any(line.startswith("cut-nat-1: probes/cut-nat-1.attempts.csv") and "cut off" in line for line in told)
+    assert any(
+        line.startswith("cut-nat-1: probes/cut-nat-1.attempts.csv") and "cut off" in line for line in told
+    )
     assert any(line.startswith("no-end-nat-1: it has no end") for line in told)
     assert "no-fault-nat-1: its outage is not known: no fault was recorded." in told
 
@@ -228,14 +300,23 @@ def test_a_broken_line_costs_the_trial_not_the_report(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace(",ok", ",great", 1))
     group = _group(path)
     assert group.median_text == "200 ms" and len(group.lengths) == 1
-    assert any("mon-nat-2.attempts.csv cannot be used" in line and "great" in line for line in failover.problems([group]))
+    assert any(
+        "mon-nat-2.attempts.csv cannot be used" in line and "great" in line
+        for line in failover.problems([group])
+    )
     assert text.failover_table(load(path)).rows[0][2] == "2 (1 not known)"
     write_report(path)
 
 
 def test_a_trial_with_heartbeats_only_is_shown(tmp_path: Path) -> None:
     with sample_failover.writer(tmp_path, "beats") as run:
-        sample_failover.add(run, sample_failover.FAILOVER[1], repeats=1, heartbeat=0.1, change=lambda t: t.update(interval=None))
+        sample_failover.add(
+            run,
+            sample_failover.FAILOVER[1],
+            repeats=1,
+            heartbeat=0.1,
+            change=lambda t: t.update(interval=None),
+        )
         sample_failover.file(run, "without-sync-nat-1", "attempts").unlink()
     group = _group(run.path)
     assert group.attempts == 0 and group.failed_text == "–" and group.survivals[0].lost
@@ -251,7 +332,7 @@ def test_a_name_that_leaves_the_folder_is_not_followed(tmp_path: Path) -> None:
     assert not [link for link in Page(write_report(path).html.read_text()).links if "secret" in link]
 
 
-# --- timeline ------------------------------------------------------------------------------------------------------------------
+# --- timeline -------------------------------------------------------------------------------------
 
 
 def _words(figure: Any) -> list[str]:
@@ -267,7 +348,9 @@ def test_a_bin_holds_equal_numbers_and_nothing_from_both_sides_of_the_fault(tmp_
     width, found = timeline.bins(trial, timeline.Window(-0.9, 2.9))
     assert width == pytest.approx(0.02)
     assert {sum(outcomes.values()) for _, outcomes in found} == {2}
-    assert all(set(outcomes) == {"refused" if -1e-6 < start < 0.5 - 1e-6 else "ok"} for start, outcomes in found)
+    assert all(
+        set(outcomes) == {"refused" if -1e-6 < start < 0.5 - 1e-6 else "ok"} for start, outcomes in found
+    )
     assert sum((outcomes for _, outcomes in found), Counter())["refused"] == 50
 
 
@@ -289,7 +372,12 @@ def test_a_crowd_of_marks_stays_legible_and_loses_the_least_important_first(tmp_
     for number in range(25):
         kind = ("note", "control", "table")[number % 3]
         marks.append(
-            {"t": START + 1.05 + 0.013 * number, "kind": kind, "node": "lvs", "text": f"something long happened, number {number}"}
+            {
+                "t": START + 1.05 + 0.013 * number,
+                "kind": kind,
+                "node": "lvs",
+                "text": f"something long happened, number {number}",
+            }
         )
     marks.append({"t": START + 1.5, "kind": "repair", "node": "rs1", "text": "and all is started again"})
     trial = _observed(tmp_path, _failing(100, 140), marks=marks)
@@ -311,19 +399,29 @@ def test_marks_name_the_server_and_leave_the_service_out(tmp_path: Path) -> None
 def test_every_panel_says_which_repeat_it_shows(crash: Path) -> None:
     groups = failover.observe(load(crash))
     for group in groups:
-        assert figures._which(group) == f"repeat {group.typical().trial.repeat} of 3, the one with the median outage"
+        assert (
+            figures._which(group)
+            == f"repeat {group.typical().trial.repeat} of 3, the one with the median outage"
+        )
 
 
-# --- figures -------------------------------------------------------------------------------------------------------------------
+# --- figures --------------------------------------------------------------------------------------
 
 
 def _eight(root: Path) -> Path:
     with sample_failover.writer(root, "eight") as run:
         for index, length in enumerate((0.02, 0.05, 0.3, 1.2, 4, 9, 15, 20)):
             case = Case(
-                f"a variant with a name, {index}", length, "timeout", 1.0, bound=1.2 * length, formula="3 × advert + skew " * 3
+                f"a variant with a name, {index}",
+                length,
+                "timeout",
+                1.0,
+                bound=1.2 * length,
+                formula="3 × advert + skew " * 3,
             )
-            sample_failover.add(run, case, repeats=3, repair=24, end=27, interval=0.02, heartbeat=0.5 if index < 2 else None)
+            sample_failover.add(
+                run, case, repeats=3, repair=24, end=27, interval=0.02, heartbeat=0.5 if index < 2 else None
+            )
     return run.path
 
 
@@ -358,10 +456,17 @@ def test_every_repeat_and_every_connection_is_a_point(tmp_path: Path) -> None:
     points = [line for line in axes.lines if line.get_marker() == "o"]
     assert len(points) == sum(len(group.lengths) for group in groups) == 6
     (axes,) = failover_charts.survivors(groups).axes
-    drawn = Counter(str(line.get_marker()) for line in axes.lines for _ in line.get_xdata() if line.get_marker() in ("o", "x"))  # type: ignore[union-attr]
+    drawn = Counter(
+        str(line.get_marker())
+        for line in axes.lines
+        for _ in line.get_xdata()
+        if line.get_marker() in ("o", "x")
+    )  # type: ignore[union-attr]
     kept = sum(survival.survived for group in groups for survival in group.survivals)
     total = sum(survival.total for group in groups for survival in group.survivals)
-    legend_lost = len({end for group in groups for survival in group.survivals for _, _, end in survival.lost})
+    legend_lost = len(
+        {end for group in groups for survival in group.survivals for _, _, end in survival.lost}
+    )
     assert drawn["o"] == kept + 1 and drawn["x"] == total - kept + legend_lost
 
 
@@ -373,7 +478,7 @@ def test_the_comparison_shows_the_numbers_of_the_table(crash: Path) -> None:
         assert failover.outcomes_text(group.outcomes) in words
 
 
-# --- page ----------------------------------------------------------------------------------------------------------------------
+# --- page -----------------------------------------------------------------------------------------
 
 
 def test_failover_stands_right_after_the_verdicts_with_figures_and_files(crash: Path) -> None:
@@ -426,7 +531,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
     assert page.tags["script"] == 0 and "<script>alert(1)</script>" in page.text
 
 
-# --- matrix --------------------------------------------------------------------------------------------------------------------
+# --- matrix ---------------------------------------------------------------------------------------
 
 
 def test_the_cells_of_the_matrix_are_verdict_and_median(tmp_path: Path) -> None:
@@ -438,7 +543,11 @@ def test_the_cells_of_the_matrix_are_verdict_and_median(tmp_path: Path) -> None:
     trials.append((_trial(1, "none", "tun", verdict=None), None))
     found = grid.of_run(load(_run(tmp_path, trials)))
     assert found.modes == ("nat", "tun")
-    cells = {(row.variant, mode): (cell.verdict, cell.text) for row in found.rows for mode, cell in row.cells.items()}
+    cells = {
+        (row.variant, mode): (cell.verdict, cell.text)
+        for row in found.rows
+        for mode, cell in row.cells.items()
+    }
     assert cells == {
         ("mon", "nat"): ("pass", "300 ms"),
         ("none", "nat"): ("fail", "≥ 3.00 s"),
@@ -460,7 +569,11 @@ def test_a_cell_tells_of_later_failures_and_of_trials_without_attempts(tmp_path:
 
 def test_a_run_without_trials_has_its_verdicts_in_the_matrix(tmp_path: Path) -> None:
     found = grid.of_run(load(sample_run.failed(tmp_path)))
-    assert {mode: cell.verdict for mode, cell in found.rows[0].cells.items()} == {"nat": "fail", "dr": "pass", "synproxy": "skip"}
+    assert {mode: cell.verdict for mode, cell in found.rows[0].cells.items()} == {
+        "nat": "fail",
+        "dr": "pass",
+        "synproxy": "skip",
+    }
 
 
 def test_the_overview_of_several_runs_links_to_their_reports(tmp_path: Path) -> None:
@@ -472,14 +585,18 @@ def test_the_overview_of_several_runs_links_to_their_reports(tmp_path: Path) -> 
         (path / "run.json").write_text(json.dumps(document))
     write_report(first)
     report = write_matrix([first, second, tmp_path / "nothing"], tmp_path / "all")
-    assert report.html == tmp_path / "all" / "overview.html" and [file.name for file in report.figures] == ["matrix.png"]
+    assert report.html == tmp_path / "all" / "overview.html" and [file.name for file in report.figures] == [
+        "matrix.png"
+    ]
     page = Page(report.html.read_text())
     links = [link for link in page.links if not link.startswith("#")]
     assert f"../runs/{first.name}/report.html" in links and f"../runs/{second.name}/" in links
     assert all((report.html.parent / link).exists() for link in links)
     assert "there is no such run directory" in page.text and "200 ms" in page.text and "400 ms" in page.text
     (label,) = page.labels
-    assert "One & the same" in label and label.count("One & the same") == 1, "runs of one scenario share a row"
+    assert "One & the same" in label and label.count("One & the same") == 1, (
+        "runs of one scenario share a row"
+    )
     assert "NAT pass 200 ms, DR pass 400 ms" in label
     again = write_matrix([first, second, tmp_path / "nothing"], tmp_path / "all")
     assert page.text == Page(again.html.read_text()).text

@@ -28,7 +28,11 @@ def test_junit_counts_and_explains() -> None:
     cases = {f"{each.get('classname')}|{each.get('name')}": each for each in suite}
     assert list(cases) == ["verify-full.nat|tcp:request", "verify-full.nat|udp", "verify-full.twos|twos"]
     failure = cases["verify-full.nat|udp"].find("failure")
-    assert failure is not None and failure.get("message") == RESULTS[1]["reason"] and failure.text == "seen: Ether / IP\nx: \\ y"
+    assert (
+        failure is not None
+        and failure.get("message") == RESULTS[1]["reason"]
+        and failure.text == "seen: Ether / IP\nx: \\ y"
+    )
     skipped = cases["verify-full.twos|twos"].find("skipped")
     assert skipped is not None and skipped.get("message") == "kernel 6.1 lacks it"
     assert not list(cases["verify-full.nat|tcp:request"])
@@ -43,5 +47,7 @@ def test_tap_numbers_every_result_and_quotes_what_yaml_would_not_take() -> None:
 
 @given(st.text(), st.text(), st.sampled_from(["pass", "fail", "skip"]))
 def test_any_text_gives_readable_xml(name: str, reason: str, verdict: str) -> None:
-    suite = ElementTree.fromstring(formats.junit("suite", [{"name": f"a:{name}", "verdict": verdict, "reason": reason}]))
+    suite = ElementTree.fromstring(
+        formats.junit("suite", [{"name": f"a:{name}", "verdict": verdict, "reason": reason}])
+    )
     assert len(suite) == 1

@@ -11,7 +11,18 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "lvslab"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-DESCRIPTIONS = ["service", "topology", "scenario", "plan", "events", "errors", "exitcodes", "completed", "modes", "kernels/needs"]
+DESCRIPTIONS = [
+    "service",
+    "topology",
+    "scenario",
+    "plan",
+    "events",
+    "errors",
+    "exitcodes",
+    "completed",
+    "modes",
+    "kernels/needs",
+]
 EDGES = (
     "lvslab.lab",
     "lvslab.network",
@@ -26,7 +37,9 @@ EDGES = (
 
 
 def _imports(path: Path) -> set[str]:
-    """Modules imported when the file is loaded: not those inside functions or under TYPE_CHECKING."""
+    """Modules imported when the file is loaded: not those inside functions or under
+    TYPE_CHECKING.
+    """
     found: set[str] = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Import):
@@ -41,7 +54,9 @@ def _is_description(path: Path) -> bool:
     return any(name == each or name.startswith(f"{each}/") for each in DESCRIPTIONS)
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if _is_description(path)], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if _is_description(path)], ids=lambda path: path.stem
+)
 def test_descriptions_import_no_edge(path: Path) -> None:
     assert not {name for name in _imports(path) if name.startswith(EDGES)}
 
@@ -51,7 +66,12 @@ def test_reports_read_only_the_run_directory(path: Path) -> None:
     allowed = ("lvslab.errors", "lvslab.measure", "lvslab.comparison", "lvslab.report")
     own = {name for name in _imports(path) if name.startswith("lvslab")}
     assert not {name for name in own if not name.startswith(allowed)}
-    edges = ("lvslab.measure.performance", "lvslab.measure.provenance", "lvslab.measure.judge", "lvslab.measure.frames")
+    edges = (
+        "lvslab.measure.performance",
+        "lvslab.measure.provenance",
+        "lvslab.measure.judge",
+        "lvslab.measure.frames",
+    )
     assert not {name for name in own if name.startswith(edges)}
 
 
@@ -61,7 +81,9 @@ def test_only_the_command_line_prints_and_nobody_uses_shell_strings(path: Path) 
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not [call for call in calls if any(word.arg == "shell" for word in call.keywords)]
     if (
-        path.parent.name == "cli" or path.name in ("terminal.py", "latency.py") or path.stem.endswith("_program")
+        path.parent.name == "cli"
+        or path.name in ("terminal.py", "latency.py")
+        or path.stem.endswith("_program")
     ):  # programs of their own
         return
     printed = [ast.unparse(call.func) for call in calls]
@@ -70,6 +92,9 @@ def test_only_the_command_line_prints_and_nobody_uses_shell_strings(path: Path) 
 
 @pytest.mark.parametrize("module", ["lvslab", "lvslab.cli", "lvslab.pytest_plugin"])
 def test_importing_loads_nothing_heavy(module: str) -> None:
-    code = f"import {module}, sys; print([m for m in ('scapy', 'matplotlib', 'numpy', 'mininet', 'rich') if m in sys.modules])"
+    code = (
+        f"import {module}, sys; print([m for m in ('scapy', 'matplotlib', 'numpy', 'mininet', 'rich') if m in"
+        " sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

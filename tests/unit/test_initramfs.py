@@ -27,11 +27,13 @@ kernel/net/netfilter/ipvs/ip-vs-rr.ko: kernel/net/netfilter/ipvs/ip_vs.ko kernel
 kernel/net/netfilter/nf_conntrack.ko: kernel/lib/libcrc32c.ko
 kernel/lib/libcrc32c.ko:
 kernel/net/ipv4/ipip.ko.xz:
-"""
+"""  # noqa: E501
 
 
 def packed(name: str, code: bytes) -> bytes:
-    """A module's file as its name says: depmod's tables do not care, but what the kernel gets must be plain."""
+    """A module's file as its name says: depmod's tables do not care, but what the kernel gets must
+    be plain.
+    """
     return {".xz": lzma.compress, ".gz": gzip.compress}.get(Path(name).suffix, lambda code: code)(code)
 
 
@@ -58,7 +60,7 @@ def modules_dep(entries: list[Entry]) -> list[str]:
     return next(entry for entry in entries if entry.name.endswith("modules.dep")).data.decode().splitlines()
 
 
-# -- archives ------------------------------------------------------------------------------------------------------------------------
+# -- archives --------------------------------------------------------------------------------------
 
 
 @needs_cpio
@@ -70,14 +72,18 @@ def test_an_archive_is_unpacked_by_cpio_with_content_and_rights(tmp_path: Path) 
         Entry("odd name.txt", stat.S_IFREG | 0o644, b"\0\1\2"),
     ]
     unpack(cpio(entries), tmp_path, "-i")
-    assert (tmp_path / "bin/tool").read_bytes() == b"#!/bin/sh\n" and (tmp_path / "bin/tool").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "bin/tool").read_bytes() == b"#!/bin/sh\n" and (
+        tmp_path / "bin/tool"
+    ).stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "empty").read_bytes() == b"" and (tmp_path / "empty").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "odd name.txt").read_bytes() == b"\0\1\2"
 
 
 @needs_cpio
 @settings(max_examples=20, deadline=None)
-@given(members=st.dictionaries(st.text("abcdefghij", min_size=1, max_size=9), st.binary(max_size=40), max_size=6))
+@given(
+    members=st.dictionaries(st.text("abcdefghij", min_size=1, max_size=9), st.binary(max_size=40), max_size=6)
+)
 def test_names_and_contents_of_every_length_keep_their_place(
     tmp_path_factory: pytest.TempPathFactory, members: dict[str, bytes]
 ) -> None:
@@ -92,7 +98,7 @@ def test_a_device_node_carries_its_numbers() -> None:
     assert archive[:6] == b"070701" and fields[1] == 0o20600 and fields[9:11] == [5, 1]
 
 
-# -- modules -------------------------------------------------------------------------------------------------------------------------
+# -- modules ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -113,7 +119,8 @@ def test_a_module_brings_all_that_it_depends_on_each_once(tree: ModuleTree) -> N
     names = [entry.name for entry in entries]
     base = "lib/modules/6.1.0-test"
     assert sorted(names) == [
-        f"{base}/{each}" for each in ("ip-vs-rr.ko", "ip_vs.ko", "libcrc32c.ko", "modules.dep", "nf_conntrack.ko")
+        f"{base}/{each}"
+        for each in ("ip-vs-rr.ko", "ip_vs.ko", "libcrc32c.ko", "modules.dep", "nf_conntrack.ko")
     ]
     assert next(entry for entry in entries if entry.name.endswith("ip_vs.ko")).data == b"code of ip_vs.ko"
 
@@ -127,8 +134,14 @@ def test_the_new_modules_dep_lists_dependencies_nearest_first_as_depmod_does(tre
     ]
 
 
-@given(names=st.lists(st.sampled_from(["ip_vs", "ip_vs_rr", "nf_conntrack", "libcrc32c", "ipip", "tunnel4"]), max_size=5))
-def test_every_dependency_that_is_named_is_taken_along(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+@given(
+    names=st.lists(
+        st.sampled_from(["ip_vs", "ip_vs_rr", "nf_conntrack", "libcrc32c", "ipip", "tunnel4"]), max_size=5
+    )
+)
+def test_every_dependency_that_is_named_is_taken_along(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str]
+) -> None:
     tree = _small_tree(tmp_path_factory)
     entries = module_entries(tree, names)
     taken = {entry.name.rpartition("/")[2] for entry in entries}
@@ -181,7 +194,9 @@ def test_a_damaged_module_is_refused_with_its_name(tree: ModuleTree) -> None:
 
 def test_a_signature_is_left_out_and_nothing_else(tree: ModuleTree) -> None:
     signature = b"pkcs7 message"
-    tail = bytes(8) + len(signature).to_bytes(4, "big") + b"~Module signature appended~\n"  # include/linux/module_signature.h
+    tail = (
+        bytes(8) + len(signature).to_bytes(4, "big") + b"~Module signature appended~\n"
+    )  # include/linux/module_signature.h
     path = tree.directory / "kernel/lib/libcrc32c.ko"
     path.write_bytes(b"ELF code" + signature + tail)
     assert code_of(module_entries(tree, ["libcrc32c"]), "libcrc32c.ko") == b"ELF code"
@@ -189,13 +204,17 @@ def test_a_signature_is_left_out_and_nothing_else(tree: ModuleTree) -> None:
     assert code_of(module_entries(tree, ["libcrc32c"]), "libcrc32c.ko") == path.read_bytes()
 
 
-def test_what_must_be_loaded_before_comes_along_also_for_those_that_need_it_by_another(tree: ModuleTree) -> None:
+def test_what_must_be_loaded_before_comes_along_also_for_those_that_need_it_by_another(
+    tree: ModuleTree,
+) -> None:
     arch, plain = "kernel/arch/x86/crypto/crc32c-intel.ko", "kernel/crypto/crc32c_generic.ko"
     for name in (arch, plain):
         (tree.directory / name).parent.mkdir(parents=True, exist_ok=True)
         (tree.directory / name).write_bytes(name.encode())
     (tree.directory / "modules.dep").write_text(f"{DEP}{arch}:\n{plain}:\n")
-    (tree.directory / "modules.softdep").write_text("softdep libcrc32c pre: crc32c\nsoftdep ip_vs post: late\n")
+    (tree.directory / "modules.softdep").write_text(
+        "softdep libcrc32c pre: crc32c\nsoftdep ip_vs post: late\n"
+    )
     (tree.directory / "modules.alias").write_text("alias crc32c crc32c_intel\nalias crc32c crc32c_generic\n")
     assert sorted(modules_dep(module_entries(tree, ["ip_vs"]))) == [
         "crc32c_generic.ko: ",  # not the other, which only some processors can run
@@ -207,11 +226,16 @@ def test_what_must_be_loaded_before_comes_along_also_for_those_that_need_it_by_a
 
 def test_modules_that_are_built_in_or_unknown_need_no_file(tree: ModuleTree) -> None:
     entries = module_entries(tree, ["veth", "no_such_module"])
-    assert [entry.name for entry in entries] == ["lib/modules/6.1.0-test/modules.dep"] and entries[0].data == b""
+    assert [entry.name for entry in entries] == ["lib/modules/6.1.0-test/modules.dep"] and entries[
+        0
+    ].data == b""
 
 
 def test_missing_are_the_modules_that_are_neither_files_nor_built_in(tree: ModuleTree) -> None:
-    assert missing_modules(tree, ["ip_vs", "ip_vs_rr", "ipip", "veth", "ip_vs_twos", "xt_ipvs"]) == ["ip_vs_twos", "xt_ipvs"]
+    assert missing_modules(tree, ["ip_vs", "ip_vs_rr", "ipip", "veth", "ip_vs_twos", "xt_ipvs"]) == [
+        "ip_vs_twos",
+        "xt_ipvs",
+    ]
 
 
 def test_a_kernel_without_a_list_of_built_in_modules_has_none(tree: ModuleTree) -> None:
@@ -220,18 +244,23 @@ def test_a_kernel_without_a_list_of_built_in_modules_has_none(tree: ModuleTree) 
 
 
 def test_a_kernel_without_modules_dep_is_refused_with_the_file(tmp_path: Path) -> None:
-    with pytest.raises(CannotError, match=r"6\.1/modules\.dep: No such file or directory; reinstall the package of this kernel"):
+    with pytest.raises(
+        CannotError,
+        match=r"6\.1/modules\.dep: No such file or directory; reinstall the package of this kernel",
+    ):
         ModuleTree(tmp_path / "6.1").read()
 
 
-# -- the whole -----------------------------------------------------------------------------------------------------------------------
+# -- the whole -------------------------------------------------------------------------------------
 
 
 def unpacked(archive: bytes, where: Path) -> tuple[list[str], Path]:
     names = unpack(archive, where, "-it").splitlines()
     out = where / "out"
     out.mkdir()
-    unpack(archive, out, "-i", "-d", *(name for name in names if name != "dev/console"))  # making a device node takes root
+    unpack(
+        archive, out, "-i", "-d", *(name for name in names if name != "dev/console")
+    )  # making a device node takes root
     return names, out
 
 
@@ -243,9 +272,20 @@ def rows(out: Path, table: str) -> list[str]:
 def test_the_whole_initramfs_holds_busybox_init_mounts_and_modules(tree: ModuleTree, tmp_path: Path) -> None:
     busybox = tmp_path / "busybox"
     busybox.write_bytes(b"\x7fELF static")
-    names, out = unpacked(initramfs.build(tree, ["ip_vs"], initramfs.hostfs(tmp_path / "share"), busybox), tmp_path)
-    assert {"init", "bin/busybox", "dev/console", "etc/fstab", "etc/fstab.root", "lib/modules/6.1.0-test/ip_vs.ko"} <= set(names)
-    assert (out / "init").stat().st_mode & 0o111 and (out / "init").read_text().startswith("#!/bin/busybox sh\n")
+    names, out = unpacked(
+        initramfs.build(tree, ["ip_vs"], initramfs.hostfs(tmp_path / "share"), busybox), tmp_path
+    )
+    assert {
+        "init",
+        "bin/busybox",
+        "dev/console",
+        "etc/fstab",
+        "etc/fstab.root",
+        "lib/modules/6.1.0-test/ip_vs.ko",
+    } <= set(names)
+    assert (out / "init").stat().st_mode & 0o111 and (out / "init").read_text().startswith(
+        "#!/bin/busybox sh\n"
+    )
     before, after = rows(out, "fstab"), rows(out, "fstab.root")
     assert "/ /host hostfs nosuid,ro 0 0" in before
     assert f"none /root{initramfs.SHARE} hostfs {tmp_path / 'share'} 0 0" in after
@@ -255,7 +295,9 @@ def test_the_whole_initramfs_holds_busybox_init_mounts_and_modules(tree: ModuleT
 
 
 @needs_cpio
-def test_a_guest_that_needs_drivers_for_the_hosts_files_mounts_devices_first(tree: ModuleTree, tmp_path: Path) -> None:
+def test_a_guest_that_needs_drivers_for_the_hosts_files_mounts_devices_first(
+    tree: ModuleTree, tmp_path: Path
+) -> None:
     busybox = tmp_path / "busybox"
     busybox.write_bytes(b"\x7fELF static")
     host = initramfs.Host(("tag", "9p", "ro,nosuid"), ("other", "9p", "nosuid"), drivers=("ipip",))
@@ -273,7 +315,9 @@ def test_no_guest_may_write_the_hosts_files_or_change_identity_by_them(host: ini
 
 @pytest.mark.parametrize("script", ["init.sh", "agent.sh"])
 def test_the_guests_scripts_are_understood_by_sh(script: str) -> None:
-    checked = subprocess.run(["/bin/sh", "-n"], input=initramfs.guest_script(script), capture_output=True, check=False)
+    checked = subprocess.run(
+        ["/bin/sh", "-n"], input=initramfs.guest_script(script), capture_output=True, check=False
+    )
     assert (checked.returncode, checked.stderr) == (0, b"")
 
 
@@ -288,7 +332,9 @@ def test_a_static_busybox_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert initramfs.static_busybox() == program
 
 
-def test_a_dynamic_busybox_is_refused_with_the_package_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_dynamic_busybox_is_refused_with_the_package_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     program = tmp_path / "busybox"
     program.write_bytes(b"\x7fELF" + bytes(500) + b"/lib64/ld-linux-x86-64.so.2\0" + bytes(8000))
     _which(monkeypatch, program)

@@ -1,8 +1,9 @@
 """The parsers of ipvsadm's output, and what is run to get it.
 
-Everything in data/ was recorded: ipvsadm 1.31 (Debian 1:1.31-1+b1) in a User-Mode Linux 6.1.176, with two real servers behind it
-and a client that sent HTTP, UDP, SIP, firewall-marked and IPv6 traffic, and 2 GB of iperf3. `restore.json` holds the outcome of
-the script of `Ipvsadm.restore` for tables that the kernel took or refused.
+Everything in data/ was recorded: ipvsadm 1.31 (Debian 1:1.31-1+b1) in a User-Mode Linux 6.1.176,
+with two real servers behind it and a client that sent HTTP, UDP, SIP, firewall-marked and IPv6
+traffic, and 2 GB of iperf3. `restore.json` holds the outcome of the script of `Ipvsadm.restore` for
+tables that the kernel took or refused.
 """
 
 from __future__ import annotations
@@ -65,16 +66,27 @@ class FakeNode:
         return self.completed
 
 
-# --- parsers -------------------------------------------------------------------------------------------------------------------
+# --- parsers --------------------------------------------------------------------------------------
 
 
 def test_stats_are_read_with_exact_numbers() -> None:
     services = {service.service: service for service in parse_stats(recorded("stats.txt"))}
     big = services["TCP 10.0.0.10:5201"]
-    assert (big.conns, big.in_packets, big.out_packets, big.in_bytes, big.out_bytes) == (2, 33183, 22430, 2143568914, 1166806)
+    assert (big.conns, big.in_packets, big.out_packets, big.in_bytes, big.out_bytes) == (
+        2,
+        33183,
+        22430,
+        2143568914,
+        1166806,
+    )
     assert big.servers == (
         ServerStats(
-            server="10.0.1.11:5201", conns=2, in_packets=33183, out_packets=22430, in_bytes=2143568914, out_bytes=1166806
+            server="10.0.1.11:5201",
+            conns=2,
+            in_packets=33183,
+            out_packets=22430,
+            in_bytes=2143568914,
+            out_bytes=1166806,
         ),
     )
     assert [(server.server, server.conns) for server in services["FWM 2 IPv6"].servers] == [
@@ -109,7 +121,9 @@ def test_rates_are_read() -> None:
     services = {service.service: service for service in parse_rates(recorded("rates.txt"))}
     big = services["TCP 10.0.0.10:5201"]
     assert big.servers == (
-        ServerRates(server="10.0.1.11:5201", cps=0, in_pps=2910, out_pps=1949, in_bps=187906127, out_bps=101383),
+        ServerRates(
+            server="10.0.1.11:5201", cps=0, in_pps=2910, out_pps=1949, in_bps=187906127, out_bps=101383
+        ),
     )
     marked = services["FWM 1"]
     assert (marked.cps, marked.in_pps, marked.out_pps, marked.in_bps, marked.out_bps) == (2, 9, 6, 526, 393)
@@ -143,7 +157,11 @@ def test_connections_are_read(name: str) -> None:
 
 
 def test_templates_are_told_from_connections() -> None:
-    templates = [connection for connection in parse_connections(recorded("connections-pe.txt")) if connection.is_template]
+    templates = [
+        connection
+        for connection in parse_connections(recorded("connections-pe.txt"))
+        if connection.is_template
+    ]
     assert {(str(t.client), t.fwmark or str(t.virtual), t.expires) for t in templates} == {
         ("10.0.0.0:0", "10.0.0.10:443", 111),
         ("10.0.0.100:0", "10.0.0.10:5060", 21),
@@ -161,10 +179,18 @@ def test_the_key_of_a_persistence_engine_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("virtual", "mark"),
-    [("0.0.0.1", 1), ("255.255.255.255", 2**32 - 1), ("0:2::", 2), ("ffff:fffe::", 2**32 - 2), ("1::", 65536)],
+    [
+        ("0.0.0.1", 1),
+        ("255.255.255.255", 2**32 - 1),
+        ("0:2::", 2),
+        ("ffff:fffe::", 2**32 - 2),
+        ("1::", 65536),
+    ],
 )
 def test_the_mark_of_a_template_is_the_first_four_bytes(virtual: str, mark: int) -> None:
-    template = Connection("IP", 1, "NONE", Endpoint("10.0.0.1", 0), Endpoint(virtual, 0), Endpoint("10.0.1.1", 0))
+    template = Connection(
+        "IP", 1, "NONE", Endpoint("10.0.0.1", 0), Endpoint(virtual, 0), Endpoint("10.0.1.1", 0)
+    )
     assert template.fwmark == mark
     assert replace(template, protocol="TCP").fwmark == 0
 
@@ -172,7 +198,9 @@ def test_the_mark_of_a_template_is_the_first_four_bytes(virtual: str, mark: int)
 def test_thresholds_are_read() -> None:
     thresholds = parse_thresholds(recorded("thresholds.txt"))
     assert thresholds["TCP 10.0.0.10:80", "10.0.1.12:8080"] == (1000, 800)
-    assert {value for key, value in thresholds.items() if key != ("TCP 10.0.0.10:80", "10.0.1.12:8080")} == {(0, 0)}
+    assert {value for key, value in thresholds.items() if key != ("TCP 10.0.0.10:80", "10.0.1.12:8080")} == {
+        (0, 0)
+    }
     assert ("FWM 2 IPv6", "[fd00:1::12]:0") in thresholds
     assert len(thresholds) == recorded("save.txt").count("\n-a ")
 
@@ -191,29 +219,48 @@ def test_an_empty_table_is_empty() -> None:
 @pytest.mark.parametrize(
     ("parse", "text", "shown"),
     [
-        (parse_stats, recorded("stats-rounded.txt"), "2143M"),  # without --exact: no number to be believed
+        # without --exact: no number to be believed
+        (parse_stats, recorded("stats-rounded.txt"), "2143M"),
         (parse_stats, "", "''"),
         (parse_stats, recorded("thresholds.txt"), "persistent 20"),
-        (parse_stats, recorded("stats-empty.txt") + "  -> 10.0.1.11:80 1 1 1 1 1\n", "10.0.1.11:80"),  # a server of no service
+        (
+            parse_stats,
+            recorded("stats-empty.txt") + "  -> 10.0.1.11:80 1 1 1 1 1\n",
+            "10.0.1.11:80",
+        ),  # a server of no service
         (parse_stats, recorded("stats-empty.txt") + "ICMP 10.0.0.10:80 1 1 1 1 1\n", "ICMP"),
         (parse_rates, recorded("connections.txt"), "IPVS connection entries"),
         (parse_thresholds, recorded("stats.txt"), "10.0.1.11:80"),
         (parse_connections, recorded("stats.txt"), "IP Virtual Server"),
         (parse_connections, "", "''"),
-        (parse_connections, recorded("connections-empty.txt") + "TCP 14:51 ESTABLISHED\n", "TCP 14:51 ESTABLISHED"),
-        (parse_connections, recorded("connections-empty.txt") + "TCP 1 NONE 10.0.0.1:1 10.0.0.2:1 10.0.0.3:1\n", "TCP 1 NONE"),
-        (parse_connections, recorded("connections-empty.txt") + "TCP 0:01 NONE a:1 10.0.0.2:1 10.0.0.3:1\n", "a:1"),
+        (
+            parse_connections,
+            recorded("connections-empty.txt") + "TCP 14:51 ESTABLISHED\n",
+            "TCP 14:51 ESTABLISHED",
+        ),
+        (
+            parse_connections,
+            recorded("connections-empty.txt") + "TCP 1 NONE 10.0.0.1:1 10.0.0.2:1 10.0.0.3:1\n",
+            "TCP 1 NONE",
+        ),
+        (
+            parse_connections,
+            recorded("connections-empty.txt") + "TCP 0:01 NONE a:1 10.0.0.2:1 10.0.0.3:1\n",
+            "a:1",
+        ),
         (parse_timeouts, "", "''"),
     ],
 )
-def test_output_that_is_not_understood_is_shown_and_not_guessed(parse: Callable[[str], object], text: str, shown: str) -> None:
+def test_output_that_is_not_understood_is_shown_and_not_guessed(
+    parse: Callable[[str], object], text: str, shown: str
+) -> None:
     with pytest.raises(LabError) as caught:
         parse(text)
     assert shown in str(caught.value)
     assert "which lvslab cannot read" in str(caught.value)
 
 
-# --- restore: ipvsadm -R exits with the status of its last rule ----------------------------------------------------------------
+# --- restore: ipvsadm -R exits with the status of its last rule -----------------------------------
 
 
 def _outcome(case: str) -> tuple[FakeNode, tuple[VirtualService, ...]]:
@@ -227,7 +274,10 @@ def _outcome(case: str) -> tuple[FakeNode, tuple[VirtualService, ...]]:
         (
             "unknown scheduler, then a good service",
             0,
-            "Scheduler or persistence engine not found (first rule that is not in the table: -A -t 10.0.0.10:80 -s twos)",
+            (
+                "Scheduler or persistence engine not found (first rule that is not in the table: -A -t"
+                " 10.0.0.10:80 -s twos)"
+            ),
         ),
         ("unknown scheduler, last", 255, "(first rule that is not in the table: -A -t 10.0.0.10:81 -s twos)"),
         (
@@ -239,7 +289,10 @@ def _outcome(case: str) -> tuple[FakeNode, tuple[VirtualService, ...]]:
         (
             "real server of an unknown service",
             0,
-            "Scheduler or persistence engine not found; Service not defined (first rule that is not in the table: -A",
+            (
+                "Scheduler or persistence engine not found; Service not defined (first rule that is not in"
+                " the table: -A"
+            ),
         ),
         (
             "broadcast real server",
@@ -260,13 +313,17 @@ def test_a_table_that_was_taken_passes() -> None:
     node, table = _outcome("all well")
     Ipvsadm(node).restore(table)
     assert len(node.scripts) == 1
-    assert "-A -t 10.0.0.10:80 -s rr\n-a -t 10.0.0.10:80 -r 10.0.1.11:8080 -m -w 1\nRULES\n" in node.scripts[0]
+    assert (
+        "-A -t 10.0.0.10:80 -s rr\n-a -t 10.0.0.10:80 -r 10.0.1.11:8080 -m -w 1\nRULES\n" in node.scripts[0]
+    )
 
 
 def test_a_rule_that_vanished_without_a_word_is_noticed() -> None:
     node, table = _outcome("all well")
     extra = (replace(table[0], port=81, real_servers=()), *table)
-    with pytest.raises(CommandError, match=r"no message \(first rule that is not in the table: -A -t 10\.0\.0\.10:81"):
+    with pytest.raises(
+        CommandError, match=r"no message \(first rule that is not in the table: -A -t 10\.0\.0\.10:81"
+    ):
         Ipvsadm(node).restore(extra)
 
 
@@ -285,7 +342,9 @@ def test_a_status_alone_is_a_failure_too() -> None:
 
 
 def test_a_missing_ipvsadm_is_a_failure_that_says_so() -> None:
-    node = FakeNode("==== lvslab ====\n", code=127, err="sh: 1: ipvsadm: not found\nsh: 6: ipvsadm: not found\n")
+    node = FakeNode(
+        "==== lvslab ====\n", code=127, err="sh: 1: ipvsadm: not found\nsh: 6: ipvsadm: not found\n"
+    )
     with pytest.raises(CommandError, match="ipvsadm: not found") as caught:
         Ipvsadm(node).restore((SERVICE,))
     assert caught.value.code == 127
@@ -299,7 +358,7 @@ def test_nothing_to_restore_runs_nothing_and_a_clash_is_refused_before_anything_
     assert node.scripts == []
 
 
-# --- the other verbs -----------------------------------------------------------------------------------------------------------
+# --- the other verbs ------------------------------------------------------------------------------
 
 
 def test_save_joins_the_rules_with_the_thresholds() -> None:
@@ -316,7 +375,9 @@ def test_save_joins_the_rules_with_the_thresholds() -> None:
 
 def test_a_table_that_lvslab_cannot_describe_is_no_fault_of_the_user() -> None:
     table = "-A -t 10.0.0.10:80 -s nonesuch\n==== lvslab ====\n" + recorded("stats-empty.txt")
-    with pytest.raises(LabError, match="director: 'ipvsadm -S -n' printed what lvslab cannot describe: line 1"):
+    with pytest.raises(
+        LabError, match="director: 'ipvsadm -S -n' printed what lvslab cannot describe: line 1"
+    ):
         Ipvsadm(FakeNode(table)).save()
 
 
@@ -328,11 +389,17 @@ def test_a_table_that_lvslab_cannot_describe_is_no_fault_of_the_user() -> None:
         (lambda ipvs: ipvs.delete_service(SERVICE), "ipvsadm -D -t '[fd00::10]:80'"),
         (
             lambda ipvs: ipvs.add_server(SERVICE, SERVER),
-            "ipvsadm -a -t '[fd00::10]:80' -r 10.0.1.12:80 -i -w 2 --tun-type gue --tun-port 6080 --tun-nocsum -x 9",
+            (
+                "ipvsadm -a -t '[fd00::10]:80' -r 10.0.1.12:80 -i -w 2 --tun-type gue --tun-port 6080"
+                " --tun-nocsum -x 9"
+            ),
         ),
         (
             lambda ipvs: ipvs.edit_server(SERVICE, SERVER),
-            "ipvsadm -e -t '[fd00::10]:80' -r 10.0.1.12:80 -i -w 2 --tun-type gue --tun-port 6080 --tun-nocsum -x 9",
+            (
+                "ipvsadm -e -t '[fd00::10]:80' -r 10.0.1.12:80 -i -w 2 --tun-type gue --tun-port 6080"
+                " --tun-nocsum -x 9"
+            ),
         ),
         (lambda ipvs: ipvs.delete_server(SERVICE, SERVER), "ipvsadm -d -t '[fd00::10]:80' -r 10.0.1.12:80"),
         (lambda ipvs: ipvs.zero(), "ipvsadm -Z"),
@@ -340,7 +407,9 @@ def test_a_table_that_lvslab_cannot_describe_is_no_fault_of_the_user() -> None:
         (lambda ipvs: ipvs.set_timeouts(tcp=60), "ipvsadm --set 60 0 0"),
     ],
 )
-def test_a_verb_runs_one_command_and_its_failure_is_raised(act: Callable[[Ipvsadm], None], script: str) -> None:
+def test_a_verb_runs_one_command_and_its_failure_is_raised(
+    act: Callable[[Ipvsadm], None], script: str
+) -> None:
     node = FakeNode()
     act(Ipvsadm(node))
     assert node.scripts == [script]
@@ -372,7 +441,9 @@ def test_the_timeouts_are_asked_for() -> None:
 
 def test_what_cannot_work_is_refused_before_anything_runs() -> None:
     node = FakeNode()
-    with pytest.raises(UsageError, match=r"TCP \[fd00::10\]:80: real server 10\.0\.1\.12:80 is of the other address family"):
+    with pytest.raises(
+        UsageError, match=r"TCP \[fd00::10\]:80: real server 10\.0\.1\.12:80 is of the other address family"
+    ):
         Ipvsadm(node).add_server(SERVICE, RealServer("10.0.1.12", 80, PacketForwarding.MASQ))
     with pytest.raises(UsageError, match="director: udp timeout 2678401 s is outside"):
         Ipvsadm(node).set_timeouts(udp=31 * 86400 + 1)

@@ -1,4 +1,6 @@
-"""Jobs: what the words of a command line become, and what remains of a run whatever becomes of it."""
+"""Jobs: what the words of a command line become, and what remains of a run whatever
+becomes of it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,17 @@ from lvslab.shipped import shipped_files
 
 def scene(name: str, in_modes: Sequence[str] = ("nat", "dr"), **defaults: Any) -> Scenario:
     """A scenario that does nothing."""
-    return Scenario(name, "Title", "something", tuple(in_modes), 10.0, {}, defaults, lambda log, **values: None, Path("story.py"))
+    return Scenario(
+        name,
+        "Title",
+        "something",
+        tuple(in_modes),
+        10.0,
+        {},
+        defaults,
+        lambda log, **values: None,
+        Path("story.py"),
+    )
 
 
 ONE_MODE = scene("one", ("nat", "dr"), mode="nat", repeat=2, rate=5.0)
@@ -38,7 +50,7 @@ def settings(**values: str) -> Settings:
     return Settings(values, {})
 
 
-# -- the words of a command line -------------------------------------------------------------------------------------------------------
+# -- the words of a command line -------------------------------------------------------------------
 
 
 def test_settings_are_told_apart_from_sysctls_by_their_dots() -> None:
@@ -48,7 +60,9 @@ def test_settings_are_told_apart_from_sysctls_by_their_dots() -> None:
 
 
 def test_options_of_scenarios_are_settings_and_the_other_words_are_names() -> None:
-    read, words = read_settings(["rate=5"], ["drain", "--control", "mon", "--beat-timeout=2", "removal", "--rate", "-7"])
+    read, words = read_settings(
+        ["rate=5"], ["drain", "--control", "mon", "--beat-timeout=2", "removal", "--rate", "-7"]
+    )
     assert read == Settings({"rate": "-7", "control": "mon", "beat_timeout": "2"}, {})
     assert words == ["drain", "removal"]
 
@@ -67,7 +81,7 @@ def test_half_a_setting_is_refused(pairs: list[str], options: list[str], words: 
     assert all(word in str(caught.value) for word in words)
 
 
-# -- jobs ------------------------------------------------------------------------------------------------------------------------------
+# -- jobs ------------------------------------------------------------------------------------------
 
 
 def test_a_scenario_runs_once_in_its_default_mode() -> None:
@@ -78,7 +92,10 @@ def test_a_scenario_runs_once_in_its_default_mode() -> None:
 
 def test_every_mode_that_is_asked_for_is_a_job() -> None:
     jobs = plan_jobs([ONE_MODE], settings(rate="7"), ["dr", "nat"])
-    assert [(job.mode, job.values["mode"], job.values["rate"]) for job in jobs] == [("dr", "dr", 7.0), ("nat", "nat", 7.0)]
+    assert [(job.mode, job.values["mode"], job.values["rate"]) for job in jobs] == [
+        ("dr", "dr", 7.0),
+        ("nat", "nat", 7.0),
+    ]
 
 
 def test_all_modes_are_those_that_each_scenario_has() -> None:
@@ -101,7 +118,9 @@ def test_a_scenario_that_goes_through_modes_gets_those_that_fit() -> None:
         (OWN_MODES, "dr", "scenario 'own' takes no mode; it runs in: nat, tun"),
     ],
 )
-def test_a_mode_that_a_scenario_cannot_use_is_refused_with_those_it_can(scenario: Scenario, mode: str, message: str) -> None:
+def test_a_mode_that_a_scenario_cannot_use_is_refused_with_those_it_can(
+    scenario: Scenario, mode: str, message: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         plan_jobs([scenario], settings(), [mode])
     assert str(caught.value) == message
@@ -121,19 +140,26 @@ def test_more_repetitions_take_longer() -> None:
 
 def test_a_parameter_goes_to_the_scenarios_that_have_it() -> None:
     jobs = plan_jobs([ONE_MODE, NO_MODE], settings(rate="7", variant="b"))
-    assert [dict(job.values) for job in jobs] == [{"mode": "nat", "repeat": 2, "rate": 7.0}, {"variant": ("b",)}]
+    assert [dict(job.values) for job in jobs] == [
+        {"mode": "nat", "repeat": 2, "rate": 7.0},
+        {"variant": ("b",)},
+    ]
 
 
 def test_a_parameter_that_no_scenario_has_is_refused() -> None:
     with pytest.raises(UsageError, match="none of the scenarios has a parameter 'speed'; see: lvslab list"):
         plan_jobs([ONE_MODE, NO_MODE], settings(speed="7"))
-    with pytest.raises(UsageError, match=r"scenario 'one' has no parameter 'speed'; it has: mode=nat, repeat=2, rate=5.0"):
+    with pytest.raises(
+        UsageError, match=r"scenario 'one' has no parameter 'speed'; it has: mode=nat, repeat=2, rate=5.0"
+    ):
         plan_jobs([ONE_MODE], settings(speed="7"))
 
 
-# -- parameters ------------------------------------------------------------------------------------------------------------------------
+# -- parameters ------------------------------------------------------------------------------------
 
-TYPES = scene("types", mode="nat", flag=False, count=1, rate=0.5, names=("a", "b"), numbers=(1, 2), nothing=None)
+TYPES = scene(
+    "types", mode="nat", flag=False, count=1, rate=0.5, names=("a", "b"), numbers=(1, 2), nothing=None
+)
 
 
 @pytest.mark.parametrize(
@@ -180,16 +206,23 @@ def test_a_choice_that_there_is_not_is_refused_with_those_there_are(text: str) -
 
 
 SHIPPED = {name: load(name, shipped_files("scenarios")) for name in shipped_files("scenarios")}
-CHOICES = [(name, key, choice) for name, each in SHIPPED.items() for key, choices in each.choices.items() for choice in choices]
+CHOICES = [
+    (name, key, choice)
+    for name, each in SHIPPED.items()
+    for key, choices in each.choices.items()
+    for choice in choices
+]
 
 
 @pytest.mark.parametrize(("name", "key", "choice"), CHOICES)
 def test_every_choice_of_a_shipped_scenario_can_be_chosen(name: str, key: str, choice: str) -> None:
     default = SHIPPED[name].parameters[key]
-    assert parameters(SHIPPED[name], {key: choice})[key] == ((choice,) if isinstance(default, tuple) else choice)
+    assert parameters(SHIPPED[name], {key: choice})[key] == (
+        (choice,) if isinstance(default, tuple) else choice
+    )
 
 
-# -- carrying them out -----------------------------------------------------------------------------------------------------------------
+# -- carrying them out -----------------------------------------------------------------------------
 
 STORY = """\
 from lvslab.errors import CannotError, LabError
@@ -228,7 +261,13 @@ def carried_out(tmp_path: Path, *ends: str, **options: Any) -> list[Outcome]:
         ("good", ExitCode.OK, "complete", ["pass"], ""),
         ("bad", ExitCode.FAILED, "complete", ["pass", "fail"], ""),
         ("broken", ExitCode.LAB_BROKE, "broken", ["pass"], "the lab caught fire"),
-        ("impossible", ExitCode.CANNOT, "complete", ["pass", "skip"], "there are no dragons here; run: apt-get install dragons"),
+        (
+            "impossible",
+            ExitCode.CANNOT,
+            "complete",
+            ["pass", "skip"],
+            "there are no dragons here; run: apt-get install dragons",
+        ),
     ],
 )
 def test_every_end_leaves_a_run_directory_that_tells_it(
@@ -246,7 +285,12 @@ def test_every_end_leaves_a_run_directory_that_tells_it(
 def test_an_interrupted_run_is_readable_and_ends_everything(tmp_path: Path) -> None:
     heard: list[Event] = []
     ended = run_jobs(
-        jobs_of(tmp_path, "interrupted", "good"), any_kernel(), heard.append, tmp_path / "runs", draw=False, keep_going=True
+        jobs_of(tmp_path, "interrupted", "good"),
+        any_kernel(),
+        heard.append,
+        tmp_path / "runs",
+        draw=False,
+        keep_going=True,
     )
     with pytest.raises(KeyboardInterrupt):
         list(ended)
@@ -259,11 +303,17 @@ def test_an_interrupted_run_is_readable_and_ends_everything(tmp_path: Path) -> N
 @pytest.mark.parametrize("end", ["bad", "broken"])
 def test_after_a_failure_the_rest_is_left_out_unless_it_is_to_go_on(tmp_path: Path, end: str) -> None:
     assert [each.job.values["end"] for each in carried_out(tmp_path, "good", end, "good")] == ["good", end]
-    assert [each.job.values["end"] for each in carried_out(tmp_path, end, "good", keep_going=True)] == [end, "good"]
+    assert [each.job.values["end"] for each in carried_out(tmp_path, end, "good", keep_going=True)] == [
+        end,
+        "good",
+    ]
 
 
 def test_what_the_machine_cannot_do_stops_nothing(tmp_path: Path) -> None:
-    assert [each.code for each in carried_out(tmp_path, "impossible", "good")] == [ExitCode.CANNOT, ExitCode.OK]
+    assert [each.code for each in carried_out(tmp_path, "impossible", "good")] == [
+        ExitCode.CANNOT,
+        ExitCode.OK,
+    ]
 
 
 @pytest.mark.parametrize(("end", "words"), [("bad", "they died"), ("broken", "the lab caught fire")])
@@ -307,9 +357,17 @@ def test_a_mistake_in_a_scenario_breaks_its_run_and_not_the_others(tmp_path: Pat
     for name, body in (("slip", "1 / 0"), ("fine", "log.expect('it', True, 'holds')")):
         head = "from lvslab.scenario import scenario\n@scenario(title='t', teaches='t', modes=['nat'])\n"
         (tmp_path / f"{name}.py").write_text(f"{head}def run(log):\n    {body}\n")
-    jobs = plan_jobs([load(str(tmp_path / f"{name}.py"), {}) for name in ("slip", "fine")], read_settings([])[0])
-    slip, fine = run_jobs(jobs, any_kernel(), lambda event: None, tmp_path / "runs", draw=False, keep_going=True)
-    assert slip.code == ExitCode.LAB_BROKE and "ZeroDivisionError" in slip.error and "slip.py, line 4" in slip.error
+    jobs = plan_jobs(
+        [load(str(tmp_path / f"{name}.py"), {}) for name in ("slip", "fine")], read_settings([])[0]
+    )
+    slip, fine = run_jobs(
+        jobs, any_kernel(), lambda event: None, tmp_path / "runs", draw=False, keep_going=True
+    )
+    assert (
+        slip.code == ExitCode.LAB_BROKE
+        and "ZeroDivisionError" in slip.error
+        and "slip.py, line 4" in slip.error
+    )
     assert (slip.run / "logs" / "traceback.txt").is_file()
     assert fine.code == ExitCode.OK
 

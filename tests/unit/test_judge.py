@@ -1,4 +1,6 @@
-"""The judge: conversations that keep their mode's contract pass, and a single deviation is found at the packet that deviates."""
+"""The judge: conversations that keep their mode's contract pass, and a single deviation is found at
+the packet that deviates.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from lvslab.verify import ports, setting
 NOT_PROXIED = tuple(mode for mode in MODES if mode != "synproxy")
 
 
-# -- what must pass ------------------------------------------------------------------------------------------------------------------
+# -- what must pass --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -51,7 +53,10 @@ def test_flows_in_one_capture_are_told_apart(mode: str) -> None:
             if getattr(hop.packet, end) in (CPORT, 1025):
                 second.change(name, **{end: 50000})
     flows = builders.joined(conversation(mode), second).flows()
-    assert [(flow.client[1], flow.server, flow.wrong) for flow in flows] == [(CPORT, "rs1", None), (50000, "rs2", None)]
+    assert [(flow.client[1], flow.server, flow.wrong) for flow in flows] == [
+        (CPORT, "rs1", None),
+        (50000, "rs2", None),
+    ]
 
 
 @given(mode=st.sampled_from(MODES), isn=st.sampled_from([0, 1, 2**32 - 40]))
@@ -65,7 +70,9 @@ def test_a_retransmission_is_a_journey_of_its_own() -> None:
     for name, hop in talk.hops.items():
         again.hops[name] = hop
         if name in ("syn.0", "syn.1"):
-            again.hops[f"again.{name[-1]}"] = replace(hop, t=hop.t + (500_000 if name == "syn.0" else 600_000))
+            again.hops[f"again.{name[-1]}"] = replace(
+                hop, t=hop.t + (500_000 if name == "syn.0" else 600_000)
+            )
     assert builders.packets(again.judged()) == {"ok": len(talk.hops) + 2}
 
 
@@ -89,7 +96,7 @@ def test_what_a_hop_rewrote_is_named(mode: str, name: str, rewritten: tuple[str,
     assert judged.rewritten == rewritten
 
 
-# -- what must be found --------------------------------------------------------------------------------------------------------------
+# -- what must be found ----------------------------------------------------------------------------
 
 Deviation = Callable[[Conversation], None]
 
@@ -166,7 +173,12 @@ NEVER_LEFT = "arrived at lvs and never left it; expected next: director to real 
 
 DEVIATIONS: list[tuple[str, str, Deviation, str]] = [
     # wrong addresses on the way in
-    ("nat", "syn.1", _change("syn.1", src="10.0.1.1"), "source is 10.0.1.1:40001, expected CIP 10.0.0.201:40001"),
+    (
+        "nat",
+        "syn.1",
+        _change("syn.1", src="10.0.1.1"),
+        "source is 10.0.1.1:40001, expected CIP 10.0.0.201:40001",
+    ),
     (
         "nat",
         "get.1",
@@ -175,23 +187,53 @@ DEVIATIONS: list[tuple[str, str, Deviation, str]] = [
     ),
     ("nat", "get.1", _change("get.1", dport=80), "destination is 10.0.1.11:80, expected RIP .*, port 8080"),
     ("dr", "get.1", _change("get.1", src="10.0.0.1"), "source is 10.0.0.1:40001, expected CIP"),
-    ("dr", "get.1", _change("get.1", dst="10.0.0.11"), "destination is 10.0.0.11:80, expected VIP 10.0.0.10:80"),
+    (
+        "dr",
+        "get.1",
+        _change("get.1", dst="10.0.0.11"),
+        "destination is 10.0.0.11:80, expected VIP 10.0.0.10:80",
+    ),
     ("dr", "get.1", _change("get.1", dport=8080), "destination is 10.0.0.10:8080, expected VIP 10.0.0.10:80"),
     ("tun", "get.1", _change("get.1", dst="10.0.2.11"), "destination is 10.0.2.11:80, expected VIP"),
-    ("fullnat", "get.1", _change("get.1", src=CIP), "source is 10.0.0.201:1025, expected LIP one of 10.0.1.201, 10.0.1.202"),
+    (
+        "fullnat",
+        "get.1",
+        _change("get.1", src=CIP),
+        "source is 10.0.0.201:1025, expected LIP one of 10.0.1.201, 10.0.1.202",
+    ),
     ("fullnat", "get.1", _change("get.1", dst="10.0.1.99"), "destination is 10.0.1.99:8080, expected RIP"),
     ("synproxy", "get.1", _change("get.1", src="10.0.1.1"), "source is 10.0.1.1:40001, expected CIP"),
-    ("synproxy", "inner-syn.0", _change("inner-syn.0", dst="10.0.1.99"), "destination is 10.0.1.99:8080, expected RIP"),
+    (
+        "synproxy",
+        "inner-syn.0",
+        _change("inner-syn.0", dst="10.0.1.99"),
+        "destination is 10.0.1.99:8080, expected RIP",
+    ),
     # wrong addresses on the way back
-    ("nat", "answer.1", _change("answer.1", src="10.0.1.11", sport=8080), "source is 10.0.1.11:8080, expected VIP 10.0.0.10:80"),
-    ("nat", "answer.1", _change("answer.1", sport=8080), "source is 10.0.0.10:8080, expected VIP 10.0.0.10:80"),
+    (
+        "nat",
+        "answer.1",
+        _change("answer.1", src="10.0.1.11", sport=8080),
+        "source is 10.0.1.11:8080, expected VIP 10.0.0.10:80",
+    ),
+    (
+        "nat",
+        "answer.1",
+        _change("answer.1", sport=8080),
+        "source is 10.0.0.10:8080, expected VIP 10.0.0.10:80",
+    ),
     (
         "fullnat",
         "answer.1",
         _change("answer.1", dst="10.0.1.201"),
         "destination is 10.0.1.201:40001, expected CIP 10.0.0.201:40001",
     ),
-    ("fullnat", "answer.1", _change("answer.1", dport=1025), "destination is 10.0.0.201:1025, expected CIP 10.0.0.201:40001"),
+    (
+        "fullnat",
+        "answer.1",
+        _change("answer.1", dport=1025),
+        "destination is 10.0.0.201:1025, expected CIP 10.0.0.201:40001",
+    ),
     ("tun", "answer.1", _change("answer.1", src="10.0.2.11"), "source is 10.0.2.11:80, expected VIP"),
     # tunnels
     ("tun", "get.1", _change("get.1", outer=None), "not tunnelled; expected protocol 4 from DIP to RIP"),
@@ -220,18 +262,37 @@ DEVIATIONS: list[tuple[str, str, Deviation, str]] = [
         "tunnelled .10.0.2.11 > 10.0.0.201.; expected no",
     ),
     *[
-        (mode, "get.1", _change("get.1", outer=Outer("10.0.0.1", "10.0.1.11", 4, 64)), "tunnelled .* expected no outer header")
+        (
+            mode,
+            "get.1",
+            _change("get.1", outer=Outer("10.0.0.1", "10.0.1.11", 4, 64)),
+            "tunnelled .* expected no outer header",
+        )
         for mode in MODES
         if mode != "tun"
     ],
     # TTL, options, checksums
-    *[(mode, "get.1", _change("get.1", ttl=64), r"TTL is 64, expected 63 \(lvs takes 1 off\)") for mode in NOT_PROXIED],
+    *[
+        (mode, "get.1", _change("get.1", ttl=64), r"TTL is 64, expected 63 \(lvs takes 1 off\)")
+        for mode in NOT_PROXIED
+    ],
     *[(mode, "get.1", _change("get.1", ttl=62), "TTL is 62, expected 63") for mode in NOT_PROXIED],
     ("nat", "answer.1", _change("answer.1", ttl=64), "TTL is 64, expected 63"),
-    ("tun", "get.2", _change("get.2", outer=Outer("10.0.0.1", "10.0.2.11", 4, 64)), r"TTL is 64, expected 63 \(gw takes 1 off\)"),
+    (
+        "tun",
+        "get.2",
+        _change("get.2", outer=Outer("10.0.0.1", "10.0.2.11", 4, 64)),
+        r"TTL is 64, expected 63 \(gw takes 1 off\)",
+    ),
     ("tun", "answer.1", _change("answer.1", ttl=64), r"TTL is 64, expected 63 \(gw takes 1 off\)"),
-    *[(mode, "syn.1", _change("syn.1", options=b"\x02\x04\x05\xb4"), "TCP options changed") for mode in NOT_PROXIED],
-    *[(mode, "answer.1", _change("answer.1", options=b""), "TCP options changed") for mode in ("nat", "fullnat", "tun")],
+    *[
+        (mode, "syn.1", _change("syn.1", options=b"\x02\x04\x05\xb4"), "TCP options changed")
+        for mode in NOT_PROXIED
+    ],
+    *[
+        (mode, "answer.1", _change("answer.1", options=b""), "TCP options changed")
+        for mode in ("nat", "fullnat", "tun")
+    ],
     *[
         (mode, name, _change(name, checksums=False), "a checksum is wrong")
         for mode in MODES
@@ -242,8 +303,18 @@ DEVIATIONS: list[tuple[str, str, Deviation, str]] = [
     ("dr", "answer.0", _reply_over_director, "handed to lvs .director, .*; expected: to client"),
     ("dr", "get.1", _to("get.1", "c2"), "handed to c2 .client, .*; expected: to real server"),
     ("tun", "answer.1", _to("answer.1", "lvs"), "handed to lvs .director, .*; expected: to client"),
-    ("nat", "answer.0", _all(_to("answer.0", "rs2"), _cut("answer.1")), "handed to rs2 .real server, .*; expected: to director"),
-    ("nat", "answer.1", _all(_to("answer.1", None)), "went to MAC 02:ff:ff:ff:ff:ff, which nobody .*; expected: to client"),
+    (
+        "nat",
+        "answer.0",
+        _all(_to("answer.0", "rs2"), _cut("answer.1")),
+        "handed to rs2 .real server, .*; expected: to director",
+    ),
+    (
+        "nat",
+        "answer.1",
+        _all(_to("answer.1", None)),
+        "went to MAC 02:ff:ff:ff:ff:ff, which nobody .*; expected: to client",
+    ),
     *[
         (
             mode,
@@ -263,17 +334,37 @@ DEVIATIONS: list[tuple[str, str, Deviation, str]] = [
         for mode in MODES
     ],
     *[
-        (mode, "answer.0", _all(_to("answer.0", None), _cut("answer.1")), "went to MAC 02:ff:ff:ff:ff:ff, which nobody")
+        (
+            mode,
+            "answer.0",
+            _all(_to("answer.0", None), _cut("answer.1")),
+            "went to MAC 02:ff:ff:ff:ff:ff, which nobody",
+        )
         for mode in MODES
     ],
     # swallowed
     *[(mode, "get.0", _cut("get.1"), NEVER_LEFT) for mode in MODES],
     *[
-        (mode, "answer.0", _cut("answer.1"), "arrived at lvs and never left it; expected next: director to client")
+        (
+            mode,
+            "answer.0",
+            _cut("answer.1"),
+            "arrived at lvs and never left it; expected next: director to client",
+        )
         for mode in TWO_ARMS
     ],
-    ("tun", "get.1", _cut("get.2"), "arrived at gw and never left it; expected next: director to real server"),
-    ("tun", "answer.0", _cut("answer.1"), "arrived at gw and never left it; expected next: real server to client"),
+    (
+        "tun",
+        "get.1",
+        _cut("get.2"),
+        "arrived at gw and never left it; expected next: director to real server",
+    ),
+    (
+        "tun",
+        "answer.0",
+        _cut("answer.1"),
+        "arrived at gw and never left it; expected next: real server to client",
+    ),
     # one connection, one server
     *[
         (mode, "get.1", _moved(("get.1",), "10.0.1.12"), "went to rs2, but this connection belongs to rs1")
@@ -286,15 +377,50 @@ DEVIATIONS: list[tuple[str, str, Deviation, str]] = [
         "went to rs2, but this connection belongs to rs1",
     ),
     # FullNAT
-    ("fullnat", "get.1", _change("get.1", src="10.0.1.202"), "source is 10.0.1.202:1025, expected LIP 10.0.1.201:1025"),
-    ("fullnat", "get.1", _change("get.1", sport=1026), "source is 10.0.1.201:1026, expected LIP 10.0.1.201:1025"),
+    (
+        "fullnat",
+        "get.1",
+        _change("get.1", src="10.0.1.202"),
+        "source is 10.0.1.202:1025, expected LIP 10.0.1.201:1025",
+    ),
+    (
+        "fullnat",
+        "get.1",
+        _change("get.1", sport=1026),
+        "source is 10.0.1.201:1026, expected LIP 10.0.1.201:1025",
+    ),
     # SYN proxy
-    ("synproxy", "inner-syn.0", _early_syn, "a SYN reached for a real server before the client's ACK proved the cookie"),
-    ("synproxy", "syn.1", _forwarded_syn, "a SYN reached for a real server before the client's ACK proved the cookie"),
-    ("synproxy", "answer.1", _change("answer.1", seq=4711), "sequence numbers shifted by 4290, but by 4000 before"),
-    ("synproxy", "fin.1", _change("fin.1", ack=1), "sequence numbers shifted by .*, but by 4000 before in the same connection"),
+    (
+        "synproxy",
+        "inner-syn.0",
+        _early_syn,
+        "a SYN reached for a real server before the client's ACK proved the cookie",
+    ),
+    (
+        "synproxy",
+        "syn.1",
+        _forwarded_syn,
+        "a SYN reached for a real server before the client's ACK proved the cookie",
+    ),
+    (
+        "synproxy",
+        "answer.1",
+        _change("answer.1", seq=4711),
+        "sequence numbers shifted by 4290, but by 4000 before",
+    ),
+    (
+        "synproxy",
+        "fin.1",
+        _change("fin.1", ack=1),
+        "sequence numbers shifted by .*, but by 4000 before in the same connection",
+    ),
     # packets of the director's own
-    ("nat", "reset.0", _director_resets, "the director made this packet itself; in this mode it only forwards"),
+    (
+        "nat",
+        "reset.0",
+        _director_resets,
+        "the director made this packet itself; in this mode it only forwards",
+    ),
     ("dr", "reset.0", _director_resets, "the director made this packet itself"),
     ("nat", "syn.0", _director_asks, NEVER_LEFT),
 ]
@@ -342,9 +468,13 @@ _FIELDS = {
 
 
 @given(data=st.data(), mode=st.sampled_from(NOT_PROXIED), field=st.sampled_from(sorted(_FIELDS)))
-def test_no_field_of_a_forwarded_packet_can_be_changed_unseen(data: st.DataObject, mode: str, field: str) -> None:
+def test_no_field_of_a_forwarded_packet_can_be_changed_unseen(
+    data: st.DataObject, mode: str, field: str
+) -> None:
     name = data.draw(st.sampled_from(_FORWARDED[mode]))
-    assume((mode, name, field) != ("fullnat", "syn.1", "sport"))  # the first packet may choose any port of the local address
+    assume(
+        (mode, name, field) != ("fullnat", "syn.1", "sport")
+    )  # the first packet may choose any port of the local address
     talk = conversation(mode)
     talk.change(name, **{field: _FIELDS[field]})
     found = talk.wrong()
@@ -366,7 +496,9 @@ def test_no_field_of_a_forwarded_datagram_can_be_changed_unseen(mode: str, field
 
 
 @given(data=st.data(), mode=st.sampled_from(NOT_PROXIED))
-def test_a_packet_lost_anywhere_between_the_ends_is_found_where_it_was_last_seen(data: st.DataObject, mode: str) -> None:
+def test_a_packet_lost_anywhere_between_the_ends_is_found_where_it_was_last_seen(
+    data: st.DataObject, mode: str
+) -> None:
     talk = conversation(mode)
     name = data.draw(st.sampled_from([each for each in talk.hops if not each.endswith(".0")]))
     talk.cut(name)
@@ -375,7 +507,7 @@ def test_a_packet_lost_anywhere_between_the_ends_is_found_where_it_was_last_seen
     assert found is not None and found[0] == f"{packet}.{int(number) - 1}" and "never left" in found[1]
 
 
-# -- no answer -----------------------------------------------------------------------------------------------------------------------
+# -- no answer -------------------------------------------------------------------------------------
 
 
 def _unanswered(talk: Conversation) -> Flow:
@@ -390,8 +522,8 @@ def test_a_server_that_never_answers_is_marked_at_the_packet_that_reached_it() -
     flow = _unanswered(talk)
     assert flow.wrong is flow.hops[1]
     assert (
-        "nothing followed that would have answered the client; expected next: real server to director: RIP > CIP"
-        in flow.hops[1].why
+        "nothing followed that would have answered the client; expected next: real server to director: RIP"
+        " > CIP" in flow.hops[1].why
     )
 
 
@@ -424,7 +556,7 @@ def test_nothing_is_marked_in_a_flow_without_packets() -> None:
     assert flow.wrong is None
 
 
-# -- ARP -----------------------------------------------------------------------------------------------------------------------------
+# -- ARP -------------------------------------------------------------------------------------------
 
 
 def test_only_frames_in_which_another_claims_the_virtual_address_trespass() -> None:
@@ -434,13 +566,14 @@ def test_only_frames_in_which_another_claims_the_virtual_address_trespass() -> N
         builders.arp("rs1-eth0", other, "10.0.0.11"),
         builders.arp("rs1-eth0", other, "10.0.0.10"),
         builders.arp("c1-eth0", other, "10.0.0.10", sent=False),  # the same frame where it arrives
-        builders.arp("rs2-eth0", other, "10.0.0.10", "who-has"),  # a gratuitous request claims it too
+        # a gratuitous request claims it too
+        builders.arp("rs2-eth0", other, "10.0.0.10", "who-has"),
         *conversation("nat").frames(),
     ]
     assert arp_trespasses(frames, "10.0.0.10", [mine]) == [frames[2], frames[4]]
 
 
-# -- hops ----------------------------------------------------------------------------------------------------------------------------
+# -- hops ------------------------------------------------------------------------------------------
 
 
 def test_each_hop_knows_its_two_frames_and_flooded_copies_are_passed_over() -> None:
@@ -452,14 +585,19 @@ def test_each_hop_knows_its_two_frames_and_flooded_copies_are_passed_over() -> N
     ]
     for hop in found:
         sent, received = (frames[number - 1] for number in hop.frames)
-        assert sent.sent and not received.sent and sent.raw == received.raw and received.eth_dst == hop.eth_dst
+        assert (
+            sent.sent and not received.sent and sent.raw == received.raw and received.eth_dst == hop.eth_dst
+        )
 
 
 def test_equal_frames_are_paired_in_their_order() -> None:
     talk = datagram("nat")
     one = replace(talk.frames()[0], raw=b"same")
     arrived = replace(one, interface="lvs-eth0", sent=False)
-    frames = [replace(each, number=number, t=number) for number, each in enumerate((one, one, arrived, arrived), start=1)]
+    frames = [
+        replace(each, number=number, t=number)
+        for number, each in enumerate((one, one, arrived, arrived), start=1)
+    ]
     assert [hop.frames for hop in hops(frames, ports(talk.plan))] == [(1, 3), (2, 4)]
 
 
@@ -471,7 +609,7 @@ def test_a_frame_that_arrives_in_another_network_is_not_the_same_frame() -> None
     assert hop.receiver is None
 
 
-# -- gaps --------------------------------------------------------------------------------------------------------------------------
+# -- gaps ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["dr", "tun"])
@@ -510,7 +648,8 @@ def test_a_wrong_checksum_in_a_packet_of_the_proxys_own_is_found(name: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "field"), [("cookie.0", "dst"), ("cookie.0", "dport"), ("inner-syn.0", "src"), ("thanks.1", "sport")]
+    ("name", "field"),
+    [("cookie.0", "dst"), ("cookie.0", "dport"), ("inner-syn.0", "src"), ("thanks.1", "sport")],
 )
 def test_a_packet_of_the_proxy_to_or_from_the_wrong_address_is_found(name: str, field: str) -> None:
     talk = conversation("synproxy")
@@ -525,7 +664,10 @@ def test_a_proxy_that_does_not_take_the_ttl_off_a_bare_ack_is_found() -> None:
     assert talk.wrong() is not None
 
 
-@pytest.mark.xfail(strict=True, reason="such a packet matches no journey, so the reason says that it 'never left' the director")
+@pytest.mark.xfail(
+    strict=True,
+    reason="such a packet matches no journey, so the reason says that it 'never left' the director",
+)
 def test_a_director_that_rewrites_the_clients_port_in_nat_is_told_so() -> None:
     talk = conversation("nat")
     talk.change("get.1", sport=7)

@@ -1,4 +1,6 @@
-"""scapy layers: bytes written out by hand from the kernel's structures, datagrams recorded from real kernels, and anything at all."""
+"""scapy layers: bytes written out by hand from the kernel's structures, datagrams recorded from
+real kernels, and anything at all.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,7 @@ V4 = st.integers(0, 2**32 - 1).map(lambda number: str(IPv4Address(number)))
 V6 = st.integers(0, 2**128 - 1).map(lambda number: str(IPv6Address(number)))
 U8, U16, U32 = st.integers(0, 2**8 - 1), st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1)
 
-# -- TOA -----------------------------------------------------------------------------------------------------------------------------
+# -- TOA -------------------------------------------------------------------------------------------
 
 TOA_IPV4 = raw(
     "fe 08",  # kind 254, length 8
@@ -77,11 +79,19 @@ TOAS = [
     (TOA_IPV6_DPVS, Toa("fd00::101", 40001, 254)),
 ]
 ANY_TOA = st.one_of(st.builds(Toa, V4, U16), st.builds(Toa, V6, U16, st.sampled_from([253, 254])))
-SYN_OPTIONS = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("NOP", None), ("WScale", 7)]  # 20 bytes, as Linux sends
+SYN_OPTIONS = [
+    ("MSS", 1460),
+    ("SAckOK", b""),
+    ("Timestamp", (1, 0)),
+    ("NOP", None),
+    ("WScale", 7),
+]  # 20 bytes, as Linux sends
 
 
 def syn(options: list[Any], **fields: Any) -> Any:
-    return IP(src="10.0.1.1", dst="10.0.1.11") / TCP(sport=5001, dport=8080, flags="S", options=options, **fields)
+    return IP(src="10.0.1.1", dst="10.0.1.11") / TCP(
+        sport=5001, dport=8080, flags="S", options=options, **fields
+    )
 
 
 def read(packet: Any) -> Any:
@@ -133,17 +143,22 @@ def test_what_is_no_toa_cannot_be_made(address: str, port: int, kind: int) -> No
 
 
 @pytest.mark.parametrize(
-    "option", [b"\xfe\x04\xf9\x89", b"\xfd\x08" + TOA_IPV4[2:], b"\xfe\x0a" + bytes(8), b"\x08\x08" + bytes(6)]
+    "option",
+    [b"\xfe\x04\xf9\x89", b"\xfd\x08" + TOA_IPV4[2:], b"\xfe\x0a" + bytes(8), b"\x08\x08" + bytes(6)],
 )
 def test_other_options_are_no_toa(option: bytes) -> None:
-    """RFC 6994 experiments share kinds 253 and 254: the first is TCP Fast Open's old cookie request."""
+    """RFC 6994 experiments share kinds 253 and 254: the first is TCP Fast Open's old cookie
+    request.
+    """
     assert read_toa(option) is None
     with pytest.raises(ValueError, match="not a TOA option"):
         Toa.parse(option)
     assert read_toa(option + TOA_IPV4) == TOAS[0][1]  # the walk goes on behind it
 
 
-@pytest.mark.parametrize("before", [b"\x00", b"\x02\x01\x01\x01", b"\x02\x00\x01\x01", b"\x02\x29\x00\x00", b"\x02"])
+@pytest.mark.parametrize(
+    "before", [b"\x00", b"\x02\x01\x01\x01", b"\x02\x00\x01\x01", b"\x02\x29\x00\x00", b"\x02"]
+)
 def test_the_walk_ends_at_the_end_mark_and_at_broken_lengths(before: bytes) -> None:
     assert read_toa(before + TOA_IPV4) is None
     assert read_toa(TOA_IPV4 + before) == TOAS[0][1]
@@ -202,7 +217,14 @@ def test_padding_counts_as_used_as_in_the_data_offset() -> None:
 
 def test_pruning_takes_forged_options_but_not_real_ones() -> None:
     forged = read(
-        syn([*SYN_OPTIONS, (254, Toa("192.0.2.1", 1).pack()[2:]), (254, Toa("192.0.2.2", 2).pack()[2:]), ("NOP", None)])
+        syn(
+            [
+                *SYN_OPTIONS,
+                (254, Toa("192.0.2.1", 1).pack()[2:]),
+                (254, Toa("192.0.2.2", 2).pack()[2:]),
+                ("NOP", None),
+            ]
+        )
     )
     done = read(with_toa(forged, TOAS[0][1], prune=True))
     assert [name for name, _ in done[TCP].options] == [254, "MSS", "SAckOK", "Timestamp", "WScale", "EOL"]
@@ -272,30 +294,44 @@ def test_registered_toa_has_a_name_and_is_written_the_same(toa: Toa, shown: tupl
     assert [name for name, _ in pruned[TCP].options] == ["TOA", "MSS", "SAckOK", "Timestamp", "WScale", "EOL"]
 
 
-# -- sync: recorded ------------------------------------------------------------------------------------------------------------------
-# From Linux 6.1.176: sync daemon with syncid 1, multicast 224.0.0.81 port 8848, LVS-NAT. Beside the entries: the line of
+# -- sync: recorded --------------------------------------------------------------------------------
+# From Linux 6.1.176: sync daemon with syncid 1, multicast 224.0.0.81 port 8848, LVS-NAT. Beside the entries: the line of  # noqa: E501, W505
 # `ipvsadm -Lnc` on the master, or what the entry was.
 
 RECORDED_V1 = raw(
     "00 01 0261 0f 01 0000",  # reserved 0, syncid 1, size 609, 15 connections, version 1, spare 0
-    "00 06 0024 00000000 0001 dec4 0050 1f90 00000000 00000384 0a000065 0a00000a 0a00010c",  # 10.0.0.101:57028 ESTABLISHED → rs2
-    "00 06 0024 00000000 0001 decc 0050 1f90 00000000 00000384 0a000065 0a00000a 0a00010b",  # 10.0.0.101:57036 ESTABLISHED → rs1
-    "00 06 0024 00001100 0000 0000 0051 1f90 00000000 0000003c 0a000065 0a00000a 0a00010c",  # template of port 81, not yet assured
-    "00 06 0024 00001100 0001 0000 0051 1f90 00000000 0000003c 0a000065 0a00000a 0a00010c",  # TCP ASSURED 10.0.0.101:0
-    "00 06 0024 00000000 0001 b1ba 0051 1f90 00000000 00000384 0a000065 0a00000a 0a00010c",  # 10.0.0.101:45498 established
-    "00 06 0024 00001100 0001 0000 0051 1f90 00000000 0000003c 0a000065 0a00000a 0a00010c",  # its template
-    "00 06 0024 00000100 0004 b1ba 0051 1f90 00000000 00000078 0a000065 0a00000a 0a00010c",  # …:45498 after the first FIN: inactive
-    "00 06 0024 00001100 0001 0000 0051 1f90 00000000 0000003c 0a000065 0a00000a 0a00010c",  # its template
-    "00 06 0024 00000100 0005 b1ba 0051 1f90 00000000 00000078 0a000065 0a00000a 0a00010c",  # TCP 01:56 TIME_WAIT 10.0.0.101:45498
-    "00 06 0024 00001100 0001 0000 0051 1f90 00000000 0000003c 0a000065 0a00000a 0a00010c",  # its template
-    "00 11 0031 00001100 0000 0000 13c4 13c4 00000000 0000003c 0a000065 0a00000a 0a00010c",  # template of the SIP engine: 49 bytes
-    "02 06 6131406c7673 03 03 736970 000000",  # PE_DATA "a1@lvs", PE_NAME "sip"; three zeros before the next entry
+    # 10.0.0.101:57028 ESTABLISHED → rs2
+    "00 06 0024 00000000 0001 dec4 0050 1f90 00000000 00000384 0a000065 0a00000a 0a00010c",
+    # 10.0.0.101:57036 ESTABLISHED → rs1
+    "00 06 0024 00000000 0001 decc 0050 1f90 00000000 00000384 0a000065 0a00000a 0a00010b",
+    # template of port 81, not yet assured
+    "00 06 0024 00001100 0000 0000 0051 1f90 00000000 0000003c 0a000065 0a00000a 0a00010c",
+    # TCP ASSURED 10.0.0.101:0
+    "00 06 0024 00001100 0001 0000 0051 1f90 00000000 0000003c 0a000065 0a00000a 0a00010c",
+    # 10.0.0.101:45498 established
+    "00 06 0024 00000000 0001 b1ba 0051 1f90 00000000 00000384 0a000065 0a00000a 0a00010c",
+    # its template
+    "00 06 0024 00001100 0001 0000 0051 1f90 00000000 0000003c 0a000065 0a00000a 0a00010c",
+    # …:45498 after the first FIN: inactive
+    "00 06 0024 00000100 0004 b1ba 0051 1f90 00000000 00000078 0a000065 0a00000a 0a00010c",
+    # its template
+    "00 06 0024 00001100 0001 0000 0051 1f90 00000000 0000003c 0a000065 0a00000a 0a00010c",
+    # TCP 01:56 TIME_WAIT 10.0.0.101:45498
+    "00 06 0024 00000100 0005 b1ba 0051 1f90 00000000 00000078 0a000065 0a00000a 0a00010c",
+    # its template
+    "00 06 0024 00001100 0001 0000 0051 1f90 00000000 0000003c 0a000065 0a00000a 0a00010c",
+    # template of the SIP engine: 49 bytes
+    "00 11 0031 00001100 0000 0000 13c4 13c4 00000000 0000003c 0a000065 0a00000a 0a00010c",
+    # PE_DATA "a1@lvs", PE_NAME "sip"; three zeros before the next entry
+    "02 06 6131406c7673 03 03 736970 000000",
     "00 11 0031 00001100 0000 0000 13c4 13c4 00000000 0000003c 0a000065 0a00000a 0a00010c",
     "02 06 6131406c7673 03 03 736970 000000",
-    "00 11 0024 00000100 0000 3ad4 13c4 13c4 00000000 0000012c 0a000065 0a00000a 0a00010c",  # UDP 04:56 UDP 10.0.0.101:15060
+    # UDP 04:56 UDP 10.0.0.101:15060
+    "00 11 0024 00000100 0000 3ad4 13c4 13c4 00000000 0000012c 0a000065 0a00000a 0a00010c",
     "00 11 0031 00001100 0000 0000 13c4 13c4 00000000 0000003c 0a000065 0a00000a 0a00010c",
     "02 06 6131406c7673 03 03 736970 000000",
-    "00 11 0031 00001100 0000 0000 13c4 13c4 00000000 0000003c 0a000065 0a00000a 0a00010c",  # UDP 00:56 NONE 10.0.0.101:0
+    # UDP 00:56 NONE 10.0.0.101:0
+    "00 11 0031 00001100 0000 0000 13c4 13c4 00000000 0000003c 0a000065 0a00000a 0a00010c",
     "02 06 6131406c7673 03 03 736970",  # and nothing behind the last
 )
 
@@ -309,7 +345,8 @@ RECORDED_V0 = raw(
 
 RECORDED_V6 = raw(
     "00 01 0050 01 01 0000",  # size 80, one connection, version 1
-    "01 06 0048 00000000 0001 ddf4 0050 1f91 00000000 00000384",  # TCP 14:57 ESTABLISHED [fd00::101]:56820 [fd00::10]:80 [fd01::11]:8081
+    # TCP 14:57 ESTABLISHED [fd00::101]:56820 [fd00::10]:80 [fd01::11]:8081
+    "01 06 0048 00000000 0001 ddf4 0050 1f91 00000000 00000384",
     "fd000000000000000000000000000101 fd000000000000000000000000000010 fd010000000000000000000000000011",
 )
 
@@ -339,7 +376,14 @@ def test_recorded_datagrams_are_read_and_written(data: bytes) -> None:
 def test_recorded_v1_fields() -> None:
     message = decode(RECORDED_V1)
     assert isinstance(message, SyncMessage)
-    assert (message.reserved, message.syncid, message.size, message.nr_conns, message.version, message.spare) == (
+    assert (
+        message.reserved,
+        message.syncid,
+        message.size,
+        message.nr_conns,
+        message.version,
+        message.spare,
+    ) == (
         0,
         1,
         609,
@@ -356,7 +400,10 @@ def test_recorded_v1_fields() -> None:
     assert sip.ver_size == 49
     assert [(option.type, option.length) for option in sip.options] == [(2, 6), (3, 3)]
     assert (sip.options[0].pe_data, sip.options[1].pe_name) == (b"a1@lvs", b"sip")
-    assert (sip.flags, state_name(sip.protocol, sip.flags, sip.state)) == (ConnFlag.TEMPLATE | ConnFlag.INACTIVE, "NONE")
+    assert (sip.flags, state_name(sip.protocol, sip.flags, sip.state)) == (
+        ConnFlag.TEMPLATE | ConnFlag.INACTIVE,
+        "NONE",
+    )
 
 
 def test_recorded_states_have_the_names_that_ipvsadm_showed() -> None:
@@ -373,7 +420,13 @@ def test_recorded_v6_fields() -> None:
     (entry,) = decode(RECORDED_V6).conns
     assert isinstance(entry, SyncConnV6)
     assert (entry.caddr, entry.vaddr, entry.daddr) == ("fd00::101", "fd00::10", "fd01::11")
-    assert (entry.cport, entry.vport, entry.dport, entry.timeout, entry.ver_size) == (56820, 80, 8081, 900, 72)
+    assert (entry.cport, entry.vport, entry.dport, entry.timeout, entry.ver_size) == (
+        56820,
+        80,
+        8081,
+        900,
+        72,
+    )
 
 
 def test_udp_port_8848_is_read_in_either_version() -> None:
@@ -395,7 +448,7 @@ def test_people_see_names() -> None:
         assert words in shown
 
 
-# -- sync: written by hand from the structures ---------------------------------------------------------------------------------------
+# -- sync: written by hand from the structures -----------------------------------------------------
 
 BY_HAND_V1 = raw(
     "00 07 0062 02 01 0000",  # reserved, syncid 7, size 98, nr_conns 2, version 1, spare
@@ -416,12 +469,16 @@ BY_HAND_V1 = raw(
 BY_HAND_SECOND = raw(
     "00 84 0024",  # IPv4, SCTP, 36 bytes
     "00000083",  # DROUTE, NOOUTPUT
-    "0008 0001 0002 0003 00000000 00000000 0a000001 0a000002 0a000003",  # ESTABLISHED, ports 1 2 3, no timeout
+    # ESTABLISHED, ports 1 2 3, no timeout
+    "0008 0001 0002 0003 00000000 00000000 0a000001 0a000002 0a000003",
 )
 
 
 def by_hand_v1() -> Any:
-    seq = SyncSeqData(in_seq=IpVsSeq(init_seq=1, delta=2, previous_delta=0xFFFFFFFF), out_seq=IpVsSeq(init_seq=1 << 31, delta=4))
+    seq = SyncSeqData(
+        in_seq=IpVsSeq(init_seq=1, delta=2, previous_delta=0xFFFFFFFF),
+        out_seq=IpVsSeq(init_seq=1 << 31, delta=4),
+    )
     seq.out_seq.previous_delta = 5
     first = SyncConnV4(
         protocol="TCP",
@@ -437,7 +494,9 @@ def by_hand_v1() -> Any:
         daddr="10.0.1.11",
         options=[seq],
     )
-    second = SyncConnV4(protocol=132, flags=Forwarding.DROUTE | ConnFlag.NOOUTPUT, state=8, cport=1, vport=2, dport=3)
+    second = SyncConnV4(
+        protocol=132, flags=Forwarding.DROUTE | ConnFlag.NOOUTPUT, state=8, cport=1, vport=2, dport=3
+    )
     second.caddr, second.vaddr, second.daddr = "10.0.0.1", "10.0.0.2", "10.0.0.3"
     return SyncMessage(syncid=7, conns=[first, second])
 
@@ -457,9 +516,11 @@ def test_v1_by_hand() -> None:
 def test_v0_by_hand() -> None:
     data = raw(
         "02 05 004c",  # nr_conns 2, syncid 5, size 76
-        "00 06 9c41 0050 1f90 0a000065 0a00000a 0a00010b",  # reserved, TCP, cport, vport, dport, caddr, vaddr, daddr
+        # reserved, TCP, cport, vport, dport, caddr, vaddr, daddr
+        "00 06 9c41 0050 1f90 0a000065 0a00000a 0a00010b",
         "0203 0001",  # flags DROUTE and OUT_SEQ, ESTABLISHED
-        "01000000 02000000 03000000 04000000 05000000 06000000",  # in_seq and out_seq as x86 has them in memory
+        # in_seq and out_seq as x86 has them in memory
+        "01000000 02000000 03000000 04000000 05000000 06000000",
         "00 11 9c42 0035 0035 0a000065 0a00000a 0a00010b 0102 0000",  # UDP, TUNNEL and INACTIVE
     )
     seqs = {
@@ -484,7 +545,13 @@ def test_an_empty_message_of_each_version() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "text"),
-    [(0, "MASQ"), (3, "DROUTE"), (7, "method 7"), (0x1101, "LOCALNODE+INACTIVE+TEMPLATE"), (0x80000002, "TUNNEL+0x80000000")],
+    [
+        (0, "MASQ"),
+        (3, "DROUTE"),
+        (7, "method 7"),
+        (0x1101, "LOCALNODE+INACTIVE+TEMPLATE"),
+        (0x80000002, "TUNNEL+0x80000000"),
+    ],
 )
 def test_flags_text(flags: int, text: str) -> None:
     assert flags_text(flags) == text
@@ -495,11 +562,19 @@ def test_flags_text(flags: int, text: str) -> None:
     [
         (6, "NONE ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN SYNACK"),
         (17, "UDP"),
-        (132, "NONE INIT1 INIT C-SENT C-REPLIED C-WAIT COOKIE C-ECHOED ESTABLISHED S-SENT S-RECEIVED S-ACK-SENT REJECTED CLOSED"),
+        (
+            132,
+            (
+                "NONE INIT1 INIT C-SENT C-REPLIED C-WAIT COOKIE C-ECHOED ESTABLISHED S-SENT S-RECEIVED"
+                " S-ACK-SENT REJECTED CLOSED"
+            ),
+        ),
     ],
 )
 def test_state_names(protocol: int, names: str) -> None:
-    """As `ipvsadm -Lnc` showed them at backups, Linux 6.1.176 and 7.2.7, that were sent an entry in each state."""
+    """As `ipvsadm -Lnc` showed them at backups, Linux 6.1.176 and 7.2.7, that were sent an entry in
+    each state.
+    """
     assert [state_name(protocol, 0, state) for state in range(len(names.split()))] == names.split()
 
 
@@ -512,14 +587,16 @@ def test_states_without_a_name_are_numbers() -> None:
     ]
 
 
-# -- sync: anything ------------------------------------------------------------------------------------------------------------------
+# -- sync: anything --------------------------------------------------------------------------------
 
 OPTION = st.one_of(
     st.builds(lambda i, o: SyncSeqData(in_seq=IpVsSeq(init_seq=i), out_seq=IpVsSeq(delta=o)), U32, U32),
     st.builds(lambda data: SyncPeData(pe_data=data), st.binary(min_size=1, max_size=255)),
     st.builds(lambda data: SyncPeName(pe_name=data), st.binary(min_size=1, max_size=16)),
     st.builds(
-        lambda kind, data: SyncOption(type=kind | 0x40, data=data), st.integers(4, 63), st.binary(min_size=1, max_size=255)
+        lambda kind, data: SyncOption(type=kind | 0x40, data=data),
+        st.integers(4, 63),
+        st.binary(min_size=1, max_size=255),
     ),
 )
 NUMBERS = {"protocol": U8, "state": U16, "cport": U16, "vport": U16, "dport": U16}
@@ -527,9 +604,9 @@ TIMES = {"flags": U32, "fwmark": U32, "timeout": U32, "options": st.lists(OPTION
 
 
 def entries(kind: Any, address: Any, **more: Any) -> Any:
-    return st.fixed_dictionaries({**NUMBERS, "caddr": address, "vaddr": address, "daddr": address, **more}).map(
-        lambda all_: kind(**all_)
-    )
+    return st.fixed_dictionaries(
+        {**NUMBERS, "caddr": address, "vaddr": address, "daddr": address, **more}
+    ).map(lambda all_: kind(**all_))
 
 
 CONNS = st.lists(st.one_of(entries(SyncConnV4, V4, **TIMES), entries(SyncConnV6, V6, **TIMES)), max_size=5)
@@ -539,7 +616,9 @@ CONNS_V0 = st.lists(entries(SyncConnV0, V4, flags=U16), max_size=5)
 def values(entry: Any) -> dict[str, Any]:
     """Fields of an entry that somebody chooses."""
     computed = ("ver_size", "options", "in_seq", "out_seq")
-    found = {field.name: entry.getfieldval(field.name) for field in entry.fields_desc if field.name not in computed}
+    found = {
+        field.name: entry.getfieldval(field.name) for field in entry.fields_desc if field.name not in computed
+    }
     return {**found, "options": [bytes(option) for option in getattr(entry, "options", [])]}
 
 
@@ -593,7 +672,9 @@ def test_no_bytes_upset_sync(data: bytes) -> None:
 
 
 @given(
-    st.sampled_from([RECORDED_V1, RECORDED_V0, RECORDED_V6]), st.lists(st.tuples(st.integers(0, 608), U8), max_size=4), st.data()
+    st.sampled_from([RECORDED_V1, RECORDED_V0, RECORDED_V6]),
+    st.lists(st.tuples(st.integers(0, 608), U8), max_size=4),
+    st.data(),
 )
 def test_no_damage_upsets_sync(recorded: bytes, changes: list[tuple[int, int]], draw: st.DataObject) -> None:
     data = bytearray(recorded[: draw.draw(st.integers(0, len(recorded)))])
@@ -648,19 +729,25 @@ def changed(position: int, value: str, more: bytes = b"") -> bytes:
     ],
 )
 def test_what_a_backup_drops_is_refused_with_the_reason(data: bytes, reason: str) -> None:
-    """Sent to backups, Linux 6.1.176 and 7.2.7: for a wrong size, an unknown type and an option found twice they dropped the message
-    from there on, for an unknown option that must be understood they left out the entry."""
+    """Sent to backups, Linux 6.1.176 and 7.2.7: for a wrong size, an unknown type and an option
+    found twice they dropped the message from there on, for an unknown option that must be
+    understood they left out the entry.
+    """
     with pytest.raises(ValueError, match=reason):
         decode(data)
     assert bytes(SyncMessage(data)) == data
 
 
 def test_what_a_backup_accepts() -> None:
-    assert decode(changed(10, "004b", b"\x44\1a")).conns[0].options[0].data == b"a"  # unknown, but may be skipped
+    assert (
+        decode(changed(10, "004b", b"\x44\1a")).conns[0].options[0].data == b"a"
+    )  # unknown, but may be skipped
     assert (
         bytes(decode(RECORDED_V6[:2] + b"\0\x52" + RECORDED_V6[4:] + b"\0\0").payload) == b"\0\0"
     )  # bytes behind the last entry
-    assert isinstance(SyncMessage(changed(6, "0001")), SyncMessageV0)  # spare is not 0: taken as version 0, with no entries
+    assert isinstance(
+        SyncMessage(changed(6, "0001")), SyncMessageV0
+    )  # spare is not 0: taken as version 0, with no entries
     assert isinstance(SyncMessage(changed(5, "02")), SyncMessageV0)
 
 
@@ -675,8 +762,8 @@ def test_what_the_header_cannot_say_cannot_be_written() -> None:
     assert len(bytes(SyncMessage() / bytes(65527))) == 65535
 
 
-# -- GUE -----------------------------------------------------------------------------------------------------------------------------
-# Recorded from Linux 6.1.176: `ipvsadm -a -t 10.0.0.10:84 -r 10.0.1.11:84 -i --tun-type gue --tun-port 6080`, a client's SYN.
+# -- GUE -------------------------------------------------------------------------------------------
+# Recorded from Linux 6.1.176: `ipvsadm -a -t 10.0.0.10:84 -r 10.0.1.11:84 -i --tun-type gue --tun-port 6080`, a client's SYN.  # noqa: E501, W505
 
 GUE_PLAIN = raw(
     "4500005c000040003f1125860a0001010a00010b",  # 10.0.1.1 → 10.0.1.11, UDP
@@ -716,7 +803,13 @@ def test_recorded_gue() -> None:
 
 def test_recorded_gue_with_remote_checksum_offload() -> None:
     gue = IP(GUE_REMCSUM)[Gue]
-    assert (gue.hlen, str(gue.flags), gue.private_flags, gue.csum_start, gue.csum_offset) == (2, "PRIV", 1 << 31, 20, 36)
+    assert (gue.hlen, str(gue.flags), gue.private_flags, gue.csum_start, gue.csum_offset) == (
+        2,
+        "PRIV",
+        1 << 31,
+        20,
+        36,
+    )
     written = Gue(flags="PRIV", private_flags=1 << 31, csum_start=20, csum_offset=36) / gue.payload
     assert bytes(written) == GUE_REMCSUM[28:]
     assert not checksums_hold(gue.payload)
@@ -727,12 +820,19 @@ def test_recorded_gue_with_remote_checksum_offload() -> None:
 
 def test_remote_checksum_outside_the_payload() -> None:
     for start, offset in ((5, 0), (0, 3)):
-        gue = Gue(bytes(Gue(control=1, flags="PRIV", private_flags=1 << 31, csum_start=start, csum_offset=offset) / b"abcd"))
+        gue = Gue(
+            bytes(
+                Gue(control=1, flags="PRIV", private_flags=1 << 31, csum_start=start, csum_offset=offset)
+                / b"abcd"
+            )
+        )
         with pytest.raises(ValueError, match="of a payload of 4 bytes"):
             remote_checksum(gue)
 
 
-@pytest.mark.parametrize("inner", [IP(src="10.0.0.1", dst="10.0.0.2") / UDP(), IPv6(src="fd00::1", dst="fd00::2") / UDP()])
+@pytest.mark.parametrize(
+    "inner", [IP(src="10.0.0.1", dst="10.0.0.2") / UDP(), IPv6(src="fd00::1", dst="fd00::2") / UDP()]
+)
 def test_gue_versions_0_and_1(inner: Any) -> None:
     data = bytes(inner)
     version0 = bytes(Gue() / inner)
@@ -762,7 +862,10 @@ def test_what_is_no_gue_stays_raw(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "rest"),
     [
-        (raw("02 3b 8001 11111111 22222222"), raw("11111111 22222222")),  # an unknown flag: its field may come first
+        (
+            raw("02 3b 8001 11111111 22222222"),
+            raw("11111111 22222222"),
+        ),  # an unknown flag: its field may come first
         (raw("00 3b 0001"), b""),  # PRIV, but no words of options: Linux drops it
         (raw("01 3b 0001 80000000"), b""),  # REMCSUM, but no words for it
         (raw("02 3b 0001 c0000000 22222222"), raw("22222222")),  # an unknown private flag
@@ -791,11 +894,20 @@ def test_options_fill_at_most_31_words() -> None:
 
 
 @given(st.booleans(), U8, U32, U16, U16, st.integers(0, 29), st.binary(max_size=20))
-def test_any_gue_comes_back(remote: bool, protocol: int, word: int, start: int, offset: int, words: int, payload: bytes) -> None:
-    more = {"flags": 1, "private_flags": 1 << 31, "csum_start": start, "csum_offset": offset} if remote else {}
+def test_any_gue_comes_back(
+    remote: bool, protocol: int, word: int, start: int, offset: int, words: int, payload: bytes
+) -> None:
+    more = (
+        {"flags": 1, "private_flags": 1 << 31, "csum_start": start, "csum_offset": offset} if remote else {}
+    )
     data = bytes(Gue(control=1, proto_ctype=protocol, rest=word.to_bytes(4, "big") * words, **more) / payload)
     gue = Gue(data)
-    assert (gue.control, gue.proto_ctype, gue.hlen, len(gue.rest)) == (1, protocol, words + 2 * remote, 4 * words)
+    assert (gue.control, gue.proto_ctype, gue.hlen, len(gue.rest)) == (
+        1,
+        protocol,
+        words + 2 * remote,
+        4 * words,
+    )
     assert bytes(gue.payload) == payload
     if remote:
         assert (gue.csum_start, gue.csum_offset) == (start, offset)
@@ -803,7 +915,11 @@ def test_any_gue_comes_back(remote: bool, protocol: int, word: int, start: int, 
     assert bytes(gue) == data
 
 
-@given(st.binary(max_size=80).filter(lambda data: not data or (data[0] >> 6 != 1 and not (len(data) > 1 and data[1] in (4, 41)))))
+@given(
+    st.binary(max_size=80).filter(
+        lambda data: not data or (data[0] >> 6 != 1 and not (len(data) > 1 and data[1] in (4, 41)))
+    )
+)
 def test_no_bytes_upset_gue(data: bytes) -> None:
     """But for what scapy's own IP layers make of an inner packet."""
     gue = Gue(data)
@@ -821,16 +937,18 @@ def test_other_ports_can_be_bound() -> None:
     assert Gue in UDP(data)
     bind_sync(8849)  # sync_ports 2
     assert SyncMessageV0 in UDP(bytes(UDP(sport=1, dport=8849, chksum=1) / RECORDED_V0))
-    assert (IP() / UDP() / Gue())[UDP].dport == 6080  # what is written still goes to the usual ports
+    # what is written still goes to the usual ports
+    assert (IP() / UDP() / Gue())[UDP].dport == 6080
     assert (IP() / UDP() / SyncMessage())[UDP].dport == 8848
 
 
-# -- the package ---------------------------------------------------------------------------------------------------------------------
+# -- the package -----------------------------------------------------------------------------------
 
 
 def test_the_package_loads_scapy_and_nothing_else_heavy() -> None:
     program = (
-        "import sys, lvslab.traffic.layers; print(*sorted({name.split('.')[0] for name in sys.modules} & set(sys.argv[1:])))"
+        "import sys, lvslab.traffic.layers; print(*sorted({name.split('.')[0] for name in sys.modules} &"
+        " set(sys.argv[1:])))"
     )
     heavy = ["numpy", "matplotlib", "mininet", "rich", "click", "jinja2", "scapy"]
     done = subprocess.run([sys.executable, "-c", program, *heavy], capture_output=True, text=True, check=True)

@@ -1,4 +1,6 @@
-"""Cells of kernels and sysctls, their turns, and what remains of a matrix whatever becomes of a cell."""
+"""Cells of kernels and sysctls, their turns, and what remains of a matrix whatever becomes of a
+cell.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from lvslab.running import Outcome, overall, run_jobs
 from lvslab.scenario import load
 from lvslab.shipped import shipped_files
 
-# -- cells -----------------------------------------------------------------------------------------------------------------------------
+# -- cells -----------------------------------------------------------------------------------------
 
 
 def test_cells_are_kernels_times_values() -> None:
@@ -42,7 +44,10 @@ def test_one_configuration_is_one_cell_without_a_name() -> None:
 
 
 def test_a_kernel_named_twice_is_two_cells_and_folders_never_meet() -> None:
-    assert [(each.name, each.kernel) for each in cells(["uml", "uml"], {}, {})] == [("uml.1", "uml"), ("uml.2", "uml")]
+    assert [(each.name, each.kernel) for each in cells(["uml", "uml"], {}, {})] == [
+        ("uml.1", "uml"),
+        ("uml.2", "uml"),
+    ]
     close = cells([], {}, {"net.x": ("1 2", "1-2")})
     assert len({each.folder for each in close}) == 2
 
@@ -72,11 +77,19 @@ def test_a_setting_that_cannot_be_is_refused(pairs: list[str], message: str) -> 
 
 def test_turns_go_back_and_forth() -> None:
     assert list(turns(["a", "b", "c"], 3)) == [
-        (1, "a"), (1, "b"), (1, "c"), (2, "c"), (2, "b"), (2, "a"), (3, "a"), (3, "b"), (3, "c"),
-    ]  # fmt: skip
+        (1, "a"),
+        (1, "b"),
+        (1, "c"),
+        (2, "c"),
+        (2, "b"),
+        (2, "a"),
+        (3, "a"),
+        (3, "b"),
+        (3, "c"),
+    ]
 
 
-# -- carrying it out -------------------------------------------------------------------------------------------------------------------
+# -- carrying it out -------------------------------------------------------------------------------
 
 STORY = """\
 from lvslab.errors import CannotError, LabError
@@ -96,21 +109,30 @@ def run(log, repeat=3, dies="", cannot="", fails=""):
             raise LabError("the guest kernel died")
         log.run.sample(lab="nat", mode="nat", metric="throughput", unit="bit/s", repeat=repetition, value=100.0 + repetition)
         log.expect(f"all is well, {{repetition}}", value != fails, "seen")
-"""
+"""  # noqa: E501
 
 
-def carried_out(tmp_path: Path, loop: str = "log.repetitions(repeat)", **parameters: str) -> tuple[list[Outcome], list[str]]:
+def carried_out(
+    tmp_path: Path, loop: str = "log.repetitions(repeat)", **parameters: str
+) -> tuple[list[Outcome], list[str]]:
     """A matrix of the values a, b and c, and who did what in which order."""
     file = tmp_path / "story.py"
     file.write_text(STORY.format(loop=loop))
     heard: list[Event] = []
-    read, _ = read_settings(["net.x=a", "net.x=b", "net.x=c", *(f"{name}={value}" for name, value in parameters.items())])
+    read, _ = read_settings(
+        ["net.x=a", "net.x=b", "net.x=c", *(f"{name}={value}" for name, value in parameters.items())]
+    )
     jobs = plan_jobs([load(str(file), {})], read)
     outcomes = list(
         run_jobs(
-            jobs, any_kernel(), heard.append, tmp_path / "runs", cells=cells([], read.sysctls, read.varied), draw=False
+            jobs,
+            any_kernel(),
+            heard.append,
+            tmp_path / "runs",
+            cells=cells([], read.sysctls, read.varied),
+            draw=False,
         )
-    )  # fmt: skip
+    )
     return outcomes, [each.text for each in heard if each.kind == "note"]
 
 
@@ -160,7 +182,9 @@ def test_a_scenario_that_loops_by_itself_does_all_at_once_and_it_is_said(tmp_pat
 
 def test_an_interrupted_matrix_leaves_every_cell_readable(tmp_path: Path) -> None:
     file = tmp_path / "story.py"
-    text = STORY.format(loop="log.repetitions(repeat)").replace('LabError("the guest kernel died")', "KeyboardInterrupt")
+    text = STORY.format(loop="log.repetitions(repeat)").replace(
+        'LabError("the guest kernel died")', "KeyboardInterrupt"
+    )
     file.write_text(text)
     read, _ = read_settings(["net.x=a", "net.x=b", "dies=b"])
     going = run_jobs(
@@ -185,24 +209,37 @@ def test_shipped_scenarios_take_turns(file: Path) -> None:
     assert "range(1, repeat + 1)" not in text
 
 
-# -- the command -----------------------------------------------------------------------------------------------------------------------
+# -- the command -----------------------------------------------------------------------------------
 
 
 def lvslab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "lvslab", *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-m", "lvslab", *arguments], capture_output=True, text=True, timeout=60
+    )
 
 
 def test_dry_run_prints_the_cells() -> None:
     done = lvslab(
-        "run", "drain", "--kernel", "uml", "--set", "net.ipv4.vs.drop_packet=0", "--set", "net.ipv4.vs.drop_packet=3",
-        "--repeat", "4", "--dry-run",
-    )  # fmt: skip
+        "run",
+        "drain",
+        "--kernel",
+        "uml",
+        "--set",
+        "net.ipv4.vs.drop_packet=0",
+        "--set",
+        "net.ipv4.vs.drop_packet=3",
+        "--repeat",
+        "4",
+        "--dry-run",
+    )
     assert done.returncode == 0, done.stderr
     assert "2 cells, 4 repetitions of each, in turns:" in done.stdout
     assert "  drop_packet=3: kernel uml, net.ipv4.vs.drop_packet=3" in done.stdout
 
 
-@pytest.mark.parametrize("command", [["verify", "nat"], ["verify", "--only", "ops:*"], ["run", "drain"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["verify", "nat"], ["verify", "--only", "ops:*"], ["run", "drain"]], ids=" ".join
+)
 def test_a_wrong_kernel_is_refused_before_anything_starts(command: list[str], tmp_path: Path) -> None:
     done = lvslab(*command, "--kernel", "uml", "--kernel", "bsd", "--runs", str(tmp_path))
     assert done.returncode == 2 and "bsd" in done.stderr and done.stdout == ""

@@ -1,4 +1,6 @@
-"""The models of the schedulers against what was worked out by hand, and against the kernel's published properties."""
+"""The models of the schedulers against what was worked out by hand, and against the kernel's
+published properties.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,13 @@ def flow(number: int, destination: str = VIP, source: str = "") -> Flow:
     return Flow(source or f"198.18.{number >> 8}.{number & 255}", 10000 + number, destination)
 
 
-def model(scheduler: Scheduler, *weights: int, flags: tuple[SchedulerFlag, ...] = (), udp: bool = False, upper: int = 0) -> Model:
+def model(
+    scheduler: Scheduler,
+    *weights: int,
+    flags: tuple[SchedulerFlag, ...] = (),
+    udp: bool = False,
+    upper: int = 0,
+) -> Model:
     made = Model(scheduler, flags, counts_active=not udp)
     for number, weight in enumerate(weights, start=1):
         made.add(number, f"10.0.1.{10 + number}", 8080, weight, upper=upper)
@@ -32,7 +40,7 @@ def places(made: Model, count: int, start: int = 1) -> list[int | None]:
     return [made.connect(flow(number)) for number in range(start, start + count)]
 
 
-# -- hash functions --------------------------------------------------------------------------------------------------------------
+# -- hash functions --------------------------------------------------------------------------------
 
 
 def test_folded() -> None:
@@ -59,7 +67,7 @@ def test_hsiphash_recorded() -> None:
     assert [models.mh_slot(f"10.0.1.{last}", 8080) for last in (11, 12, 13)] == [488, 3450, 2404]
 
 
-# -- round robin -----------------------------------------------------------------------------------------------------------------
+# -- round robin -----------------------------------------------------------------------------------
 
 
 def test_last_added_server_comes_first() -> None:
@@ -84,7 +92,8 @@ def test_wrr_takes_the_heavy_ones_first() -> None:
 
 
 def test_wrr_keeps_its_bar_while_servers_are_added() -> None:
-    # The first server alone has weight 3 and divisor 3, so the bar is at 1 and the round begins with everybody.
+    # The first server alone has weight 3 and divisor 3, so the bar is at 1 and the round begins
+    # with everybody.
     assert places(model(Scheduler.WRR, 3, 1), 8) == [2, 1, 1, 1] * 2
 
 
@@ -100,7 +109,7 @@ def test_wrr_is_exact_in_every_round(weights: list[int]) -> None:
         assert counted == Counter({n: w // gcd(*weights) for n, w in enumerate(weights, start=1) if w})
 
 
-# -- least connections -----------------------------------------------------------------------------------------------------------
+# -- least connections -----------------------------------------------------------------------------
 
 
 def test_lc_and_wlc() -> None:
@@ -131,7 +140,7 @@ def test_sed_and_nq_do_not_see_closed_connections(scheduler: Scheduler) -> None:
     assert made.connect(flow(1)) == 2
 
 
-# -- failover, overflow ----------------------------------------------------------------------------------------------------------
+# -- failover, overflow ----------------------------------------------------------------------------
 
 
 def test_fo_and_ovf() -> None:
@@ -140,7 +149,7 @@ def test_fo_and_ovf() -> None:
     assert places(model(Scheduler.OVF, 1, 2, udp=True), 6) == [2] * 6
 
 
-# -- hashing ---------------------------------------------------------------------------------------------------------------------
+# -- hashing ---------------------------------------------------------------------------------------
 
 
 def servers(*weights: int) -> list[Server]:
@@ -151,7 +160,13 @@ def test_sh_and_dh_tables() -> None:
     assert [each.number for each in models.sh_table(servers(2, 0, 1))[:6]] == [1, 1, 2, 3, 1, 1]
     assert [each.number for each in models.dh_table(servers(2, 0, 1))[:4]] == [1, 2, 3, 1]
     assert len(models.sh_table(servers(5, 9))) == len(models.dh_table(servers(1))) == SH_SLOTS
-    assert models.sh_table([]) == models.dh_table([]) == models.mh_table([]) == models.mh_table(servers(0, 0)) == []
+    assert (
+        models.sh_table([])
+        == models.dh_table([])
+        == models.mh_table([])
+        == models.mh_table(servers(0, 0))
+        == []
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -174,7 +189,9 @@ def test_mh_moves_few(count: int) -> None:
 
 def test_mh_cuts_large_weights() -> None:
     counted = Counter(each.number for each in models.mh_table(servers(65535, 1, 300)))
-    assert counted[2] == pytest.approx(MH_SLOTS / 65, abs=1) and counted[3] == pytest.approx(counted[2], abs=1)
+    assert counted[2] == pytest.approx(MH_SLOTS / 65, abs=1) and counted[3] == pytest.approx(
+        counted[2], abs=1
+    )
 
 
 def test_mh_remembers_the_weight_of_a_quiescent_server() -> None:
@@ -187,7 +204,8 @@ def test_mh_remembers_the_weight_of_a_quiescent_server() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "flag"), [(Scheduler.SH, SchedulerFlag.SH_FALLBACK), (Scheduler.MH, SchedulerFlag.MH_FALLBACK)]
+    ("scheduler", "flag"),
+    [(Scheduler.SH, SchedulerFlag.SH_FALLBACK), (Scheduler.MH, SchedulerFlag.MH_FALLBACK)],
 )
 def test_fallback_serves_everybody(scheduler: Scheduler, flag: SchedulerFlag) -> None:
     plain, falling = model(scheduler, 1, 0, 1), model(scheduler, 1, 0, 1, flags=(flag,))
@@ -197,18 +215,21 @@ def test_fallback_serves_everybody(scheduler: Scheduler, flag: SchedulerFlag) ->
         assert right == 1 and left in (1, None)
 
 
-@pytest.mark.parametrize(("scheduler", "flag"), [(Scheduler.SH, SchedulerFlag.SH_PORT), (Scheduler.MH, SchedulerFlag.MH_PORT)])
+@pytest.mark.parametrize(
+    ("scheduler", "flag"), [(Scheduler.SH, SchedulerFlag.SH_PORT), (Scheduler.MH, SchedulerFlag.MH_PORT)]
+)
 def test_port_flag(scheduler: Scheduler, flag: SchedulerFlag) -> None:
     one_client = [flow(number, source="198.18.0.1") for number in range(40)]
     assert len({model(scheduler, 1, 1, 1).connect(each) for each in one_client}) == 1
     assert len({model(scheduler, 1, 1, 1, flags=(flag,)).connect(each) for each in one_client}) == 3
 
 
-# -- locality --------------------------------------------------------------------------------------------------------------------
+# -- locality --------------------------------------------------------------------------------------
 
 
 def test_lblc_hands_a_busy_destination_over() -> None:
-    # Server 2 is busy with its third connection; server 1 takes over until it has three, when nobody is idle any more.
+    # Server 2 is busy with its third connection; server 1 takes over until it has three, when
+    # nobody is idle any more.
     assert places(model(Scheduler.LBLC, 2, 2), 8) == [2, 2, 2, 1, 1, 1, 1, 1]
 
 
@@ -228,7 +249,7 @@ def test_lblc_does_not_ask_for_the_threshold_again() -> None:
     assert made.connect(flow(9, "203.0.113.1")) == 1
 
 
-# -- twos ------------------------------------------------------------------------------------------------------------------------
+# -- twos ------------------------------------------------------------------------------------------
 
 
 def test_twos_choices() -> None:
@@ -246,7 +267,7 @@ def test_twos_choices() -> None:
     assert made.connect(flow(2)) in (1, 2)
 
 
-# -- thresholds and changes ------------------------------------------------------------------------------------------------------
+# -- thresholds and changes ------------------------------------------------------------------------
 
 
 def test_upper_threshold() -> None:
@@ -343,7 +364,9 @@ def test_nobody(scheduler: Scheduler) -> None:
 @pytest.mark.parametrize("scheduler", DETERMINISTIC)
 @settings(max_examples=10, deadline=None)
 @given(data=st.data())
-def test_no_history_gives_a_connection_to_weight_0_or_to_a_full_server(scheduler: Scheduler, data: st.DataObject) -> None:
+def test_no_history_gives_a_connection_to_weight_0_or_to_a_full_server(
+    scheduler: Scheduler, data: st.DataObject
+) -> None:
     made = model(scheduler, 1, 2, 0, upper=4)
     for number in range(30):
         if data.draw(st.booleans(), label="edit"):

@@ -31,7 +31,12 @@ def attempts(outcomes: Sequence[str], interval: float = INTERVAL) -> list[o.Atte
 def test_every_other_attempt_failing_is_one_stretch() -> None:
     (found,) = o.stretches(attempts("." * 20 + "RT" + ".R" * 30 + "." * 200), INTERVAL)
     assert (found.start, found.end) == (TICK(T0 + 0.020), TICK(T0 + 0.082))
-    assert (found.failed, found.attempts, found.outcomes, found.ended) == (32, 62, {"refused": 31, "timeout": 1}, True)
+    assert (found.failed, found.attempts, found.outcomes, found.ended) == (
+        32,
+        62,
+        {"refused": 31, "timeout": 1},
+        True,
+    )
     assert found.seconds == TICK(0.062, abs=1e-6)
 
 
@@ -104,7 +109,9 @@ OUTCOMES = st.text(alphabet="...RTX", max_size=120)
 
 
 @given(OUTCOMES, st.integers(1, 30))
-def test_stretches_hold_every_failure_once_and_are_further_apart_than_the_gap(outcomes: str, gap: int) -> None:
+def test_stretches_hold_every_failure_once_and_are_further_apart_than_the_gap(
+    outcomes: str, gap: int
+) -> None:
     made = attempts(outcomes)
     found = o.stretches(made, INTERVAL, gap * INTERVAL)
     assert sum(each.failed for each in found) == sum(each.failed for each in made)
@@ -165,12 +172,20 @@ class Mark:
 
 
 def test_detection_is_the_first_change_after_the_fault() -> None:
-    marks = [Mark(9.0, "table"), Mark(10.0, "fault"), Mark(10.2, "control"), Mark(11.5, "table"), Mark(11.0, "vrrp")]
+    marks = [
+        Mark(9.0, "table"),
+        Mark(10.0, "fault"),
+        Mark(10.2, "control"),
+        Mark(11.5, "table"),
+        Mark(11.0, "vrrp"),
+    ]
     assert o.detection(marks, 10.0) == 1.0
     assert o.detection(marks, 12.0) is None
 
 
-def beat(connection: int, sent: float, outcome: str = "ok", opened: float | None = 1.0, takes: float = 0.001) -> o.Beat:
+def beat(
+    connection: int, sent: float, outcome: str = "ok", opened: float | None = 1.0, takes: float = 0.001
+) -> o.Beat:
     answered = sent + takes if outcome == "ok" else None
     return o.Beat(connection, opened, 40000, sent, sent, answered, "rs1" if outcome == "ok" else "", outcome)
 
@@ -178,15 +193,24 @@ def beat(connection: int, sent: float, outcome: str = "ok", opened: float | None
 def test_survivors_answered_a_heartbeat_sent_after_the_fault_and_lived_on() -> None:
     beats = [
         *(beat(1, at) for at in (2.0, 4.0, 6.0)),  # lives on
-        beat(2, 2.0), beat(2, 4.0), beat(2, 6.0, "timeout"),  # lost
-        beat(3, 2.0), beat(3, 6.0), beat(3, 8.0, "reset"),  # answered once more, then lost
-        beat(4, 2.0), beat(4, 3.0, "closed"),  # had ended before
-        beat(5, 6.0, opened=5.5), beat(5, 8.0, opened=5.5),  # came later
+        beat(2, 2.0),
+        beat(2, 4.0),
+        beat(2, 6.0, "timeout"),  # lost
+        beat(3, 2.0),
+        beat(3, 6.0),
+        beat(3, 8.0, "reset"),  # answered once more, then lost
+        beat(4, 2.0),
+        beat(4, 3.0, "closed"),  # had ended before
+        beat(5, 6.0, opened=5.5),
+        beat(5, 8.0, opened=5.5),  # came later
         beat(6, 2.0),  # nothing known after the fault
         beat(7, 1.0, "refused", opened=None),  # never stood
-        beat(8, 4.0), beat(8, 4.95, "reset"),  # in flight when the fault struck
-        beat(9, 4.0), beat(9, 4.9999, takes=0.5),  # only an answer to a heartbeat from before the fault
-    ]  # fmt: skip
+        beat(8, 4.0),
+        beat(8, 4.95, "reset"),  # in flight when the fault struck
+        # only an answer to a heartbeat from before the fault
+        beat(9, 4.0),
+        beat(9, 4.9999, takes=0.5),
+    ]
     found = o.survival(beats, fault_t=5.0)
     assert (found.total, found.survived) == (4, 1)
     assert found.kept == ((1, 4.0),)

@@ -1,4 +1,6 @@
-"""Plans of a pair of directors: who has which address, what moves between them, what is refused, and the files that keepalived gets."""
+"""Plans of a pair of directors: who has which address, what moves between them, what is refused,
+and the files that keepalived gets.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ def keepalived_of(made: LabPlan, director: str) -> list[str]:
     return [line.strip() for line in text.splitlines()]
 
 
-# -- names and addresses -----------------------------------------------------------------------------------------------------------------
+# -- names and addresses ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -65,9 +67,16 @@ def test_what_vrrp_moves_is_in_no_directors_own_set_up(mode: str) -> None:
     for director in made.directors:
         names = [step.name for step in director.mode_steps]
         assert not {"vip", "local-addresses"} & set(names)
-        assert names == [each.name for each in alone.director.mode_steps if each.name not in ("vip", "local-addresses")]
+        assert names == [
+            each.name for each in alone.director.mode_steps if each.name not in ("vip", "local-addresses")
+        ]
     lines = [line for line in made.commands() if line.startswith("ip address add")]
-    moving = {each.partition("/")[0] for vrrp in made.vrrp.values() for one in vrrp.instances for each in one.addresses}
+    moving = {
+        each.partition("/")[0]
+        for vrrp in made.vrrp.values()
+        for one in vrrp.instances
+        for each in one.addresses
+    }
     servers = {server.ip for server in made.of_role(Role.REAL_SERVER)}
     assert moving and not servers & moving
     on_directors = [line for line in lines if " dev lvs" in line]
@@ -83,12 +92,16 @@ def test_both_have_the_same_vrrp_but_for_their_priority_and_interfaces(mode: str
     inner = {"nat": (GATEWAY,), "synproxy": (GATEWAY,), "fullnat": LIPS, "dr": (), "tun": ()}[mode]
     for vrrp, name in ((first, "lvs1"), (second, "lvs2")):
         assert (vrrp.outer_addresses, vrrp.inner_addresses) == ((VIP,), inner)
-        assert vrrp.outer == f"{name}-eth0" and vrrp.inner == (f"{name}-eth1" if mode in TWO_ARMS else vrrp.outer)
+        assert vrrp.outer == f"{name}-eth0" and vrrp.inner == (
+            f"{name}-eth1" if mode in TWO_ARMS else vrrp.outer
+        )
         assert [each.addresses for each in vrrp.instances] == ([(VIP,), inner] if inner else [(VIP,)])
     assert first.router_ids == second.router_ids and first.advert == second.advert == 0.2
 
 
-@pytest.mark.parametrize(("mode", "gateway"), [("nat", "10.0.1.254"), ("synproxy", "10.0.1.254"), ("tun", "10.0.2.254")])
+@pytest.mark.parametrize(
+    ("mode", "gateway"), [("nat", "10.0.1.254"), ("synproxy", "10.0.1.254"), ("tun", "10.0.2.254")]
+)
 def test_the_real_servers_gateway_is_an_address_that_stays_or_moves_along(mode: str, gateway: str) -> None:
     made = pair(mode)
     assert {server.gateway for server in made.of_role(Role.REAL_SERVER)} == {gateway}
@@ -108,7 +121,7 @@ def test_one_director_has_no_vrrp() -> None:
     assert made.redundancy is None and made.vrrp == {} and [each.name for each in made.directors] == ["lvs"]
 
 
-# -- settings ----------------------------------------------------------------------------------------------------------------------------
+# -- settings --------------------------------------------------------------------------------------
 
 
 def test_the_takeover_bound_follows_from_advert_and_priority() -> None:
@@ -155,19 +168,27 @@ def test_spare_servers_are_there_but_in_no_service(mode: str) -> None:
 def test_persistence_and_one_packet_scheduling_stand_in_the_rules() -> None:
     plain, special = format_rules(pair().services), format_rules(pair(persistence=77, ops=True).services)
     assert "-p 77" in special and "-p 77" not in plain
-    assert "-o" in next(line for line in special.splitlines() if " -u " in line and line.startswith("-A")).split()
+    assert (
+        "-o"
+        in next(line for line in special.splitlines() if " -u " in line and line.startswith("-A")).split()
+    )
     assert "-o" not in plain.split()
     http, udp, throughput = pair(persistence=77, ops=True).services
     assert (http.persistence_timeout, udp.ops, throughput.persistence_timeout) == (77, True, 300)
-    assert (http.ops, throughput.ops, udp.persistence_timeout) == (False, False, 0) and udp.protocol == Protocol.UDP
+    assert (http.ops, throughput.ops, udp.persistence_timeout) == (
+        False,
+        False,
+        0,
+    ) and udp.protocol == Protocol.UDP
 
 
-# -- refusals ----------------------------------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 
 def test_redundancy_without_a_pair_is_refused() -> None:
-    assert refused(single, redundancy=Redundancy()) == (
-        "topology 'nat': has one director; VRRP and connection sync need a pair (directors=2)"
+    assert (
+        refused(single, redundancy=Redundancy())
+        == "topology 'nat': has one director; VRRP and connection sync need a pair (directors=2)"
     )
 
 
@@ -193,12 +214,27 @@ def test_an_unknown_spare_server_is_refused_with_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("control", "mode", "settings", "message"),
     [
-        ("none", "nat", HealthSettings(sorry_server="10.0.1.13:8080"), "there is nobody who could use the sorry server"),
-        ("mon", "nat", HealthSettings(sorry_server="10.0.1.13:8080"), "mon has no sorry server; choose ldirectord or keepalived"),
+        (
+            "none",
+            "nat",
+            HealthSettings(sorry_server="10.0.1.13:8080"),
+            "there is nobody who could use the sorry server",
+        ),
+        (
+            "mon",
+            "nat",
+            HealthSettings(sorry_server="10.0.1.13:8080"),
+            "mon has no sorry server; choose ldirectord or keepalived",
+        ),
         ("mon", "nat", HealthSettings(interval=0.5), "whole seconds, and interval is 0.5 s"),
         ("mon", "nat", HealthSettings(quorum=2), "mon has no quorum"),
         ("ldirectord", "dr", HealthSettings(timeout=1.5), "whole seconds, and timeout is 1.5 s"),
-        ("keepalived", "nat", HealthSettings(check=Check.MISC, timeout=0.5), "misc_timeout counts in whole seconds"),
+        (
+            "keepalived",
+            "nat",
+            HealthSettings(check=Check.MISC, timeout=0.5),
+            "misc_timeout counts in whole seconds",
+        ),
         ("keepalived", "dr", HealthSettings(sorry_server="10.0.0.13:8080"), "sorry server: "),
         ("keepalived", "tun", HealthSettings(ports=(81,)), "no TCP service with a real server on port 81"),
     ],
@@ -210,7 +246,7 @@ def test_health_settings_that_a_control_cannot_do_are_refused(
     assert said.startswith(f"control '{control}': ") and message in said
 
 
-# -- keepalived.conf ---------------------------------------------------------------------------------------------------------------------
+# -- keepalived.conf -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -227,12 +263,16 @@ def test_both_run_the_sync_daemon_towards_the_real_servers_if_asked_to(mode: str
 def test_the_files_differ_where_the_directors_do_and_nowhere_else(mode: str) -> None:
     made = pair(mode)
     first, second = (keepalived_of(made, director) for director in ("lvs1", "lvs2"))
-    assert [line.replace("lvs1-", "lvs2-").replace("priority 150", "priority 100") for line in first] == second
+    assert [
+        line.replace("lvs1-", "lvs2-").replace("priority 150", "priority 100") for line in first
+    ] == second
     assert first != second and "priority 150" in first and "advert_int 0.2" in first and VIP in first
 
 
 @pytest.mark.parametrize(
-    "redundancy", [Redundancy(), Redundancy(preempt=True), Redundancy(garp_refresh=5), Redundancy(advert=0.05)], ids=str
+    "redundancy",
+    [Redundancy(), Redundancy(preempt=True), Redundancy(garp_refresh=5), Redundancy(advert=0.05)],
+    ids=str,
 )
 def test_the_settings_of_a_pair_stand_in_both_files(redundancy: Redundancy) -> None:
     made = pair(redundancy=redundancy)
@@ -242,4 +282,6 @@ def test_the_settings_of_a_pair_stand_in_both_files(redundancy: Redundancy) -> N
         assert lines.count("nopreempt") == (0 if redundancy.preempt else 2)
         assert lines.count("state BACKUP") == 2, "nobody starts as master, so that a restart does not preempt"
         refresh = [line for line in lines if line.startswith("vrrp_garp_master_refresh")]
-        assert refresh == ([f"vrrp_garp_master_refresh {redundancy.garp_refresh}"] if redundancy.garp_refresh else [])
+        assert refresh == (
+            [f"vrrp_garp_master_refresh {redundancy.garp_refresh}"] if redundancy.garp_refresh else []
+        )

@@ -1,4 +1,6 @@
-"""Capture files: what is written is read back to the nanosecond, and frames are decoded as what they are."""
+"""Capture files: what is written is read back to the nanosecond, and frames are decoded as what
+they are.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,11 @@ from lvslab.network.pcapng import CHECKSUM_PENDING, INBOUND, OUTBOUND, PcapngWri
 T = 1_795_426_111_123_456_789
 ETHER = Ether(src="02:00:00:00:01:00", dst="02:00:00:00:02:00")
 SYN = IP(src="10.0.0.201", dst="10.0.0.10") / TCP(
-    sport=40001, dport=80, seq=4294967295, flags="S", options=[("MSS", 1460), ("SAckOK", b""), ("NOP", None), ("WScale", 7)]
+    sport=40001,
+    dport=80,
+    seq=4294967295,
+    flags="S",
+    options=[("MSS", 1460), ("SAckOK", b""), ("NOP", None), ("WScale", 7)],
 )
 
 
@@ -42,7 +48,7 @@ def one(tmp_path: Path) -> Callable[..., Frame]:
     return go
 
 
-# -- the file ------------------------------------------------------------------------------------------------------------------------
+# -- the file --------------------------------------------------------------------------------------
 
 
 def test_time_interface_direction_and_bytes_are_read_back(tmp_path: Path) -> None:
@@ -62,7 +68,10 @@ def test_time_interface_direction_and_bytes_are_read_back(tmp_path: Path) -> Non
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     frames=st.lists(
-        st.tuples(st.integers(0, 2), st.integers(0, 2**63 - 1), st.binary(min_size=14, max_size=70), st.booleans()), max_size=6
+        st.tuples(
+            st.integers(0, 2), st.integers(0, 2**63 - 1), st.binary(min_size=14, max_size=70), st.booleans()
+        ),
+        max_size=6,
     )
 )
 def test_any_frames_come_back_in_the_order_of_time_with_their_numbers(
@@ -73,7 +82,11 @@ def test_any_frames_come_back_in_the_order_of_time_with_their_numbers(
         for interface, stamp, data, sent in frames:
             # EtherType 0x88b5 is set aside for experiments: nothing in there is decoded
             file.write(
-                interface, stamp, data[:12] + b"\x88\xb5" + data[14:], OUTBOUND if sent else INBOUND, "a comment" if sent else ""
+                interface,
+                stamp,
+                data[:12] + b"\x88\xb5" + data[14:],
+                OUTBOUND if sent else INBOUND,
+                "a comment" if sent else "",
             )
     wanted = [
         (number, stamp, names[interface], sent, len(data))
@@ -106,13 +119,15 @@ def test_other_programs_find_the_file_well_formed(tmp_path: Path) -> None:
     kinds, position = [], 0
     while position < len(data):
         length = int.from_bytes(data[position + 4 : position + 8], "little")
-        assert length % 4 == 0 and data[position + length - 4 : position + length] == length.to_bytes(4, "little")
+        assert length % 4 == 0 and data[position + length - 4 : position + length] == length.to_bytes(
+            4, "little"
+        )
         kinds.append(int.from_bytes(data[position : position + 4], "little"))
         position += length
     assert kinds == [0x0A0D0D0A, 1, 1, 6, 6]
 
 
-# -- what is in a frame --------------------------------------------------------------------------------------------------------------
+# -- what is in a frame ----------------------------------------------------------------------------
 
 
 def test_a_tcp_segment_is_decoded(one: Callable[..., Frame]) -> None:
@@ -127,7 +142,9 @@ def test_a_tcp_segment_is_decoded(one: Callable[..., Frame]) -> None:
         b"",
         None,
     )
-    assert packet.options == bytes.fromhex("020405b4 0402 01 030307 00") + b"" or packet.options[:4] == bytes.fromhex("020405b4")
+    assert packet.options == bytes.fromhex("020405b4 0402 01 030307 00") + b"" or packet.options[
+        :4
+    ] == bytes.fromhex("020405b4")
     assert packet.describe() == "SYN seq=4294967295"
 
 
@@ -141,35 +158,64 @@ def test_a_tcp_segment_is_decoded(one: Callable[..., Frame]) -> None:
         ("", b"", "no flags seq=1"),
     ],
 )
-def test_a_segment_is_described_in_a_few_words(one: Callable[..., Frame], flags: str, payload: bytes, words: str) -> None:
-    packet = one(ETHER / IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=1, dport=2, seq=1, ack=2, flags=flags) / payload).ip
+def test_a_segment_is_described_in_a_few_words(
+    one: Callable[..., Frame], flags: str, payload: bytes, words: str
+) -> None:
+    packet = one(
+        ETHER
+        / IP(src="10.0.0.1", dst="10.0.0.2")
+        / TCP(sport=1, dport=2, seq=1, ack=2, flags=flags)
+        / payload
+    ).ip
     assert packet is not None and packet.describe() == words and packet.payload == payload
 
 
 def test_a_datagram_is_decoded(one: Callable[..., Frame]) -> None:
     packet = one(ETHER / IP(src="10.0.0.1", dst="10.0.0.2", ttl=7) / UDP(sport=5300, dport=40001) / b"rs1").ip
     assert packet is not None
-    assert (packet.protocol, packet.sport, packet.dport, packet.payload, packet.ttl) == ("UDP", 5300, 40001, b"rs1", 7)
+    assert (packet.protocol, packet.sport, packet.dport, packet.payload, packet.ttl) == (
+        "UDP",
+        5300,
+        40001,
+        b"rs1",
+        7,
+    )
     assert packet.describe() == "datagram, 3 bytes"
 
 
 def test_an_echo_has_its_identifier_in_place_of_ports(one: Callable[..., Frame]) -> None:
     packet = one(ETHER / IP(src="10.0.0.1", dst="10.0.0.2") / ICMP(type=8, id=40001, seq=3) / b"ping").ip
     assert packet is not None
-    assert (packet.protocol, packet.sport, packet.dport, packet.seq, packet.payload) == ("ICMP", 40001, 40001, 3, b"ping")
+    assert (packet.protocol, packet.sport, packet.dport, packet.seq, packet.payload) == (
+        "ICMP",
+        40001,
+        40001,
+        3,
+        b"ping",
+    )
     assert packet.describe() == "echo-request id=40001 seq=3"
 
 
 def test_an_icmp_error_says_what_it_is(one: Callable[..., Frame]) -> None:
     packet = one(ETHER / IP(src="10.0.0.1", dst="10.0.0.201") / ICMP(type=3, code=1) / SYN).ip
-    assert packet is not None and packet.describe() == "dest-unreach code=1" and (packet.sport, packet.dport) == (0, 0)
+    assert (
+        packet is not None
+        and packet.describe() == "dest-unreach code=1"
+        and (packet.sport, packet.dport) == (0, 0)
+    )
 
 
 def test_a_tunnelled_packet_is_the_inner_one_with_its_outer_header(one: Callable[..., Frame]) -> None:
     packet = one(ETHER / IP(src="10.0.0.1", dst="10.0.2.11", ttl=63) / SYN).ip
     assert packet is not None
     assert packet.outer == Outer("10.0.0.1", "10.0.2.11", 4, 63)
-    assert (packet.src, packet.dst, packet.protocol, packet.dport, packet.ttl) == ("10.0.0.201", "10.0.0.10", "TCP", 80, 64)
+    assert (packet.src, packet.dst, packet.protocol, packet.dport, packet.ttl) == (
+        "10.0.0.201",
+        "10.0.0.10",
+        "TCP",
+        80,
+        64,
+    )
 
 
 @pytest.mark.parametrize(("operation", "word"), [(1, "who-has"), (2, "is-at"), (3, "3")])
@@ -194,7 +240,7 @@ def test_the_padding_of_a_short_frame_is_no_payload(one: Callable[..., Frame]) -
     assert packet is not None and packet.payload == b"" and packet.checksums is True
 
 
-# -- checksums -----------------------------------------------------------------------------------------------------------------------
+# -- checksums -------------------------------------------------------------------------------------
 
 BODIES = {
     "TCP": SYN,
@@ -219,7 +265,9 @@ def test_a_damaged_transport_part_has_a_wrong_checksum(one: Callable[..., Frame]
     assert packet is not None and packet.checksums is False
 
 
-@pytest.mark.parametrize(("where", "body"), [(14 + 8, SYN), (14 + 8, BODIES["tunnel"]), (14 + 20 + 8, BODIES["tunnel"])])
+@pytest.mark.parametrize(
+    ("where", "body"), [(14 + 8, SYN), (14 + 8, BODIES["tunnel"]), (14 + 20 + 8, BODIES["tunnel"])]
+)
 def test_a_damaged_header_has_a_wrong_checksum(one: Callable[..., Frame], where: int, body: Any) -> None:
     raw = bytearray(bytes(ETHER / body))
     raw[where] ^= 0x01  # the TTL of the outer or the inner header
@@ -251,7 +299,7 @@ def test_no_flipped_bit_in_a_packet_passes_for_the_right_one(tmp_path: Path, pos
     assert frame.ip is None or frame.ip.checksums is False
 
 
-# -- truncated -----------------------------------------------------------------------------------------------------------------------
+# -- truncated -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("missing", [1, 30, 100])

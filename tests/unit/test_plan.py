@@ -1,4 +1,6 @@
-"""Plans: which kernel every node gets and why, what is refused with which words, and the commands that come out."""
+"""Plans: which kernel every node gets and why, what is refused with which words, and the commands
+that come out.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def facts(kind: KernelKind, *met: Need, iptables: str | None = "iptables-legacy"
 
 
 def kernels(*found: KernelFacts, **absent: str) -> Kernels:
-    return Kernels({each.kind: each for each in found}, {KernelKind(kind): why for kind, why in absent.items()})
+    return Kernels(
+        {each.kind: each for each in found}, {KernelKind(kind): why for kind, why in absent.items()}
+    )
 
 
 POOR_HOST = kernels(facts(HOST, Need.NETEM), facts(UML, *Need))
@@ -54,7 +58,7 @@ def refused(build: Callable[[LvsTopo], None], mode: str = "nat", **attributes: A
     return str(caught.value)
 
 
-# -- placement -----------------------------------------------------------------------------------------------------------------------
+# -- placement -------------------------------------------------------------------------------------
 
 
 def test_nodes_stay_on_the_host_when_it_has_what_they_need() -> None:
@@ -79,15 +83,21 @@ def test_the_user_chooses_the_directors_kernel_and_nobody_elses() -> None:
 def test_a_chosen_kernel_that_lacks_something_is_refused_and_not_replaced() -> None:
     with pytest.raises(CannotError) as caught:
         plan("fullnat", POOR_HOST, director_kernels=[HOST])
-    assert str(caught.value) == (
-        "director of mode 'fullnat': no kernel for it here: kernel 'host' (6.1-host) lacks ip_vs (no ip_vs here); "
-        "xt_ipvs (no xt_ipvs here); see: lvslab check"
+    assert (
+        str(caught.value)
+        == "director of mode 'fullnat': no kernel for it here: kernel 'host' (6.1-host) lacks ip_vs (no ip_vs"
+        " here); xt_ipvs (no xt_ipvs here); see: lvslab check"
     )
 
 
 def test_without_any_fitting_kernel_every_kernels_lack_is_said() -> None:
     with pytest.raises(CannotError) as caught:
-        plan("tun", kernels(facts(HOST, Need.IP_VS), uml="linux.uml: not installed; run: apt-get install user-mode-linux"))
+        plan(
+            "tun",
+            kernels(
+                facts(HOST, Need.IP_VS), uml="linux.uml: not installed; run: apt-get install user-mode-linux"
+            ),
+        )
     message = str(caught.value)
     assert message.startswith("real server of mode 'tun'") and "lacks ipip (no ipip here)" in message
     assert "uml: linux.uml: not installed" in message and message.endswith("see: lvslab check")
@@ -104,14 +114,20 @@ def test_an_emulated_kernel_is_taken_only_when_it_was_asked_for_or_tried() -> No
     assert "qemu" not in str(caught.value)  # nobody asked for it
     tried = kernels(facts(HOST), facts(UML), facts(KernelKind.QEMU, *Need))
     assert plan(kernels=tried).director.kernel == "qemu"
-    assert plan(kernels=kernels(facts(HOST), facts(UML, *Need), facts(KernelKind.QEMU, *Need))).director.kernel == "uml"
+    assert (
+        plan(kernels=kernels(facts(HOST), facts(UML, *Need), facts(KernelKind.QEMU, *Need))).director.kernel
+        == "uml"
+    )
     with pytest.raises(CannotError, match="qemu: no tap driver"):
         plan(kernels=kernels(facts(HOST), facts(UML), qemu="no tap driver"), director_kernels=["qemu"])
 
 
 def test_a_comparison_needs_in_every_role_what_any_of_its_modes_needs() -> None:
     union = union_of_needs([mode_named(mode) for mode in MODES])
-    assert union == {Role.DIRECTOR: {Need.IP_VS, Need.IPVS_SNAT, Need.SYNPROXY}, Role.REAL_SERVER: {Need.IPIP}}
+    assert union == {
+        Role.DIRECTOR: {Need.IP_VS, Need.IPVS_SNAT, Need.SYNPROXY},
+        Role.REAL_SERVER: {Need.IPIP},
+    }
     assert union_of_needs([]) == {}
     assert union_of_needs([mode_named("nat"), mode_named("dr")]) == {Role.DIRECTOR: {Need.IP_VS}}
 
@@ -119,14 +135,24 @@ def test_a_comparison_needs_in_every_role_what_any_of_its_modes_needs() -> None:
 def test_a_comparison_places_every_role_alike_in_all_its_modes() -> None:
     alike = [mode_named(mode) for mode in MODES]
     roles = [
-        {node.role: node.kernel for node in plan(mode, POOR_HOST, alike=alike).nodes if node.role != Role.ROUTER}
+        {
+            node.role: node.kernel
+            for node in plan(mode, POOR_HOST, alike=alike).nodes
+            if node.role != Role.ROUTER
+        }
         for mode in MODES
     ]
     assert all(each == roles[0] for each in roles) and roles[0][Role.REAL_SERVER] == UML
 
 
-@given(host=st.sets(st.sampled_from(Need)), uml=st.sets(st.sampled_from(Need)), needs=st.sets(st.sampled_from(Need)))
-def test_a_kernel_is_the_cheapest_that_has_everything_or_none(host: set[Need], uml: set[Need], needs: set[Need]) -> None:
+@given(
+    host=st.sets(st.sampled_from(Need)),
+    uml=st.sets(st.sampled_from(Need)),
+    needs=st.sets(st.sampled_from(Need)),
+)
+def test_a_kernel_is_the_cheapest_that_has_everything_or_none(
+    host: set[Need], uml: set[Need], needs: set[Need]
+) -> None:
     choice = kernels(facts(HOST, *host), facts(UML, *uml))
     if needs <= host or needs <= uml:
         assert choice.choose(frozenset(needs), None, "node")[0] == (HOST if needs <= host else UML)
@@ -151,12 +177,18 @@ def test_the_iptables_variant_is_the_directors_kernels_own() -> None:
     assert plan("nat", both).iptables == {"lvs": None}
 
 
-# -- what a plan holds ---------------------------------------------------------------------------------------------------------------
+# -- what a plan holds -----------------------------------------------------------------------------
 
 
 @settings(max_examples=25)
-@given(mode=st.sampled_from(MODES), clients=st.integers(1, topology.MAX_CLIENTS), servers=st.integers(1, topology.MAX_SERVERS))
-def test_macs_and_addresses_are_unique_and_each_lies_in_its_network(mode: str, clients: int, servers: int) -> None:
+@given(
+    mode=st.sampled_from(MODES),
+    clients=st.integers(1, topology.MAX_CLIENTS),
+    servers=st.integers(1, topology.MAX_SERVERS),
+)
+def test_macs_and_addresses_are_unique_and_each_lies_in_its_network(
+    mode: str, clients: int, servers: int
+) -> None:
     made = plan(mode, clients=clients, servers=servers)
     interfaces = [each for node in made.nodes for each in node.interfaces]
     for values in ([each.mac for each in interfaces], [each.name for each in interfaces]):
@@ -164,10 +196,12 @@ def test_macs_and_addresses_are_unique_and_each_lies_in_its_network(mode: str, c
     addresses = [each.ip for each in interfaces] + [made.addresses.vip, *made.addresses.lips]
     assert len(set(addresses)) == len(addresses)
     assert all(
-        ipaddress.ip_interface(each.address or "").network == ipaddress.ip_network(made.networks[each.network])
+        ipaddress.ip_interface(each.address or "").network
+        == ipaddress.ip_network(made.networks[each.network])
         for each in interfaces
     )
-    assert all(int(each.mac[:2], 16) & 3 == 2 for each in interfaces)  # locally administered, not multicast
+    # locally administered, not multicast
+    assert all(int(each.mac[:2], 16) & 3 == 2 for each in interfaces)
     # The crafted client of verify has the first client's address plus 100: it must be nobody's.
     assert str(ipaddress.ip_address(made.node("c1").ip) + 100) not in addresses
     assert (len(made.of_role(Role.CLIENT)), len(made.of_role(Role.REAL_SERVER))) == (clients, servers)
@@ -183,14 +217,18 @@ def test_macs_and_addresses_are_unique_and_each_lies_in_its_network(mode: str, c
         ("synproxy", PacketForwarding.MASQ, [8080, 5201]),
     ],
 )
-def test_virtual_services_forward_as_their_mode_does(mode: str, forwarding: PacketForwarding, ports: list[int]) -> None:
+def test_virtual_services_forward_as_their_mode_does(
+    mode: str, forwarding: PacketForwarding, ports: list[int]
+) -> None:
     services = plan(mode, servers=3, scheduler=Scheduler.SH).services
     assert [service.real_servers[0].port for service in services] == ports
     assert all(server.forwarding == forwarding for service in services for server in service.real_servers)
     assert {service.scheduler for service in services} == {Scheduler.SH}
     assert all(len({server.address for server in service.real_servers}) == 3 for service in services)
     assert [service.protocol for service in services].count(Protocol.UDP) == (mode != "synproxy")
-    assert [bool(service.persistence_timeout) for service in services] == [False] * (len(services) - 1) + [True]
+    assert [bool(service.persistence_timeout) for service in services] == [False] * (len(services) - 1) + [
+        True
+    ]
 
 
 def test_weights_go_to_the_servers_in_their_order_and_one_where_none_is_given() -> None:
@@ -226,8 +264,10 @@ COMMANDS = {
     "fullnat": [
         "ip address add 10.0.1.201/24 dev lvs-eth1",
         "sysctl -w net.ipv4.vs.conntrack=1",
-        "iptables -t nat -A POSTROUTING -m ipvs --vproto udp --vaddr 10.0.0.10 --vport 5300 "
-        "-j SNAT --to-source 10.0.1.201-10.0.1.202",
+        (
+            "iptables -t nat -A POSTROUTING -m ipvs --vproto udp --vaddr 10.0.0.10 --vport 5300 "
+            "-j SNAT --to-source 10.0.1.201-10.0.1.202"
+        ),
     ],
     "synproxy": [
         "sysctl -w net.netfilter.nf_conntrack_tcp_loose=0",
@@ -243,15 +283,22 @@ def test_the_commands_of_a_plan_are_what_one_would_type(mode: str) -> None:
     lines = plan(mode).commands()
     assert [line for line in COMMANDS[mode] if line not in lines] == []
     assert "ip address add 10.0.0.1/24 dev lvs-eth0" in lines and "ip link set c1-eth0 up" in lines
-    assert [line for line in lines if line.startswith("### ")][:2] == ["### c1 (client)", "### lvs (director)"]
-    checked = subprocess.run(["sh", "-n"], input="\n".join(lines), text=True, capture_output=True, check=False)
+    assert [line for line in lines if line.startswith("### ")][:2] == [
+        "### c1 (client)",
+        "### lvs (director)",
+    ]
+    checked = subprocess.run(
+        ["sh", "-n"], input="\n".join(lines), text=True, capture_output=True, check=False
+    )
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_services_among_the_commands_are_read_back_as_planned(mode: str) -> None:
     made = plan(mode)
-    rules = "\n".join(line.removeprefix("ipvsadm ") for line in made.commands() if line.startswith("ipvsadm "))
+    rules = "\n".join(
+        line.removeprefix("ipvsadm ") for line in made.commands() if line.startswith("ipvsadm ")
+    )
     assert tuple(parse_rules(rules)) == made.services
 
 
@@ -262,7 +309,7 @@ def test_every_command_belongs_to_the_node_under_whose_heading_it_stands() -> No
     assert not any("ipvsadm" in line or "rs2" in line for line in server)
 
 
-# -- leaving steps out ---------------------------------------------------------------------------------------------------------------
+# -- leaving steps out -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -290,11 +337,13 @@ def test_a_step_that_is_left_out_is_gone_and_nothing_else(mode: str, step: str, 
 def test_an_unknown_step_cannot_be_left_out_and_the_known_ones_are_named(mode: str) -> None:
     with pytest.raises(UsageError) as caught:
         plan(mode, without=["spoon"])
-    assert str(caught.value).startswith(f"mode '{mode}' has no set-up step 'spoon' to leave out; its steps: vip, ")
+    assert str(caught.value).startswith(
+        f"mode '{mode}' has no set-up step 'spoon' to leave out; its steps: vip, "
+    )
     assert "gateway" in str(caught.value)
 
 
-# -- modes and topologies ------------------------------------------------------------------------------------------------------------
+# -- modes and topologies --------------------------------------------------------------------------
 
 FITS = {
     "nat": {"nat", "synproxy"},
@@ -321,7 +370,11 @@ def test_a_mode_works_in_a_topology_or_is_refused_with_the_reason(mode: str, whe
     with pytest.raises(UsageError) as caught:
         plan(mode, topology_name=where)
     message = str(caught.value)
-    assert message.startswith(f"mode '{mode}': ") and f"topology '{where}'" in message and REASONS[mode] in message
+    assert (
+        message.startswith(f"mode '{mode}': ")
+        and f"topology '{where}'" in message
+        and REASONS[mode] in message
+    )
     advised = message.partition("or one of the modes: ")[2].split(", ")
     assert f"use --topology {mode}" in message and advised == [each for each in MODES if where in FITS[each]]
 
@@ -332,11 +385,13 @@ def test_modes_are_found_in_any_case(mode: str) -> None:
 
 
 def test_an_unknown_mode_is_refused_with_the_choice() -> None:
-    with pytest.raises(UsageError, match="mode 'natt': no such forwarding mode; choose from: nat, dr, tun, fullnat, synproxy"):
+    with pytest.raises(
+        UsageError, match="mode 'natt': no such forwarding mode; choose from: nat, dr, tun, fullnat, synproxy"
+    ):
         mode_named("natt")
 
 
-# -- wrong input ---------------------------------------------------------------------------------------------------------------------
+# -- wrong input -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [0, -1, 51, 1000, True, "2", 1.5])
@@ -347,12 +402,17 @@ def test_a_wrong_number_of_nodes_is_refused_by_name(what: str, count: object) ->
 
 
 def test_an_unknown_topology_is_refused_with_the_shipped_ones() -> None:
-    with pytest.raises(UsageError, match=r"topology 'star': no such topology or file; shipped: .*\bdr, fullnat, nat, .*\btun\b"):
+    with pytest.raises(
+        UsageError,
+        match=r"topology 'star': no such topology or file; shipped: .*\bdr, fullnat, nat, .*\btun\b",
+    ):
         plan(topology_name="star")
 
 
 def test_a_parameter_that_a_topology_does_not_have_is_refused_with_those_it_has() -> None:
-    with pytest.raises(UsageError, match="topology 'nat' has no parameter 'colour'; it has: clients, servers"):
+    with pytest.raises(
+        UsageError, match="topology 'nat' has no parameter 'colour'; it has: clients, servers"
+    ):
         topology.load("nat", shipped.shipped_files("topologies"), {"colour": 3})
 
 
@@ -363,7 +423,9 @@ def _two_arms(topo: LvsTopo) -> None:
     topo.add_real_servers(1, "s2", "10.0.1.0/24", gateway="10.0.1.1")
 
 
-def _with_director(topo: LvsTopo, name: str = "lvs", outside: str = "10.0.0.1/24", inside: str = "10.0.1.1/24") -> None:
+def _with_director(
+    topo: LvsTopo, name: str = "lvs", outside: str = "10.0.0.1/24", inside: str = "10.0.1.1/24"
+) -> None:
     topo.add_node(name, Role.DIRECTOR)
     topo.attach(name, "s1", outside)
     topo.attach(name, "s2", inside)
@@ -408,7 +470,11 @@ def test_hosts_that_are_linked_directly_are_refused_by_name() -> None:
         topo.addLink("c1", "lvs")
 
     message = refused(build)
-    assert "'c1'" in message and "'lvs'" in message and "are linked directly; put a switch between them" in message
+    assert (
+        "'c1'" in message
+        and "'lvs'" in message
+        and "are linked directly; put a switch between them" in message
+    )
 
 
 def test_a_node_that_hangs_in_the_air_is_refused_by_name() -> None:
@@ -426,10 +492,15 @@ def test_an_address_that_is_none_is_refused_with_its_node(address: str) -> None:
         _two_arms(topo)
         _with_director(topo, outside=address)
 
-    assert refused(build) == f"topology 'own': 'lvs' has the address '{address}', which is none; write it as 10.0.0.1/24"
+    assert (
+        refused(build)
+        == f"topology 'own': 'lvs' has the address '{address}', which is none; write it as 10.0.0.1/24"
+    )
 
 
-@pytest.mark.parametrize(("address", "other"), [("10.0.0.101/24", "c1"), ("10.0.0.10/24", "the virtual address")])
+@pytest.mark.parametrize(
+    ("address", "other"), [("10.0.0.101/24", "c1"), ("10.0.0.10/24", "the virtual address")]
+)
 def test_an_address_given_twice_is_refused_with_both_owners(address: str, other: str) -> None:
     def build(topo: LvsTopo) -> None:
         _two_arms(topo)
@@ -466,7 +537,9 @@ def test_a_director_that_the_clients_cannot_reach_is_refused() -> None:
         ("\n\nraise RuntimeError('no luck')\n", "line 3: RuntimeError: no luck"),
     ],
 )
-def test_a_file_that_is_no_topology_is_refused_with_file_and_cause(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_is_no_topology_is_refused_with_file_and_cause(
+    tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "mine.py"
     path.write_text(text)
     with pytest.raises(UsageError) as caught:
@@ -481,7 +554,7 @@ def test_a_topology_file_of_ones_own_is_planned_like_a_shipped_one(tmp_path: Pat
     assert made.topology == "nat" and len(made.addresses.rips) == 4
 
 
-# -- gaps ----------------------------------------------------------------------------------------------------------------------------
+# -- gaps ------------------------------------------------------------------------------------------
 
 
 def test_a_node_outside_its_switchs_subnet_is_refused() -> None:

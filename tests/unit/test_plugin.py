@@ -1,4 +1,6 @@
-"""The pytest plugin as far as it needs no kernel: options, markers, what is collected, and that it costs nothing when it is not used."""
+"""The pytest plugin as far as it needs no kernel: options, markers, what is collected, and that it
+costs nothing when it is not used.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +17,47 @@ from lvslab.kernels.needs import Need
 from lvslab.modes import MODES
 from lvslab.testing.settings import Asked, Settings, asked_by, is_wanted, modes_of, read_settings
 
-HEAVY = ("lvslab.lab", "lvslab.experiment", "lvslab.plan", "mininet", "scapy", "matplotlib", "numpy", "rich", "click")
+HEAVY = (
+    "lvslab.lab",
+    "lvslab.experiment",
+    "lvslab.plan",
+    "mininet",
+    "scapy",
+    "matplotlib",
+    "numpy",
+    "rich",
+    "click",
+)
 
 
 def settings(**chosen: Any) -> Settings:
-    usual = {"kernels": (), "modes": (), "require": False, "runs": Path("runs"), "keep": False, "timeout": 300.0}
+    usual = {
+        "kernels": (),
+        "modes": (),
+        "require": False,
+        "runs": Path("runs"),
+        "keep": False,
+        "timeout": 300.0,
+    }
     return read_settings(**{**usual, **chosen})
 
 
 def run_pytest(folder: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_it.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:hypothesispytest",
+        *arguments,
+    ]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
 
 
-# -- options -------------------------------------------------------------------------------------------------------------------------
+# -- options ---------------------------------------------------------------------------------------
 
 
 def test_all_stands_for_every_mode() -> None:
@@ -51,7 +79,7 @@ def test_wrong_options_are_refused(chosen: dict[str, Any], said: str) -> None:
         settings(**chosen)
 
 
-# -- markers -------------------------------------------------------------------------------------------------------------------------
+# -- markers ---------------------------------------------------------------------------------------
 
 
 def test_the_closer_marker_counts_more() -> None:
@@ -94,11 +122,15 @@ def test_modes_of_test_and_command_line() -> None:
     nothing, own, several = Asked(), Asked(("dr",)), Asked(("nat", "dr"))
     assert [modes_of(each, settings()) for each in (nothing, own, several)] == [(), (), ("nat", "dr")]
     some = settings(modes=["nat", "tun"])
-    assert [modes_of(each, some) for each in (nothing, own, several)] == [("nat", "tun"), ("dr",), ("nat", "dr")]
+    assert [modes_of(each, some) for each in (nothing, own, several)] == [
+        ("nat", "tun"),
+        ("dr",),
+        ("nat", "dr"),
+    ]
     assert is_wanted("nat", some) and not is_wanted("dr", some) and is_wanted("dr", settings())
 
 
-# -- sessions ------------------------------------------------------------------------------------------------------------------------
+# -- sessions --------------------------------------------------------------------------------------
 
 
 def test_the_plugin_is_an_entry_point() -> None:
@@ -113,7 +145,10 @@ def test_a_session_without_such_tests_loads_nothing(tmp_path: Path) -> None:
 
 
 def test_the_check_above_sees_what_is_loaded(tmp_path: Path) -> None:
-    text = f"import sys, lvslab.plan\ndef test_it(): assert not [each for each in {HEAVY} if each in sys.modules]\n"
+    text = (
+        f"import sys, lvslab.plan\ndef test_it(): assert not [each for each in {HEAVY} if each in"
+        " sys.modules]\n"
+    )
     assert run_pytest(tmp_path, text).returncode == 1
 
 
@@ -142,13 +177,17 @@ def test_plain(): pass
         ),
     ],
 )
-def test_kernels_and_modes_make_tests(tmp_path: Path, arguments: tuple[str, ...], collected: list[str]) -> None:
+def test_kernels_and_modes_make_tests(
+    tmp_path: Path, arguments: tuple[str, ...], collected: list[str]
+) -> None:
     done = run_pytest(tmp_path, TESTS, "--strict-markers", "--collect-only", "-q", *arguments)
     found = [line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line]
     assert sorted(found) == sorted(collected), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("arguments", [("--lvs-mode", "natt"), ("--lvs-kernel", "nonsense"), ("--lvs-timeout", "-1")])
+@pytest.mark.parametrize(
+    "arguments", [("--lvs-mode", "natt"), ("--lvs-kernel", "nonsense"), ("--lvs-timeout", "-1")]
+)
 def test_wrong_options_end_the_session_before_any_test(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = run_pytest(tmp_path, TESTS, *arguments)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR

@@ -92,7 +92,9 @@ def tcp_server(handler: Handler) -> Iterator[int]:
 
 @contextmanager
 def udp_server(answers: Callable[[tuple[str, int], int], bytes | None]) -> Iterator[int]:
-    """Answers each datagram with what `answers` makes of the sender and the datagram's number, from 0."""
+    """Answers each datagram with what `answers` makes of the sender and the datagram's number, from
+    0.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
 
@@ -117,8 +119,9 @@ def udp_server(answers: Callable[[tuple[str, int], int], bytes | None]) -> Itera
 
 def spec(port: int, **options: Any) -> ProbeSpec:
     return replace(
-        ProbeSpec("127.0.0.1", port, ("rs1", "rs2"), rate=100.0, seconds=0.2, timeout=0.5, beat_timeout=0.5), **options
-    )  # fmt: skip
+        ProbeSpec("127.0.0.1", port, ("rs1", "rs2"), rate=100.0, seconds=0.2, timeout=0.5, beat_timeout=0.5),
+        **options,
+    )
 
 
 @dataclass
@@ -141,14 +144,19 @@ class Run:
         text = json.dumps({**asdict(given), "interval": given.interval})
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(PROGRAM), text, *map(str, self.files)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def wait_for(self, text: str, which: int = 0) -> None:
         """Until a file contains a text."""
         deadline = time.monotonic() + PATIENCE
         while not self.files[which].exists() or text not in self.files[which].read_text():
-            assert self.process.poll() is None and time.monotonic() < deadline, f"no '{text}' in {self.files[which]}"
+            assert self.process.poll() is None and time.monotonic() < deadline, (
+                f"no '{text}' in {self.files[which]}"
+            )
             time.sleep(0.01)
 
     def end(self) -> Done:
@@ -181,7 +189,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[ProbeSpec], Run]]:
             stream.close()
 
 
-# -- TCP attempts ----------------------------------------------------------------------------------------------------------------
+# -- TCP attempts ----------------------------------------------------------------------------------
 
 
 def test_every_attempt_is_answered_and_planned_on_an_exact_grid(start: Callable[[ProbeSpec], Run]) -> None:
@@ -218,7 +226,9 @@ def test_times_are_those_of_the_epoch_clock(start: Callable[[ProbeSpec], Run]) -
     ],
     ids=["reset", "stranger", "cut short", "status", "no http", "nothing", "no length"],
 )
-def test_outcomes_of_answers(start: Callable[[ProbeSpec], Run], handler: Handler, outcome: str, server: str) -> None:
+def test_outcomes_of_answers(
+    start: Callable[[ProbeSpec], Run], handler: Handler, outcome: str, server: str
+) -> None:
     with tcp_server(handler) as port:
         done = start(spec(port, seconds=0.05)).end()
     assert done.outcomes == {outcome: 5}
@@ -246,7 +256,8 @@ def test_attempts_go_on_while_others_wait_and_time_out(start: Callable[[ProbeSpe
 def test_a_lost_syn_is_a_timeout(start: Callable[[ProbeSpec], Run]) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         waiting = []
-        for _ in range(3):  # nobody accepts, so the queue is full and the kernel drops each further SYN
+        # nobody accepts, so the queue is full and the kernel drops each further SYN
+        for _ in range(3):
             sock = socket.socket()
             sock.setblocking(False)
             sock.connect_ex(full.getsockname())
@@ -259,7 +270,8 @@ def test_a_lost_syn_is_a_timeout(start: Callable[[ProbeSpec], Run]) -> None:
 
 
 def test_an_address_without_a_way_there_is_unreachable(start: Callable[[ProbeSpec], Run]) -> None:
-    done = start(spec(80, address="127.255.255.255")).end()  # loopback's broadcast address: no TCP to it
+    # loopback's broadcast address: no TCP to it
+    done = start(spec(80, address="127.255.255.255")).end()
     assert done.outcomes == {"unreachable": 20}
 
 
@@ -279,7 +291,7 @@ def test_a_port_in_use_is_the_clients_own_fault(start: Callable[[ProbeSpec], Run
     assert {each.local_port for each in done.attempts} == {own}
 
 
-# -- its end ---------------------------------------------------------------------------------------------------------------------
+# -- its end ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["end of input", "line", "signal"])
@@ -323,9 +335,13 @@ def test_a_late_prober_starts_what_is_overdue_at_once_and_says_so(start: Callabl
         run.process.send_signal(signal.SIGTERM)
         done = run.end()
     ordered = sorted(done.attempts, key=lambda each: each.planned)
-    assert [round((each.planned - done.t0) * 1e3) for each in ordered] == [number * 10 for number in range(len(ordered))]
+    assert [round((each.planned - done.t0) * 1e3) for each in ordered] == [
+        number * 10 for number in range(len(ordered))
+    ]
     assert done.said["worst_start_error"] > 0.1  # it stood still for three times that
-    assert done.said["worst_start_error"] == pytest.approx(max(each.start - each.planned for each in ordered), abs=1e-5)
+    assert done.said["worst_start_error"] == pytest.approx(
+        max(each.start - each.planned for each in ordered), abs=1e-5
+    )
 
 
 def test_waiting_costs_no_processor_time(start: Callable[[ProbeSpec], Run]) -> None:
@@ -343,8 +359,10 @@ def test_without_a_watchable_input_it_ends_by_itself(tmp_path: Path) -> None:
         text = json.dumps({**asdict(given), "interval": given.interval})
         subprocess.run(
             [sys.executable, "-I", "-S", str(PROGRAM), text, str(tmp_path / "a"), str(tmp_path / "b")],
-            stdin=subprocess.DEVNULL, check=True, timeout=PATIENCE,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            check=True,
+            timeout=PATIENCE,
+        )
     assert len(read_probes(tmp_path / "a", None).attempts) == 20
 
 
@@ -353,12 +371,14 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     text = json.dumps({**asdict(given), "interval": given.interval})
     for file, reason in ((tmp_path / "none" / "a", "No such file"), (Path("/dev/full"), "No space left")):
         command = [sys.executable, "-I", "-S", str(PROGRAM), text, str(file), str(tmp_path / "b")]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE
+        )
         assert done.returncode == 1
         assert str(file) in done.stderr and reason in done.stderr and "Traceback" not in done.stderr
 
 
-# -- UDP -------------------------------------------------------------------------------------------------------------------------
+# -- UDP -------------------------------------------------------------------------------------------
 
 
 def named(peer: tuple[str, int], _number: int) -> bytes:
@@ -400,7 +420,7 @@ def test_a_closed_udp_port_refuses_each_datagram(start: Callable[[ProbeSpec], Ru
     assert done.outcomes == {"refused": 20}
 
 
-# -- long-lived connections --------------------------------------------------------------------------------------------------------
+# -- long-lived connections ------------------------------------------------------------------------
 
 
 def test_connections_are_opened_one_by_one_and_asked_in_turn(start: Callable[[ProbeSpec], Run]) -> None:
@@ -415,7 +435,9 @@ def test_connections_are_opened_one_by_one_and_asked_in_turn(start: Callable[[Pr
         assert beats[0].opened is not None and beats[0].opened >= done.t0 + (number - 1) * 0.02
         for each in beats:
             assert each.answered is not None and each.opened <= each.planned <= each.sent <= each.answered
-            assert round((each.planned - done.t0) * 1e6) % 100_000 == (number - 1) * 25_000  # its own place in each tenth
+            assert (
+                round((each.planned - done.t0) * 1e6) % 100_000 == (number - 1) * 25_000
+            )  # its own place in each tenth
 
 
 @pytest.mark.parametrize(
@@ -429,10 +451,14 @@ def test_connections_are_opened_one_by_one_and_asked_in_turn(start: Callable[[Pr
     ],
     ids=["silent", "reset", "cut short", "closed", "stranger"],
 )
-def test_a_failed_heartbeat_is_the_connections_last(start: Callable[[ProbeSpec], Run], handler: Handler, outcome: str) -> None:
+def test_a_failed_heartbeat_is_the_connections_last(
+    start: Callable[[ProbeSpec], Run], handler: Handler, outcome: str
+) -> None:
     with tcp_server(handler) as port:
         done = start(spec(port, rate=None, connections=2, heartbeat=0.05, seconds=0.4)).end()
-    assert [(each.connection, each.outcome) for each in sorted(done.beats, key=lambda each: each.connection)] == [
+    assert [
+        (each.connection, each.outcome) for each in sorted(done.beats, key=lambda each: each.connection)
+    ] == [
         (1, outcome),
         (2, outcome),
     ]
@@ -441,7 +467,9 @@ def test_a_failed_heartbeat_is_the_connections_last(start: Callable[[ProbeSpec],
 
 def test_a_connection_closed_between_heartbeats(start: Callable[[ProbeSpec], Run]) -> None:
     def once(sock: socket.socket, peer: tuple[str, int]) -> None:
-        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nrs1 1.2.3.4 5\n" if sock.recv(4096) else b"")
+        sock.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nrs1 1.2.3.4 5\n" if sock.recv(4096) else b""
+        )
 
     with tcp_server(once) as port:
         done = start(spec(port, rate=None, connections=1, heartbeat=0.1, seconds=0.4)).end()
@@ -457,7 +485,9 @@ def test_a_connection_that_is_never_established(start: Callable[[ProbeSpec], Run
     assert [(each.outcome, each.opened) for each in done.beats] == [("refused", None)]
 
 
-def test_a_slow_answer_leaves_heartbeats_out_but_does_not_end_the_connection(start: Callable[[ProbeSpec], Run]) -> None:
+def test_a_slow_answer_leaves_heartbeats_out_but_does_not_end_the_connection(
+    start: Callable[[ProbeSpec], Run],
+) -> None:
     held, released = threading.Event(), threading.Event()
 
     def slow(sock: socket.socket, peer: tuple[str, int]) -> None:
@@ -470,7 +500,9 @@ def test_a_slow_answer_leaves_heartbeats_out_but_does_not_end_the_connection(sta
             sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nrs1 1.2.3.4 5\n")
 
     with tcp_server(slow) as port:
-        run = start(spec(port, rate=None, connections=1, heartbeat=0.02, beat_timeout=PATIENCE, seconds=600.0))
+        run = start(
+            spec(port, rate=None, connections=1, heartbeat=0.02, beat_timeout=PATIENCE, seconds=600.0)
+        )
         assert held.wait(PATIENCE)
         time.sleep(0.1)  # five heartbeats' time, in which none may be sent
         released.set()
@@ -483,12 +515,13 @@ def test_a_slow_answer_leaves_heartbeats_out_but_does_not_end_the_connection(sta
         assert before.answered is not None and after.sent >= before.answered
 
 
-# -- pure parts, the host's side -----------------------------------------------------------------------------------------------------
+# -- pure parts, the host's side -------------------------------------------------------------------
 
 
 def test_errors_have_outcomes() -> None:
     named = {
-        each: probe_program.outcome_of(each) for each in (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EMFILE, errno.EADDRNOTAVAIL)
+        each: probe_program.outcome_of(each)
+        for each in (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EMFILE, errno.EADDRNOTAVAIL)
     }
     assert list(named.values()) == ["unreachable", "timeout", "local", "local"]
 
@@ -532,7 +565,10 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabHost:
 
 
 def test_the_hosts_side_starts_and_stops_it(host: LabHost, tmp_path: Path) -> None:
-    with tcp_server(answer_as("rs1")) as port, Prober(host, spec(port, seconds=600.0), tmp_path / "a", tmp_path / "b") as prober:
+    with (
+        tcp_server(answer_as("rs1")) as port,
+        Prober(host, spec(port, seconds=600.0), tmp_path / "a", tmp_path / "b") as prober,
+    ):
         prober.check_alive()
         summary = prober.stop()
         assert summary == prober.stop() and not prober.alive
@@ -544,9 +580,10 @@ def test_the_hosts_side_starts_and_stops_it(host: LabHost, tmp_path: Path) -> No
 
 
 def test_what_kills_the_prober_is_told(host: LabHost, tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"prober in c1 did not start: .*No such file"), Prober(
-        host, spec(9), tmp_path / "none" / "a", tmp_path / "b"
-    ):  # fmt: skip
+    with (
+        pytest.raises(LabError, match=r"prober in c1 did not start: .*No such file"),
+        Prober(host, spec(9), tmp_path / "none" / "a", tmp_path / "b"),
+    ):
         pass
     with tcp_server(answer_as("rs1")) as port, pytest.raises(LabError, match="ended with -9"):
         with Prober(host, spec(port, seconds=600.0), tmp_path / "a", tmp_path / "b") as prober:

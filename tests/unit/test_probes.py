@@ -24,7 +24,10 @@ def written(folder: Path, text: str) -> Path:
 def test_attempts_and_beats(tmp_path: Path) -> None:
     attempts = written(tmp_path, ATTEMPTS_HEADER + GOOD + FAILED)
     beats = tmp_path / "mon-1.beats.csv"
-    beats.write_text(BEATS_HEADER + "1,1.5,40001,2.0,2.1,2.2,rs2,ok\n2,,40002,2.0,2.1,,,refused\n1,1.5,40001,3.0,3.0,,,closed\n")
+    beats.write_text(
+        BEATS_HEADER
+        + "1,1.5,40001,2.0,2.1,2.2,rs2,ok\n2,,40002,2.0,2.1,,,refused\n1,1.5,40001,3.0,3.0,,,closed\n"
+    )
     found = read_probes(attempts, beats)
     assert found.attempts == (
         Attempt(1.0, 1.00001, 1.0002, 1.0004, 1.0005, 40000, "rs1", "ok"),

@@ -1,4 +1,6 @@
-"""Proxies: their configurations, what they refuse, how they are got, and the answer that is computed from a comparison's samples."""
+"""Proxies: their configurations, what they refuse, how they are got, and the answer that is
+computed from a comparison's samples.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from lvslab.report import tier, tier_charts
 from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 
 FOLDER = PurePath("/mnt/proxy")
-SERVERS = tuple(RealServer(f"10.0.1.{number}", 8080, PacketForwarding.MASQ, weight) for number, weight in ((11, 1), (12, 3)))
+SERVERS = tuple(
+    RealServer(f"10.0.1.{number}", 8080, PacketForwarding.MASQ, weight)
+    for number, weight in ((11, 1), (12, 3))
+)
 SERVICE = VirtualService(Protocol.TCP, "10.0.0.10", 80, scheduler=Scheduler.WRR, real_servers=SERVERS)
 
 
@@ -28,11 +33,17 @@ def text_of(name: str, service: VirtualService = SERVICE) -> str:
     return file.text
 
 
-# -- configurations --------------------------------------------------------------------------------------------------------------------
+# -- configurations --------------------------------------------------------------------------------
 
 
 WEIGHTED = {
-    "haproxy": ["balance roundrobin", "10.0.1.11:8080 weight 1", "10.0.1.12:8080 weight 3", "bind 10.0.0.10:80 ", "mode http"],
+    "haproxy": [
+        "balance roundrobin",
+        "10.0.1.11:8080 weight 1",
+        "10.0.1.12:8080 weight 3",
+        "bind 10.0.0.10:80 ",
+        "mode http",
+    ],
     "haproxy-tcp": ["balance roundrobin", "10.0.1.12:8080 weight 3", "bind 10.0.0.10:80 ", "mode tcp"],
     "nginx": [
         "server 10.0.1.11:8080 weight=1;",
@@ -41,8 +52,20 @@ WEIGHTED = {
         "http {",
         "proxy_pass http://",
     ],
-    "nginx-stream": ["server 10.0.1.12:8080 weight=3;", "listen 10.0.0.10:80 ", "stream {", "proxy_pass servers;"],
-    "pound": ["Balancer iwrr", "Address 10.0.0.10", "Port 80", "Address 10.0.1.12", "Port 8080", "Priority 3"],
+    "nginx-stream": [
+        "server 10.0.1.12:8080 weight=3;",
+        "listen 10.0.0.10:80 ",
+        "stream {",
+        "proxy_pass servers;",
+    ],
+    "pound": [
+        "Balancer iwrr",
+        "Address 10.0.0.10",
+        "Port 80",
+        "Address 10.0.1.12",
+        "Port 8080",
+        "Priority 3",
+    ],
 }
 
 
@@ -80,9 +103,17 @@ def test_schedulers_have_their_counterpart(name: str, scheduler: str, word: str)
     [
         ("haproxy", replace(SERVICE, protocol=Protocol.UDP), "it serves TCP"),
         ("nginx", replace(SERVICE, real_servers=()), "no real server"),
-        ("pound", replace(SERVICE, scheduler=Scheduler.LC), "nothing like scheduler 'lc'; choose from: rr, wrr"),
+        (
+            "pound",
+            replace(SERVICE, scheduler=Scheduler.LC),
+            "nothing like scheduler 'lc'; choose from: rr, wrr",
+        ),
         ("nginx-stream", replace(SERVICE, persistence_timeout=300), "persistence is IPVS's"),
-        ("haproxy", replace(SERVICE, real_servers=(replace(SERVERS[0], weight=300),)), "above its largest, 256"),
+        (
+            "haproxy",
+            replace(SERVICE, real_servers=(replace(SERVERS[0], weight=300),)),
+            "above its largest, 256",
+        ),
     ],
 )
 def test_what_a_proxy_cannot_do_is_refused(name: str, service: VirtualService, reason: str) -> None:
@@ -97,7 +128,9 @@ def test_an_unknown_proxy_names_those_that_are_known() -> None:
 
 def test_no_program_can_delete_a_device_when_it_ends() -> None:
     """nginx removes its pid file at its end, whatever it is."""
-    assert not [name for name in PROXIES for line in text_of(name).splitlines() if "pid" in line and "/dev/" in line]
+    assert not [
+        name for name in PROXIES for line in text_of(name).splitlines() if "pid" in line and "/dev/" in line
+    ]
 
 
 def test_web_servers_answer_what_labs_expect() -> None:
@@ -107,14 +140,14 @@ def test_web_servers_answer_what_labs_expect() -> None:
         web.require("iis")
 
 
-# -- listening sockets -----------------------------------------------------------------------------------------------------------------
+# -- listening sockets -----------------------------------------------------------------------------
 
 SOCKETS = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0A00000A:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1234 1 0000000000000000 100 0 0 10 0
    1: 0A00000A:1F90 6500000A:8A3C 01 00000000:00000000 00:00000000 00000000     0        0 1235 1 0000000000000000 100 0 0 10 0
    2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1236 1 0000000000000000 100 0 0 10 0
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize(
@@ -131,7 +164,7 @@ def test_a_listening_socket_is_told_from_others(address: str, port: int, there: 
     assert listens(SOCKETS, address, port) is there
 
 
-# -- Pound's package -------------------------------------------------------------------------------------------------------------------
+# -- Pound's package -------------------------------------------------------------------------------
 
 
 def test_the_newest_pound_in_the_cache_is_taken_and_a_half_one_is_not(tmp_path: Path) -> None:
@@ -155,7 +188,7 @@ def test_without_pound_the_next_step_is_named(tmp_path: Path, monkeypatch: pytes
         Pound().require()
 
 
-# -- judgements ------------------------------------------------------------------------------------------------------------------------
+# -- judgements ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -178,22 +211,30 @@ def test_contenders_on_different_kernels_are_refused() -> None:
     alike = {"director": "uml 6.1.176", "client": "host 6.18.0"}
     require_alike({"lvs-nat": alike, "haproxy": dict(alike)})
     with pytest.raises(
-        CannotError, match=r"lvs-nat and nginx: the director runs kernel 'uml 6.1.176' in one and 'debian/sid 7.2.7'"
+        CannotError,
+        match=r"lvs-nat and nginx: the director runs kernel 'uml 6.1.176' in one and 'debian/sid 7.2.7'",
     ):
-        require_alike({"lvs-nat": alike, "haproxy": alike, "nginx": {**alike, "director": "debian/sid 7.2.7"}})
+        require_alike(
+            {"lvs-nat": alike, "haproxy": alike, "nginx": {**alike, "director": "debian/sid 7.2.7"}}
+        )
     with pytest.raises(CannotError, match=r"the client runs kernel 'host 6\.18\.0' in one and 'none'"):
         require_alike({"lvs-nat": alike, "pound": {"director": "uml 6.1.176"}})
 
 
-# -- the answer ------------------------------------------------------------------------------------------------------------------------
+# -- the answer ------------------------------------------------------------------------------------
 
 US = 1e-6
 Costs = Mapping[str, tuple[float, ...]]
-"""Contender → director seconds for a piece of work, one a repetition; the same for every kind of work."""
+"""Contender → director seconds for a piece of work, one a repetition; the same for every kind of
+work.
+"""
 
 
 def a_run(
-    root: Path, costs: Costs, calls: Mapping[str, float] | None = None, prices: tuple[float, float] = (10 * US, 0.2 * US)
+    root: Path,
+    costs: Costs,
+    calls: Mapping[str, float] | None = None,
+    prices: tuple[float, float] = (10 * US, 0.2 * US),
 ) -> Run:
     """A run directory with samples as the scenario records them."""
     with RunWriter(root, "l4-versus-l7", kind="run", command=["lvslab"]) as writer:
@@ -208,7 +249,9 @@ def a_run(
                     labels = {"during": work, "per": "request"}
                     writer.sample(**common, metric="director_cpu", unit="s", value=value, labels=labels)
                     if calls is not None:
-                        writer.sample(**common, metric="director_calls", unit="1", value=calls[name], labels=labels)
+                        writer.sample(
+                            **common, metric="director_calls", unit="1", value=calls[name], labels=labels
+                        )
     return load(writer.path)
 
 
@@ -216,7 +259,9 @@ def test_the_claim_holds_where_every_proxy_needs_much_more(tmp_path: Path) -> No
     found = tier.answer(a_run(tmp_path, {"lvs-nat": (100 * US, 110 * US), "haproxy": (700 * US, 660 * US)}))
     assert found.verdict == "holds" and found.complete
     assert "holds here, for every proxy and every kind of work" in found.short
-    assert "LVS-NAT takes 105 µs of the director's time; HAProxy 6.50 times (6.00 to 7.00) as much" in found.text
+    assert (
+        "LVS-NAT takes 105 µs of the director's time; HAProxy 6.50 times (6.00 to 7.00) as much" in found.text
+    )
 
 
 def test_the_claim_does_not_hold_where_proxies_cost_about_the_same(tmp_path: Path) -> None:
@@ -227,26 +272,50 @@ def test_the_claim_does_not_hold_where_proxies_cost_about_the_same(tmp_path: Pat
 
 
 def test_proxies_and_repetitions_that_disagree_are_told_apart(tmp_path: Path) -> None:
-    costs = {"lvs-nat": (100 * US,) * 2, "haproxy": (150 * US,) * 2, "nginx": (150 * US, 250 * US), "pound": (900 * US,) * 2}
+    costs = {
+        "lvs-nat": (100 * US,) * 2,
+        "haproxy": (150 * US,) * 2,
+        "nginx": (150 * US, 250 * US),
+        "pound": (900 * US,) * 2,
+    }
     found = tier.answer(a_run(tmp_path, costs))
     assert found.verdict == "partly"
-    holds, not_, open_ = (found.short.index(words) for words in ("It holds for", "It does not hold for", "Open,"))
-    assert "(Pound)" in found.short[holds:not_] and "(HAProxy)" in found.short[not_:open_] and "(nginx)" in found.short[open_:]
+    holds, not_, open_ = (
+        found.short.index(words) for words in ("It holds for", "It does not hold for", "Open,")
+    )
+    assert (
+        "(Pound)" in found.short[holds:not_]
+        and "(HAProxy)" in found.short[not_:open_]
+        and "(nginx)" in found.short[open_:]
+    )
 
 
 def test_what_system_calls_cost_in_the_guest_is_taken_off_for_each_that_was_counted(tmp_path: Path) -> None:
-    """250 µs with 10 calls at 9.8 µs too much each are 152 µs: above twice as measured, below as estimated."""
-    found = tier.answer(a_run(tmp_path, {"lvs-nat": (100 * US,), "nginx": (250 * US,)}, calls={"lvs-nat": 0, "nginx": 10}))
+    """250 µs with 10 calls at 9.8 µs too much each are 152 µs: above twice as measured, below as
+    estimated.
+    """
+    found = tier.answer(
+        a_run(tmp_path, {"lvs-nat": (100 * US,), "nginx": (250 * US,)}, calls={"lvs-nat": 0, "nginx": 10})
+    )
     assert "nginx 2.50 times, estimated 1.52 times as much" in found.text
     assert found.verdict == "partly" and "Open, because" in found.short
-    assert "10.0 µs in the director and 200 ns on the machine itself, 50.0 times" in found.text and "upper bounds" in found.text
+    assert (
+        "10.0 µs in the director and 200 ns on the machine itself, 50.0 times" in found.text
+        and "upper bounds" in found.text
+    )
     assert "(for a new connection: nginx 10.0)" in found.text
 
 
 def test_system_calls_that_cost_the_same_everywhere_bias_nothing(tmp_path: Path) -> None:
     costs = {"lvs-nat": (100 * US,), "nginx": (250 * US,)}
-    found = tier.answer(a_run(tmp_path, costs, calls={"lvs-nat": 0, "nginx": 10}, prices=(0.2 * US, 0.2 * US)))
-    assert found.verdict == "holds" and "hardly changes the ratios" in found.text and "upper bounds" not in found.text
+    found = tier.answer(
+        a_run(tmp_path, costs, calls={"lvs-nat": 0, "nginx": 10}, prices=(0.2 * US, 0.2 * US))
+    )
+    assert (
+        found.verdict == "holds"
+        and "hardly changes the ratios" in found.text
+        and "upper bounds" not in found.text
+    )
 
 
 def test_a_contender_is_compared_with_the_same_repetition_only(tmp_path: Path) -> None:
@@ -266,11 +335,20 @@ def test_what_failed_is_told_and_never_averaged(tmp_path: Path) -> None:
         for each in run.samples:
             failed = each.lab == "pound" and each.labels.get("during") == "download"
             writer.sample(
-                lab=each.lab, mode=each.mode, metric="download" if failed else each.metric, unit=each.unit, repeat=1, labels=each.labels,
-                value=None if failed else each.value, error="status 503" if failed else None,
-            )  # fmt: skip
+                lab=each.lab,
+                mode=each.mode,
+                metric="download" if failed else each.metric,
+                unit=each.unit,
+                repeat=1,
+                labels=each.labels,
+                value=None if failed else each.value,
+                error="status 503" if failed else None,
+            )
     found = tier.answer(load(writer.path))
-    assert not found.complete and "Not reached, and in no figure: Pound, download, repetition 1: status 503." in found.text
+    assert (
+        not found.complete
+        and "Not reached, and in no figure: Pound, download, repetition 1: status 503." in found.text
+    )
     gigabyte = found.text.partition(f"For {tier.WORK['download']}")[2]
     assert not gigabyte, "a kind of work without a figure is not told"
 
@@ -290,7 +368,15 @@ def test_the_figure_shows_every_ratio_and_says_so_in_words(tmp_path: Path) -> No
     assert tier_charts.can_draw(run)
     figure = tier_charts.ratios(run)
     texts = {each.get_text() for axes in figure.axes for each in axes.texts}
-    assert {"nginx", "Pound", "2.50 ×", "1.52 ×", "9.00 ×", "as much as LVS-NAT", *tier.WORK.values()} <= texts
+    assert {
+        "nginx",
+        "Pound",
+        "2.50 ×",
+        "1.52 ×",
+        "9.00 ×",
+        "as much as LVS-NAT",
+        *tier.WORK.values(),
+    } <= texts
     assert "nginx 2.50 times (2.50 to 2.50), estimated 1.52 times" in tier_charts.describe(run)
 
 

@@ -1,4 +1,6 @@
-"""Kernels under QEMU, as far as no kernel boots: which files are a kernel, what is inside a bzImage, what QEMU is told."""
+"""Kernels under QEMU, as far as no kernel boots: which files are a kernel, what is inside a
+bzImage, what QEMU is told.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,12 @@ from lvslab.kernels.qemu import QemuKernel
 def elf(*notes: tuple[bytes, int]) -> bytes:
     """A 64-bit ELF file with one program header, of notes: (owner, type) each."""
     body = b"".join(
-        struct.pack("<III", len(owner), 4, kind) + owner.ljust(-(-len(owner) // 4) * 4, b"\0") + bytes(4) for owner, kind in notes
+        struct.pack("<III", len(owner), 4, kind) + owner.ljust(-(-len(owner) // 4) * 4, b"\0") + bytes(4)
+        for owner, kind in notes
     )
-    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
+        "<HHIQQQIHHHHHH", 2, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0
+    )
     return header + struct.pack("<IIQQQQQQ", 4, 4, 120, 0, 0, len(body), len(body), 4) + body
 
 
@@ -37,7 +42,9 @@ OTHER = elf((b"GNU\0", 18), (b"Xen\0", 6))
 
 
 def bz_image(packed: bytes, protocol: int = 0x020F) -> bytes:
-    """A bzImage around a packed kernel: four sectors of set-up, then the unpacker's code, then the kernel and its size."""
+    """A bzImage around a packed kernel: four sectors of set-up, then the unpacker's code, then the
+    kernel and its size.
+    """
     code, trailer = b"unpacker", struct.pack("<I", 12345)
     image = bytearray(5 * 512) + code + packed + trailer
     image[0x1F1] = 4
@@ -60,7 +67,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-# -- what is inside a bzImage ----------------------------------------------------------------------------------------------------------
+# -- what is inside a bzImage ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PACKERS)
@@ -92,11 +99,12 @@ def test_what_is_no_bzimage_is_refused(image: bytes, problem: str) -> None:
 
 def test_a_kernel_is_entered_directly_only_where_it_has_the_note_for_it() -> None:
     assert bzimage.has_pvh_entry(KERNEL)
-    assert not bzimage.has_pvh_entry(OTHER)  # the number alone, or the owner alone, is something else
+    # the number alone, or the owner alone, is something else
+    assert not bzimage.has_pvh_entry(OTHER)
     assert not bzimage.has_pvh_entry(b"MZ" + KERNEL)
 
 
-# -- what is booted --------------------------------------------------------------------------------------------------------------------
+# -- what is booted --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -115,7 +123,9 @@ def test_a_kernel_is_unpacked_once_and_kept_until_it_changes(home: Path) -> None
     first = bzimage.bootable(kernel.image, kernel.identity)
     assert first.read_bytes() == KERNEL and first != kernel.image
     os.utime(first, (1, 1))
-    assert bzimage.bootable(kernel.image, kernel.identity) == first and first.stat().st_mtime == 1, "unpacked again"
+    assert bzimage.bootable(kernel.image, kernel.identity) == first and first.stat().st_mtime == 1, (
+        "unpacked again"
+    )
     changed = elf((b"Xen\0", 18), (b"GNU\0", 1))
     kernel.image.write_bytes(bz_image(lzma.compress(changed)))
     second = bzimage.bootable(kernel.image, kernel.identity)
@@ -129,7 +139,9 @@ def test_a_kernel_without_direct_entry_boots_from_its_image(home: Path) -> None:
     assert bzimage.bootable(kernel.image, kernel.identity) == kernel.image
 
 
-def test_where_nothing_can_be_kept_the_image_boots(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_where_nothing_can_be_kept_the_image_boots(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     kernel = QemuKernel.at(home)
@@ -143,7 +155,7 @@ def test_an_image_that_is_none_is_named(home: Path) -> None:
         bzimage.bootable(kernel.image, kernel.identity)
 
 
-# -- which kernel ----------------------------------------------------------------------------------------------------------------------
+# -- which kernel ----------------------------------------------------------------------------------
 
 
 def test_a_kernel_in_a_directory_is_whole_or_refused(home: Path) -> None:
@@ -168,7 +180,9 @@ def test_the_newest_installed_kernel_with_modules_is_taken(tmp_path: Path) -> No
             (modules / release / "modules.dep").touch()
     assert QemuKernel.installed(boot, modules).modules == ModuleTree(modules / "6.1.0-56-amd64")
     shutil.rmtree(modules)
-    with pytest.raises(CannotError, match=r"no readable kernel image .*lvslab kernels fetch debian/bookworm:amd64"):
+    with pytest.raises(
+        CannotError, match=r"no readable kernel image .*lvslab kernels fetch debian/bookworm:amd64"
+    ):
         QemuKernel.installed(boot, modules)
 
 
@@ -191,7 +205,7 @@ def test_the_configuration_beside_the_image_counts(home: Path) -> None:
     assert first and kernel.config_sha256 not in (None, first)
 
 
-# -- what QEMU is told -----------------------------------------------------------------------------------------------------------------
+# -- what QEMU is told -----------------------------------------------------------------------------
 
 
 def words(home: Path, **changed: Any) -> list[str]:
@@ -217,10 +231,18 @@ def test_every_line_and_card_has_the_descriptor_and_place_that_the_guest_expects
         "socket,id=line2,fd=6",
     ]
     devices = [word.partition(",")[0] for word in given if word.startswith("virtio-") and "-pci" in word]
-    assert devices == ["virtio-serial-pci", "virtio-9p-pci", "virtio-9p-pci", "virtio-net-pci", "virtio-net-pci"]
+    assert devices == [
+        "virtio-serial-pci",
+        "virtio-9p-pci",
+        "virtio-9p-pci",
+        "virtio-net-pci",
+        "virtio-net-pci",
+    ]
     assert [word for word in given if word.startswith("tap,")] == ["tap,id=nic0,fd=7", "tap,id=nic1,fd=8"]
     kernel_words = given[given.index("-append") + 1].split()
-    assert {"panic=-1", "LVSLAB_AGENT=/dev/vport0p9", "LVSLAB_MODULES=overlay,ip_vs", "extra=1"} <= set(kernel_words)
+    assert {"panic=-1", "LVSLAB_AGENT=/dev/vport0p9", "LVSLAB_MODULES=overlay,ip_vs", "extra=1"} <= set(
+        kernel_words
+    )
 
 
 def test_the_hosts_files_are_served_read_only(home: Path) -> None:
@@ -230,13 +252,17 @@ def test_the_hosts_files_are_served_read_only(home: Path) -> None:
 
 
 def test_a_kernel_without_9p_is_refused_before_anything_starts(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(CannotError, match=r"6\.1\.0-1-amd64: has no virtio_pci, .*9p.*Debian's :amd64 kernels have them"):
+    with pytest.raises(
+        CannotError, match=r"6\.1\.0-1-amd64: has no virtio_pci, .*9p.*Debian's :amd64 kernels have them"
+    ):
         qemu.refuse(QemuKernel.at(home))
-    (home / "modules/6.1.0-1-amd64/modules.builtin").write_text("".join(f"a/{name}.ko\n" for name in qemu.DRIVERS))
+    (home / "modules/6.1.0-1-amd64/modules.builtin").write_text(
+        "".join(f"a/{name}.ko\n" for name in qemu.DRIVERS)
+    )
     qemu.refuse(QemuKernel.at(home))
 
 
-# -- the machine -----------------------------------------------------------------------------------------------------------------------
+# -- the machine -----------------------------------------------------------------------------------
 
 
 def test_a_machine_without_taps_is_told_what_helps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

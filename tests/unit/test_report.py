@@ -1,4 +1,6 @@
-"""The report: one page that stands alone, says what is missing, shows what failed, and figures in which nothing overlaps."""
+"""The report: one page that stands alone, says what is missing, shows what failed, and figures in
+which nothing overlaps.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ VOID = {"meta", "br", "img", "link", "hr", "input", "path", "use"}
 
 
 class Page(HTMLParser):
-    """Parses a page and keeps what the tests ask for; a tag that is closed wrongly fails the test."""
+    """Parses a page and keeps what the tests ask for; a tag that is closed wrongly fails
+    the test.
+    """
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -91,7 +95,7 @@ def _path(mode: str, wrong_at: int | None = None) -> PathFile:
     return PathFile.read(Fields(sample_run.path_file(mode, wrong_at), "path"))
 
 
-# --- the page ------------------------------------------------------------------------------------------------------------------
+# --- the page -------------------------------------------------------------------------------------
 
 
 def test_the_page_of_a_complete_run_shows_every_mode_and_number(complete: Path) -> None:
@@ -121,7 +125,9 @@ def test_ids_are_unique_and_every_reference_has_its_target(complete: Path) -> No
     html = (complete / "report.html").read_text(encoding="utf-8")
     page = Page(html)
     assert [name for name, count in Counter(page.ids).items() if count > 1] == []
-    targets = {link[1:] for link in page.links if link.startswith("#")} | set(re.findall(r"url\(#([^)]*)\)", html))
+    targets = {link[1:] for link in page.links if link.startswith("#")} | set(
+        re.findall(r"url\(#([^)]*)\)", html)
+    )
     assert targets <= set(page.ids)
 
 
@@ -172,7 +178,9 @@ def test_missing_measurements_are_said_and_not_drawn_as_nothing(tmp_path: Path) 
 
 def test_an_interrupted_run_says_what_it_is(tmp_path: Path) -> None:
     page = _page(sample_run.interrupted(tmp_path))
-    assert "This run is not complete (interrupted)" in page.text and "the last sample was cut off" in page.text
+    assert (
+        "This run is not complete (interrupted)" in page.text and "the last sample was cut off" in page.text
+    )
     assert "not measured" in page.text
 
 
@@ -200,7 +208,12 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     with sample_run.writer(tmp_path) as run:
         run.add_lab({**sample_run.lab("nat"), "name": "<b>&$x_1$"})
         run.add_result(
-            {"name": "<script>alert(1)</script>", "verdict": "fail", "reason": "a < b $\\frac$", "evidence": ["../../etc/passwd"]}
+            {
+                "name": "<script>alert(1)</script>",
+                "verdict": "fail",
+                "reason": "a < b $\\frac$",
+                "evidence": ["../../etc/passwd"],
+            }
         )
         run.sample(lab="<b>&$x_1$", mode="nat", metric="<i>", unit="$", repeat=0, value=3.0)
     report = write_report(run.path)
@@ -244,7 +257,7 @@ def test_a_mode_and_a_metric_of_a_later_version_are_shown_all_the_same(tmp_path:
     assert "Failover gap" in page.text and "840 ms" in page.text and "gue" in page.text
 
 
-# --- tables and numbers --------------------------------------------------------------------------------------------------------
+# --- tables and numbers ---------------------------------------------------------------------------
 
 
 def test_the_tables_hold_verdicts_and_numbers_as_text(tmp_path: Path) -> None:
@@ -261,17 +274,25 @@ def test_the_tables_hold_verdicts_and_numbers_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "unit", "expected"),
     [
-        (9.4123e9, "bit/s", "9.41 Gbit/s"), (9.9996e6, "bit/s", "10.0 Mbit/s"), (31_234, "1/s", "31.2 k/s"),
+        (9.4123e9, "bit/s", "9.41 Gbit/s"),
+        (9.9996e6, "bit/s", "10.0 Mbit/s"),
+        (31_234, "1/s", "31.2 k/s"),
         (812, "1/s", "812/s"),
-        (0.00041, "s", "410 µs"), (0.0123, "s", "12.3 ms"), (0, "s", "0 s"), (3, "segments", "3 segments"),
-        (21600, "1", "21\u2009600"), (5.26e6, "B", "5.26 MB"), (None, "s", "–"), (-0.5, "s", "-500 ms"),
+        (0.00041, "s", "410 µs"),
+        (0.0123, "s", "12.3 ms"),
+        (0, "s", "0 s"),
+        (3, "segments", "3 segments"),
+        (21600, "1", "21\u2009600"),
+        (5.26e6, "B", "5.26 MB"),
+        (None, "s", "–"),
+        (-0.5, "s", "-500 ms"),
     ],
-)  # fmt: skip
+)
 def test_numbers_are_written_for_people(value: float | None, unit: str, expected: str) -> None:
     assert units.quantity(value, unit) == expected
 
 
-# --- figures -------------------------------------------------------------------------------------------------------------------
+# --- figures --------------------------------------------------------------------------------------
 
 
 def _overlaps(figure: Figure) -> list[tuple[str, str]]:
@@ -283,13 +304,23 @@ def _overlaps(figure: Figure) -> list[tuple[str, str]]:
         artists: list[Any] = [*axes.texts]
         if axes.axison:
             low, high = axes.get_xlim()
-            shown = [label for at, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True) if low <= at <= high]
+            shown = [
+                label
+                for at, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+                if low <= at <= high
+            ]
             artists += [axes.xaxis.label, *shown, *axes.get_yticklabels()]
-        boxes += [(a.get_text(), a.get_window_extent(renderer)) for a in artists if a.get_visible() and a.get_text().strip()]
+        boxes += [
+            (a.get_text(), a.get_window_extent(renderer))
+            for a in artists
+            if a.get_visible() and a.get_text().strip()
+        ]
     found = [(a, b) for (a, box), (b, other) in combinations(boxes, 2) if _area(box, other) > 6]
     width, height = figure.canvas.get_width_height()
     return found + [
-        (label, "the edge") for label, box in boxes if box.x0 < -1 or box.x1 > width + 1 or box.y0 < -1 or box.y1 > height + 1
+        (label, "the edge")
+        for label, box in boxes
+        if box.x0 < -1 or box.x1 > width + 1 or box.y0 < -1 or box.y1 > height + 1
     ]
 
 
@@ -321,7 +352,9 @@ def test_nothing_in_a_network_overlaps(mode: str, clients: int, servers: int) ->
         ("synproxy", ["c1", "lvs", "rs1"], ["rs1", "lvs", "c1"]),
     ],
 )
-def test_the_ways_in_a_network_are_those_of_the_packets(mode: str, request_way: list[str], reply_way: list[str]) -> None:
+def test_the_ways_in_a_network_are_those_of_the_packets(
+    mode: str, request_way: list[str], reply_way: list[str]
+) -> None:
     assert network._ways(_lab(mode), _path(mode).flows[0]) == [("request", request_way), ("reply", reply_way)]
 
 
@@ -329,7 +362,11 @@ def test_a_network_without_rules_wires_or_a_flow_is_drawn() -> None:
     bare = sample_run.lab("nat")
     bare["service_rules"] = []
     bare["nodes"].append(
-        {"name": "lost", "role": "router", "interfaces": [{"name": "x", "mac": "", "network": "s9", "addresses": []}]}
+        {
+            "name": "lost",
+            "role": "router",
+            "interfaces": [{"name": "x", "mac": "", "network": "s9", "addresses": []}],
+        }
     )
     lab = Lab.read(Fields(bare, "lab"))
     assert network.vips(lab) == ()
@@ -348,7 +385,9 @@ def test_a_ladder_says_what_was_rewritten_and_what_is_wrong() -> None:
     path = _path("fullnat", 3)
     figure = ladder.draw(_lab("fullnat"), path.columns, path.flows[0])
     words = [artist.get_text() for artist in figure.axes[0].texts]
-    assert "✗ breaks its packet contract" in words and any(word.startswith("✗ wrong: source address") for word in words)
+    assert "✗ breaks its packet contract" in words and any(
+        word.startswith("✗ wrong: source address") for word in words
+    )
     marked = [span.text for span in ladder._address_line(path.flows[0].steps[1]) if span.mark]
     assert marked == ["10.0.1.201:40312", "10.0.1.11"]
     tun = ladder._address_line(_path("tun").flows[0].steps[1])
@@ -360,7 +399,14 @@ def test_a_packet_that_nobody_received_is_drawn(tmp_path: Path) -> None:
     data = sample_run.path_file("nat")
     lost = data["flows"][0]["steps"][1]
     lost.update({"to": None, "verdict": "unjudged", "why": "seen leaving, never arriving"})
-    icmp = {**lost, "protocol": "ICMP", "src": "fd00::1", "dst": "fd00::2", "info": "echo request", "rewritten": ["src", "outer"]}
+    icmp = {
+        **lost,
+        "protocol": "ICMP",
+        "src": "fd00::1",
+        "dst": "fd00::2",
+        "info": "echo request",
+        "rewritten": ["src", "outer"],
+    }
     data["flows"][0]["steps"] = [data["flows"][0]["steps"][0], lost, icmp]
     path = PathFile.read(Fields(data, "path"))
     with style.styled():
@@ -424,7 +470,9 @@ def test_every_repeat_is_a_point(complete: Path) -> None:
     figure = charts.metric(series, subjects(run))
     points = [line for line in figure.axes[1].lines if line.get_marker() == "o"]
     assert [len(line.get_xdata()) for line in points] == [3] * 5  # type: ignore[arg-type]
-    assert [line.get_markerfacecolor() for line in points] == [style.mode_color(mode) for mode in sample_run.MODES]
+    assert [line.get_markerfacecolor() for line in points] == [
+        style.mode_color(mode) for mode in sample_run.MODES
+    ]
 
 
 def test_a_color_means_one_thing() -> None:

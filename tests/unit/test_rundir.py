@@ -1,4 +1,6 @@
-"""The run directory: what is written is read back, and no crash, full disk or newer format is mistaken for a result."""
+"""The run directory: what is written is read back, and no crash, full disk or newer format is
+mistaken for a result.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def test_a_complete_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_the_directory_has_the_documented_name_and_folders(tmp_path: Path) -> None:
-    with RunWriter(tmp_path / "runs", "two words/..", kind="run", command=[], clock=lambda: 1_760_000_000.0) as run:
+    with RunWriter(
+        tmp_path / "runs", "two words/..", kind="run", command=[], clock=lambda: 1_760_000_000.0
+    ) as run:
         assert run.path.name == "20251009-085320-two-words"
         assert run.captures.is_dir() and run.logs.is_dir()
         assert _document(run.path)["status"] == "running" and load(run.path).status == "running"
@@ -93,10 +97,26 @@ def test_a_trial_is_read_back_and_one_added_again_replaces_its_first_entry(tmp_p
     read = load(run.path)
     first, other = read.trials
     assert read.probes == run.probes
-    assert (first.name, first.variant, first.mode, first.lab, first.repeat) == ("mon-nat-2", "mon", "nat", "nat-mon", 2)
-    assert (first.start, first.end, first.interval, first.timeout, first.heartbeat) == (1000.0, 1009.0, 0.01, 0.5, None)
+    assert (first.name, first.variant, first.mode, first.lab, first.repeat) == (
+        "mon-nat-2",
+        "mon",
+        "nat",
+        "nat-mon",
+        2,
+    )
+    assert (first.start, first.end, first.interval, first.timeout, first.heartbeat) == (
+        1000.0,
+        1009.0,
+        0.01,
+        0.5,
+        None,
+    )
     assert [mark.kind for mark in first.marks] == ["fault", "control", "table", "repair", "table"]
-    assert first.marks[0].node == "rs1" and first.bound is not None and first.bound.formula == "interval + timeout + alert"
+    assert (
+        first.marks[0].node == "rs1"
+        and first.bound is not None
+        and first.bound.formula == "interval + timeout + alert"
+    )
     assert first.verdict == "pass" and first.expects == entry["expects"]
     assert other.name == "other" and other.interval is None
 
@@ -112,7 +132,12 @@ def test_a_run_of_before_there_were_trials_has_none(tmp_path: Path) -> None:
 def test_a_mark_of_a_later_version_is_a_note(tmp_path: Path) -> None:
     with sample_run.writer(tmp_path) as run:
         run.add_trial(
-            {"name": "a", "repeat": 1, "start": 1.0, "marks": [{"t": 2.0, "kind": "bgp", "node": "lvs", "text": "withdrawn"}]}
+            {
+                "name": "a",
+                "repeat": 1,
+                "start": 1.0,
+                "marks": [{"t": 2.0, "kind": "bgp", "node": "lvs", "text": "withdrawn"}],
+            }
         )
     mark = load(run.path).trials[0].marks[0]
     assert (mark.kind, mark.text) == ("note", "withdrawn")
@@ -183,8 +208,14 @@ def test_a_directory_that_is_no_run_is_refused_with_the_cause(tmp_path: Path) ->
         ({"status": "great"}, r"run\.json\.status: 'great' is not one of"),
         ({"labs": {"nat": 1}}, r"run\.json\.labs: a list is expected here, found dict"),
         ({"labs": [{"name": "nat"}]}, r"labs\[0\]\.mode: a string is expected here, it is missing"),
-        ({"trials": [{"name": "a", "repeat": 1}]}, r"trials\[0\]\.start: a number is expected here, it is missing"),
-        ({"trials": [{"name": "a", "repeat": 1, "start": 1, "verdict": "skip"}]}, r"trials\[0\]\.verdict: 'skip' is not one of"),
+        (
+            {"trials": [{"name": "a", "repeat": 1}]},
+            r"trials\[0\]\.start: a number is expected here, it is missing",
+        ),
+        (
+            {"trials": [{"name": "a", "repeat": 1, "start": 1, "verdict": "skip"}]},
+            r"trials\[0\]\.verdict: 'skip' is not one of",
+        ),
         (
             {"trials": [{"name": "a", "repeat": 1, "start": 1, "bound": {"formula": "x"}}]},
             r"trials\[0\]\.bound\.seconds: a number",
@@ -193,10 +224,15 @@ def test_a_directory_that_is_no_run_is_refused_with_the_cause(tmp_path: Path) ->
             {"trials": [{"name": "a", "repeat": 1, "start": 1, "marks": [{"kind": "fault"}]}]},
             r"marks\[0\]\.t: a number is expected",
         ),
-        ({"results": [{"name": "nat", "verdict": "maybe"}]}, r"results\[0\]\.verdict: 'maybe' is not one of pass, fail, skip"),
+        (
+            {"results": [{"name": "nat", "verdict": "maybe"}]},
+            r"results\[0\]\.verdict: 'maybe' is not one of pass, fail, skip",
+        ),
     ],
 )
-def test_what_this_version_does_not_understand_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_what_this_version_does_not_understand_is_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     path = sample_run.complete(tmp_path, modes=["nat"])
     _edit(path, **changes)
     with pytest.raises(UsageError, match=message):
@@ -217,12 +253,16 @@ def test_keys_of_a_later_writer_are_ignored(tmp_path: Path) -> None:
 
 
 def test_run_json_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rename that fails leaves the old text, no temporary file, and one line that names the file."""
+    """A rename that fails leaves the old text, no temporary file, and one line that names
+    the file.
+    """
     with sample_run.writer(tmp_path) as run:
         run.add_lab(sample_run.lab("nat"))
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", _full)
-            with pytest.raises(LabError, match=r"run\.json: cannot be written: No space left on device") as caught:
+            with pytest.raises(
+                LabError, match=r"run\.json: cannot be written: No space left on device"
+            ) as caught:
                 run.add_lab(sample_run.lab("dr"))
         assert "\n" not in str(caught.value)
         assert [lab["name"] for lab in _document(run.path)["labs"]] == ["nat"]
@@ -243,7 +283,9 @@ def test_a_sample_on_a_full_disk_is_written_whole_or_not_at_all(tmp_path: Path) 
     assert [sample.value for sample in read.samples] == [1.0, 3.0] and not read.warnings
 
 
-def test_a_full_disk_at_the_end_does_not_hide_what_went_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_at_the_end_does_not_hide_what_went_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(GuestError), sample_run.writer(tmp_path) as run:
         monkeypatch.setattr(Path, "replace", _full)
         raise GuestError("lvs died")

@@ -1,7 +1,7 @@
 """Descriptions of virtual services: limits, names, rules to text and back.
 
-`data/save.txt` is what `ipvsadm -S -n` 1.31 printed on Linux 6.1.176 for a table with 13 schedulers, all tunnel types, IPv6,
-firewall marks, persistence and one-packet scheduling.
+`data/save.txt` is what `ipvsadm -S -n` 1.31 printed on Linux 6.1.176 for a table with 13
+schedulers, all tunnel types, IPv6, firewall marks, persistence and one-packet scheduling.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def masq(address: str = "10.0.1.11", port: int = 80, **options: Any) -> RealServ
     return RealServer(address, port, MASQ, **options)
 
 
-# --- names ---------------------------------------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------------------
 
 
 def test_the_five_modes_and_what_ipvs_does_in_each() -> None:
@@ -61,7 +61,22 @@ def test_the_five_modes_and_what_ipvs_does_in_each() -> None:
 def test_schedulers_are_the_fourteen_of_the_kernel_with_their_modules() -> None:
     assert {scheduler.module for scheduler in Scheduler} == {
         f"ip_vs_{name}"
-        for name in ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos")
+        for name in (
+            "rr",
+            "wrr",
+            "lc",
+            "wlc",
+            "lblc",
+            "lblcr",
+            "dh",
+            "sh",
+            "sed",
+            "nq",
+            "fo",
+            "ovf",
+            "mh",
+            "twos",
+        )
     }
 
 
@@ -70,22 +85,42 @@ def test_schedulers_are_the_fourteen_of_the_kernel_with_their_modules() -> None:
     [
         (tcp(), "TCP 10.0.0.10:80", ("-t", "10.0.0.10:80")),
         (VirtualService(Protocol.UDP, "FD00::0010", 53), "UDP [fd00::10]:53", ("-u", "[fd00::10]:53")),
-        (VirtualService(Protocol.TCP, "::ffff:a00:9", 80), "TCP [::ffff:10.0.0.9]:80", ("-t", "[::ffff:10.0.0.9]:80")),
-        (VirtualService(Protocol.SCTP, "10.0.0.10", 3868), "SCTP 10.0.0.10:3868", ("--sctp-service", "10.0.0.10:3868")),
+        (
+            VirtualService(Protocol.TCP, "::ffff:a00:9", 80),
+            "TCP [::ffff:10.0.0.9]:80",
+            ("-t", "[::ffff:10.0.0.9]:80"),
+        ),
+        (
+            VirtualService(Protocol.SCTP, "10.0.0.10", 3868),
+            "SCTP 10.0.0.10:3868",
+            ("--sctp-service", "10.0.0.10:3868"),
+        ),
         (VirtualService(Protocol.FWMARK, fwmark=1), "FWM 1", ("-f", "1")),
         (VirtualService(Protocol.FWMARK, fwmark=2, ipv6=True), "FWM 2 IPv6", ("-f", "2", "-6")),
     ],
 )
-def test_a_service_is_named_as_ipvsadm_names_it(service: VirtualService, name: str, selector: tuple[str, ...]) -> None:
+def test_a_service_is_named_as_ipvsadm_names_it(
+    service: VirtualService, name: str, selector: tuple[str, ...]
+) -> None:
     assert service.name == name
     assert service.selector == selector
 
 
 def test_modules_of_a_table_are_named_once_and_ip_vs_comes_first() -> None:
     sip = VirtualService(
-        Protocol.UDP, "10.0.0.10", 5060, scheduler=Scheduler.RR, persistence_timeout=30, persistence_engine="sip"
+        Protocol.UDP,
+        "10.0.0.10",
+        5060,
+        scheduler=Scheduler.RR,
+        persistence_timeout=30,
+        persistence_engine="sip",
     )
-    assert required_modules([tcp(), sip, tcp(scheduler=Scheduler.MH)]) == ("ip_vs", "ip_vs_mh", "ip_vs_pe_sip", "ip_vs_rr")
+    assert required_modules([tcp(), sip, tcp(scheduler=Scheduler.MH)]) == (
+        "ip_vs",
+        "ip_vs_mh",
+        "ip_vs_pe_sip",
+        "ip_vs_rr",
+    )
     assert tcp(scheduler=Scheduler.TWOS).required_modules == ("ip_vs", "ip_vs_twos")
     assert required_modules([]) == ("ip_vs",)
 
@@ -98,11 +133,13 @@ def test_a_description_cannot_be_changed() -> None:
 def test_equal_tables_compare_equal_however_they_were_written() -> None:
     flags = (SchedulerFlag.SH_PORT, SchedulerFlag.SH_FALLBACK, SchedulerFlag.SH_PORT)
     ordered = (SchedulerFlag.SH_FALLBACK, SchedulerFlag.SH_PORT)
-    assert tcp(scheduler=Scheduler.SH, scheduler_flags=flags) == tcp(scheduler=Scheduler.SH, scheduler_flags=ordered)
+    assert tcp(scheduler=Scheduler.SH, scheduler_flags=flags) == tcp(
+        scheduler=Scheduler.SH, scheduler_flags=ordered
+    )
     assert tcp(persistence_timeout=9, persistence_netmask="255.255.255.255") == tcp(persistence_timeout=9)
 
 
-# --- limits --------------------------------------------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 
 BAD_SERVERS: list[tuple[dict[str, Any], str]] = [
     ({"address": "web1"}, "real server: 'web1' is not an IP address"),
@@ -115,14 +152,29 @@ BAD_SERVERS: list[tuple[dict[str, Any], str]] = [
     ({"weight": 65536}, "real server 10.0.1.11:80: weight 65536 is outside 0..65535"),
     ({"weight": -1}, "real server 10.0.1.11:80: weight -1 is outside"),
     ({"upper_threshold": 2**31}, "real server 10.0.1.11:80: upper threshold 2147483648 is outside"),
-    ({"upper_threshold": 5, "lower_threshold": 6}, "real server 10.0.1.11:80: lower threshold 6 is above upper threshold 5"),
+    (
+        {"upper_threshold": 5, "lower_threshold": 6},
+        "real server 10.0.1.11:80: lower threshold 6 is above upper threshold 5",
+    ),
     ({"lower_threshold": 1}, "real server 10.0.1.11:80: lower threshold 1 is above upper threshold 0"),
-    ({"tun_type": TunnelType.GRE}, "real server 10.0.1.11:80: tunnel options go with forwarding Tunnel, not Masq"),
+    (
+        {"tun_type": TunnelType.GRE},
+        "real server 10.0.1.11:80: tunnel options go with forwarding Tunnel, not Masq",
+    ),
     ({"tun_port": 6080}, "real server 10.0.1.11:80: tunnel options go with forwarding Tunnel"),
-    ({"forwarding": TUN, "tun_type": TunnelType.GUE}, "real server 10.0.1.11:80: tunnel port 0 is outside 1..65535"),
-    ({"forwarding": TUN, "tun_type": TunnelType.GRE, "tun_port": 1}, "10.0.1.11:80: tunnel type gre has no port"),
+    (
+        {"forwarding": TUN, "tun_type": TunnelType.GUE},
+        "real server 10.0.1.11:80: tunnel port 0 is outside 1..65535",
+    ),
+    (
+        {"forwarding": TUN, "tun_type": TunnelType.GRE, "tun_port": 1},
+        "10.0.1.11:80: tunnel type gre has no port",
+    ),
     ({"forwarding": TUN, "tun_csum": TunnelChecksum.CSUM}, "10.0.1.11:80: tunnel type ipip has no checksum"),
-    ({"forwarding": TUN, "tun_type": TunnelType.GRE, "tun_csum": TunnelChecksum.REMCSUM}, "remcsum exists in tunnel type gue"),
+    (
+        {"forwarding": TUN, "tun_type": TunnelType.GRE, "tun_csum": TunnelChecksum.REMCSUM},
+        "remcsum exists in tunnel type gue",
+    ),
 ]
 
 
@@ -142,12 +194,27 @@ BAD_SERVICES: list[tuple[dict[str, Any], str]] = [
     ({"fwmark": 1}, "virtual service TCP 10.0.0.10:80: TCP and firewall mark 1 exclude each other"),
     ({"ipv6": True}, "virtual service TCP 10.0.0.10:80: ipv6 goes with a firewall mark only"),
     ({"protocol": Protocol.FWMARK, "fwmark": 1}, "virtual service FWM 1: a firewall mark has no address"),
-    ({"protocol": Protocol.FWMARK, "address": "", "port": 0}, "virtual service by firewall mark: mark 0 is outside 1.."),
+    (
+        {"protocol": Protocol.FWMARK, "address": "", "port": 0},
+        "virtual service by firewall mark: mark 0 is outside 1..",
+    ),
     ({"ops": True}, "virtual service TCP 10.0.0.10:80: one-packet scheduling is for UDP"),
-    ({"protocol": Protocol.SCTP, "ops": True}, "virtual service SCTP 10.0.0.10:80: one-packet scheduling is for UDP"),
-    ({"persistence_timeout": 31 * 86400 + 1}, "TCP 10.0.0.10:80: persistence timeout 2678401 is outside 0..2678400"),
-    ({"persistence_netmask": "255.255.255.0"}, "TCP 10.0.0.10:80: persistence netmask 255.255.255.0 without persistence"),
-    ({"persistence_timeout": 5, "persistence_netmask": "24"}, "TCP 10.0.0.10:80: persistence netmask '24' does not fit"),
+    (
+        {"protocol": Protocol.SCTP, "ops": True},
+        "virtual service SCTP 10.0.0.10:80: one-packet scheduling is for UDP",
+    ),
+    (
+        {"persistence_timeout": 31 * 86400 + 1},
+        "TCP 10.0.0.10:80: persistence timeout 2678401 is outside 0..2678400",
+    ),
+    (
+        {"persistence_netmask": "255.255.255.0"},
+        "TCP 10.0.0.10:80: persistence netmask 255.255.255.0 without persistence",
+    ),
+    (
+        {"persistence_timeout": 5, "persistence_netmask": "24"},
+        "TCP 10.0.0.10:80: persistence netmask '24' does not fit",
+    ),
     (
         {"address": "fd00::10", "persistence_timeout": 5, "persistence_netmask": "255.255.255.0"},
         "TCP [fd00::10]:80: persistence netmask '255.255.255.0' does not fit the service's address family",
@@ -157,7 +224,10 @@ BAD_SERVICES: list[tuple[dict[str, Any], str]] = [
         "persistence netmask 129 is outside 1..128",
     ),
     ({"persistence_engine": "http"}, "TCP 10.0.0.10:80: persistence engine 'http' is unknown"),
-    ({"scheduler_flags": (SchedulerFlag.SH_PORT,)}, "TCP 10.0.0.10:80: flag sh-port is not one of scheduler rr"),
+    (
+        {"scheduler_flags": (SchedulerFlag.SH_PORT,)},
+        "TCP 10.0.0.10:80: flag sh-port is not one of scheduler rr",
+    ),
     (
         {"scheduler": Scheduler.MH, "scheduler_flags": (SchedulerFlag.FLAG_1,)},
         "TCP 10.0.0.10:80: scheduler mh names its flags mh-fallback and mh-port",
@@ -171,7 +241,10 @@ BAD_SERVICES: list[tuple[dict[str, Any], str]] = [
         {"real_servers": (RealServer("10.0.1.11", 8080, TUN),)},
         "TCP 10.0.0.10:80: real server 10.0.1.11:8080 cannot have a port of its own with forwarding Tunnel",
     ),
-    ({"real_servers": (masq("fd00::11"),)}, "TCP 10.0.0.10:80: real server [fd00::11]:80 is of the other address family"),
+    (
+        {"real_servers": (masq("fd00::11"),)},
+        "TCP 10.0.0.10:80: real server [fd00::11]:80 is of the other address family",
+    ),
     (
         {"address": "fd00::10", "real_servers": (RealServer("10.0.1.11", 80, DR),)},
         "TCP [fd00::10]:80: real server 10.0.1.11:80 is of the other address family",
@@ -212,7 +285,7 @@ def test_a_firewall_mark_service_leaves_real_servers_their_ports() -> None:
         VirtualService(Protocol.FWMARK, fwmark=1, real_servers=(RealServer("fd00::1", 0, MASQ),))
 
 
-# --- endpoints -----------------------------------------------------------------------------------------------------------------
+# --- endpoints ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1:80", "[fd00::1]:0", "[::ffff:10.0.0.9]:65535"])
@@ -236,7 +309,7 @@ def test_bad_endpoints_are_refused(text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-# --- rules ---------------------------------------------------------------------------------------------------------------------
+# --- rules ----------------------------------------------------------------------------------------
 
 
 def test_a_saved_table_reads_and_prints_alike() -> None:
@@ -260,7 +333,9 @@ def test_every_part_of_a_saved_table_lands_in_its_field() -> None:
     assert by_name["TCP 10.0.0.10:8203"].scheduler_flags == (SchedulerFlag.MH_FALLBACK, SchedulerFlag.MH_PORT)
     assert by_name["TCP 10.0.0.10:8204"].scheduler_flags == (SchedulerFlag.FLAG_1, SchedulerFlag.FLAG_3)
     assert by_name["TCP 10.0.0.10:8100"].real_servers == (RealServer("10.0.1.11", 8100, DR),)
-    gue = RealServer("10.0.1.14", 8101, TUN, tun_type=TunnelType.GUE, tun_port=6081, tun_csum=TunnelChecksum.REMCSUM)
+    gue = RealServer(
+        "10.0.1.14", 8101, TUN, tun_type=TunnelType.GUE, tun_port=6081, tun_csum=TunnelChecksum.REMCSUM
+    )
     gre = RealServer("10.0.1.16", 8101, TUN, tun_type=TunnelType.GRE, tun_csum=TunnelChecksum.CSUM)
     assert {gue, gre, RealServer("fd00:1::11", 8101, TUN)} < set(by_name["TCP 10.0.0.10:8101"].real_servers)
 
@@ -274,13 +349,19 @@ def test_marks_that_ipvsadm_printed_as_negative_numbers_are_read_as_what_they_ar
 @pytest.mark.parametrize(
     "written",
     [
-        "-A -t 10.0.0.10:80 -s sh -p 30 -M 255.255.0.0 -b sh-port\n-a -t 10.0.0.10:80 -r 10.0.1.11:8080 -m -w 4 -x 9 -y 3",
-        "ipvsadm --add-service --tcp-service 10.0.0.10:80 --scheduler sh --persistent 30 --netmask 255.255.0.0"
-        " --sched-flags sh-port\n"
-        "ipvsadm --add-server --tcp-service 10.0.0.10:80 --real-server 10.0.1.11:8080 --masquerading --weight 4 --u-threshold 9"
-        " --l-threshold 3",
-        "\n  \n\t-At10.0.0.10:80 -ssh -p30 -M255.255.0.0 --sched-flags=flag-2\n"
-        "-a -w 4 -x9 --l-threshold=3 -r 10.0.1.11:8080 -mt 10.0.0.10:80\n\n",
+        (
+            "-A -t 10.0.0.10:80 -s sh -p 30 -M 255.255.0.0 -b sh-port\n-a -t 10.0.0.10:80 -r 10.0.1.11:8080"
+            " -m -w 4 -x 9 -y 3"
+        ),
+        (
+            "ipvsadm --add-service --tcp-service 10.0.0.10:80 --scheduler sh --persistent 30 --netmask"
+            " 255.255.0.0 --sched-flags sh-port\nipvsadm --add-server --tcp-service 10.0.0.10:80"
+            " --real-server 10.0.1.11:8080 --masquerading --weight 4 --u-threshold 9 --l-threshold 3"
+        ),
+        (
+            "\n  \n\t-At10.0.0.10:80 -ssh -p30 -M255.255.0.0 --sched-flags=flag-2\n"
+            "-a -w 4 -x9 --l-threshold=3 -r 10.0.1.11:8080 -mt 10.0.0.10:80\n\n"
+        ),
     ],
 )
 def test_short_long_and_clustered_options_mean_the_same(written: str) -> None:
@@ -304,7 +385,9 @@ def test_what_a_rule_leaves_out_gets_the_defaults_of_ipvsadm() -> None:
 
 def test_thresholds_are_printed_although_ipvsadm_forgets_them() -> None:
     service = tcp(real_servers=(masq(upper_threshold=1000, lower_threshold=800),))
-    assert format_rules([service]).splitlines()[1] == "-a -t 10.0.0.10:80 -r 10.0.1.11:80 -m -w 1 -x 1000 -y 800"
+    assert (
+        format_rules([service]).splitlines()[1] == "-a -t 10.0.0.10:80 -r 10.0.1.11:80 -m -w 1 -x 1000 -y 800"
+    )
     assert parse_rules(format_rules([service])) == (service,)
 
 
@@ -349,15 +432,24 @@ BAD_RULES: list[tuple[str, str]] = [
     ("-a -t 10.0.0.10:81 -r 10.0.1.11", "virtual service TCP 10.0.0.10:81 is not defined above"),
     ("-a -t 10.0.0.10:80", "needs a real server"),
     ("-a -t 10.0.0.10:80 -r 10.0.1.11 -s rr", "-s does not belong to -a"),
-    ("-a -t 10.0.0.10:80 -r 10.0.1.11:81 -g", "10.0.1.11:81 cannot have a port of its own with forwarding Route"),
+    (
+        "-a -t 10.0.0.10:80 -r 10.0.1.11:81 -g",
+        "10.0.1.11:81 cannot have a port of its own with forwarding Route",
+    ),
     ("-a -t 10.0.0.10:80 -r [fd00::1]:80 -m", "of the other address family"),
     ("-a -t 10.0.0.10:80 -r 10.0.1.11 -m -w 65536", "weight 65536 is outside"),
     ("-a -t 10.0.0.10:80 -r 10.0.1.11 -m -w -1", "weight -1 is outside"),
     ("-a -t 10.0.0.10:80 -r 10.0.1.11 -m -x 1 -y 2", "lower threshold 2 is above"),
     ("-a -t 10.0.0.10:80 -r 10.0.1.11 -m -g", "options exclude each other"),
-    ("-a -t 10.0.0.10:80 -r 10.0.1.11 -i --tun-type vxlan", "tunnel type 'vxlan' is unknown; choose one of ipip, gue, gre"),
+    (
+        "-a -t 10.0.0.10:80 -r 10.0.1.11 -i --tun-type vxlan",
+        "tunnel type 'vxlan' is unknown; choose one of ipip, gue, gre",
+    ),
     ("-a -t 10.0.0.10:80 -r 10.0.1.11 -i --tun-type gue", "tunnel port 0 is outside"),
-    ("-a -t 10.0.0.10:80 -r 10.0.1.11 -i --tun-type gre --tun-nocsum --tun-csum", "options exclude each other"),
+    (
+        "-a -t 10.0.0.10:80 -r 10.0.1.11 -i --tun-type gre --tun-nocsum --tun-csum",
+        "options exclude each other",
+    ),
 ]
 
 
@@ -375,12 +467,14 @@ def test_a_real_server_given_twice_is_refused_with_its_line() -> None:
         parse_rules(f"{GOOD}\n-a -t 10.0.0.10:80 -r 10.0.1.11 -m\n-a -t 10.0.0.10:80 -r 10.0.1.11:80 -g\n")
 
 
-# --- the round trip, for any table ---------------------------------------------------------------------------------------------
+# --- the round trip, for any table ----------------------------------------------------------------
 
 
 def _addresses(ipv6: bool) -> st.SearchStrategy[str]:
     strategy = st.ip_addresses(v=6 if ipv6 else 4)
-    return strategy.filter(lambda a: not a.is_multicast and not a.is_unspecified and str(a) != "255.255.255.255").map(str)
+    return strategy.filter(
+        lambda a: not a.is_multicast and not a.is_unspecified and str(a) != "255.255.255.255"
+    ).map(str)
 
 
 @st.composite
@@ -392,7 +486,9 @@ def services(draw: st.DrawFn) -> VirtualService:
     timeout = draw(st.sampled_from([0, 1, 360, 31 * 86400]))
     port = 0 if marked else draw(st.integers(0 if timeout else 1, 65535))
     mask = (
-        draw(st.integers(1, 128).map(str) if ipv6 else st.ip_addresses(v=4).map(str)) if timeout and draw(st.booleans()) else ""
+        draw(st.integers(1, 128).map(str) if ipv6 else st.ip_addresses(v=4).map(str))
+        if timeout and draw(st.booleans())
+        else ""
     )
     scheduler = draw(st.sampled_from(Scheduler))
     named = [flag for flag in SchedulerFlag if flag.scheduler is scheduler]
@@ -403,7 +499,9 @@ def services(draw: st.DrawFn) -> VirtualService:
         other_family = forwarding is TUN and draw(st.booleans())
         upper = draw(st.sampled_from([0, 1, 2**31 - 1]))
         kind = draw(st.sampled_from(TunnelType)) if forwarding is TUN else TunnelType.IPIP
-        checksums = {"ipip": ["nocsum"], "gre": ["nocsum", "csum"], "gue": ["nocsum", "csum", "remcsum"]}[kind.value]
+        checksums = {"ipip": ["nocsum"], "gre": ["nocsum", "csum"], "gue": ["nocsum", "csum", "remcsum"]}[
+            kind.value
+        ]
         server = RealServer(
             draw(_addresses(ipv6 != other_family)),
             draw(st.integers(0, 65535)) if marked or forwarding is MASQ else port,

@@ -1,4 +1,6 @@
-"""The scripts that set nodes up: right for /bin/sh, quick, and they stop at the first failing step and name it."""
+"""The scripts that set nodes up: right for /bin/sh, quick, and they stop at the first failing step
+and name it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ from lvslab.plan import LabPlan, NodePlan
 
 STEPS = (
     Step("addresses", "where it lives", (Ip("address add 10.0.0.1/24 dev a-eth0"), Ip("link set a-eth0 up"))),
-    Step("tables", "what it filters", (Iptables("-t nat -A POSTROUTING -j ACCEPT"), Iptables("-A INPUT -p tcp --syn -j DROP"))),
+    Step(
+        "tables",
+        "what it filters",
+        (Iptables("-t nat -A POSTROUTING -j ACCEPT"), Iptables("-A INPUT -p tcp --syn -j DROP")),
+    ),
     Step("routes", "where others live", (Ip("route add default via 10.0.0.2"),)),
 )
 
@@ -27,9 +33,15 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs a script with programs that note their arguments and input; `failing` is the input at which one of them fails."""
+    """Runs a script with programs that note their arguments and input; `failing` is the input at
+    which one of them fails.
+    """
 
-    def go(script: str, failing: str = "nothing fails", programs: tuple[str, ...] = ("ip", "iptables-legacy-restore")) -> Any:
+    def go(
+        script: str,
+        failing: str = "nothing fails",
+        programs: tuple[str, ...] = ("ip", "iptables-legacy-restore"),
+    ) -> Any:
         for program in programs:
             path = tmp_path / program
             path.write_text(
@@ -38,7 +50,11 @@ def run(tmp_path: Path) -> Run:
             )
             path.chmod(0o755)
         done = subprocess.run(
-            ["/bin/sh", "-c", script], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
+            ["/bin/sh", "-c", script],
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         seen = tmp_path / "seen"
         done.seen = seen.read_text().splitlines() if seen.exists() else []  # type: ignore[attr-defined]
@@ -78,18 +94,28 @@ def test_consecutive_commands_go_to_one_program_with_the_commands_as_its_input(r
 
 
 @pytest.mark.parametrize(
-    ("failing", "step", "programs"), [("10.0.0.1/24", "addresses", 1), ("--syn", "tables", 2), ("default", "routes", 3)]
+    ("failing", "step", "programs"),
+    [("10.0.0.1/24", "addresses", 1), ("--syn", "tables", 2), ("default", "routes", 3)],
 )
-def test_the_first_failing_step_ends_the_script_and_is_named(run: Run, failing: str, step: str, programs: int) -> None:
+def test_the_first_failing_step_ends_the_script_and_is_named(
+    run: Run, failing: str, step: str, programs: int
+) -> None:
     done = run(set_up_script(STEPS, "iptables-legacy"), failing)
-    assert done.returncode == 1 and done.stderr.splitlines() == ["RTNETLINK answers: no", f"set-up step '{step}' failed"]
+    assert done.returncode == 1 and done.stderr.splitlines() == [
+        "RTNETLINK answers: no",
+        f"set-up step '{step}' failed",
+    ]
     assert sum(line.startswith("ip") for line in done.seen) == programs
 
 
 def test_a_kernel_parameter_that_cannot_be_set_ends_the_script_and_names_its_step(run: Run) -> None:
     steps = (Step("quiet", "…", (Sysctl("no.such.parameter", 1),)), *STEPS)
     done = run(set_up_script(steps, "iptables-legacy"))
-    assert done.returncode == 1 and "set-up step 'quiet: no.such.parameter' failed" in done.stderr and done.seen == []
+    assert (
+        done.returncode == 1
+        and "set-up step 'quiet: no.such.parameter' failed" in done.stderr
+        and done.seen == []
+    )
 
 
 def test_a_missing_program_ends_the_script_and_names_the_step(run: Run) -> None:
@@ -113,7 +139,10 @@ def test_rules_go_to_the_variant_of_the_kernel_and_are_added(variant: str | None
 def test_a_synproxys_rules_go_to_the_tables_they_belong_to(run: Run) -> None:
     plan = lab("synproxy")
     done = run(
-        set_up_script([step for step in plan.director.mode_steps if step.name in ("notrack", "synproxy")], "iptables-legacy")
+        set_up_script(
+            [step for step in plan.director.mode_steps if step.name in ("notrack", "synproxy")],
+            "iptables-legacy",
+        )
     )
     tables = {
         line: table
@@ -122,15 +151,23 @@ def test_a_synproxys_rules_go_to_the_tables_they_belong_to(run: Run) -> None:
         if before == table
     }
     assert [table for line, table in tables.items() if "--notrack" in line] == ["*raw"] * 2
-    assert [table for line, table in tables.items() if "-j SYNPROXY" in line or "-j DROP" in line] == ["*filter"] * 3
+    assert [table for line, table in tables.items() if "-j SYNPROXY" in line or "-j DROP" in line] == [
+        "*filter"
+    ] * 3
     assert done.seen.count("COMMIT") == 5
 
 
 def test_the_order_of_actions_is_kept_when_kinds_alternate() -> None:
     actions = (Ip("link set a up"), Sysctl("net.ipv4.ip_forward", 1), Ip("link set b up"))
     lines = set_up_script([Step("mixed", "…", actions)], None).splitlines()
-    wanted = ["link set a up", "echo '1' >/proc/sys/net/ipv4/ip_forward || failed 'mixed: net.ipv4.ip_forward'", "link set b up"]
-    assert [line for line in lines if line in wanted] == wanted and sum("-batch" in line for line in lines) == 2
+    wanted = [
+        "link set a up",
+        "echo '1' >/proc/sys/net/ipv4/ip_forward || failed 'mixed: net.ipv4.ip_forward'",
+        "link set b up",
+    ]
+    assert [line for line in lines if line in wanted] == wanted and sum(
+        "-batch" in line for line in lines
+    ) == 2
 
 
 @given(names=st.lists(st.sampled_from("abc"), max_size=6))
@@ -149,7 +186,10 @@ def test_a_set_up_of_nothing_succeeds(run: Run) -> None:
 
 def test_plain_lines_are_what_a_person_would_type_under_the_reason_for_it() -> None:
     assert plain_lines(
-        [*STEPS[1:], Step("proxy", "many", (Sysctl("net.ipv4.tcp_rmem", "1 2 3"), Sysctl("net.ipv4.ip_forward", 1)))]
+        [
+            *STEPS[1:],
+            Step("proxy", "many", (Sysctl("net.ipv4.tcp_rmem", "1 2 3"), Sysctl("net.ipv4.ip_forward", 1))),
+        ]
     ) == [
         "# tables: what it filters",
         "iptables -t nat -A POSTROUTING -j ACCEPT",
@@ -185,4 +225,7 @@ def test_every_step_of_a_mode_has_a_name_of_its_own_and_a_reason(mode: str) -> N
 def test_the_syn_proxy_guards_tcp_services_only() -> None:
     steps = SynProxy().director(lab("nat").addresses, lab("nat").services)
     rules = [action.plain() for step in steps for action in step.actions if isinstance(action, Iptables)]
-    assert not any("5300" in rule or "udp" in rule for rule in rules) and sum("5201" in rule for rule in rules) == 2
+    assert (
+        not any("5300" in rule or "udp" in rule for rule in rules)
+        and sum("5201" in rule for rule in rules) == 2
+    )

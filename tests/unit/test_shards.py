@@ -1,4 +1,6 @@
-"""Shards of the suite: nothing is lost or done twice, subjects stay together, and a shard that breaks is heard."""
+"""Shards of the suite: nothing is lost or done twice, subjects stay together, and a shard that
+breaks is heard.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,16 @@ from lvslab.errors import LabError
 
 
 def checks(*names: str) -> list[Check]:
-    return [Check(name, "it holds", (name.partition(":")[0],), frozenset(), lambda bench: None, {}) for name in names]
+    return [
+        Check(name, "it holds", (name.partition(":")[0],), frozenset(), lambda bench: None, {})
+        for name in names
+    ]
 
 
-@given(st.lists(st.sampled_from(["a:1", "a:2", "b:1", "b:2", "b:3", "c:1", "d:1"]), unique=True), st.integers(1, 6))
+@given(
+    st.lists(st.sampled_from(["a:1", "a:2", "b:1", "b:2", "b:3", "c:1", "d:1"]), unique=True),
+    st.integers(1, 6),
+)
 def test_every_check_is_in_one_shard_with_its_subject_and_in_order(names: list[str], number: int) -> None:
     chosen = checks(*names)
     parts = shards.split(chosen, number)
@@ -26,7 +34,9 @@ def test_every_check_is_in_one_shard_with_its_subject_and_in_order(names: list[s
     assert sorted(each.name for part in parts for each in part) == sorted(names)
     for subject in {name[0] for name in names}:
         (part,) = [part for part in parts if any(each.name[0] == subject for each in part)]
-        assert [each.name for each in part if each.name[0] == subject] == [name for name in names if name[0] == subject]
+        assert [each.name for each in part if each.name[0] == subject] == [
+            name for name in names if name[0] == subject
+        ]
 
 
 def test_what_shards_tell_arrives_from_processes_of_their_own() -> None:

@@ -1,4 +1,6 @@
-"""Tests on ranks: exact with and without ties, corrected for their number, and honest about what few values can say."""
+"""Tests on ranks: exact with and without ties, corrected for their number, and honest about what
+few values can say.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def by_enumeration(base: Sequence[float], new: Sequence[float]) -> float:
 
     every = [u(chosen) for chosen in combinations(range(len(pool)), len(base))]
     seen = u(range(len(base)))
-    return min(1.0, 2 * min(sum(each <= seen for each in every), sum(each >= seen for each in every)) / len(every))
+    return min(
+        1.0, 2 * min(sum(each <= seen for each in every), sum(each >= seen for each in every)) / len(every)
+    )
 
 
 @given(ROUNDED, ROUNDED)
@@ -79,7 +83,9 @@ def test_without_values_there_is_no_answer() -> None:
     assert smallest_p(0, 5) == 1
 
 
-@pytest.mark.parametrize(("level", "hypotheses", "needed"), [(0.05, 1, 4), (0.01, 1, 5), (0.01, 10, 7), (0.01, 45, 8)])
+@pytest.mark.parametrize(
+    ("level", "hypotheses", "needed"), [(0.05, 1, 4), (0.01, 1, 5), (0.01, 10, 7), (0.01, 45, 8)]
+)
 def test_so_many_repetitions_are_needed(level: float, hypotheses: int, needed: int) -> None:
     assert repetitions_needed(level, hypotheses) == needed
     assert smallest_p(needed, needed) <= level / hypotheses < smallest_p(needed - 1, needed - 1)

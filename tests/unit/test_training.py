@@ -1,4 +1,6 @@
-"""Training labs without a kernel: their files, the line to the keeper, and what the command line says when nothing runs."""
+"""Training labs without a kernel: their files, the line to the keeper, and what the command line
+says when nothing runs.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,10 @@ from lvslab.training.exercise import exercise
 @exercise(group="path", number=99, mode="nat", hints=["a", "b", "c"], solution={"director": "true"}, fails="it")
 def check(exam):
     exam.must("it", False, "good", "bad")
-'''
+'''  # noqa: E501
 
 
-# -- files ---------------------------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("each", EXERCISES, ids=lambda each: each.name)
@@ -62,7 +64,10 @@ def test_a_lab_of_ones_own_is_loaded_from_its_file(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (LAB.replace("# Mine", "Mine"), "begin it with a heading"),
-        (LAB + LAB.partition('"""\n')[2].replace("def check", "def again"), "holds 2 training labs instead of one"),
+        (
+            LAB + LAB.partition('"""\n')[2].replace("def check", "def again"),
+            "holds 2 training labs instead of one",
+        ),
         ("x = 1\n", "holds 0 training labs"),
         (LAB.replace('group="path"', 'group="walk"'), "'walk' is not a valid Group"),
     ],
@@ -91,13 +96,17 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("each", EXERCISES, ids=lambda each: each.name)
 def test_every_node_that_a_student_reaches_has_a_kernel_of_its_own(each: Exercise) -> None:
     plan = plan_exercise(each, any_kernel())
-    assert all(node.kernel == KernelKind.UML for node in student_nodes(plan)) and examiner(plan) not in student_nodes(plan)
-    assert all(named(plan, name) for name in (*each.prepare, *each.solution)), "scripts name nodes that are there"
+    assert all(node.kernel == KernelKind.UML for node in student_nodes(plan)) and examiner(
+        plan
+    ) not in student_nodes(plan)
+    assert all(named(plan, name) for name in (*each.prepare, *each.solution)), (
+        "scripts name nodes that are there"
+    )
     with pytest.raises(UsageError, match="a student is root on the director"):
         plan_exercise(each, any_kernel(), "host")
 
 
-# -- exams ---------------------------------------------------------------------------------------------------------------------------
+# -- exams -----------------------------------------------------------------------------------------
 
 
 def test_an_exam_ends_at_the_first_point_that_does_not_hold() -> None:
@@ -118,7 +127,7 @@ def test_an_exam_that_judged_nothing_is_not_passed() -> None:
     assert not take(lambda exam: None, Exam(None, Path())).passed  # type: ignore[arg-type]
 
 
-# -- the line ------------------------------------------------------------------------------------------------------------------------
+# -- the line --------------------------------------------------------------------------------------
 
 
 def test_messages_and_frames_share_a_line() -> None:
@@ -156,7 +165,7 @@ def test_a_deep_directory_is_no_obstacle(tmp_path: Path) -> None:
         assert line.Line(sock).receive() == {"do": "status"}
 
 
-# -- sessions ------------------------------------------------------------------------------------------------------------------------
+# -- sessions --------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""The watcher of the table: its lines are read as the kernel writes them, and every difference is told, none twice."""
+"""The watcher of the table: its lines are read as the kernel writes them, and every difference is
+told, none twice.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,18 @@ WEB = "TCP 10.0.0.10:80"
             {WEB: {"10.0.1.11:8080": 3, "10.0.1.12:8080": 0}},
         ),
         (
-            "|UDP 0A00000A:14B4 rr ops;0A00000B:14B4 Route 1|TCP 0A00000A:1451 sh (flag-1,flag-2) persistent 300 FFFFFFFF",
+            (
+                "|UDP 0A00000A:14B4 rr ops;0A00000B:14B4 Route 1|TCP 0A00000A:1451 sh (flag-1,flag-2)"
+                " persistent 300 FFFFFFFF"
+            ),
             {"UDP 10.0.0.10:5300": {"10.0.0.11:5300": 1}, "TCP 10.0.0.10:5201": {}},
         ),
         ("|FWM 0000000A rr;0A00010B:0050 Tunnel 65535", {"FWM 10": {"10.0.1.11:80": 65535}}),
         (
-            "|TCP [fd00:0000:0000:0000:0000:0000:0000:000a]:0050 rr persistent 300 128"
-            ";[fd00:0000:0000:0000:0000:0000:0000:0001]:1F90 Masq 1",
+            (
+                "|TCP [fd00:0000:0000:0000:0000:0000:0000:000a]:0050 rr persistent 300 128"
+                ";[fd00:0000:0000:0000:0000:0000:0000:0001]:1F90 Masq 1"
+            ),
             {"TCP [fd00::a]:80": {"[fd00::1]:8080": 1}},
         ),
     ],
@@ -65,7 +72,11 @@ def test_a_line_that_is_no_table_is_told(line: str) -> None:
     [
         ({}, {WEB: {}}, (f"{WEB} added",)),
         ({WEB: {"a:1": 1}}, {}, (f"{WEB} removed",)),
-        ({}, {WEB: {"a:1": 1, "b:1": 3}}, (f"{WEB} added", f"{WEB}: a:1 added", f"{WEB}: b:1 added with weight 3")),
+        (
+            {},
+            {WEB: {"a:1": 1, "b:1": 3}},
+            (f"{WEB} added", f"{WEB}: a:1 added", f"{WEB}: b:1 added with weight 3"),
+        ),
         ({WEB: {"a:1": 1, "b:1": 1}}, {WEB: {"b:1": 1}}, (f"{WEB}: a:1 removed",)),
         ({WEB: {"a:1": 1}}, {WEB: {"a:1": 0}}, (f"{WEB}: a:1 weight 1 -> 0",)),
         (
@@ -83,7 +94,9 @@ def test_a_change_is_said_in_words(
 
 SERVERS = st.sampled_from(["10.0.1.11:80", "10.0.1.12:80", "10.0.1.11:8080"])
 TABLES = st.dictionaries(
-    st.sampled_from([WEB, "UDP 10.0.0.10:80", "FWM 1"]), st.dictionaries(SERVERS, st.integers(0, 65535), max_size=3), max_size=3
+    st.sampled_from([WEB, "UDP 10.0.0.10:80", "FWM 1"]),
+    st.dictionaries(SERVERS, st.integers(0, 65535), max_size=3),
+    max_size=3,
 )
 
 

@@ -1,1 +1,3 @@
-"""The checks, one module a subject. A check is a function marked with `lvslab.conformance.check.check`."""
+"""The checks, one module a subject. A check is a function marked with
+`lvslab.conformance.check.check`.
+"""

@@ -1,6 +1,8 @@
-"""The table itself: what ipvsadm takes and refuses, and what is in the table after every step, against a model in Python.
+"""The table itself: what ipvsadm takes and refuses, and what is in the table after every step,
+against a model in Python.
 
-Facts: ipvsadm(8) and ipvsadm.c 1.31 (exit code 2 for what ipvsadm refuses, 255 for what the kernel does), ip_vs_ctl.c.
+Facts: ipvsadm(8) and ipvsadm.c 1.31 (exit code 2 for what ipvsadm refuses, 255 for what the kernel
+does), ip_vs_ctl.c.
 """
 
 from __future__ import annotations
@@ -38,11 +40,13 @@ _TABLE = 'while IFS= read -r line; do echo "$line"; done </proc/net/ip_vs'
 _BASE = (f"-A -t {_VIP}:80 -s rr", f"-a -t {_VIP}:80 -r {_RIP}:80 -g -w 3")
 
 
-# -- single commands -----------------------------------------------------------------------------------------------------------------
+# -- single commands -------------------------------------------------------------------------------
 
 
 def _commands(bench: Bench, *commands: str) -> list[tuple[int, str, str]]:
-    """Run ipvsadm once for each command line: exit code, what it said, and the table (`-S -n`) after it."""
+    """Run ipvsadm once for each command line: exit code, what it said, and the table (`-S -n`)
+    after it.
+    """
     lines = []
     for command in commands:
         lines += [f"said=$(ipvsadm {command} 2>&1); echo $? $said", "ipvsadm -S -n", f"echo {_SPLIT}"]
@@ -126,9 +130,15 @@ _ACCEPTED: Mapping[str, Sequence[tuple[str, str]]] = {
     "ports": (
         (f"-A -t {_VIP}:0 -s rr -p 1", f"-A -t {_VIP}:0 -s rr -p 1"),
         (f"-a -t {_VIP}:80 -r 192.0.2.101:8080 -g", f"-a -t {_VIP}:80 -r 192.0.2.101:80 -g -w 1"),
-        (f"-a -t {_VIP}:80 -r 192.0.2.101:8080 -i", f"-a -t {_VIP}:80 -r 192.0.2.101:80 -i -w 1 --tun-type ipip"),
+        (
+            f"-a -t {_VIP}:80 -r 192.0.2.101:8080 -i",
+            f"-a -t {_VIP}:80 -r 192.0.2.101:80 -i -w 1 --tun-type ipip",
+        ),
         (f"-a -t {_VIP}:80 -r 192.0.2.101:8080 -m", f"-a -t {_VIP}:80 -r 192.0.2.101:8080 -m -w 1"),
-        (f"-a -t {_VIP}:80 -r [2001:db8::7]:80 -i", f"-a -t {_VIP}:80 -r [2001:db8::7]:80 -i -w 1 --tun-type ipip"),
+        (
+            f"-a -t {_VIP}:80 -r [2001:db8::7]:80 -i",
+            f"-a -t {_VIP}:80 -r [2001:db8::7]:80 -i -w 1 --tun-type ipip",
+        ),
     ),
     "weights": (
         (f"-e -t {_VIP}:80 -r {_RIP}:80 -g -w 0", f"-a -t {_VIP}:80 -r {_RIP}:80 -g -w 0"),
@@ -149,7 +159,8 @@ _ACCEPTED: Mapping[str, Sequence[tuple[str, str]]] = {
 
 @check(
     "configuration:refused:{group}",
-    "every wrong command about {group} is refused by ipvsadm or the kernel, with the exit code and a reason, and changes nothing",
+    "every wrong command about {group} is refused by ipvsadm or the kernel, with the exit code and a reason,"
+    " and changes nothing",
     each=[{"group": group} for group in _REFUSED],
 )
 def refused(bench: Bench, group: str) -> None:
@@ -158,15 +169,27 @@ def refused(bench: Bench, group: str) -> None:
     _start(bench)
     commands = _REFUSED[group]
     said = "read -r said </tmp/lvs-said; echo $code $said"
-    lines = [f"said=; ipvsadm {command} >/tmp/lvs-said 2>&1; code=$?; {said}; {_TABLE}; echo {_SPLIT}" for command, _ in commands]
+    lines = [
+        f"said=; ipvsadm {command} >/tmp/lvs-said 2>&1; code=$?; {said}; {_TABLE}; echo {_SPLIT}"
+        for command, _ in commands
+    ]
     before = bench.run(_TABLE)
     played = bench.run("\n".join([*lines, "rm /tmp/lvs-said"])).split(f"{_SPLIT}\n")
     for (command, code), text in zip(commands, played, strict=False):
         first, _, after = text.partition("\n")
         seen, _, reason = first.partition(" ")
-        must(seen == str(code), f"'ipvsadm {command}': exit code {code} expected, {seen} seen", f"said: {reason}")
+        must(
+            seen == str(code),
+            f"'ipvsadm {command}': exit code {code} expected, {seen} seen",
+            f"said: {reason}",
+        )
         must(reason != "", f"'ipvsadm {command}' is refused without a reason")
-        must(before == after, f"'ipvsadm {command}' has changed the table", f"before: {before}", f"after:  {after}")
+        must(
+            before == after,
+            f"'ipvsadm {command}' has changed the table",
+            f"before: {before}",
+            f"after:  {after}",
+        )
 
 
 @check(
@@ -179,7 +202,11 @@ def accepted(bench: Bench, group: str) -> None:
         _start(bench)
         code, said, table = _commands(bench, command)[0]
         must(code == 0, f"'ipvsadm {command}': exit code 0 expected, {code} seen", f"said: {said}")
-        must(rule in table.splitlines(), f"'ipvsadm {command}': the rule '{rule}' is not in the table", *table.splitlines())
+        must(
+            rule in table.splitlines(),
+            f"'ipvsadm {command}': the rule '{rule}' is not in the table",
+            *table.splitlines(),
+        )
 
 
 def _start(bench: Bench) -> None:
@@ -192,12 +219,17 @@ def _start(bench: Bench) -> None:
     "-E changes a service and keeps its real servers; what -E leaves out is not kept but reset",
 )
 def edit_keeps(bench: Bench) -> None:
-    found = _commands(bench, f"-A -t {_VIP}:80 -s rr -p 60 -M 255.255.255.0", _BASE[1], f"-E -t {_VIP}:80 -s wlc")
+    found = _commands(
+        bench, f"-A -t {_VIP}:80 -s rr -p 60 -M 255.255.255.0", _BASE[1], f"-E -t {_VIP}:80 -s wlc"
+    )
     expected = f"-A -t {_VIP}:80 -s wlc\n-a -t {_VIP}:80 -r {_RIP}:80 -g -w 3\n"
     must(found[2][2] == expected, "the table after -E", f"expected: {expected}", f"seen:     {found[2][2]}")
 
 
-@check("configuration:delete-service", "-D removes a service with its real servers and nothing else; -C removes all")
+@check(
+    "configuration:delete-service",
+    "-D removes a service with its real servers and nothing else; -C removes all",
+)
 def delete(bench: Bench) -> None:
     found = _commands(bench, *_BASE, f"-A -u {_VIP}:80 -s rr", f"-D -t {_VIP}:80", "-C", "-C")
     must(found[3][:1] == (0,) and found[3][2] == f"-A -u {_VIP}:80 -s rr\n", "after -D", f"seen: {found[3]}")
@@ -205,7 +237,7 @@ def delete(bench: Bench) -> None:
     must(found[5][0] == 0, "-C of an empty table is no error", f"seen: {found[5]}")
 
 
-# -- save and restore ----------------------------------------------------------------------------------------------------------------
+# -- save and restore ------------------------------------------------------------------------------
 
 
 def _everything() -> tuple[VirtualService, ...]:
@@ -214,42 +246,97 @@ def _everything() -> tuple[VirtualService, ...]:
     v6 = "2001:db8:7::"
     return (
         VirtualService(
-            Protocol.TCP, _VIP, 80, scheduler=Scheduler.WRR, real_servers=(
-                RealServer(_RIP, 8080, nat, 5, 100, 50), RealServer("192.0.2.101", 80, dr, 0), RealServer("192.0.2.102", 80, tun),
-                RealServer("192.0.2.103", 80, tun, tun_type=TunnelType.GUE, tun_port=5555, tun_csum=TunnelChecksum.REMCSUM),
+            Protocol.TCP,
+            _VIP,
+            80,
+            scheduler=Scheduler.WRR,
+            real_servers=(
+                RealServer(_RIP, 8080, nat, 5, 100, 50),
+                RealServer("192.0.2.101", 80, dr, 0),
+                RealServer("192.0.2.102", 80, tun),
+                RealServer(
+                    "192.0.2.103",
+                    80,
+                    tun,
+                    tun_type=TunnelType.GUE,
+                    tun_port=5555,
+                    tun_csum=TunnelChecksum.REMCSUM,
+                ),
                 RealServer("192.0.2.104", 80, tun, tun_type=TunnelType.GRE, tun_csum=TunnelChecksum.CSUM),
                 RealServer(f"{v6}9", 80, tun),
             ),
         ),
-        VirtualService(Protocol.TCP, _VIP, 0, persistence_timeout=300, persistence_netmask="255.255.255.0", scheduler=Scheduler.RR),
-        VirtualService(Protocol.UDP, _VIP, 53, ops=True, scheduler=Scheduler.RR, real_servers=(RealServer(_RIP, 53, nat, 65535),)),
         VirtualService(
-            Protocol.TCP, f"{v6}1", 443, scheduler=Scheduler.SH, scheduler_flags=(SchedulerFlag.SH_FALLBACK, SchedulerFlag.SH_PORT),
+            Protocol.TCP,
+            _VIP,
+            0,
+            persistence_timeout=300,
+            persistence_netmask="255.255.255.0",
+            scheduler=Scheduler.RR,
+        ),
+        VirtualService(
+            Protocol.UDP,
+            _VIP,
+            53,
+            ops=True,
+            scheduler=Scheduler.RR,
+            real_servers=(RealServer(_RIP, 53, nat, 65535),),
+        ),
+        VirtualService(
+            Protocol.TCP,
+            f"{v6}1",
+            443,
+            scheduler=Scheduler.SH,
+            scheduler_flags=(SchedulerFlag.SH_FALLBACK, SchedulerFlag.SH_PORT),
             real_servers=(RealServer(f"{v6}2", 443, dr), RealServer(f"{v6}3", 8443, nat, 7)),
         ),
-        VirtualService(Protocol.UDP, f"{v6}1", 53, persistence_timeout=60, persistence_netmask="64", scheduler=Scheduler.RR),
-        VirtualService(Protocol.FWMARK, fwmark=7, scheduler=Scheduler.WLC, real_servers=(RealServer(_RIP, 0, nat),)),
-        VirtualService(Protocol.FWMARK, fwmark=7, ipv6=True, scheduler=Scheduler.LC, real_servers=(RealServer(f"{v6}2", 0, nat),)),
-    )  # fmt: skip
+        VirtualService(
+            Protocol.UDP,
+            f"{v6}1",
+            53,
+            persistence_timeout=60,
+            persistence_netmask="64",
+            scheduler=Scheduler.RR,
+        ),
+        VirtualService(
+            Protocol.FWMARK, fwmark=7, scheduler=Scheduler.WLC, real_servers=(RealServer(_RIP, 0, nat),)
+        ),
+        VirtualService(
+            Protocol.FWMARK,
+            fwmark=7,
+            ipv6=True,
+            scheduler=Scheduler.LC,
+            real_servers=(RealServer(f"{v6}2", 0, nat),),
+        ),
+    )
 
 
 @check(
     "configuration:save-restore",
-    "what ipvsadm -S saves of a table with every option, ipvsadm -R restores to the same; only thresholds are lost on the way",
+    "what ipvsadm -S saves of a table with every option, ipvsadm -R restores to the same; only thresholds are"
+    " lost on the way",
 )
 def save_restore(bench: Bench) -> None:
     table = _everything()
     bench.ipvsadm.restore(table)
     must(
-        _sorted(bench.ipvsadm.save()) == _sorted(table), "the table is what was put in", *_difference(table, bench.ipvsadm.save())
+        _sorted(bench.ipvsadm.save()) == _sorted(table),
+        "the table is what was put in",
+        *_difference(table, bench.ipvsadm.save()),
     )
     text = bench.run(
-        "ipvsadm -S -n >/tmp/lvs-saved; ipvsadm -C; ipvsadm -S -n; ipvsadm -R </tmp/lvs-saved; echo $?; rm /tmp/lvs-saved"
+        "ipvsadm -S -n >/tmp/lvs-saved; ipvsadm -C; ipvsadm -S -n; ipvsadm -R </tmp/lvs-saved; echo $?; rm"
+        " /tmp/lvs-saved"
     )
     must(text == "0\n", "-C empties the table and -R exits with 0", f"seen: {text}")
     after = bench.ipvsadm.save()
     forgotten = tuple(
-        replace(each, real_servers=tuple(replace(server, upper_threshold=0, lower_threshold=0) for server in each.real_servers))
+        replace(
+            each,
+            real_servers=tuple(
+                replace(server, upper_threshold=0, lower_threshold=0) for server in each.real_servers
+            ),
+        )
         for each in table
     )
     must(_sorted(after) == _sorted(forgotten), "the table after -S, -C, -R", *_difference(forgotten, after))
@@ -257,13 +344,16 @@ def save_restore(bench: Bench) -> None:
 
 @check(
     "configuration:restore-bad-line",
-    "ipvsadm -R says what it refuses and goes on with the next line; its exit code is that of the last line alone",
+    "ipvsadm -R says what it refuses and goes on with the next line; its exit code is that of the last line"
+    " alone",
 )
 def restore_bad(bench: Bench) -> None:
     good, bad = f"-A -t {_VIP}:81 -s rr", f"-A -t {_VIP}:82 -s nosuch"
     for lines, code in (((bad, good), 0), ((good, bad), 255)):
         text = bench.run(
-            "printf '%s\\n' " + " ".join(map(shlex.quote, lines)) + " | ipvsadm -R 2>&1; echo code $?; ipvsadm -S -n; ipvsadm -C"
+            "printf '%s\\n' "
+            + " ".join(map(shlex.quote, lines))
+            + " | ipvsadm -R 2>&1; echo code $?; ipvsadm -S -n; ipvsadm -C"
         )
         must("not found" in text, "the refused line is told", f"seen: {text}")
         must(f"code {code}\n" in text, f"exit code {code} expected", f"seen: {text}")
@@ -281,7 +371,7 @@ def _difference(expected: Sequence[VirtualService], seen: Sequence[VirtualServic
     ]
 
 
-# -- random walks --------------------------------------------------------------------------------------------------------------------
+# -- random walks ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -343,13 +433,17 @@ class _Model:
         """One of few services, so that they meet again, with options of its own."""
         draw = self.random
         options: dict[str, Any] = {
-            "scheduler": draw.choice([Scheduler.RR, Scheduler.WRR, Scheduler.LC, Scheduler.WLC, Scheduler.SED])
+            "scheduler": draw.choice(
+                [Scheduler.RR, Scheduler.WRR, Scheduler.LC, Scheduler.WLC, Scheduler.SED]
+            )
         }
         ipv6 = draw.random() < 0.4
         if draw.random() < 0.4:
             options["persistence_timeout"] = draw.choice([1, 300, 86400])
             if draw.random() < 0.5:
-                options["persistence_netmask"] = draw.choice(["64", "127"] if ipv6 else ["255.255.255.0", "255.128.0.0"])
+                options["persistence_netmask"] = draw.choice(
+                    ["64", "127"] if ipv6 else ["255.255.255.0", "255.128.0.0"]
+                )
         kind = draw.choice([Protocol.TCP, Protocol.TCP, Protocol.UDP, Protocol.FWMARK])
         if kind is Protocol.FWMARK:
             return VirtualService(kind, fwmark=draw.choice([1, 4294967295]), ipv6=ipv6, **options)
@@ -361,39 +455,60 @@ class _Model:
         draw = self.random
         forwarding = draw.choice(list(PacketForwarding))
         fixed = service.protocol is not Protocol.FWMARK and forwarding is not PacketForwarding.MASQ
-        address = draw.choice(["2001:db8:7::2", "2001:db8:7::3"] if service.is_ipv6 else ["192.0.2.100", "192.0.2.101"])
+        address = draw.choice(
+            ["2001:db8:7::2", "2001:db8:7::3"] if service.is_ipv6 else ["192.0.2.100", "192.0.2.101"]
+        )
         upper = draw.choice([0, 0, 10])
         return RealServer(
-            address, service.port if fixed else draw.choice([service.port or 8080, 8080]), forwarding, draw.choice([0, 1, 2, 65535]), upper,
+            address,
+            service.port if fixed else draw.choice([service.port or 8080, 8080]),
+            forwarding,
+            draw.choice([0, 1, 2, 65535]),
+            upper,
             draw.choice([0, upper]),
-        )  # fmt: skip
+        )
 
 
 @check(
     "configuration:walk:{seed}",
-    "after each of {steps} random commands, valid and not, ipvsadm's exit code and the table in /proc/net/ip_vs are those of the model",
+    "after each of {steps} random commands, valid and not, ipvsadm's exit code and the table in"
+    " /proc/net/ip_vs are those of the model",
     tags=("model",),
     each=[{"seed": seed, "steps": 50} for seed in (1, 2, 3)],
 )
 def walk(bench: Bench, seed: int, steps: int) -> None:
-    # /proc/net/ip_vs can be read without another program, which keeps a step short; what it lacks is compared at the end.
+    # /proc/net/ip_vs can be read without another program, which keeps a step short; what it lacks
+    # is compared at the end.
     tick = _ticks_per_second(bench)
     model = _Model(seed)
     played = [model.step() for _ in range(steps)]
     # Where the kernel resizes its table a reading may be torn, which the next one is not.
     reading = f"{_TABLE}\necho {_AGAIN}\n{_TABLE}" if ways(bench.version).tables_resize else _TABLE
-    script = "\n".join(f"ipvsadm {each.command} >/dev/null 2>&1\necho $?\n{reading}\necho {_SPLIT}" for each in played)
-    for number, (step, text) in enumerate(zip(played, bench.run(script).split(f"{_SPLIT}\n"), strict=False), start=1):
+    script = "\n".join(
+        f"ipvsadm {each.command} >/dev/null 2>&1\necho $?\n{reading}\necho {_SPLIT}" for each in played
+    )
+    for number, (step, text) in enumerate(
+        zip(played, bench.run(script).split(f"{_SPLIT}\n"), strict=False), start=1
+    ):
         code, _, tables = text.partition("\n")
-        history = [f"step {place}: ipvsadm {each.command}" for place, each in enumerate(played[:number], start=1)][-5:]
+        history = [
+            f"step {place}: ipvsadm {each.command}" for place, each in enumerate(played[:number], start=1)
+        ][-5:]
         if code != str(step.code):
-            raise CheckFailed(f"step {number}, 'ipvsadm {step.command}': exit code {step.code} expected, {code} seen", history)
+            raise CheckFailed(
+                f"step {number}, 'ipvsadm {step.command}': exit code {step.code} expected, {code} seen",
+                history,
+            )
         expected = Counter(_as_proc(each, tick) for each in step.table)
         readings = [_parsed(each.splitlines()[3:]) for each in tables.split(f"{_AGAIN}\n")]
         if expected not in readings:
             seen = readings[-1]
-            wrong = [f"missing: {each}" for each in (expected - seen)] + [f"not expected: {each}" for each in (seen - expected)]
-            raise CheckFailed(f"step {number}, 'ipvsadm {step.command}': the table is not the model's", [*wrong, *history])
+            wrong = [f"missing: {each}" for each in expected - seen] + [
+                f"not expected: {each}" for each in seen - expected
+            ]
+            raise CheckFailed(
+                f"step {number}, 'ipvsadm {step.command}': the table is not the model's", [*wrong, *history]
+            )
     saved, table = bench.ipvsadm.save(), played[-1].table
     must(
         _sorted(saved) == _sorted(table),
@@ -403,7 +518,9 @@ def walk(bench: Bench, seed: int, steps: int) -> None:
 
 
 def _parsed(lines: Sequence[str]) -> Counter[str]:
-    """The services in /proc/net/ip_vs, each as one text with its real servers sorted, without connection counts."""
+    """The services in /proc/net/ip_vs, each as one text with its real servers sorted, without
+    connection counts.
+    """
     services: list[tuple[str, list[str]]] = []
     for line in lines:
         words = line.split()
@@ -415,14 +532,17 @@ def _parsed(lines: Sequence[str]) -> Counter[str]:
 
 
 def _ticks_per_second(bench: Bench) -> int:
-    """CONFIG_HZ of the kernel, which nothing tells programs but such numbers as the table's own: a timeout of one second, in jiffies."""
+    """CONFIG_HZ of the kernel, which nothing tells programs but such numbers as the table's own: a
+    timeout of one second, in jiffies.
+    """
     script = f"ipvsadm -A -t {_VIP}:1 -p 1\n{_TABLE}\nipvsadm -D -t {_VIP}:1"
     words = bench.run(script).split()
     return int(words[words.index("persistent") + 1])
 
 
 def _as_proc(service: VirtualService, tick: int) -> str:
-    """A service as ip_vs_ctl.c, ip_vs_info_seq_show, prints it: addresses, ports and marks in hex, the timeout in jiffies.
+    """A service as ip_vs_ctl.c, ip_vs_info_seq_show, prints it: addresses, ports and marks in hex,
+    the timeout in jiffies.
 
     Args:
         tick: jiffies in a second.
@@ -442,7 +562,8 @@ def _as_proc(service: VirtualService, tick: int) -> str:
             number = int(ip_address(mask or "255.255.255.255"))
         words.append(f"persistent {service.persistence_timeout * tick} {number:08X}")
     servers = sorted(
-        f"{_hex(each.address)}:{each.port:04X} {each.forwarding.value} {each.weight}" for each in service.real_servers
+        f"{_hex(each.address)}:{each.port:04X} {each.forwarding.value} {each.weight}"
+        for each in service.real_servers
     )
     return " | ".join([" ".join(words), *servers])
 

@@ -1,7 +1,8 @@
 """Counters and rates equal what went through the wires.
 
-Linux 6.1 adds up its per-CPU counters by a timer of 2 s (ip_vs_est.c, estimation_timer), so what `--stats` shows is at most that old: the
-checks await the exact numbers for 5 s. More than was sent can never go away again, so an excess fails as well.
+Linux 6.1 adds up its per-CPU counters by a timer of 2 s (ip_vs_est.c, estimation_timer), so what
+`--stats` shows is at most that old: the checks await the exact numbers for 5 s. More than was sent
+can never go away again, so an excess fails as well.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ _SECONDS = 5.0
 
 @dataclass
 class Count:
-    """What a service or a real server should have counted: connections, packets and bytes (of the IP packets, without Ethernet)."""
+    """What a service or a real server should have counted: connections, packets and bytes (of the
+    IP packets, without Ethernet).
+    """
 
     conns: int = 0
     in_packets: int = 0
@@ -41,7 +44,9 @@ class Count:
     out_bytes: int = 0
 
     def came_in(self, packets: Iterable[Any]) -> Count:
-        """Packets from clients, as they came into the director, before it changed or wrapped them."""
+        """Packets from clients, as they came into the director, before it changed or
+        wrapped them.
+        """
         for packet in packets:
             self.in_packets += 1
             self.in_bytes += len(packet)
@@ -60,16 +65,22 @@ def _stats(bench: Bench, service: VirtualService) -> ServiceStats:
 
 
 def _plain(counters: Counters) -> Count:
-    return Count(counters.conns, counters.in_packets, counters.out_packets, counters.in_bytes, counters.out_bytes)
+    return Count(
+        counters.conns, counters.in_packets, counters.out_packets, counters.in_bytes, counters.out_bytes
+    )
 
 
-def must_count(bench: Bench, service: VirtualService, expected: Count, servers: Sequence[Count], what: str) -> None:
+def must_count(
+    bench: Bench, service: VirtualService, expected: Count, servers: Sequence[Count], what: str
+) -> None:
     """The counters of a service and of its real servers 1, 2, … must become exactly these.
 
     Raises:
         CheckFailed: they do not within 5 s.
     """
-    wanted = {service.name: expected} | {server.name: count for server, count in zip(service.real_servers, servers, strict=True)}
+    wanted = {service.name: expected} | {
+        server.name: count for server, count in zip(service.real_servers, servers, strict=True)
+    }
     seen: dict[str, Count] = {}
 
     def equal() -> bool:
@@ -79,13 +90,18 @@ def must_count(bench: Bench, service: VirtualService, expected: Count, servers: 
 
     if not awaited(equal, _SECONDS):
         wrong = [name for name in wanted if seen.get(name) != wanted[name]]
-        detail = [line for name in wrong for line in (f"{name}: expected: {wanted[name]}", f"{name}: seen:     {seen.get(name)}")]
+        detail = [
+            line
+            for name in wrong
+            for line in (f"{name}: expected: {wanted[name]}", f"{name}: seen:     {seen.get(name)}")
+        ]
         raise CheckFailed(f"{what}: the counters of {wrong[0]} are wrong", detail)
 
 
 @check(
     "counters:stats:{mode}",
-    "--stats equals the wires to the packet and byte, for each service and each real server, in both IP versions: {what}",
+    "--stats equals the wires to the packet and byte, for each service and each real server, in both IP"
+    " versions: {what}",
     tags=("{mode}", "timer"),
     each=[
         {"mode": "nat", "what": "both directions"},
@@ -100,15 +116,23 @@ def stats(bench: Bench, mode: str, what: str) -> None:
         must_count(bench, service, total, each, what)
 
 
-def _played(bench: Bench, mode: str, version: int, protocol: str) -> tuple[VirtualService, Count, list[Count]]:
-    """A service with the connections of three clients over two real servers, and what they should have counted."""
+def _played(
+    bench: Bench, mode: str, version: int, protocol: str
+) -> tuple[VirtualService, Count, list[Count]]:
+    """A service with the connections of three clients over two real servers, and what they should
+    have counted.
+    """
     port = bench.port()
     service = bench.service(mode, protocol=Protocol(protocol), port=port, version=version, weights=(1, 1))
     total, each = Count(), [Count(), Count()]
     for number in range(3):
         client = bench.client(version)
         if protocol == "tcp":
-            packets = [tcp(client, port), tcp(client, port, "A"), tcp(client, port, "PA", data=b"x" * (7 + 100 * number))]
+            packets = [
+                tcp(client, port),
+                tcp(client, port, "A"),
+                tcp(client, port, "PA", data=b"x" * (7 + 100 * number)),
+            ]
         else:
             packets = [udp(client, port, data=b"x" * size) for size in (1, 100 + number, 1400)]
         server = chosen(bench, *packets)[0]
@@ -174,7 +198,9 @@ def template(bench: Bench) -> None:
 def fwmark(bench: Bench) -> None:
     mark, port, client = bench.mark(), bench.port(), bench.client()
     for protocol in ("tcp", "udp"):
-        bench.rule(f"-t mangle -A PREROUTING -d {NETS[4].vip} -p {protocol} --dport {port} -j MARK --set-mark {mark}")
+        bench.rule(
+            f"-t mangle -A PREROUTING -d {NETS[4].vip} -p {protocol} --dport {port} -j MARK --set-mark {mark}"
+        )
     service = bench.service(protocol=Protocol.FWMARK, fwmark=mark, weights=(1,))
     packets = [tcp(client, port), udp(client, port), udp(client, port)]
     chosen(bench, *packets)
@@ -184,7 +210,8 @@ def fwmark(bench: Bench) -> None:
 
 @check(
     "counters:not-scheduled",
-    "packets that IPVS refuses or drops count nowhere: without a real server, and for a real server that was removed",
+    "packets that IPVS refuses or drops count nowhere: without a real server, and for a real server that was"
+    " removed",
     tags=("timer",),
 )
 def not_scheduled(bench: Bench) -> None:
@@ -194,14 +221,20 @@ def not_scheduled(bench: Bench) -> None:
     chosen(bench, packet)
     bench.ipvsadm.delete_server(service, service.real_servers[0])
     bench.from_client(tcp(client, port, "A")).nothing("a packet for the removed real server")
-    must(len(bench.from_client(tcp(bench.client(), port)).outside) == 1, "no server of weight above 0: port unreachable")
+    must(
+        len(bench.from_client(tcp(bench.client(), port)).outside) == 1,
+        "no server of weight above 0: port unreachable",
+    )
     # One that counts, so that the end of the kernel's adding up is seen.
     bench.ipvsadm.edit_server(
-        service, type(service.real_servers[1])(NETS[4].server(2), SERVER_PORT, service.real_servers[1].forwarding, 1)
+        service,
+        type(service.real_servers[1])(NETS[4].server(2), SERVER_PORT, service.real_servers[1].forwarding, 1),
     )
     last = tcp(bench.client(), port)
     chosen(bench, last)
-    left = type(service)(service.protocol, service.address, service.port, real_servers=service.real_servers[1:])
+    left = type(service)(
+        service.protocol, service.address, service.port, real_servers=service.real_servers[1:]
+    )
     must_count(
         bench,
         left,
@@ -213,7 +246,8 @@ def not_scheduled(bench: Bench) -> None:
 
 @check(
     "counters:zero",
-    "-Z of one service sets its counters and its real servers' to zero and leaves other services alone; counting goes on from zero",
+    "-Z of one service sets its counters and its real servers' to zero and leaves other services alone;"
+    " counting goes on from zero",
     tags=("timer",),
 )
 def zero(bench: Bench) -> None:
@@ -222,19 +256,27 @@ def zero(bench: Bench) -> None:
     packets = [tcp(bench.client(), port) for port in ports]
     chosen(bench, *packets)
     counts = [Count(conns=1).came_in([packet]) for packet in packets]
-    # -Z takes what the timer has added up as the new zero (ip_vs_zero_stats): what it has not seen yet would come back after it.
+    # -Z takes what the timer has added up as the new zero (ip_vs_zero_stats): what it has not seen
+    # yet would come back after it.
     must_count(bench, first, counts[0], [counts[0]], "before -Z")
     must_count(bench, second, counts[1], [counts[1]], "before -Z")
     bench.ipvsadm.zero(first)
     seen = _stats(bench, first)
-    must(_plain(seen) == Count() and _plain(seen.servers[0]) == Count(), "after -Z all counters are 0", f"seen: {seen}")
+    must(
+        _plain(seen) == Count() and _plain(seen.servers[0]) == Count(),
+        "after -Z all counters are 0",
+        f"seen: {seen}",
+    )
     must(_plain(_stats(bench, second)) == counts[1], "the other service keeps its counters")
     more = [tcp(bench.client(), ports[0]) for _ in range(2)]
     chosen(bench, *more)
     count = Count(conns=2).came_in(more)
     must_count(bench, first, count, [count], "two connections after -Z")
     bench.ipvsadm.zero()
-    must(all(_plain(each) == Count() for each in bench.ipvsadm.list_stats()), "-Z without a service sets all to 0")
+    must(
+        all(_plain(each) == Count() for each in bench.ipvsadm.list_stats()),
+        "-Z without a service sets all to 0",
+    )
 
 
 @check(
@@ -244,13 +286,17 @@ def zero(bench: Bench) -> None:
 )
 def total(bench: Bench) -> None:
     ports = bench.port(), bench.port()
-    services = [bench.service(port=ports[0], weights=(1,)), bench.service(protocol=Protocol.UDP, port=ports[1], weights=(1,))]
+    services = [
+        bench.service(port=ports[0], weights=(1,)),
+        bench.service(protocol=Protocol.UDP, port=ports[1], weights=(1,)),
+    ]
 
     def totals() -> list[int]:
         line = bench.run("cat /proc/net/ip_vs_stats").splitlines()[2]
         return [int(word, 16) for word in line.split()]
 
-    # Earlier checks may have left packets that the timer has not added up yet: let it pass once over a packet of our own.
+    # Earlier checks may have left packets that the timer has not added up yet: let it pass once
+    # over a packet of our own.
     packets = [tcp(bench.client(), ports[0])]
     chosen(bench, *packets)
     count = Count(conns=1).came_in(packets)
@@ -275,7 +321,8 @@ def total(bench: Bench) -> None:
 
 @check(
     "counters:active:{mode}",
-    "ActiveConn and InActConn of -L count the entries by state: SYN_RECV and ESTABLISHED are active, closing ones are not",
+    "ActiveConn and InActConn of -L count the entries by state: SYN_RECV and ESTABLISHED are active, closing"
+    " ones are not",
     tags=("{mode}", "tcp"),
     each=[{"mode": "nat"}, {"mode": "dr"}],
 )
@@ -286,7 +333,11 @@ def active(bench: Bench, mode: str) -> None:
 
     def must_show(expected: tuple[int, int], what: str) -> None:
         line = listing(bench, service.selector)[0]
-        must((line.active, line.inactive) == expected, f"{what}: {expected} expected", f"seen: {(line.active, line.inactive)}")
+        must(
+            (line.active, line.inactive) == expected,
+            f"{what}: {expected} expected",
+            f"seen: {(line.active, line.inactive)}",
+        )
 
     must_show((0, 0), "before")
     chosen(bench, *(tcp(client, port, sport=sport) for sport in (1, 2, 3)))
@@ -322,26 +373,41 @@ def persistent_conns(bench: Bench) -> None:
     port = bench.port()
     service = bench.service(port=port, weights=(1, 1), persistence_timeout=300)
     clients = [bench.client() for _ in range(3)]
-    servers = chosen(bench, *(tcp(client, port) for client in clients), *(tcp(client, port, sport=1) for client in clients))
+    servers = chosen(
+        bench, *(tcp(client, port) for client in clients), *(tcp(client, port, sport=1) for client in clients)
+    )
     lines = bench.run(f"ipvsadm -L -n --persistent-conn {' '.join(service.selector)}").splitlines()
-    rows = {line.split()[1]: tuple(map(int, line.split()[-3:])) for line in lines if line.startswith("  -> 1")}
+    rows = {
+        line.split()[1]: tuple(map(int, line.split()[-3:])) for line in lines if line.startswith("  -> 1")
+    }
     wanted = {
         server.name: (servers[:3].count(number), servers.count(number), 0)
         for number, server in enumerate(service.real_servers, start=1)
     }
-    must(rows == wanted, "PersistConn, ActiveConn, InActConn are wrong", f"expected: {wanted}", f"seen:     {rows}")
+    must(
+        rows == wanted,
+        "PersistConn, ActiveConn, InActConn are wrong",
+        f"expected: {wanted}",
+        f"seen:     {rows}",
+    )
 
 
 @check(
     "counters:thresholds",
-    "-L --thresholds shows the thresholds as set and the connections against them; at the upper one the real server gets no more",
+    "-L --thresholds shows the thresholds as set and the connections against them; at the upper one the real"
+    " server gets no more",
     tags=("thresholds",),
 )
 def thresholds(bench: Bench) -> None:
     port, client = bench.port(), bench.client()
-    service = bench.service(port=port, weights=(1,), server_options={"upper_threshold": 3, "lower_threshold": 1})
+    service = bench.service(
+        port=port, weights=(1,), server_options={"upper_threshold": 3, "lower_threshold": 1}
+    )
     chosen(bench, *(tcp(client, port, sport=sport) for sport in (1, 2, 3)))
-    must(not bench.from_client(tcp(client, port, sport=4)).inside, "a fourth connection went to a real server with -x 3")
+    must(
+        not bench.from_client(tcp(client, port, sport=4)).inside,
+        "a fourth connection went to a real server with -x 3",
+    )
     text = bench.run("ipvsadm -L -n --thresholds")
     seen = parse_thresholds(text)[service.name, service.real_servers[0].name]
     must(seen == (3, 1), "thresholds 3 and 1 expected", f"seen: {seen}")
@@ -351,11 +417,13 @@ def thresholds(bench: Bench) -> None:
 
 @check(
     "counters:rates",
-    "--rate starts at 0, rises with traffic to at most an eighth of what came in 2 s at once, keeps the ratios, and falls again",
+    "--rate starts at 0, rises with traffic to at most an eighth of what came in 2 s at once, keeps the"
+    " ratios, and falls again",
     tags=("timer",),
 )
 def rates(bench: Bench) -> None:
-    # Every 2 s: rate += (seen / 2 s - rate) / 4 (ip_vs_est.c). N at once are N/8 then, and three quarters of it 2 s later.
+    # Every 2 s: rate += (seen / 2 s - rate) / 4 (ip_vs_est.c). N at once are N/8 then, and three
+    # quarters of it 2 s later.
     port, number = bench.port(), 80
     service = bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
 
@@ -365,7 +433,9 @@ def rates(bench: Bench) -> None:
 
     must(now() == (0, 0, 0, 0, 0), "without traffic all rates are 0", f"seen: {now()}")
     client = bench.client()
-    packets = [udp(client, port, sport=40000 + each, data=b"x" * 72) for each in range(number)]  # 100 bytes each
+    packets = [
+        udp(client, port, sport=40000 + each, data=b"x" * 72) for each in range(number)
+    ]  # 100 bytes each
     chosen(bench, *packets)
     must(awaited(lambda: now()[0] > 0, _SECONDS), "the rate of connections stays 0")
     high = now()
@@ -374,4 +444,8 @@ def rates(bench: Bench) -> None:
     must(in_pps == cps, "as many packets a second as connections", f"seen: {high}")
     must(abs(in_bps - 100 * cps) <= 100, "100 bytes a packet", f"seen: {high}")
     must(out_pps == out_bps == 0, "nothing went out", f"seen: {high}")
-    must(awaited(lambda: now()[3] < in_bps * 0.8, _SECONDS), "the rate of bytes does not fall", f"seen: {now()}")
+    must(
+        awaited(lambda: now()[3] < in_bps * 0.8, _SECONDS),
+        "the rate of bytes does not fall",
+        f"seen: {now()}",
+    )

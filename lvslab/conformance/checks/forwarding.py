@@ -1,7 +1,8 @@
-"""What forwarding does to packets, in every mode, IP version and protocol, byte for byte: requests, replies, headers, fragments.
+"""What forwarding does to packets, in every mode, IP version and protocol, byte for byte: requests,
+replies, headers, fragments.
 
-What is expected is what net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_core.c and ip_vs_proto_*.c of Linux 6.1 say; where a rule has its place
-there, the check names the function.
+What is expected is what net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_core.c and ip_vs_proto_*.c of Linux
+6.1 say; where a rule has its place there, the check names the function.
 """
 
 from __future__ import annotations
@@ -41,10 +42,12 @@ _FRAGMENT_HEADER = 44
 _MODES_VERSIONS = [{"mode": mode, "version": version} for mode in MODES for version in VERSIONS]
 _EVERY = [{**each, "protocol": protocol} for each in _MODES_VERSIONS for protocol in ("tcp", "udp", "sctp")]
 _NAT = [{"version": version} for version in VERSIONS]
-_NAT_EVERY = [{"version": version, "protocol": protocol} for version in VERSIONS for protocol in ("tcp", "udp", "sctp")]
+_NAT_EVERY = [
+    {"version": version, "protocol": protocol} for version in VERSIONS for protocol in ("tcp", "udp", "sctp")
+]
 
 
-# -- single packets ----------------------------------------------------------------------------------------------------------------------
+# -- single packets --------------------------------------------------------------------------------
 
 
 @check(
@@ -57,21 +60,34 @@ def request(bench: Bench, mode: str, version: int, protocol: str) -> None:
     net = NETS[version]
     bench.service(mode, protocol=Protocol(protocol), version=version, weights=(1,))
     forwarded(
-        bench, net.packet(bench.client(version), net.vip) / transport(protocol, SPORT, PORT), mode, "the request at the server"
+        bench,
+        net.packet(bench.client(version), net.vip) / transport(protocol, SPORT, PORT),
+        mode,
+        "the request at the server",
     )
 
 
 @check(
     "nat:reply:ipv{version}-{protocol}",
-    "a real server's reply from its port 8080 comes to the client from the VIP, port 80; from another port it is routed unchanged",
+    "a real server's reply from its port 8080 comes to the client from the VIP, port 80; from another port it"
+    " is routed unchanged",
     tags=("forwarding", "ipv{version}", "{protocol}"),
     each=_NAT_EVERY,
 )
 def reply(bench: Bench, version: int, protocol: str) -> None:
     net, client = NETS[version], bench.client(version)
     bench.service("nat", protocol=Protocol(protocol), version=version, weights=(1,))
-    forwarded(bench, net.packet(client, net.vip) / transport(protocol, SPORT, PORT), "nat", "the request at the server")
-    answered(bench, net.packet(net.server(1), client) / answer(protocol, SERVER_PORT, SPORT), "the reply at the client")
+    forwarded(
+        bench,
+        net.packet(client, net.vip) / transport(protocol, SPORT, PORT),
+        "nat",
+        "the request at the server",
+    )
+    answered(
+        bench,
+        net.packet(net.server(1), client) / answer(protocol, SERVER_PORT, SPORT),
+        "the reply at the client",
+    )
     other = net.packet(net.server(1), client) / answer(protocol, SERVER_PORT + 1, SPORT)
     seen = bench.from_server(1, other).one("outside", "a packet from the server's next port")
     must_equal(seen, routed(bench, other, "outside", ROUTER_MAC), "a packet from the server's next port")
@@ -79,13 +95,14 @@ def reply(bench: Bench, version: int, protocol: str) -> None:
 
 @check(
     "{mode}:reply-past-director:ipv{version}",
-    "a reply of a real server that comes to the director by mistake is dropped as a martian in IPv4 and merely routed in IPv6",
+    "a reply of a real server that comes to the director by mistake is dropped as a martian in IPv4 and"
+    " merely routed in IPv6",
     tags=("forwarding", "ipv{version}", "boundary"),
     each=[{"mode": mode, "version": version} for mode in ("dr", "tun") for version in VERSIONS],
 )
 def reply_past_director(bench: Bench, mode: str, version: int) -> None:
-    # The reply's source is the VIP, an address of the director's own: fib_validate_source (net/ipv4/fib_frontend.c) refuses that
-    # whatever rp_filter says; IPv6 has no such test.
+    # The reply's source is the VIP, an address of the director's own: fib_validate_source
+    # (net/ipv4/fib_frontend.c) refuses that whatever rp_filter says; IPv6 has no such test.
     bench.service(mode, version=version, weights=(1,))
     talk = Conversation(bench, mode, version)
     talk.syn()
@@ -100,7 +117,8 @@ def reply_past_director(bench: Bench, mode: str, version: int) -> None:
 
 @check(
     "{mode}:tcp-conversation:ipv{version}",
-    "handshake, data and both FINs of a TCP connection pass, every segment as it must be, all to one real server",
+    "handshake, data and both FINs of a TCP connection pass, every segment as it must be, all to one real"
+    " server",
     tags=("forwarding", "ipv{version}", "tcp"),
     each=_MODES_VERSIONS,
 )
@@ -119,7 +137,8 @@ def conversation(bench: Bench, mode: str, version: int) -> None:
 
 @check(
     "nat:ports:ipv{version}",
-    "two services on two ports of the VIP lead to one real server's two ports, and each reply comes back from its own port",
+    "two services on two ports of the VIP lead to one real server's two ports, and each reply comes back from"
+    " its own port",
     tags=("forwarding", "ipv{version}"),
     each=_NAT,
 )
@@ -129,7 +148,9 @@ def ports(bench: Bench, version: int) -> None:
         server = RealServer(net.server(1), server_port, PacketForwarding.MASQ)
         bench.add(VirtualService(Protocol.TCP, net.vip, port, real_servers=(server,)))
     for port, server_port in ((81, 8081), (65535, 1)):
-        talk = Conversation(bench, "nat", version, client=client, port=port, server_port=server_port).establish()
+        talk = Conversation(
+            bench, "nat", version, client=client, port=port, server_port=server_port
+        ).establish()
         talk.reply()
 
 
@@ -149,12 +170,13 @@ def source_port(bench: Bench, mode: str, version: int) -> None:
         talk.reply(f"You are {talk.client}".encode())
 
 
-# -- TTL -------------------------------------------------------------------------------------------------------------------------------
+# -- TTL -------------------------------------------------------------------------------------------
 
 
 @check(
     "{mode}:ttl:ipv{version}",
-    "a packet with TTL 2 reaches the real server with 1, one with TTL 1 is answered with time exceeded, quoting it as it came",
+    "a packet with TTL 2 reaches the real server with 1, one with TTL 1 is answered with time exceeded,"
+    " quoting it as it came",
     tags=("forwarding", "ipv{version}", "ttl", "boundary"),
     each=_MODES_VERSIONS,
 )
@@ -167,12 +189,18 @@ def ttl(bench: Bench, mode: str, version: int) -> None:
     frame = bench.from_client(last).one("outside", "the answer to a datagram with TTL 1")
     is_error(frame, version, 11 if version == 4 else 3, 0, "the answer to a datagram with TTL 1")
     must(frame.payload.dst == last.src, "time exceeded does not go to the client", frame.summary())
-    must(quoted(frame) == bytes(last), "time exceeded does not quote the datagram as it came", frame.summary(), last.summary())
+    must(
+        quoted(frame) == bytes(last),
+        "time exceeded does not quote the datagram as it came",
+        frame.summary(),
+        last.summary(),
+    )
 
 
 @check(
     "nat:ttl-of-reply:ipv{version}",
-    "a reply with TTL 2 reaches the client with 1, one with TTL 1 is answered to the real server with time exceeded",
+    "a reply with TTL 2 reaches the client with 1, one with TTL 1 is answered to the real server with time"
+    " exceeded",
     tags=("forwarding", "ipv{version}", "ttl", "boundary"),
     each=_NAT,
 )
@@ -186,15 +214,21 @@ def ttl_of_reply(bench: Bench, version: int) -> None:
     frame = bench.from_server(1, last).one("inside", "the answer to a reply with TTL 1")
     is_error(frame, version, 11 if version == 4 else 3, 0, "the answer to a reply with TTL 1")
     must(frame.payload.dst == last.src, "time exceeded does not go to the real server", frame.summary())
-    must(quoted(frame) == bytes(last), "time exceeded does not quote the reply as it came", frame.summary(), last.summary())
+    must(
+        quoted(frame) == bytes(last),
+        "time exceeded does not quote the reply as it came",
+        frame.summary(),
+        last.summary(),
+    )
 
 
-# -- headers kept ----------------------------------------------------------------------------------------------------------------------
+# -- headers kept ----------------------------------------------------------------------------------
 
 
 @check(
     "{mode}:dscp-ecn:ipv{version}",
-    "DSCP and ECN of a packet are kept; in tun the outer header has them too, with ECT(0) for congestion experienced",
+    "DSCP and ECN of a packet are kept; in tun the outer header has them too, with ECT(0) for congestion"
+    " experienced",
     tags=("forwarding", "ipv{version}", "header"),
     each=_MODES_VERSIONS,
 )
@@ -210,7 +244,8 @@ def dscp_ecn(bench: Bench, mode: str, version: int) -> None:
 
 @check(
     "{mode}:ip-id-and-df",
-    "identification and DF of an IPv4 packet are kept; the outer header of tun has DF exactly when the packet has it",
+    "identification and DF of an IPv4 packet are kept; the outer header of tun has DF exactly when the packet"
+    " has it",
     tags=("forwarding", "ipv4", "header"),
     each=[{"mode": mode} for mode in MODES],
 )
@@ -220,7 +255,9 @@ def ip_id_and_df(bench: Bench, mode: str) -> None:
     for identification in (0, 1, 0xFFFF):
         for flags in ("", "DF"):
             sent = datagram(bench, 4, client=client, id=identification, flags=flags)
-            forwarded(bench, sent, mode, f"a datagram with identification {identification} and flags '{flags}'")
+            forwarded(
+                bench, sent, mode, f"a datagram with identification {identification} and flags '{flags}'"
+            )
             if mode == "nat":
                 back = answer_to(sent, id=identification, flags=flags)
                 answered(bench, back, f"a reply with identification {identification} and flags '{flags}'")
@@ -236,7 +273,9 @@ def flow_label(bench: Bench, mode: str) -> None:
     bench.service(mode, protocol=Protocol.UDP, version=6, weights=(1,))
     client = bench.client(6)
     for label in (1, 0xABCDE, 0xFFFFF):
-        forwarded(bench, datagram(bench, 6, client=client, fl=label), mode, f"a datagram with flow label {label:#x}")
+        forwarded(
+            bench, datagram(bench, 6, client=client, fl=label), mode, f"a datagram with flow label {label:#x}"
+        )
 
 
 @check(
@@ -249,13 +288,18 @@ def ip_options(bench: Bench, mode: str) -> None:
     from scapy.layers.inet import IPOption_NOP, IPOption_Router_Alert
 
     bench.service(mode, protocol=Protocol.UDP, weights=(1,))
-    sent = datagram(bench, 4, options=[IPOption_NOP(), IPOption_NOP(), IPOption_NOP(), IPOption_NOP(), IPOption_Router_Alert()])
+    sent = datagram(
+        bench,
+        4,
+        options=[IPOption_NOP(), IPOption_NOP(), IPOption_NOP(), IPOption_NOP(), IPOption_Router_Alert()],
+    )
     forwarded(bench, sent, mode, "a datagram with IP options")
 
 
 @check(
     "{mode}:extension-header",
-    "an IPv6 packet with a destination options header before its ports is balanced like any other and keeps the header",
+    "an IPv6 packet with a destination options header before its ports is balanced like any other and keeps"
+    " the header",
     tags=("forwarding", "ipv6", "header"),
     each=[{"mode": mode} for mode in MODES],
 )
@@ -282,7 +326,8 @@ _TCP_OPTIONS: dict[str, list[Any]] = {
 
 @check(
     "{mode}:tcp-options:ipv{version}",
-    "the TCP options of a SYN are kept byte for byte: the usual ones, unknown kinds, MD5, fast open, none, and all 40 bytes",
+    "the TCP options of a SYN are kept byte for byte: the usual ones, unknown kinds, MD5, fast open, none,"
+    " and all 40 bytes",
     tags=("forwarding", "ipv{version}", "tcp", "header"),
     each=_MODES_VERSIONS,
 )
@@ -298,7 +343,8 @@ def tcp_options(bench: Bench, mode: str, version: int) -> None:
 
 @check(
     "{mode}:tcp-sack:ipv{version}",
-    "timestamps and SACK blocks in segments of an established connection are kept, as are urgent pointer, window and reserved bits",
+    "timestamps and SACK blocks in segments of an established connection are kept, as are urgent pointer,"
+    " window and reserved bits",
     tags=("forwarding", "ipv{version}", "tcp", "header"),
     each=_MODES_VERSIONS,
 )
@@ -319,12 +365,13 @@ def tcp_sack(bench: Bench, mode: str, version: int) -> None:
         answered(bench, talk.from_server("PAUEC", b"odd", **fields), "a reply with SACK blocks")
 
 
-# -- checksums ---------------------------------------------------------------------------------------------------------------------------
+# -- checksums -------------------------------------------------------------------------------------
 
 
 @check(
     "{mode}:lengths:ipv{version}",
-    "datagrams of every kind of length pass with right checksums: empty, odd, even, one below the MTU, and the MTU",
+    "datagrams of every kind of length pass with right checksums: empty, odd, even, one below the MTU, and"
+    " the MTU",
     tags=("forwarding", "ipv{version}", "checksum", "boundary"),
     each=[each for each in _MODES_VERSIONS if each["mode"] != "tun"],
 )
@@ -347,7 +394,8 @@ def lengths(bench: Bench, mode: str, version: int) -> None:
     each=_NAT,
 )
 def udp_zero_checksum_nat(bench: Bench, version: int) -> None:
-    # udp_dnat_handler and udp_snat_handler: the incremental update is for a checksum that is not 0; else "full checksum calculation".
+    # udp_dnat_handler and udp_snat_handler: the incremental update is for a checksum that is not 0;
+    # else "full checksum calculation".
     from scapy.layers.inet import UDP
 
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
@@ -377,7 +425,9 @@ def udp_zero_checksum(bench: Bench, mode: str, version: int) -> None:
     request = datagram(bench, version)
     request[UDP].chksum = 0
     seen = bench.from_client(request).one("inside", "a datagram without a checksum")
-    must_equal(seen, _with_checksum(at_server(bench, request, mode, seen=seen), 0), "a datagram without a checksum")
+    must_equal(
+        seen, _with_checksum(at_server(bench, request, mode, seen=seen), 0), "a datagram without a checksum"
+    )
 
 
 @check(
@@ -399,7 +449,11 @@ def udp_checksum_ffff(bench: Bench, version: int) -> None:
         "the check is wrong: the datagram's checksum at the server is not ffff",
         expected.summary(),
     )
-    must_equal(bench.from_client(request).one("inside", "the request"), expected, "a datagram whose sum is 0 at the server")
+    must_equal(
+        bench.from_client(request).one("inside", "the request"),
+        expected,
+        "a datagram whose sum is 0 at the server",
+    )
 
 
 def _with_checksum(frame: Any, value: int) -> Any:
@@ -415,13 +469,19 @@ def _with_checksum(frame: Any, value: int) -> Any:
 
 @check(
     "{mode}:wrong-checksum:ipv{version}-{protocol}",
-    "a packet with a wrong checksum passes and its checksum is wrong by as much as before: the director does not mend it",
+    "a packet with a wrong checksum passes and its checksum is wrong by as much as before: the director does"
+    " not mend it",
     tags=("forwarding", "ipv{version}", "checksum", "{protocol}"),
-    each=[{**each, "protocol": protocol} for each in _MODES_VERSIONS for protocol in ("tcp", "udp") if each["mode"] != "tun"],
+    each=[
+        {**each, "protocol": protocol}
+        for each in _MODES_VERSIONS
+        for protocol in ("tcp", "udp")
+        if each["mode"] != "tun"
+    ],
 )
 def wrong_checksum(bench: Bench, mode: str, version: int, protocol: str) -> None:
-    # tcp_fast_csum_update, udp_fast_csum_update: what changes is added to the checksum, nothing is verified unless an application
-    # helper (ftp) looks at the payload.
+    # tcp_fast_csum_update, udp_fast_csum_update: what changes is added to the checksum, nothing is
+    # verified unless an application helper (ftp) looks at the payload.
     from scapy.layers.inet import TCP, UDP
 
     layer, net = TCP if protocol == "tcp" else UDP, NETS[version]
@@ -433,7 +493,11 @@ def wrong_checksum(bench: Bench, mode: str, version: int, protocol: str) -> None
     wrong_by = 0x1111
     packet[layer].chksum = _sum(packet[layer].chksum, wrong_by)
     seen = bench.from_client(packet).one("inside", "a packet with a wrong checksum")
-    must_equal(seen, _with_checksum(at_server(bench, packet, mode), _sum(right, wrong_by)), "a packet with a wrong checksum")
+    must_equal(
+        seen,
+        _with_checksum(at_server(bench, packet, mode), _sum(right, wrong_by)),
+        "a packet with a wrong checksum",
+    )
 
 
 def _sum(one: int, other: int) -> int:
@@ -449,8 +513,8 @@ def _sum(one: int, other: int) -> int:
     each=_NAT,
 )
 def wrong_checksum_sctp(bench: Bench, version: int) -> None:
-    # sctp_dnat_handler calls sctp_nat_csum whenever the port changes; a CRC cannot be updated by the difference. The damage that the
-    # sender's checksum would have shown is thereby hidden.
+    # sctp_dnat_handler calls sctp_nat_csum whenever the port changes; a CRC cannot be updated by
+    # the difference. The damage that the sender's checksum would have shown is thereby hidden.
     from scapy.layers.sctp import SCTP
 
     net = NETS[version]
@@ -464,7 +528,8 @@ def wrong_checksum_sctp(bench: Bench, version: int) -> None:
 
 @check(
     "{mode}:wrong-ip-checksum",
-    "an IPv4 packet with a wrong header checksum is dropped, one with a wrong length too; the same packet undamaged passes",
+    "an IPv4 packet with a wrong header checksum is dropped, one with a wrong length too; the same packet"
+    " undamaged passes",
     tags=("forwarding", "ipv4", "checksum"),
     each=[{"mode": mode} for mode in MODES],
 )
@@ -479,12 +544,13 @@ def wrong_ip_checksum(bench: Bench, mode: str) -> None:
     forwarded(bench, right, mode, "the packet undamaged")
 
 
-# -- fragments -------------------------------------------------------------------------------------------------------------------------
+# -- fragments -------------------------------------------------------------------------------------
 
 
 @check(
     "{mode}:fragments:ipv{version}",
-    "a datagram in three fragments, in any order, reaches one real server complete, in fragments again, translated as a whole",
+    "a datagram in three fragments, in any order, reaches one real server complete, in fragments again,"
+    " translated as a whole",
     tags=("forwarding", "ipv{version}", "fragments"),
     each=_MODES_VERSIONS,
 )
@@ -495,11 +561,17 @@ def fragmented(bench: Bench, mode: str, version: int) -> None:
     identification = 0x4242
     for order in ((0, 1, 2), (2, 0, 1)):
         identification += 1
-        whole = datagram(bench, version, payload, client=client, **({"id": identification} if version == 4 else {}))
+        whole = datagram(
+            bench, version, payload, client=client, **({"id": identification} if version == 4 else {})
+        )
         pieces = fragments(whole, 1208, identification)
         seen = bench.from_client(*(pieces[at] for at in order))
         what = f"a datagram in fragments, order {order}"
-        must(not seen.outside, f"{what}: something came back outside", *(frame.summary() for frame in seen.outside))
+        must(
+            not seen.outside,
+            f"{what}: something came back outside",
+            *(frame.summary() for frame in seen.outside),
+        )
         joined = reassembled(seen.inside, what)
         must_equal(joined, at_server(bench, whole, mode, server_number(bench, joined), seen=joined), what)
 
@@ -528,7 +600,8 @@ def fragmented_reply(bench: Bench, version: int) -> None:
 
 @check(
     "{mode}:lone-fragment:ipv{version}",
-    "a later fragment alone does not reach a real server: it has no ports; with the first one after it both do",
+    "a later fragment alone does not reach a real server: it has no ports; with the first one after it"
+    " both do",
     tags=("forwarding", "ipv{version}", "fragments", "boundary"),
     each=_MODES_VERSIONS,
 )
@@ -540,18 +613,20 @@ def lone_fragment(bench: Bench, mode: str, version: int) -> None:
     seen = bench.from_client(first)
     what = "the datagram when its first fragment came last"
     must(bool(seen.inside) and not seen.outside, f"{what}: it did not reach the real server")
-    # Reassembled it may go on in one piece, in several, or as an atomic fragment (RFC 6946): a fragment header around all of it.
+    # Reassembled it may go on in one piece, in several, or as an atomic fragment (RFC 6946): a
+    # fragment header around all of it.
     in_pieces = len(seen.inside) > 1 or (version == 6 and seen.inside[0].payload.nh == _FRAGMENT_HEADER)
     joined = reassembled(seen.inside, what) if in_pieces else seen.inside[0]
     must_equal(joined, at_server(bench, whole, mode, seen=joined), what)
 
 
-# -- path MTU --------------------------------------------------------------------------------------------------------------------------
+# -- path MTU --------------------------------------------------------------------------------------
 
 
 @check(
     "{mode}:path-mtu:ipv{version}",
-    "toward a server behind a path of 1400 bytes a packet of 1400 passes; one more byte is answered with fragmentation needed, MTU 1400",
+    "toward a server behind a path of 1400 bytes a packet of 1400 passes; one more byte is answered with"
+    " fragmentation needed, MTU 1400",
     tags=("forwarding", "ipv{version}", "mtu", "boundary"),
     each=[each for each in _MODES_VERSIONS if each["mode"] != "tun"],
 )
@@ -560,7 +635,9 @@ def path_mtu(bench: Bench, mode: str, version: int) -> None:
     bench.service(mode, protocol=Protocol.UDP, version=version, weights=(1,))
     client, room = bench.client(version), 1400 - (28 if version == 4 else 48)
     flags: dict[str, Any] = {"flags": "DF"} if version == 4 else {}
-    forwarded(bench, datagram(bench, version, bytes(room), client=client, **flags), mode, "a packet of 1400 bytes")
+    forwarded(
+        bench, datagram(bench, version, bytes(room), client=client, **flags), mode, "a packet of 1400 bytes"
+    )
     long = datagram(bench, version, bytes(room + 1), client=client, **flags)
     frame = bench.from_client(long).one("outside", "the answer to a packet of 1401 bytes")
     too_big(frame, long, 1400, "the answer to a packet of 1401 bytes", hops=1)
@@ -582,13 +659,20 @@ def fragmentation(bench: Bench, mode: str) -> None:
         "two fragments were expected inside",
         *(each.summary() for each in seen.inside),
     )
-    must(len(seen.inside[0].payload) <= 1400, "the first fragment is longer than the path", seen.inside[0].summary())
-    must_equal(reassembled(seen.inside, "the fragments"), at_server(bench, sent, mode), "the packet in two fragments")
+    must(
+        len(seen.inside[0].payload) <= 1400,
+        "the first fragment is longer than the path",
+        seen.inside[0].summary(),
+    )
+    must_equal(
+        reassembled(seen.inside, "the fragments"), at_server(bench, sent, mode), "the packet in two fragments"
+    )
 
 
 @check(
     "nat:path-mtu-of-reply:ipv{version}",
-    "a reply of 1401 bytes to a client behind a path of 1400 is answered to the server with fragmentation needed, 1400; one of 1400 passes",
+    "a reply of 1401 bytes to a client behind a path of 1400 is answered to the server with fragmentation"
+    " needed, 1400; one of 1400 passes",
     tags=("forwarding", "ipv{version}", "mtu", "boundary"),
     each=_NAT,
 )
@@ -604,12 +688,13 @@ def path_mtu_of_reply(bench: Bench, version: int) -> None:
     too_big(frame, long, 1400, "the answer to a reply of 1401 bytes")
 
 
-# -- what is not balanced --------------------------------------------------------------------------------------------------------------
+# -- what is not balanced --------------------------------------------------------------------------
 
 
 @check(
     "forwarding:unserved-port:ipv{version}-{protocol}",
-    "a port of the VIP without a service is the director's own affair: it refuses; the same port with a service is balanced",
+    "a port of the VIP without a service is the director's own affair: it refuses; the same port with a"
+    " service is balanced",
     tags=("ipv{version}", "{protocol}", "boundary"),
     each=[{"version": version, "protocol": protocol} for version in VERSIONS for protocol in ("tcp", "udp")],
 )
@@ -629,7 +714,8 @@ def unserved_port(bench: Bench, version: int, protocol: str) -> None:
 
 @check(
     "forwarding:no-real-server:ipv{version}-{protocol}",
-    "a service without a usable real server answers with ICMP port unreachable, TCP too; a weight above 0 ends that",
+    "a service without a usable real server answers with ICMP port unreachable, TCP too; a weight above 0"
+    " ends that",
     tags=("ipv{version}", "{protocol}", "boundary"),
     each=[{"version": version, "protocol": protocol} for version in VERSIONS for protocol in ("tcp", "udp")],
 )
@@ -639,7 +725,12 @@ def no_real_server(bench: Bench, version: int, protocol: str) -> None:
     service = bench.service("nat", protocol=Protocol(protocol), version=version, weights=(0,))
     packet = net.packet(bench.client(version), net.vip) / transport(protocol, SPORT, PORT)
     frame = bench.from_client(packet).one("outside", "a packet to a service whose only server has weight 0")
-    is_error(frame, version, *((3, 3) if version == 4 else (1, 4)), "a packet to a service whose only server has weight 0")
+    is_error(
+        frame,
+        version,
+        *((3, 3) if version == 4 else (1, 4)),
+        "a packet to a service whose only server has weight 0",
+    )
     must(quoted(frame) == bytes(packet), "the error does not quote the packet", frame.summary())
     bench.ipvsadm.edit_server(service, RealServer(net.server(1), SERVER_PORT, PacketForwarding.MASQ, 1))
     forwarded(bench, packet, "nat", "the packet when the server has weight 1")
@@ -647,14 +738,19 @@ def no_real_server(bench: Bench, version: int, protocol: str) -> None:
 
 @check(
     "forwarding:stray-segment:ipv{version}",
-    "a TCP segment without SYN and without a connection is not balanced: the director's own TCP answers with a RST, and not to a RST",
+    "a TCP segment without SYN and without a connection is not balanced: the director's own TCP answers with"
+    " a RST, and not to a RST",
     tags=("ipv{version}", "tcp", "boundary"),
     each=_NAT,
 )
 def stray_segment(bench: Bench, version: int) -> None:
     bench.service("nat", version=version, weights=(1,))
     for flags in ("A", "PA", "FA"):
-        expect_refused(bench, Conversation(bench, "nat", version).from_client(flags), f"a stray segment with flags {flags}")
+        expect_refused(
+            bench,
+            Conversation(bench, "nat", version).from_client(flags),
+            f"a stray segment with flags {flags}",
+        )
     bench.from_client(Conversation(bench, "nat", version).from_client("R")).nothing("a stray RST")
 
 
@@ -672,21 +768,33 @@ def plain_routing(bench: Bench, version: int) -> None:
     for protocol in ("tcp", "udp"):
         packet = net.packet(client, net.server(1)) / transport(protocol, SPORT, PORT)
         seen = bench.from_client(packet).one("inside", "a client's packet to a real server's own address")
-        must_equal(seen, routed(bench, packet, "inside", server_mac(1)), "a client's packet to a real server's own address")
+        must_equal(
+            seen,
+            routed(bench, packet, "inside", server_mac(1)),
+            "a client's packet to a real server's own address",
+        )
         packet = net.packet(net.server(1), client) / transport(protocol, SERVER_PORT, SPORT)
-        seen = bench.from_server(1, packet).one("outside", "a real server's own packet from the service's port")
-        must_equal(seen, routed(bench, packet, "outside", ROUTER_MAC), "a real server's own packet from the service's port")
+        seen = bench.from_server(1, packet).one(
+            "outside", "a real server's own packet from the service's port"
+        )
+        must_equal(
+            seen,
+            routed(bench, packet, "outside", ROUTER_MAC),
+            "a real server's own packet from the service's port",
+        )
 
 
 @check(
     "{mode}:no-ip-forward:ipv{version}",
-    "with forwarding off requests still reach the real server; in nat its replies no longer reach the client, with forwarding on they do",
+    "with forwarding off requests still reach the real server; in nat its replies no longer reach the client,"
+    " with forwarding on they do",
     tags=("forwarding", "ipv{version}", "sysctl"),
     each=_MODES_VERSIONS,
 )
 def no_ip_forward(bench: Bench, mode: str, version: int) -> None:
-    # Requests come in by LOCAL_IN and leave by the transmitters' own route; replies of nat cross FORWARD, where ip_forward counts.
-    # Writing the key resets other keys of the interfaces (devinet.c, inet_forward_change), so it is written and put back as it was.
+    # Requests come in by LOCAL_IN and leave by the transmitters' own route; replies of nat cross
+    # FORWARD, where ip_forward counts. Writing the key resets other keys of the interfaces
+    # (devinet.c, inet_forward_change), so it is written and put back as it was.
     key = "net.ipv4.ip_forward" if version == 4 else "net.ipv6.conf.all.forwarding"
     bench.service(mode, version=version, weights=(1,))
     talk = Conversation(bench, mode, version).establish()
@@ -713,52 +821,72 @@ def vip_not_local(bench: Bench, mode: str, version: int) -> None:
     port = SERVER_PORT if mode == "nat" else PORT
     kind = {"nat": PacketForwarding.MASQ, "dr": PacketForwarding.DR, "tun": PacketForwarding.TUN}[mode]
     bench.add(VirtualService(Protocol.TCP, vip, PORT, real_servers=(RealServer(net.server(1), port, kind),)))
-    # Elsewhere than on its own link the director sends such a packet back to the router, which is where we see that it was routed.
+    # Elsewhere than on its own link the director sends such a packet back to the router, which is
+    # where we see that it was routed.
     bits = 32 if version == 4 else 128
     bench.apply(
-        f"ip -{version} route add {vip}/{bits} via {net.router}", f"ip -{version} route del {vip}/{bits} via {net.router}"
+        f"ip -{version} route add {vip}/{bits} via {net.router}",
+        f"ip -{version} route del {vip}/{bits} via {net.router}",
     )
     packet = net.packet(bench.client(version), vip) / transport("tcp", SPORT, PORT)
     frame = bench.from_client(packet).one("outside", "a packet to a VIP that is not local")
     must_equal(frame, routed(bench, packet, "outside", ROUTER_MAC), "a packet to a VIP that is not local")
-    bench.apply(f"ip -{version} route add local {vip}/{bits} dev lo", f"ip -{version} route del local {vip}/{bits} dev lo")
+    bench.apply(
+        f"ip -{version} route add local {vip}/{bits} dev lo",
+        f"ip -{version} route del local {vip}/{bits} dev lo",
+    )
     Conversation(bench, mode, version, vip=vip).establish().request()
 
 
 @check(
     "{mode}:local-real-server:ipv{version}",
-    "a real server that is the director itself gets the packet in its own stack, whose answer comes to the client from the VIP",
+    "a real server that is the director itself gets the packet in its own stack, whose answer comes to the"
+    " client from the VIP",
     tags=("forwarding", "ipv{version}"),
     each=[{"mode": mode, "version": version} for mode in ("nat", "dr") for version in VERSIONS],
 )
 def local_real_server(bench: Bench, mode: str, version: int) -> None:
-    # Nothing listens there, so the answer is a RST. In dr the kernel shows such a server as Local; in nat its answer is translated back
-    # at LOCAL_OUT.
+    # Nothing listens there, so the answer is a RST. In dr the kernel shows such a server as Local;
+    # in nat its answer is translated back at LOCAL_OUT.
     net, client = NETS[version], bench.client(version)
     kind, port = (PacketForwarding.MASQ, SERVER_PORT) if mode == "nat" else (PacketForwarding.DR, PORT)
     bench.add(VirtualService(Protocol.TCP, net.vip, PORT, real_servers=(RealServer(net.dip, port, kind),)))
-    expect_refused(bench, net.packet(client, net.vip) / transport("tcp", SPORT, PORT), "a SYN to the director's own server")
+    expect_refused(
+        bench,
+        net.packet(client, net.vip) / transport("tcp", SPORT, PORT),
+        "a SYN to the director's own server",
+    )
     entries = [entry for entry in bench.ipvsadm.list_connections() if entry.client.address == client]
     found = [(entry.state, entry.destination.address, entry.destination.port) for entry in entries]
-    must(found == [("CLOSE", net.dip, port)], f"one connection to the director itself, state CLOSE, was expected: {found}")
+    must(
+        found == [("CLOSE", net.dip, port)],
+        f"one connection to the director itself, state CLOSE, was expected: {found}",
+    )
 
 
 @check(
     "forwarding:edit-server:{mode}-ipv{version}",
-    "a connection keeps the forwarding method it began with when the server's method is edited; a new connection has the new one",
+    "a connection keeps the forwarding method it began with when the server's method is edited; a new"
+    " connection has the new one",
     tags=("ipv{version}", "configuration"),
     each=[{"mode": mode, "version": version} for mode in ("dr", "tun") for version in VERSIONS],
 )
 def edit_server(bench: Bench, mode: str, version: int) -> None:
     net = NETS[version]
     service = bench.add(
-        VirtualService(Protocol.TCP, net.vip, PORT, real_servers=(RealServer(net.server(1), PORT, PacketForwarding.MASQ),))
+        VirtualService(
+            Protocol.TCP,
+            net.vip,
+            PORT,
+            real_servers=(RealServer(net.server(1), PORT, PacketForwarding.MASQ),),
+        )
     )
     talk = Conversation(bench, "nat", version, server_port=PORT).establish()
     kind = PacketForwarding.DR if mode == "dr" else PacketForwarding.TUN
     bench.ipvsadm.edit_server(service, RealServer(net.server(1), PORT, kind))
-    # The new connection first: the route is cached with the server, and a packet of the old connection would cache one that has no
-    # KNOWN_NH, with which dr asks by ARP for the VIP itself (ip_vs_xmit.c, __ip_vs_get_out_rt; seen so on 6.1).
+    # The new connection first: the route is cached with the server, and a packet of the old
+    # connection would cache one that has no KNOWN_NH, with which dr asks by ARP for the VIP itself
+    # (ip_vs_xmit.c, __ip_vs_get_out_rt; seen so on 6.1).
     Conversation(bench, mode, version).establish().request()
     talk.request()
     talk.reply()

@@ -1,7 +1,9 @@
-"""FullNAT as it is composed here: NAT, vs.conntrack and source NAT of balanced packets (lvslab/modes/fullnat.py).
+"""FullNAT as it is composed here: NAT, vs.conntrack and source NAT of balanced packets
+(lvslab/modes/fullnat.py).
 
-The real server sees a local address of the director instead of the client's. Which port goes with it is up to netfilter
-(nf_nat_core.c): the client's own if it is free for that server, else another one of its range.
+The real server sees a local address of the director instead of the client's. Which port goes with
+it is up to netfilter (nf_nat_core.c): the client's own if it is free for that server, else another
+one of its range.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ _NEEDS = (Need.IPVS_SNAT,)
 
 
 def _addresses() -> Iterator[str]:
-    """Local addresses, each for one check alone: tracked connections outlive it and keep ports taken."""
+    """Local addresses, each for one check alone: tracked connections outlive it and keep ports
+    taken.
+    """
     number = 0
     while True:
         yield f"10.0.1.{100 + number % 120}"
@@ -45,7 +49,8 @@ def compose(
     """Service, local addresses and the rule that makes FullNAT of NAT.
 
     Args:
-        lips: how many local addresses. ports: range that the rule allows, for example "40000-40003".
+        lips: how many local addresses. ports: range that the rule allows, for example
+            "40000-40003".
         rule, conntrack: False leaves one of the two out.
 
     Returns:
@@ -58,13 +63,14 @@ def compose(
     script = "ip -batch - <<'END'\n{}\nEND"
     bench.apply(
         script.format("\n".join(lines)) + ("\necho 1 >/proc/sys/net/ipv4/vs/conntrack" if conntrack else ""),
-        "echo 0 >/proc/sys/net/ipv4/vs/conntrack\n" + script.format("\n".join(lines).replace("add", "delete")),
+        "echo 0 >/proc/sys/net/ipv4/vs/conntrack\n"
+        + script.format("\n".join(lines).replace("add", "delete")),
     )
     if rule:
         source = pool[0] if len(pool) == 1 else f"{pool[0]}-{pool[-1]}"
         bench.rules(
-            f"-t nat -A POSTROUTING -p {protocol} -m ipvs --vproto {protocol} --vaddr {V4.vip} --vport {PORT} "
-            f"-j SNAT --to-source {source}{f':{ports}' if ports else ''}"
+            f"-t nat -A POSTROUTING -p {protocol} -m ipvs --vproto {protocol} --vaddr {V4.vip} --vport {PORT}"
+            f" -j SNAT --to-source {source}{f':{ports}' if ports else ''}"
         )
     return pool
 
@@ -116,7 +122,8 @@ def source(frame: Any) -> tuple[str, int]:
 
 @check(
     "fullnat:conversation:tcp",
-    "a whole TCP conversation, byte for byte: source LIP at the server, VIP at the client, the client's port kept",
+    "a whole TCP conversation, byte for byte: source LIP at the server, VIP at the client, the client's port"
+    " kept",
     tags=("tcp",),
     needs=_NEEDS,
 )
@@ -125,9 +132,15 @@ def conversation(bench: Bench) -> None:
     talk = Conversation(bench)
     talk.server = 1
     steps = [
-        ("client", "S", b""), ("server", "SA", b""), ("client", "A", b""), ("client", "PA", b"GET /\r\n"), ("server", "PA", b"x" * 1200),
-        ("client", "FA", b""), ("server", "FA", b""), ("client", "A", b""),
-    ]  # fmt: skip
+        ("client", "S", b""),
+        ("server", "SA", b""),
+        ("client", "A", b""),
+        ("client", "PA", b"GET /\r\n"),
+        ("server", "PA", b"x" * 1200),
+        ("client", "FA", b""),
+        ("server", "FA", b""),
+        ("client", "A", b""),
+    ]
     for side, flags, data in steps:
         options = {"options": [("MSS", 1460), ("SAckOK", b"")]} if "S" in flags else {}
         what = f"the {side}'s {flags}"
@@ -144,7 +157,10 @@ def conversation(bench: Bench) -> None:
 
 
 @check(
-    "fullnat:conversation:udp", "datagrams both ways: source LIP at the server, VIP at the client", tags=("udp",), needs=_NEEDS
+    "fullnat:conversation:udp",
+    "datagrams both ways: source LIP at the server, VIP at the client",
+    tags=("udp",),
+    needs=_NEEDS,
 )
 def datagrams(bench: Bench) -> None:
     (lip,) = compose(bench, protocol="udp")
@@ -162,12 +178,19 @@ def datagrams(bench: Bench) -> None:
     "fullnat:without:{what}",
     "without {words} the real server sees the client's own address",
     needs=_NEEDS,
-    each=[{"what": "rule", "words": "the rule"}, {"what": "conntrack", "words": "vs.conntrack, though the rule is there,"}],
+    each=[
+        {"what": "rule", "words": "the rule"},
+        {"what": "conntrack", "words": "vs.conntrack, though the rule is there,"},
+    ],
 )
 def without(bench: Bench, what: str, words: str) -> None:
     compose(bench, rule=what != "rule", conntrack=what != "conntrack")
     packet = request(bench.client())
-    must_equal(bench.from_client(packet).one("inside", "a SYN"), at_server(bench, packet, "nat"), "a SYN at the real server")
+    must_equal(
+        bench.from_client(packet).one("inside", "a SYN"),
+        at_server(bench, packet, "nat"),
+        "a SYN at the real server",
+    )
 
 
 @check(
@@ -181,12 +204,21 @@ def other_service(bench: Bench) -> None:
     packet = request(bench.client())
     packet.payload.dport = PORT + 1
     expected = at_server(bench, packet, "nat")
-    must_equal(bench.from_client(packet).one("inside", "a SYN"), expected, "a SYN of the other service at the real server")
+    must_equal(
+        bench.from_client(packet).one("inside", "a SYN"),
+        expected,
+        "a SYN of the other service at the real server",
+    )
 
 
-@check("fullnat:several-addresses", "with a pool of two local addresses both are used, and nothing else", needs=_NEEDS)
+@check(
+    "fullnat:several-addresses",
+    "with a pool of two local addresses both are used, and nothing else",
+    needs=_NEEDS,
+)
 def several(bench: Bench) -> None:
-    # which one: by a hash of both ends with a random seed (find_best_ips_proto); with 40 clients one is left out once in 2^39 runs
+    # which one: by a hash of both ends with a random seed (find_best_ips_proto); with 40 clients
+    # one is left out once in 2^39 runs
     pool = compose(bench, lips=2)
     packets = [request(bench.client()) for _ in range(40)]
     seen = bench.from_client(*packets)
@@ -202,7 +234,8 @@ def several(bench: Bench) -> None:
 
 @check(
     "fullnat:port-taken:{name}",
-    "a second client with the same port {sport} gets another port from {low} to {high}, and replies find their way to each",
+    "a second client with the same port {sport} gets another port from {low} to {high}, and replies find"
+    " their way to each",
     needs=_NEEDS,
     each=[
         {"name": "ordinary", "sport": 40000, "low": 1024, "high": 65535},
@@ -241,7 +274,11 @@ def same_connection(bench: Bench) -> None:
     client = bench.client()
     for _ in range(3):
         packet = request(client)
-        must_equal(bench.from_client(packet).one("inside", "a SYN"), inside(bench, packet, lip, SPORT), "the same SYN")
+        must_equal(
+            bench.from_client(packet).one("inside", "a SYN"),
+            inside(bench, packet, lip, SPORT),
+            "the same SYN",
+        )
 
 
 def _fill(bench: Bench, count: int) -> list[Any]:
@@ -261,19 +298,24 @@ def _fill(bench: Bench, count: int) -> list[Any]:
 
 @check(
     "fullnat:range:used-up",
-    "a range of four ports carries four connections, on exactly these ports; the fifth is dropped without a word",
+    "a range of four ports carries four connections, on exactly these ports; the fifth is dropped without a"
+    " word",
     needs=_NEEDS,
 )
 def used_up(bench: Bench) -> None:
     (lip,) = compose(bench, ports="40000-40003")
     ends = sorted(source(frame) for frame in _fill(bench, 4))
-    must(ends == [(lip, 40000 + number) for number in range(4)], f"local ends {ends}, expected {lip} with ports 40000 to 40003")
+    must(
+        ends == [(lip, 40000 + number) for number in range(4)],
+        f"local ends {ends}, expected {lip} with ports 40000 to 40003",
+    )
     bench.from_client(request(bench.client(), 50000)).nothing("the fifth connection")
 
 
 @check(
     "fullnat:range:freed",
-    "a port that a closed connection gave back is used again: then the fifth client gets through with that port",
+    "a port that a closed connection gave back is used again: then the fifth client gets through with that"
+    " port",
     needs=_NEEDS,
 )
 def freed(bench: Bench) -> None:
@@ -298,7 +340,8 @@ def freed(bench: Bench) -> None:
 
 @check(
     "fullnat:range:each-server",
-    "a port is taken for one server only: two servers carry one connection each on a single local port, a third is dropped",
+    "a port is taken for one server only: two servers carry one connection each on a single local port, a"
+    " third is dropped",
     needs=_NEEDS,
 )
 def each_server(bench: Bench) -> None:
@@ -328,8 +371,9 @@ def icmp_from_server(bench: Bench) -> None:
     error = V4.packet(V4.server(1), quoted.src) / ICMP(type=3, code=3) / bytes(quoted)
     seen = bench.from_server(1, error).one("outside", "the server's ICMP error")
 
-    # Connection tracking corrects the quoted UDP checksum for its own change, LIP to client; IPVS, which puts the VIP back in, leaves it
-    # alone (ip_vs_nat_icmp in ip_vs_core.c): it is that of the packet to the real server.
+    # Connection tracking corrects the quoted UDP checksum for its own change, LIP to client; IPVS,
+    # which puts the VIP back in, leaves it alone (ip_vs_nat_icmp in ip_vs_core.c): it is that of
+    # the packet to the real server.
     inner = quoted.copy()
     inner.src, inner[UDP].sport = client, SPORT
     wanted = changed(inner, lambda packet: None)
@@ -338,14 +382,17 @@ def icmp_from_server(bench: Bench) -> None:
     wanted = changed(ends, lambda packet: None)
     wanted[UDP].chksum = left
     outer = changed(error, lambda packet: None)
-    expected = Ether(src=bench.outside.mac, dst=ROUTER_MAC) / IP(src=V4.vip, dst=client, ttl=outer.ttl - 1, id=outer.id)
+    expected = Ether(src=bench.outside.mac, dst=ROUTER_MAC) / IP(
+        src=V4.vip, dst=client, ttl=outer.ttl - 1, id=outer.id
+    )
     expected = Ether(bytes(expected / ICMP(type=3, code=3) / bytes(wanted)))
     must_equal(seen, expected, "the server's ICMP error at the client")
 
 
 @check(
     "fullnat:icmp:from-client",
-    "'fragmentation needed' of a router on the client's side reaches the server, quoting the packet as the server sent it",
+    "'fragmentation needed' of a router on the client's side reaches the server, quoting the packet as the"
+    " server sent it",
     tags=("icmp",),
     needs=_NEEDS,
 )
@@ -363,7 +410,9 @@ def icmp_from_client(bench: Bench) -> None:
     quoted = seen[ICMP].payload
     ends = (seen[IP].dst, quoted.src, quoted.sport, quoted.dst, quoted.dport, seen[ICMP].nexthopmtu)
     expected = (V4.server(1), V4.server(1), SERVER_PORT, lip, SPORT, 1400)
-    must(ends == expected, f"destination, quoted ends and MTU are {ends}, expected {expected}", seen.summary())
+    must(
+        ends == expected, f"destination, quoted ends and MTU are {ends}, expected {expected}", seen.summary()
+    )
     must(seen[IP].src in (lip, V4.router), f"the error's source is {seen[IP].src}", seen.summary())
     header, message = bytes(seen[IP])[: seen[IP].ihl * 4], bytes(seen[ICMP])
     must(checksum(header) == 0 and checksum(message) == 0, "a checksum is wrong", seen.summary())

@@ -1,4 +1,6 @@
-"""Firewall-mark services. Facts from ipvsadm(8), ip_vs_ctl.c (ip_vs_service_find asks for the mark first) and ip-rule(8)."""
+"""Firewall-mark services. Facts from ipvsadm(8), ip_vs_ctl.c (ip_vs_service_find asks for the mark
+first) and ip-rule(8).
+"""
 
 from __future__ import annotations
 
@@ -61,15 +63,24 @@ def several_ports(bench: Bench, mode: str, version: int) -> None:
     _mark(bench, version, mark, *_ports(version, "tcp", (first, second)), *_ports(version, "udp", (first,)))
     bench.service(mode, protocol=Protocol.FWMARK, fwmark=mark, version=version, port=0, weights=(1, 1, 1))
     client = bench.client(version)
-    servers = chosen(bench, tcp(client, first), tcp(client, second), udp(client, first), tcp(client, second, sport=40001))
-    must_choose(servers, [servers[0], *(1 + (servers[0] - 1 - step) % 3 for step in (1, 2, 3))], "four connections in turn")
+    servers = chosen(
+        bench, tcp(client, first), tcp(client, second), udp(client, first), tcp(client, second, sport=40001)
+    )
+    must_choose(
+        servers,
+        [servers[0], *(1 + (servers[0] - 1 - step) % 3 for step in (1, 2, 3))],
+        "four connections in turn",
+    )
     must_reset(bench.from_client(tcp(client, second + 1)), "a port without a mark")
 
 
 @check(
     "fwmark:real-server-port:{port}",
     "in NAT a real server with port {port} gets the packets of a mark on {where}",
-    each=[{"port": 0, "where": "the port that the client asked for"}, {"port": SERVER_PORT, "where": "its own port"}],
+    each=[
+        {"port": 0, "where": "the port that the client asked for"},
+        {"port": SERVER_PORT, "where": "its own port"},
+    ],
 )
 def real_port(bench: Bench, port: int, where: str) -> None:
     from scapy.layers.inet import TCP
@@ -79,18 +90,27 @@ def real_port(bench: Bench, port: int, where: str) -> None:
     bench.service(protocol=Protocol.FWMARK, fwmark=mark, port=port and 80, weights=(1,))
     frames = bench.from_client(*(tcp(client, each) for each in asked)).inside
     ports = [frame[TCP].dport for frame in frames]
-    must(ports == [port or each for each in asked], f"the packets come on {where}", f"asked: {asked}", f"seen: {ports}")
-    # Replies find their connection by the real server's port and the client's, and go back to the port that was asked.
+    must(
+        ports == [port or each for each in asked],
+        f"the packets come on {where}",
+        f"asked: {asked}",
+        f"seen: {ports}",
+    )
+    # Replies find their connection by the real server's port and the client's, and go back to the
+    # port that was asked.
     clients = [bench.client(), bench.client()]
     bench.from_client(*(tcp(who, each) for who, each in zip(clients, asked, strict=True)))
     replies = [tcp_reply(1, who, sport=port or each) for who, each in zip(clients, asked, strict=True)]
     back = [frame[TCP].sport for frame in bench.from_server(1, *replies).outside]
-    must(back == list(asked), "replies come from the ports that were asked", f"asked: {asked}", f"seen: {back}")
+    must(
+        back == list(asked), "replies come from the ports that were asked", f"asked: {asked}", f"seen: {back}"
+    )
 
 
 @check(
     "fwmark:other-mark",
-    "a packet with another mark, one off, is not the service's; without a service by address the director answers itself",
+    "a packet with another mark, one off, is not the service's; without a service by address the director"
+    " answers itself",
 )
 def other_mark(bench: Bench) -> None:
     mark, port, other = bench.mark(), bench.port(), bench.port()
@@ -102,7 +122,9 @@ def other_mark(bench: Bench) -> None:
     must_reset(bench.from_client(tcp(bench.client(), other)), "the port with another mark")
 
 
-@check("fwmark:before-address", "a packet with the mark of one service and the address of another is the mark's")
+@check(
+    "fwmark:before-address", "a packet with the mark of one service and the address of another is the mark's"
+)
 def before_address(bench: Bench) -> None:
     mark, port, plain = bench.mark(), bench.port(), bench.port()
     bench.service(port=port, weights=(1,))
@@ -110,7 +132,11 @@ def before_address(bench: Bench) -> None:
     bench.service(protocol=Protocol.FWMARK, fwmark=mark, weights=(0, 1))
     must_choose(chosen(bench, tcp(bench.client(), port)), [1], "before the rule")
     _mark(bench, 4, mark, *_ports(4, "tcp", (port,)))
-    must_choose(chosen(bench, tcp(bench.client(), port), tcp(bench.client(), plain)), [2, 1], "the marked and the plain port")
+    must_choose(
+        chosen(bench, tcp(bench.client(), port), tcp(bench.client(), plain)),
+        [2, 1],
+        "the marked and the plain port",
+    )
 
 
 @check(
@@ -135,7 +161,11 @@ def largest(bench: Bench) -> None:
     _mark(bench, 4, 2**32 - 1, *_ports(4, "tcp", (port,)))
     service = bench.service(protocol=Protocol.FWMARK, fwmark=2**32 - 1)
     chosen(bench, tcp(bench.client(), port), what="the marked port")
-    must(bench.ipvsadm.save() == (service,), "ipvsadm shows the service as it was made", f"seen: {bench.ipvsadm.save()}")
+    must(
+        bench.ipvsadm.save() == (service,),
+        "ipvsadm shows the service as it was made",
+        f"seen: {bench.ipvsadm.save()}",
+    )
 
 
 @check(
@@ -153,14 +183,22 @@ def no_server(bench: Bench, version: int) -> None:
 
 @check(
     "fwmark:persistent:ipv{version}",
-    "a persistent mark binds a client to one real server on all its ports and protocols; its template holds the mark",
+    "a persistent mark binds a client to one real server on all its ports and protocols; its template holds"
+    " the mark",
     tags=("ipv{version}", "persistence"),
     each=_VERSIONS,
 )
 def persistent(bench: Bench, version: int) -> None:
     mark, first, second, client = bench.mark(), bench.port(), bench.port(), bench.client(version)
     _mark(bench, version, mark, *_ports(version, "tcp", (first, second)), *_ports(version, "udp", (first,)))
-    bench.service(protocol=Protocol.FWMARK, fwmark=mark, version=version, port=0, weights=(1, 1, 1), persistence_timeout=300)
+    bench.service(
+        protocol=Protocol.FWMARK,
+        fwmark=mark,
+        version=version,
+        port=0,
+        weights=(1, 1, 1),
+        persistence_timeout=300,
+    )
     servers = chosen(bench, tcp(client, first), tcp(client, second), udp(client, first))
     must_choose(servers, servers[:1] * 3, "three connections of one client")
     found = entry(bench, client, "after them", template=True)
@@ -176,12 +214,16 @@ def persistent(bench: Bench, version: int) -> None:
 def persistent_netmask(bench: Bench) -> None:
     mark, port, client = bench.mark(), bench.port(), client_in_block(4)
     _mark(bench, 4, mark, *_ports(4, "tcp", (port,)))
-    bench.service(protocol=Protocol.FWMARK, fwmark=mark, persistence_timeout=300, persistence_netmask="255.255.255.0")
+    bench.service(
+        protocol=Protocol.FWMARK, fwmark=mark, persistence_timeout=300, persistence_netmask="255.255.255.0"
+    )
     servers = chosen(bench, *(tcp(client(number), port) for number in (1, 255, 256)))
-    must_choose(servers, [servers[0], servers[0], 3 - servers[0]], "clients 1 and 255 of a /24, and the next address")
+    must_choose(
+        servers, [servers[0], servers[0], 3 - servers[0]], "clients 1 and 255 of a /24, and the next address"
+    )
 
 
-# -- virtual addresses that are no addresses of the director ----------------------------------------------------------------------------
+# -- virtual addresses that are no addresses of the director ---------------------------------------
 
 
 def _cloud(packet: Any, version: int) -> Any:
@@ -194,9 +236,12 @@ def _cloud(packet: Any, version: int) -> Any:
 
 
 def _deliver(bench: Bench, version: int, mark: int) -> None:
-    """Have marked packets delivered locally, where IPVS looks (the hook is LOCAL_IN, ip_vs_core.c)."""
+    """Have marked packets delivered locally, where IPVS looks (the hook is LOCAL_IN,
+    ip_vs_core.c).
+    """
     bench.apply(
-        f"ip -{version} rule add fwmark {mark} lookup {_TABLE} && ip -{version} route add local default dev lo table {_TABLE}",
+        f"ip -{version} rule add fwmark {mark} lookup {_TABLE} && ip -{version} route add local default dev"
+        f" lo table {_TABLE}",
         f"ip -{version} rule del fwmark {mark} lookup {_TABLE}; ip -{version} route flush table {_TABLE}",
     )
 
@@ -221,7 +266,11 @@ def foreign(bench: Bench, mode: str, version: int) -> None:
         _hop(frame.payload)
 
     past = bench.from_client(sent.payload)
-    must_equal(past.one("outside", "a marked packet without the local route"), changed(sent, routed), "it is routed on")
+    must_equal(
+        past.one("outside", "a marked packet without the local route"),
+        changed(sent, routed),
+        "it is routed on",
+    )
     _deliver(bench, version, mark)
     frame = bench.from_client(sent.payload).one("inside", "a marked packet with the local route")
 
@@ -244,7 +293,11 @@ def foreign(bench: Bench, mode: str, version: int) -> None:
         return
     reply = tcp_reply(1, client, sport=port)
     back = bench.from_server(1, reply).one("outside", "the real server's reply")
-    must(back.payload.src == _CLOUD[version], f"the reply comes from {_CLOUD[version]}", f"seen: {back.summary()}")
+    must(
+        back.payload.src == _CLOUD[version],
+        f"the reply comes from {_CLOUD[version]}",
+        f"seen: {back.summary()}",
+    )
     must(back[TCP].sport == port, f"the reply comes from port {port}", f"seen: {back.summary()}")
 
 
@@ -257,7 +310,8 @@ def _hop(packet: Any) -> None:
 
 @check(
     "fwmark:foreign-address:by-address",
-    "a service by address takes a foreign address as well once it is delivered locally: the mark is needed for the route only",
+    "a service by address takes a foreign address as well once it is delivered locally: the mark is needed"
+    " for the route only",
     tags=("cloud",),
 )
 def foreign_by_address(bench: Bench) -> None:
@@ -265,6 +319,11 @@ def foreign_by_address(bench: Bench) -> None:
     service = bench.service(port=port, weights=(1,))
     bench.add(replace(service, address=_CLOUD[4]))
     packet = _cloud(tcp(client, port), 4)
-    must(not bench.from_client(packet).inside, "the packet came to a real server before anything delivered it locally")
+    must(
+        not bench.from_client(packet).inside,
+        "the packet came to a real server before anything delivered it locally",
+    )
     bench.apply(f"ip route add local {_CLOUD[4]} dev lo", f"ip route del local {_CLOUD[4]} dev lo")
-    must_choose([server_of(bench.from_client(packet).one("inside", "with a local route"))], [1], "with a local route")
+    must_choose(
+        [server_of(bench.from_client(packet).one("inside", "with a local route"))], [1], "with a local route"
+    )

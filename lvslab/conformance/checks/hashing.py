@@ -1,6 +1,8 @@
-"""Schedulers by address: sh, mh and dh by hash, lblc and lblcr by destination; who is moved when servers change.
+"""Schedulers by address: sh, mh and dh by hash, lblc and lblcr by destination; who is moved when
+servers change.
 
-The hash functions have constant keys, so every single client's server is known beforehand (lvslab.conformance.models).
+The hash functions have constant keys, so every single client's server is known beforehand
+(lvslab.conformance.models).
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ _PORT = {Scheduler.SH: SchedulerFlag.SH_PORT, Scheduler.MH: SchedulerFlag.MH_POR
 _FALLBACK = {Scheduler.SH: SchedulerFlag.SH_FALLBACK, Scheduler.MH: SchedulerFlag.MH_FALLBACK}
 _SOURCE = (Scheduler.SH, Scheduler.MH)
 _LOCAL = (Scheduler.LBLC, Scheduler.LBLCR)
-_MANY = {4: tuple(f"203.0.113.{n}" for n in range(1, 25)), 6: tuple(f"2001:db8:d::{n:x}" for n in range(1, 25))}
+_MANY = {
+    4: tuple(f"203.0.113.{n}" for n in range(1, 25)),
+    6: tuple(f"2001:db8:d::{n:x}" for n in range(1, 25)),
+}
 
 
 def _table(rig: Rig) -> list[Server]:
@@ -26,7 +31,7 @@ def _table(rig: Rig) -> list[Server]:
     return rig.model.algorithm.table
 
 
-# -- which bytes are hashed ------------------------------------------------------------------------------------------------------
+# -- which bytes are hashed ------------------------------------------------------------------------
 
 
 @check(
@@ -39,9 +44,12 @@ def _table(rig: Rig) -> list[Server]:
             "setting": setting,
             "protocol": protocol,
             "version": version,
-            "what": f"without {_PORT[scheduler]} all connections of a client go to one server, whatever their ports"
-            if setting == "off"
-            else f"with {_PORT[scheduler]} the connections of one client are spread by their source ports",
+            "what": (
+                f"without {_PORT[scheduler]} all connections of a client go to one server, whatever their"
+                " ports"
+                if setting == "off"
+                else f"with {_PORT[scheduler]} the connections of one client are spread by their source ports"
+            ),
         }
         for scheduler in _SOURCE
         for setting in ("off", "on")
@@ -49,18 +57,24 @@ def _table(rig: Rig) -> list[Server]:
         for version in (4, 6)
     ],
 )
-def ports(bench: Bench, scheduler: Scheduler, setting: str, protocol: Protocol, version: int, what: str) -> None:
+def ports(
+    bench: Bench, scheduler: Scheduler, setting: str, protocol: Protocol, version: int, what: str
+) -> None:
     flags = (_PORT[scheduler],) if setting == "on" else ()
     rig = Rig(bench, scheduler, (1, 1, 1, 1), protocol=protocol, version=version, flags=flags)
     for number in (1, 2):
         places = rig.open(f"client {number}", rig.flows(16, client=bench.client(version)))
         used = len(set(places))
-        must((used > 1) == (setting == "on"), f"the connections of one client went to {used} server(s): {places}")
+        must(
+            (used > 1) == (setting == "on"),
+            f"the connections of one client went to {used} server(s): {places}",
+        )
 
 
 @check(
     "hash:dh:destinations:ipv{version}",
-    "dh sends every client of a destination to one server, and destinations to servers by their hash alone, whatever the weights",
+    "dh sends every client of a destination to one server, and destinations to servers by their hash alone,"
+    " whatever the weights",
     tags=("dh", "hash", "ipv{version}"),
     each=[{"version": 4}, {"version": 6}],
 )
@@ -76,7 +90,8 @@ def destinations(bench: Bench, version: int) -> None:
 
 @check(
     "hash:dh:refused",
-    "dh refuses the destinations of a quiescent server and of a full one, the others' are served: it has no fallback",
+    "dh refuses the destinations of a quiescent server and of a full one, the others' are served: it has no"
+    " fallback",
     tags=("dh", "hash", "weight-0", "threshold"),
 )
 def dh_refused(bench: Bench) -> None:
@@ -87,7 +102,8 @@ def dh_refused(bench: Bench) -> None:
 
 @check(
     "hash:mh:large-weights",
-    "mh cuts weights to six bits: 65535:1:300 shares the table as 63:1:1, because a weight that is cut to 0 counts as 1",
+    "mh cuts weights to six bits: 65535:1:300 shares the table as 63:1:1, because a weight that is cut to 0"
+    " counts as 1",
     tags=("mh", "hash", "boundary"),
 )
 def large_weights(bench: Bench) -> None:
@@ -97,7 +113,7 @@ def large_weights(bench: Bench) -> None:
     must(shares[2] > 0 and abs(shares[2] - shares[3]) <= 1, f"the model's table is shared as {shares}")
 
 
-# -- fallback --------------------------------------------------------------------------------------------------------------------
+# -- fallback --------------------------------------------------------------------------------------
 
 
 @check(
@@ -108,9 +124,15 @@ def large_weights(bench: Bench) -> None:
         {
             "scheduler": scheduler,
             "setting": setting,
-            "what": f"without {_FALLBACK[scheduler]} the clients of a server with weight 0 are refused, the others stay"
-            if setting == "off"
-            else f"with {_FALLBACK[scheduler]} the clients of a server with weight 0 go to others, which keep their own",
+            "what": (
+                f"without {_FALLBACK[scheduler]} the clients of a server with weight 0 are refused, the"
+                " others stay"
+                if setting == "off"
+                else (
+                    f"with {_FALLBACK[scheduler]} the clients of a server with weight 0 go to others, which"
+                    " keep their own"
+                )
+            ),
         }
         for scheduler in _SOURCE
         for setting in ("off", "on")
@@ -121,7 +143,9 @@ def fallback(bench: Bench, scheduler: Scheduler, setting: str, what: str) -> Non
     clients = [bench.client() for _ in range(24)]
     before = rig.open("all there", [flow for client in clients for flow in rig.flows(1, client=client)])
     rig.change(("edit", 2, 0))
-    after = rig.open("server 2 with weight 0", [flow for client in clients for flow in rig.flows(1, client=client)])
+    after = rig.open(
+        "server 2 with weight 0", [flow for client in clients for flow in rig.flows(1, client=client)]
+    )
     for client, old, new in zip(clients, before, after, strict=True):
         right = new == old if old != 2 else (new is None) == (setting == "off") and new != 2
         must(right, f"client {client} was at server {old} and is now at {new}")
@@ -132,7 +156,8 @@ def fallback(bench: Bench, scheduler: Scheduler, setting: str, what: str) -> Non
 
 @check(
     "hash:{scheduler}:fallback:ipv6",
-    "{scheduler} with both flags finds another server for clients of a quiescent one over IPv6, by address and port",
+    "{scheduler} with both flags finds another server for clients of a quiescent one over IPv6, by address"
+    " and port",
     tags=("{scheduler}", "hash", "ipv6", "weight-0"),
     each=[{"scheduler": scheduler} for scheduler in _SOURCE],
 )
@@ -156,40 +181,62 @@ def flags_in_flight(bench: Bench, scheduler: Scheduler) -> None:
         if flags or rig.model.flags:
             rig.change_scheduler(scheduler, flags)
         words = ", ".join(flags) or "no flags"
-        # Few for one client: the kernel sends a client six ICMP errors at once, then one a second (icmp_ratelimit).
+        # Few for one client: the kernel sends a client six ICMP errors at once, then one a second
+        # (icmp_ratelimit).
         rig.open(f"one client, {words}", rig.flows(5, client=bench.client()))
         rig.open(f"many clients, {words}", rig.flows(10))
 
 
-# -- who is moved ----------------------------------------------------------------------------------------------------------------
+# -- who is moved ----------------------------------------------------------------------------------
 
 _PROMISES: dict[tuple[Scheduler, str], tuple[str, Callable[[float], bool]]] = {
-    (Scheduler.MH, "leave"): ("at most 2 % of the table that was not the leaving server's is moved", lambda moved: moved <= 0.02),
-    (Scheduler.MH, "join"): ("at most 2 % of the table that the new server does not take is moved", lambda moved: moved <= 0.02),
+    (Scheduler.MH, "leave"): (
+        "at most 2 % of the table that was not the leaving server's is moved",
+        lambda moved: moved <= 0.02,
+    ),
+    (Scheduler.MH, "join"): (
+        "at most 2 % of the table that the new server does not take is moved",
+        lambda moved: moved <= 0.02,
+    ),
     (Scheduler.MH, "quiesce"): ("nothing else is moved", lambda moved: moved == 0),
     (Scheduler.SH, "leave"): (
         "more than half of the table that was not the leaving server's is moved",
         lambda moved: moved > 0.5,
     ),
-    (Scheduler.SH, "join"): ("more than half of the table that the new server does not take is moved", lambda moved: moved > 0.5),
-    (Scheduler.SH, "quiesce"): ("more than half of the other servers' table is moved", lambda moved: moved > 0.5),
+    (Scheduler.SH, "join"): (
+        "more than half of the table that the new server does not take is moved",
+        lambda moved: moved > 0.5,
+    ),
+    (Scheduler.SH, "quiesce"): (
+        "more than half of the other servers' table is moved",
+        lambda moved: moved > 0.5,
+    ),
     (Scheduler.DH, "leave"): (
         "more than half of the table that was not the leaving server's is moved",
         lambda moved: moved > 0.5,
     ),
-    (Scheduler.DH, "join"): ("more than half of the table that the new server does not take is moved", lambda moved: moved > 0.5),
+    (Scheduler.DH, "join"): (
+        "more than half of the table that the new server does not take is moved",
+        lambda moved: moved > 0.5,
+    ),
     (Scheduler.DH, "quiesce"): ("nothing else is moved", lambda moved: moved == 0),
 }
 
 
 @check(
     "hash:{scheduler}:moved:{change}",
-    "{change} with {scheduler} and eight servers: {what}; every client goes where the table says before and after",
+    "{change} with {scheduler} and eight servers: {what}; every client goes where the table says before and"
+    " after",
     tags=("{scheduler}", "hash", "change", "disruption"),
-    each=[{"scheduler": scheduler, "change": change, "what": what} for (scheduler, change), (what, _) in _PROMISES.items()],
+    each=[
+        {"scheduler": scheduler, "change": change, "what": what}
+        for (scheduler, change), (what, _) in _PROMISES.items()
+    ],
 )
 def moved(bench: Bench, scheduler: Scheduler, change: str, what: str) -> None:
-    """The promise is judged on the whole table, and the kernel's table by 48 clients (or 24 destinations) before and after."""
+    """The promise is judged on the whole table, and the kernel's table by 48 clients (or 24
+    destinations) before and after.
+    """
     servers = 7 if change == "join" else 8
     rig = Rig(bench, scheduler, (2,) * servers, many_addresses=scheduler is Scheduler.DH)
     clients = [bench.client() for _ in range(48)]
@@ -210,15 +257,20 @@ def moved(bench: Bench, scheduler: Scheduler, change: str, what: str) -> None:
     after = _table(rig)
     # A client that goes to or leaves the server in question has to move.
     others = [
-        (old, new) for old, new in zip(before, after, strict=True) if number not in (old.number, new.number) or change == "leave"
+        (old, new)
+        for old, new in zip(before, after, strict=True)
+        if number not in (old.number, new.number) or change == "leave"
     ]
     others = [(old, new) for old, new in others if old.number != number]
     share = sum(old is not new for old, new in others) / len(others)
-    must(_PROMISES[scheduler, change][1](share), f"{100 * share:.1f} % of the others were moved; promised: {what}")
+    must(
+        _PROMISES[scheduler, change][1](share),
+        f"{100 * share:.1f} % of the others were moved; promised: {what}",
+    )
     everybody("after")
 
 
-# -- locality --------------------------------------------------------------------------------------------------------------------
+# -- locality --------------------------------------------------------------------------------------
 
 
 @check(
@@ -228,7 +280,9 @@ def moved(bench: Bench, scheduler: Scheduler, change: str, what: str) -> None:
     each=[
         {"scheduler": scheduler, "version": version, "rule": rule}
         for scheduler, rule in zip(
-            _LOCAL, ("a busy server hands it over", "a busy server gets a second one at its side"), strict=True
+            _LOCAL,
+            ("a busy server hands it over", "a busy server gets a second one at its side"),
+            strict=True,
         )
         for version in (4, 6)
     ],
@@ -247,7 +301,8 @@ def locality(bench: Bench, scheduler: Scheduler, version: int, rule: str) -> Non
 
 @check(
     "hash:lblcr:expiration",
-    "a destination's set of servers loses its most loaded one when it was not changed for lblcr_expiration seconds",
+    "a destination's set of servers loses its most loaded one when it was not changed for lblcr_expiration"
+    " seconds",
     tags=("lblcr", "locality", "timer"),
 )
 def lblcr_expiration(bench: Bench) -> None:
@@ -255,9 +310,13 @@ def lblcr_expiration(bench: Bench) -> None:
     bench.sysctl("net.ipv4.vs.lblcr_expiration", 86400)
     called = _MANY[4][:1]
     places = rig.open("until there are two servers", rig.flows(5, destinations=called))
-    must(places == [2, 2, 2, 1, 1], f"the destination went to {places}, not to server 2 and, when that was busy, server 1")
+    must(
+        places == [2, 2, 2, 1, 1],
+        f"the destination went to {places}, not to server 2 and, when that was busy, server 1",
+    )
     bench.run("echo 0 >/proc/sys/net/ipv4/vs/lblcr_expiration")
-    # The connection that finds the set too old takes its least loaded member, server 1; the most loaded one is out.
+    # The connection that finds the set too old takes its least loaded member, server 1; the most
+    # loaded one is out.
     algorithm = rig.model.algorithm
     assert isinstance(algorithm, LocalityBasedReplicated)
     algorithm.expire(called[0])

@@ -1,6 +1,8 @@
-"""ICMP and the connections it speaks of: errors of both sides translated with the packet they quote, and what the director says itself.
+"""ICMP and the connections it speaks of: errors of both sides translated with the packet they
+quote, and what the director says itself.
 
-Sources: ip_vs_out_icmp, ip_vs_in_icmp, ip_vs_nat_icmp and their IPv6 twins in net/netfilter/ipvs/ip_vs_core.c of Linux 6.1.
+Sources: ip_vs_out_icmp, ip_vs_in_icmp, ip_vs_nat_icmp and their IPv6 twins in
+net/netfilter/ipvs/ip_vs_core.c of Linux 6.1.
 """
 
 from __future__ import annotations
@@ -45,13 +47,22 @@ _ROUTERS = {4: ("203.0.113.1", "10.0.1.200"), 6: ("2001:db8:ffff::1", "2001:db8:
 def error(source: str, destination: str, kind: str, quote: bytes, hops: int = 64) -> Any:
     """An ICMP error as an IP packet."""
     from scapy.layers.inet import ICMP
-    from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6ParamProblem, ICMPv6TimeExceeded
+    from scapy.layers.inet6 import (
+        ICMPv6DestUnreach,
+        ICMPv6PacketTooBig,
+        ICMPv6ParamProblem,
+        ICMPv6TimeExceeded,
+    )
 
     version = 6 if ":" in source else 4
     number, code = _KINDS[version].get(kind, (12, 0))
     header = NETS[version].packet(source, destination, **{"ttl" if version == 4 else "hlim": hops})
     if version == 4:
-        packet = header / ICMP(type=number, code=code, **({"nexthopmtu": _NEXT_HOP_MTU} if kind == "too-big" else {})) / quote
+        packet = (
+            header
+            / ICMP(type=number, code=code, **({"nexthopmtu": _NEXT_HOP_MTU} if kind == "too-big" else {}))
+            / quote
+        )
     elif kind == "too-big":
         packet = header / ICMPv6PacketTooBig(mtu=_NEXT_HOP_MTU) / quote
     else:
@@ -61,7 +72,8 @@ def error(source: str, destination: str, kind: str, quote: bytes, hops: int = 64
 
 
 def requoted(quote: bytes, **fields: Any) -> bytes:
-    """A quoted packet with other addresses and ports (src, dst, sport, dport); the checksum behind the ports stays as it was.
+    """A quoted packet with other addresses and ports (src, dst, sport, dport); the checksum behind
+    the ports stays as it was.
 
     The director leaves that checksum alone: nobody can check it in a quote that may be cut.
     """
@@ -86,16 +98,20 @@ def requoted(quote: bytes, **fields: Any) -> bytes:
 
 
 def at(bench: Bench, side: str, number: int, source: str, destination: str, kind: str, quote: bytes) -> Any:
-    """The frame with an ICMP error that the director passes on, one hop later: to the router outside, or to a real server inside.
+    """The frame with an ICMP error that the director passes on, one hop later: to the router
+    outside, or to a real server inside.
 
-    Built from its parts: a frame that is changed afterwards would get right checksums in the quoted packet too.
+    Built from its parts: a frame that is changed afterwards would get right checksums in the quoted
+    packet too.
     """
     wire, mac = (bench.outside, ROUTER_MAC) if side == "outside" else (bench.inside, server_mac(number))
     return bench.framed(error(source, destination, kind, quote, hops=63), wire.mac, mac)
 
 
 def without_pseudo_header(packet: Any) -> Any:
-    """An ICMPv6 packet whose checksum is that of its bytes alone, as in IPv4: wrong after RFC 4443."""
+    """An ICMPv6 packet whose checksum is that of its bytes alone, as in IPv4: wrong after
+    RFC 4443.
+    """
     from scapy.utils import checksum
 
     data = bytearray(bytes(packet))
@@ -107,10 +123,11 @@ def without_pseudo_header(packet: Any) -> Any:
 def send_error(bench: Bench, packet: Any, number: int = 1) -> Seen:
     """Send an error of the servers' side about a connection of nat.
 
-    handle_response_icmp verifies the checksum of an ICMPv6 error without the pseudo-header and so drops every right one, unless the
-    network card has verified it (net/netfilter/ipvs/ip_vs_core.c; "ipvs: fix the checksum validations", lvs-devel, July 2026, mends
-    it). On such a kernel the error is sent once more with the checksum that it takes for right: that the translation is right can be
-    seen even so. The check icmp:from-server:checksum-ipv6 is about the defect itself.
+    handle_response_icmp verifies the checksum of an ICMPv6 error without the pseudo-header and so
+    drops every right one, unless the network card has verified it (net/netfilter/ipvs/ip_vs_core.c;
+    "ipvs: fix the checksum validations", lvs-devel, July 2026, mends it). On such a kernel the
+    error is sent once more with the checksum that it takes for right: that the translation is right
+    can be seen even so. The check icmp:from-server:checksum-ipv6 is about the defect itself.
     """
     seen = bench.from_server(number, packet)
     if packet.version == 4 or seen.outside or seen.inside:
@@ -120,8 +137,9 @@ def send_error(bench: Bench, packet: Any, number: int = 1) -> Seen:
 
 @check(
     "icmp:from-server:checksum-ipv6",
-    "of two IPv6 errors from the servers' side, one with a right checksum and one whose checksum lacks the pseudo-header, one alone "
-    "passes, with a right checksum: the right one, and on kernels without the fix of July 2026 the wrong one",
+    "of two IPv6 errors from the servers' side, one with a right checksum and one whose checksum lacks the"
+    " pseudo-header, one alone passes, with a right checksum: the right one, and on kernels without the fix"
+    " of July 2026 the wrong one",
     tags=("ipv6", "nat", "checksum"),
 )
 def checksum_of_icmpv6(bench: Bench) -> None:
@@ -130,15 +148,21 @@ def checksum_of_icmpv6(bench: Bench) -> None:
     frame = forwarded(bench, datagram(bench, 6), "nat", "the request")
     client, quote = frame.payload.src, bytes(frame.payload)
     packet = error(net.server(1), client, "port-unreachable", quote)
-    passed = [*bench.from_server(1, packet).outside, *bench.from_server(1, without_pseudo_header(packet)).outside]
+    passed = [
+        *bench.from_server(1, packet).outside,
+        *bench.from_server(1, without_pseudo_header(packet)).outside,
+    ]
     must(len(passed) == 1, f"of both errors {len(passed)} passed", *(frame.summary() for frame in passed))
-    expected = at(bench, "outside", 0, net.vip, client, "port-unreachable", requoted(quote, dst=net.vip, dport=PORT))
+    expected = at(
+        bench, "outside", 0, net.vip, client, "port-unreachable", requoted(quote, dst=net.vip, dport=PORT)
+    )
     must_equal(passed[0], expected, "the error that passed")
 
 
 @check(
     "icmp:from-server:{kind}-ipv{version}",
-    "an error from the servers' side about a connection of nat reaches the client from the VIP, quoting the packet that the client sent",
+    "an error from the servers' side about a connection of nat reaches the client from the VIP, quoting the"
+    " packet that the client sent",
     tags=("ipv{version}", "nat"),
     each=_EACH_KIND,
 )
@@ -165,15 +189,22 @@ def from_server_protocol(bench: Bench, version: int, protocol: str) -> None:
     bench.service("nat", protocol=Protocol(protocol), version=version, weights=(1,))
     sent = net.packet(client, net.vip) / transport(protocol, SPORT, PORT)
     quote = bytes(forwarded(bench, sent, "nat", "the request").payload)
-    seen = send_error(bench, error(_ROUTERS[version][1], client, "too-big", quote)).one("outside", "the error")
+    seen = send_error(bench, error(_ROUTERS[version][1], client, "too-big", quote)).one(
+        "outside", "the error"
+    )
     expected = at(bench, "outside", 0, net.vip, client, "too-big", requoted(quote, dst=net.vip, dport=PORT))
     must_equal(seen, expected, "the error at the client")
-    answered(bench, net.packet(net.server(1), client) / answer(protocol, SERVER_PORT, SPORT), "the reply after the error")
+    answered(
+        bench,
+        net.packet(net.server(1), client) / answer(protocol, SERVER_PORT, SPORT),
+        "the reply after the error",
+    )
 
 
 @check(
     "icmp:from-server:short-quote-ipv{version}",
-    "an error that quotes no more than 8 bytes behind the IP header is translated as well; one with the ports cut off is not",
+    "an error that quotes no more than 8 bytes behind the IP header is translated as well; one with the ports"
+    " cut off is not",
     tags=("ipv{version}", "nat", "boundary"),
     each=[{"version": version} for version in VERSIONS],
 )
@@ -182,8 +213,12 @@ def short_quote(bench: Bench, version: int) -> None:
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
     frame = forwarded(bench, datagram(bench, version), "nat", "the request")
     client, quote = frame.payload.src, bytes(frame.payload)[: header + 8]
-    seen = send_error(bench, error(net.server(1), client, "port-unreachable", quote)).one("outside", "the error")
-    expected = at(bench, "outside", 0, net.vip, client, "port-unreachable", requoted(quote, dst=net.vip, dport=PORT))
+    seen = send_error(bench, error(net.server(1), client, "port-unreachable", quote)).one(
+        "outside", "the error"
+    )
+    expected = at(
+        bench, "outside", 0, net.vip, client, "port-unreachable", requoted(quote, dst=net.vip, dport=PORT)
+    )
     must_equal(seen, expected, "the error with a short quote")
     parts = (net.server(1), client, "port-unreachable", quote[: header + 2])
     seen = bench.from_server(1, error(*parts)).one("outside", "an error with half the ports")
@@ -207,18 +242,24 @@ def unrelated(bench: Bench, version: int) -> None:
     parts = (net.server(1), client, "port-unreachable", requoted(bytes(frame.payload), sport=SPORT + 1))
     seen = bench.from_server(1, error(*parts)).one("outside", "an error about another port")
     must_equal(seen, at(bench, "outside", 0, *parts), "an error about another port")
-    echo = net.packet(net.server(1), client) / (ICMP(type=8, id=7) if version == 4 else ICMPv6EchoRequest(id=7)) / b"ping"
+    echo = (
+        net.packet(net.server(1), client)
+        / (ICMP(type=8, id=7) if version == 4 else ICMPv6EchoRequest(id=7))
+        / b"ping"
+    )
     seen = bench.from_server(1, echo).one("outside", "a real server's echo request")
     must_equal(seen, routed(bench, echo, "outside", ROUTER_MAC), "a real server's echo request")
 
 
 @check(
     "icmp:from-server:parameter-problem-ipv4",
-    "in IPv4 only unreachable, source quench and time exceeded are translated: a parameter problem is routed with the server's address",
+    "in IPv4 only unreachable, source quench and time exceeded are translated: a parameter problem is routed"
+    " with the server's address",
     tags=("ipv4", "nat", "boundary"),
 )
 def parameter_problem(bench: Bench) -> None:
-    # "Work through seeing if this is for us" in ip_vs_out_icmp; the IPv6 twin takes every error, see icmp:from-server:parameter-problem-ipv6.
+    # "Work through seeing if this is for us" in ip_vs_out_icmp; the IPv6 twin takes every error,
+    # see icmp:from-server:parameter-problem-ipv6.
     net = NETS[4]
     bench.service("nat", protocol=Protocol.UDP, weights=(1,))
     frame = forwarded(bench, datagram(bench, 4), "nat", "the request")
@@ -250,7 +291,8 @@ def _damaged(packet: Any) -> Any:
 
 @check(
     "icmp:from-server:bad-checksum-ipv{version}",
-    "an error from the servers' side about a connection of nat is dropped when its checksum is wrong; undamaged it passes",
+    "an error from the servers' side about a connection of nat is dropped when its checksum is wrong;"
+    " undamaged it passes",
     tags=("ipv{version}", "nat", "checksum"),
     each=[{"version": version} for version in VERSIONS],
 )
@@ -265,13 +307,14 @@ def bad_checksum_of_server(bench: Bench, version: int) -> None:
 
 @check(
     "icmp:from-client:bad-checksum-ipv{version}",
-    "an error from the client's side with a wrong checksum is dropped in IPv4; in IPv6 nobody verifies it before the fix of July 2026, "
-    "and it reaches the real server with a right one",
+    "an error from the client's side with a wrong checksum is dropped in IPv4; in IPv6 nobody verifies it"
+    " before the fix of July 2026, and it reaches the real server with a right one",
     tags=("ipv{version}", "nat", "checksum"),
     each=[{"version": version} for version in VERSIONS],
 )
 def bad_checksum_of_client(bench: Bench, version: int) -> None:
-    # ip_vs_in_icmp_v6 had no verification; ip_vs_nat_icmp_v6 computes the checksum in full. See send_error for the fix.
+    # ip_vs_in_icmp_v6 had no verification; ip_vs_nat_icmp_v6 computes the checksum in full. See
+    # send_error for the fix.
     net = NETS[version]
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
     request = datagram(bench, version)
@@ -285,13 +328,22 @@ def bad_checksum_of_client(bench: Bench, version: int) -> None:
         seen.nothing("a damaged error")
         return
     server, quote = net.server(1), bytes(damaged)[48:]
-    expected = at(bench, "inside", 1, request.src, server, "port-unreachable", requoted(quote, src=server, sport=SERVER_PORT))
+    expected = at(
+        bench,
+        "inside",
+        1,
+        request.src,
+        server,
+        "port-unreachable",
+        requoted(quote, src=server, sport=SERVER_PORT),
+    )
     must_equal(seen.one("inside", "a damaged error"), expected, "a damaged error")
 
 
 @check(
     "icmp:from-client:{kind}-ipv{version}",
-    "an error from the client's side about a reply of nat reaches the real server, quoting the packet that the server sent",
+    "an error from the client's side about a reply of nat reaches the real server, quoting the packet that"
+    " the server sent",
     tags=("ipv{version}", "nat"),
     each=_EACH_KIND,
 )
@@ -304,13 +356,16 @@ def from_client(bench: Bench, version: int, kind: str) -> None:
     source = request.src if kind == "port-unreachable" else _ROUTERS[version][0]
     seen = bench.from_client(error(source, net.vip, kind, quote)).one("inside", "the error")
     server = net.server(number)
-    expected = at(bench, "inside", number, source, server, kind, requoted(quote, src=server, sport=SERVER_PORT))
+    expected = at(
+        bench, "inside", number, source, server, kind, requoted(quote, src=server, sport=SERVER_PORT)
+    )
     must_equal(seen, expected, "the error at the real server")
 
 
 @check(
     "icmp:from-client:{mode}-ipv{version}",
-    "an error from the client's side about a reply in {mode} reaches the real server of the connection as any packet of the client does",
+    "an error from the client's side about a reply in {mode} reaches the real server of the connection as any"
+    " packet of the client does",
     tags=("ipv{version}", "{mode}"),
     each=[{"mode": mode, "version": version} for mode in ("dr", "tun") for version in VERSIONS],
 )
@@ -326,13 +381,14 @@ def from_client_not_nat(bench: Bench, mode: str, version: int) -> None:
 
 @check(
     "icmp:schedule-icmp:{mode}-ipv{version}",
-    "an error to the VIP about no known connection stays with the director; with schedule_icmp=1 it is scheduled to a real server",
+    "an error to the VIP about no known connection stays with the director; with schedule_icmp=1 it is"
+    " scheduled to a real server",
     tags=("ipv{version}", "{mode}", "sysctl"),
     each=[{"mode": mode, "version": version} for mode in ("nat", "dr", "tun") for version in VERSIONS],
 )
 def schedule_icmp(bench: Bench, mode: str, version: int) -> None:
-    # For anycast: the error may come to a director that never saw the connection. IPVS makes a connection of the quoted packet, turned
-    # round (ip_vs_try_to_schedule in ip_vs_in_icmp).
+    # For anycast: the error may come to a director that never saw the connection. IPVS makes a
+    # connection of the quoted packet, turned round (ip_vs_try_to_schedule in ip_vs_in_icmp).
     net, router = NETS[version], _ROUTERS[version][0]
     bench.service(mode, version=version, weights=(1,))
 
@@ -340,7 +396,9 @@ def schedule_icmp(bench: Bench, mode: str, version: int) -> None:
         talk = Conversation(bench, "dr", version)
         return bytes(talk.from_server("PA", b"a reply that is not of this director"))
 
-    bench.from_client(error(router, net.vip, "too-big", quote())).nothing("an error about no connection with schedule_icmp=0")
+    bench.from_client(error(router, net.vip, "too-big", quote())).nothing(
+        "an error about no connection with schedule_icmp=0"
+    )
     bench.sysctl("net.ipv4.vs.schedule_icmp", 1)
     sent = quote()
     packet = error(router, net.vip, "too-big", sent)
@@ -348,7 +406,9 @@ def schedule_icmp(bench: Bench, mode: str, version: int) -> None:
     expected = at_server(bench, packet, mode, seen=seen)
     if mode == "nat":
         server = net.server(1)
-        expected = at(bench, "inside", 1, router, server, "too-big", requoted(sent, src=server, sport=SERVER_PORT))
+        expected = at(
+            bench, "inside", 1, router, server, "too-big", requoted(sent, src=server, sport=SERVER_PORT)
+        )
     must_equal(seen, expected, "an error about no connection with schedule_icmp=1")
 
 
@@ -363,7 +423,11 @@ def schedule_icmp_unserved(bench: Bench, version: int) -> None:
     bench.service("nat", version=version, weights=(1,))
     bench.sysctl("net.ipv4.vs.schedule_icmp", 1)
     for port in (PORT + 1, PORT):
-        quote = bytes(Conversation(bench, "dr", version, port=port, server_port=port).from_server("PA", b"of no connection"))
+        quote = bytes(
+            Conversation(bench, "dr", version, port=port, server_port=port).from_server(
+                "PA", b"of no connection"
+            )
+        )
         seen = bench.from_client(error(_ROUTERS[version][0], net.vip, "too-big", quote))
         if port == PORT:
             seen.one("inside", "an error about port 80")
@@ -373,7 +437,8 @@ def schedule_icmp_unserved(bench: Bench, version: int) -> None:
 
 @check(
     "icmp:echo:ipv{version}",
-    "an echo request to the VIP is answered by the director itself, whatever services there are; one to a real server is routed",
+    "an echo request to the VIP is answered by the director itself, whatever services there are; one to a"
+    " real server is routed",
     tags=("ipv{version}",),
     each=[{"version": version} for version in VERSIONS],
 )
@@ -384,12 +449,18 @@ def echo(bench: Bench, version: int) -> None:
     net, client = NETS[version], bench.client(version)
     bench.service("nat", protocol=Protocol.UDP, version=version)
     bench.service("dr", version=version)
-    asked = (ICMP(type=8, id=0x77, seq=3) if version == 4 else ICMPv6EchoRequest(id=0x77, seq=3)) / bytes(range(200))
+    asked = (ICMP(type=8, id=0x77, seq=3) if version == 4 else ICMPv6EchoRequest(id=0x77, seq=3)) / bytes(
+        range(200)
+    )
     seen = bench.from_client(net.packet(client, net.vip) / asked).one("outside", "the answer of the VIP")
-    said = (ICMP(type=0, id=0x77, seq=3) if version == 4 else ICMPv6EchoReply(id=0x77, seq=3)) / bytes(range(200))
+    said = (ICMP(type=0, id=0x77, seq=3) if version == 4 else ICMPv6EchoReply(id=0x77, seq=3)) / bytes(
+        range(200)
+    )
     answer = seen.payload
     fields = (
-        {"ttl": answer.ttl, "id": answer.id, "flags": answer.flags} if version == 4 else {"hlim": answer.hlim, "fl": answer.fl}
+        {"ttl": answer.ttl, "id": answer.id, "flags": answer.flags}
+        if version == 4
+        else {"hlim": answer.hlim, "fl": answer.fl}
     )
     expected = bench.framed(net.packet(net.vip, client, **fields) / said, bench.outside.mac, ROUTER_MAC)
     must_equal(seen, expected, "the answer of the VIP")
@@ -400,7 +471,8 @@ def echo(bench: Bench, version: int) -> None:
 
 @check(
     "icmp:nat-icmp-send:ipv{version}-{protocol}",
-    "a server's packet from its service port without a connection is routed; with nat_icmp_send=1 the server gets port unreachable",
+    "a server's packet from its service port without a connection is routed; with nat_icmp_send=1 the server"
+    " gets port unreachable",
     tags=("ipv{version}", "nat", "sysctl", "{protocol}"),
     each=[{"version": version, "protocol": protocol} for version in VERSIONS for protocol in ("tcp", "udp")],
 )
@@ -415,10 +487,16 @@ def nat_icmp_send(bench: Bench, version: int, protocol: str) -> None:
     is_error(frame, version, *((3, 3) if version == 4 else (1, 4)), "the answer to the real server")
     must(frame.payload.dst == net.server(1), "the error does not go to the real server", frame.summary())
     quote = ip_layer(version)(quoted(frame))
-    must((quote.src, quote.dst) == (packet.src, packet.dst), "the error does not quote the packet", frame.summary())
+    must(
+        (quote.src, quote.dst) == (packet.src, packet.dst),
+        "the error does not quote the packet",
+        frame.summary(),
+    )
     other = net.packet(net.server(1), bench.client(version)) / answer(protocol, SERVER_PORT + 1, SPORT)
     seen = bench.from_server(1, other).one("outside", "a packet from another port with nat_icmp_send=1")
-    must_equal(seen, routed(bench, other, "outside", ROUTER_MAC), "a packet from another port with nat_icmp_send=1")
+    must_equal(
+        seen, routed(bench, other, "outside", ROUTER_MAC), "a packet from another port with nat_icmp_send=1"
+    )
 
 
 @check(

@@ -1,4 +1,6 @@
-"""One-packet scheduling, `ipvsadm --ops`: every datagram by itself. Facts from ipvsadm(8) and ip_vs_core.c, ip_vs_conn.c."""
+"""One-packet scheduling, `ipvsadm --ops`: every datagram by itself. Facts from ipvsadm(8) and
+ip_vs_core.c, ip_vs_conn.c.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ _MODES = [{"mode": mode, "version": version} for mode in ("nat", "dr", "tun") fo
 
 @check(
     "ops:each-datagram:{mode}:ipv{version}",
-    "with --ops every datagram of one client port is scheduled anew and leaves no entry; without, all follow the first",
+    "with --ops every datagram of one client port is scheduled anew and leaves no entry; without, all follow"
+    " the first",
     tags=("{mode}", "ipv{version}", "udp"),
     each=_MODES,
 )
@@ -41,7 +44,8 @@ def each_datagram(bench: Bench, mode: str, version: int) -> None:
 
 @check(
     "ops:reply:ipv{version}",
-    "with --ops in NAT the reply finds no connection: it goes to the client with the real server's own address; without, with the VIP",
+    "with --ops in NAT the reply finds no connection: it goes to the client with the real server's own"
+    " address; without, with the VIP",
     tags=("nat", "ipv{version}", "udp"),
     each=[{"version": 4}, {"version": 6}],
 )
@@ -77,13 +81,17 @@ def persistent(bench: Bench) -> None:
     port, one, other = bench.port(), bench.client(), bench.client()
     bench.service(protocol=Protocol.UDP, port=port, ops=True, persistence_timeout=300)
     servers = chosen(bench, *[udp(one, port)] * 3, udp(other, port))
-    must_choose(servers, [servers[0]] * 3 + [3 - servers[0]], "three datagrams of one client and one of another")
+    must_choose(
+        servers, [servers[0]] * 3 + [3 - servers[0]], "three datagrams of one client and one of another"
+    )
     must(not entries(bench, one), "there is a connection entry")
     must(len(entries(bench, one, templates=True)) == 1, "there is no template of the client")
 
 
 @check(
-    "ops:fwmark", "--ops in a firewall-mark service is for its UDP packets; its TCP connections stay together", tags=("fwmark",)
+    "ops:fwmark",
+    "--ops in a firewall-mark service is for its UDP packets; its TCP connections stay together",
+    tags=("fwmark",),
 )
 def fwmark(bench: Bench) -> None:
     mark, port, client = bench.mark(), bench.port(), bench.client()
@@ -98,7 +106,11 @@ def fwmark(bench: Bench) -> None:
     must(found == ["TCP"], f"only the TCP connection has an entry, seen: {found}")
 
 
-@check("ops:counters", "with --ops every datagram counts as a connection, and replies do not count", tags=("counters", "timer"))
+@check(
+    "ops:counters",
+    "with --ops every datagram counts as a connection, and replies do not count",
+    tags=("counters", "timer"),
+)
 def counters(bench: Bench) -> None:
     port, client = bench.port(), bench.client()
     service = bench.service(protocol=Protocol.UDP, port=port, ops=True, weights=(1,))
@@ -109,4 +121,8 @@ def counters(bench: Bench) -> None:
         stats = next(each for each in bench.ipvsadm.list_stats() if each.service == service.name)
         return stats.conns, stats.in_packets, stats.out_packets
 
-    must(awaited(lambda: seen() == (5, 5, 0), 5), "5 connections, 5 packets in, 0 out were expected", f"seen: {seen()}")
+    must(
+        awaited(lambda: seen() == (5, 5, 0), 5),
+        "5 connections, 5 packets in, 0 out were expected",
+        f"seen: {seen()}",
+    )

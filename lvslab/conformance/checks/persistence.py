@@ -1,4 +1,6 @@
-"""Persistence: a client comes back to its real server. Facts from ipvsadm(8) and ip_vs_core.c, ip_vs_sched_persist."""
+"""Persistence: a client comes back to its real server. Facts from ipvsadm(8) and ip_vs_core.c,
+ip_vs_sched_persist.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,16 @@ from lvslab.service import Protocol
 _MODES = [
     {"mode": mode, "version": version, "protocol": protocol}
     for mode, version, protocol in (
-        ("nat", 4, "tcp"), ("nat", 4, "udp"), ("nat", 6, "tcp"), ("nat", 6, "udp"),
-        ("dr", 4, "tcp"), ("dr", 6, "udp"), ("tun", 4, "udp"), ("tun", 6, "tcp"),
+        ("nat", 4, "tcp"),
+        ("nat", 4, "udp"),
+        ("nat", 6, "tcp"),
+        ("nat", 6, "udp"),
+        ("dr", 4, "tcp"),
+        ("dr", 6, "udp"),
+        ("tun", 4, "udp"),
+        ("tun", 6, "tcp"),
     )
-]  # fmt: skip
+]
 _GROUPS = [
     {"version": 4, "mask": "255.255.255.0", "inside": 255, "outside": 256},
     {"version": 4, "mask": "255.255.255.252", "inside": 3, "outside": 4},
@@ -49,19 +57,30 @@ def _first(protocol: str, client: str, port: int, sport: int) -> Any:
 
 @check(
     "persistence:same-client:{mode}:ipv{version}:{protocol}",
-    "in a persistent service all connections of a client go to one real server, whatever the scheduler would choose",
+    "in a persistent service all connections of a client go to one real server, whatever the scheduler would"
+    " choose",
     tags=("{mode}", "ipv{version}", "{protocol}"),
     each=_MODES,
 )
 def same_client(bench: Bench, mode: str, version: int, protocol: str) -> None:
     port = bench.port()
-    bench.service(mode, protocol=Protocol(protocol), port=port, version=version, weights=(1, 1, 1), persistence_timeout=300)
+    bench.service(
+        mode,
+        protocol=Protocol(protocol),
+        port=port,
+        version=version,
+        weights=(1, 1, 1),
+        persistence_timeout=300,
+    )
     one, other = bench.client(version), bench.client(version)
     servers = chosen(bench, *(_first(protocol, one, port, 40000 + number) for number in range(4)))
     must_choose(servers, servers[:1] * 4, "four connections of one client")
     following = chosen(bench, *(_first(protocol, other, port, 40000 + number) for number in range(2)))
     must_choose(following, following[:1] * 2, "two connections of another client")
-    must(following[0] != servers[0], f"the second client was not scheduled by round robin: both have server {servers[0]}")
+    must(
+        following[0] != servers[0],
+        f"the second client was not scheduled by round robin: both have server {servers[0]}",
+    )
 
 
 @check("persistence:off", "without persistence the scheduler chooses anew for every connection of a client")
@@ -72,44 +91,66 @@ def without(bench: Bench) -> None:
     must_choose(servers, [servers[0], 3 - servers[0]] * 2, "four connections of one client with round robin")
 
 
-@check("persistence:per-service", "a client's real server in one service says nothing about another service at the same address")
+@check(
+    "persistence:per-service",
+    "a client's real server in one service says nothing about another service at the same address",
+)
 def per_service(bench: Bench) -> None:
     first, second, client = bench.port(), bench.port(), bench.client()
     bench.service(port=first, persistence_timeout=300)
     bench.service(port=second, persistence_timeout=300)
     start = chosen(bench, tcp(client, first))[0]
-    # The second service's round robin is moved on by one, so that the same start would give the other server.
+    # The second service's round robin is moved on by one, so that the same start would give the
+    # other server.
     chosen(bench, tcp(bench.client(), second))
     must_choose(chosen(bench, tcp(client, second)), [3 - start], "the same client at the second service")
-    must_choose(chosen(bench, tcp(client, first, sport=40001)), [start], "the client back at the first service")
+    must_choose(
+        chosen(bench, tcp(client, first, sport=40001)), [start], "the client back at the first service"
+    )
 
 
 @check(
     "persistence:netmask:ipv{version}:{mask}",
-    "-M groups clients: the first and the last address inside the mask share a real server, the next address does not",
+    "-M groups clients: the first and the last address inside the mask share a real server, the next address"
+    " does not",
     tags=("ipv{version}",),
     each=[{**values, "mask": values["mask"] or "default"} for values in _GROUPS],
 )
 def netmask(bench: Bench, version: int, mask: str, inside: int, outside: int) -> None:
     port, client = bench.port(), client_in_block(version)
     wanted = "" if mask == "default" else mask
-    bench.service(port=port, version=version, weights=(1, 1, 1), persistence_timeout=300, persistence_netmask=wanted)
+    bench.service(
+        port=port, version=version, weights=(1, 1, 1), persistence_timeout=300, persistence_netmask=wanted
+    )
     start = chosen(bench, tcp(client(0), port))[0]
-    must_choose(chosen(bench, tcp(client(inside), port, sport=40001)), [start], f"the client {client(inside)} inside the mask")
+    must_choose(
+        chosen(bench, tcp(client(inside), port, sport=40001)),
+        [start],
+        f"the client {client(inside)} inside the mask",
+    )
     neighbour = chosen(bench, tcp(client(outside), port))[0]
-    must(neighbour != start, f"the client {client(outside)} outside the mask has the same real server {start}")
+    must(
+        neighbour != start, f"the client {client(outside)} outside the mask has the same real server {start}"
+    )
     found = [each.client.address for each in entries(bench, port=port, templates=True)]
-    must(sorted(found) == sorted({client(0), client(outside)}), "the templates must hold the masked addresses", f"seen: {found}")
+    must(
+        sorted(found) == sorted({client(0), client(outside)}),
+        "the templates must hold the masked addresses",
+        f"seen: {found}",
+    )
 
 
 @check(
     "persistence:expires",
-    "a template goes when the timeout has passed after the client's last connection; the client is then scheduled anew",
+    "a template goes when the timeout has passed after the client's last connection; the client is then"
+    " scheduled anew",
     tags=("timer",),
 )
 def expires(bench: Bench) -> None:
     port, client = bench.port(), bench.client()
-    timeouts(bench, udp_seconds=1)  # connections must be gone before the template, which waits for them (ip_vs_conn_expire)
+    timeouts(
+        bench, udp_seconds=1
+    )  # connections must be gone before the template, which waits for them (ip_vs_conn_expire)
     bench.service(protocol=Protocol.UDP, port=port, persistence_timeout=2)
     start = chosen(bench, udp(client, port))[0]
     must_choose(chosen(bench, udp(client, port, sport=40001)), [start], "the second connection, at once")
@@ -117,7 +158,9 @@ def expires(bench: Bench) -> None:
     must(template.expires <= 2, f"the template expires in at most 2 s, seen: {template.expires} s")
     gone = awaited(lambda: not entries(bench, client, templates=True), 5)
     must(gone, "the template has not gone within 5 s")
-    must_choose(chosen(bench, udp(client, port, sport=40002)), [3 - start], "the connection after the timeout")
+    must_choose(
+        chosen(bench, udp(client, port, sport=40002)), [3 - start], "the connection after the timeout"
+    )
 
 
 @check(
@@ -130,7 +173,10 @@ def waits(bench: Bench) -> None:
     port, client = bench.port(), bench.client()
     bench.service(port=port, persistence_timeout=1)
     start = chosen(bench, tcp(client, port))[0]
-    must(entry(bench, client, "at once", template=True).expires <= 1, "the template starts with its own timeout, 1 s")
+    must(
+        entry(bench, client, "at once", template=True).expires <= 1,
+        "the template starts with its own timeout, 1 s",
+    )
     longer = awaited(lambda: entry(bench, client, "later", template=True).expires > 50, 4)
     must(longer, "the template was not prolonged by 60 s when its own timeout passed")
     must_choose(chosen(bench, tcp(client, port, sport=40001)), [start], "a connection after the timeout")
@@ -138,7 +184,8 @@ def waits(bench: Bench) -> None:
 
 @check(
     "persistence:port-zero:ipv{version}",
-    "a persistent service with port 0 takes every port of its address that no other service has, all with one real server",
+    "a persistent service with port 0 takes every port of its address that no other service has, all with one"
+    " real server",
     tags=("ipv{version}",),
     each=[{"version": 4}, {"version": 6}],
 )
@@ -148,22 +195,28 @@ def port_zero(bench: Bench, version: int) -> None:
     special, client = bench.port(), bench.client(version)
     bench.service(port=0, version=version, persistence_timeout=1, weights=(1, 1, 1))
     seen = bench.from_client(*(tcp(client, port) for port in (1, 80, 65535)))
-    must_choose([server_of(each) for each in seen.inside], [server_of(seen.inside[0])] * 3, "ports 1, 80, 65535")
+    must_choose(
+        [server_of(each) for each in seen.inside], [server_of(seen.inside[0])] * 3, "ports 1, 80, 65535"
+    )
     ports = [each[TCP].dport for each in seen.inside]
     must(ports == [1, 80, 65535], f"NAT keeps the port when the real server has port 0, seen: {ports}")
     bench.service(port=special, version=version, weights=(0, 0, 0, 1))
     must_choose(chosen(bench, tcp(client, special, sport=40001)), [4], "a port that has a service of its own")
     # Another protocol of the same address has no service; the director's own UDP answers.
-    must(not bench.from_client(udp(client, 80)).inside, "a UDP datagram went to a real server of a TCP service")
+    must(
+        not bench.from_client(udp(client, 80)).inside, "a UDP datagram went to a real server of a TCP service"
+    )
 
 
 @check(
     "persistence:ftp:port-{port}",
-    "a persistent service with port 21 takes port 20 and the unprivileged ports (1024 and up) as well, but not {other}",
+    "a persistent service with port 21 takes port 20 and the unprivileged ports (1024 and up) as well, but"
+    " not {other}",
     each=[{"port": 20, "other": 19}, {"port": 1024, "other": 1023}, {"port": 65535, "other": 22}],
 )
 def ftp(bench: Bench, port: int, other: int) -> None:
-    # ip_vs_service_find: FTPPORT for FTPDATA and for ports from PROT_SOCK on; the template then has port 0.
+    # ip_vs_service_find: FTPPORT for FTPDATA and for ports from PROT_SOCK on; the template then has
+    # port 0.
     from scapy.layers.inet import TCP
 
     client = bench.client()
@@ -174,12 +227,16 @@ def ftp(bench: Bench, port: int, other: int) -> None:
     must(frame[TCP].dport == port, f"the data connection keeps port {port}, seen: {frame[TCP].dport}")
     must_reset(bench.from_client(tcp(client, other, sport=40002)), f"port {other}")
     bench.ipvsadm.edit_service(replace(service, persistence_timeout=0))
-    must_reset(bench.from_client(tcp(client, port, sport=40003)), f"port {port} of the same service without persistence")
+    must_reset(
+        bench.from_client(tcp(client, port, sport=40003)),
+        f"port {port} of the same service without persistence",
+    )
 
 
 @check(
     "persistence:ftp:from-port-20",
-    "what comes from client port 20 is never scheduled: IPVS takes it for a real server's active FTP data; port 19 and 21 are",
+    "what comes from client port 20 is never scheduled: IPVS takes it for a real server's active FTP data;"
+    " port 19 and 21 are",
 )
 def ftp_data(bench: Bench) -> None:
     # ip_vs_schedule, FTPDATA; for every service, not only those on port 21, and for UDP as well.
@@ -207,7 +264,10 @@ def template(bench: Bench, protocol: str) -> None:
     seen = (found.protocol, found.state, found.client.port, str(found.virtual), str(found.destination))
     wanted = (protocol.upper(), "NONE", 0, f"{net.vip}:{port}", f"{net.server(1)}:{SERVER_PORT}")
     must(seen == wanted, "the template is not as expected", f"expected: {wanted}", f"seen:     {seen}")
-    must(98 <= found.expires <= 100, f"the template expires after the persistence timeout of 100 s, seen: {found.expires}")
+    must(
+        98 <= found.expires <= 100,
+        f"the template expires after the persistence timeout of 100 s, seen: {found.expires}",
+    )
     if protocol == "tcp":
         bench.from_server(1, tcp_reply(1, client))
         bench.from_client(tcp(client, port, "A", seq=1001, ack=5001))
@@ -230,7 +290,10 @@ def no_template(bench: Bench) -> None:
     "persistence:quiescent:{mode}",
     "a persistent client {does} to a real server of weight 0 with expire_quiescent_template={value}",
     tags=("sysctl",),
-    each=[{"mode": "off", "value": 0, "does": "still goes"}, {"mode": "on", "value": 1, "does": "does not go"}],
+    each=[
+        {"mode": "off", "value": 0, "does": "still goes"},
+        {"mode": "on", "value": 1, "does": "does not go"},
+    ],
 )
 def quiescent(bench: Bench, mode: str, value: int, does: str) -> None:
     bench.sysctl("net.ipv4.vs.expire_quiescent_template", value)
@@ -240,7 +303,9 @@ def quiescent(bench: Bench, mode: str, value: int, does: str) -> None:
     bench.ipvsadm.edit_server(service, replace(service.real_servers[start - 1], weight=0))
     must_choose(chosen(bench, tcp(bench.client(), port)), [3 - start], "a new client")
     wanted = 3 - start if value else start
-    must_choose(chosen(bench, tcp(client, port, sport=40001)), [wanted], "the persistent client's next connection")
+    must_choose(
+        chosen(bench, tcp(client, port, sport=40001)), [wanted], "the persistent client's next connection"
+    )
     must_choose(chosen(bench, tcp(client, port, "A")), [start], "a packet of its first connection")
 
 
@@ -255,45 +320,67 @@ def removed(bench: Bench) -> None:
     bench.ipvsadm.delete_server(service, service.real_servers[start - 1])
     must_choose(chosen(bench, tcp(client, port, sport=40001)), [3 - start], "the next connection")
     bench.ipvsadm.add_server(service, service.real_servers[start - 1])
-    must_choose(chosen(bench, tcp(client, port, sport=40002)), [3 - start], "a connection after the server has come back")
+    must_choose(
+        chosen(bench, tcp(client, port, sport=40002)),
+        [3 - start],
+        "a connection after the server has come back",
+    )
 
 
 @check(
     "persistence:sip",
-    "with the SIP engine a client's calls with one Call-ID go to one real server, its other calls and other clients are scheduled anew",
+    "with the SIP engine a client's calls with one Call-ID go to one real server, its other calls and other"
+    " clients are scheduled anew",
     tags=("udp",),
 )
 def sip(bench: Bench) -> None:
-    # ip_vs_pe_sip.c, ip_vs_sip_ct_match: the Call-ID is a key beside the (masked) client address, not instead of it.
+    # ip_vs_pe_sip.c, ip_vs_sip_ct_match: the Call-ID is a key beside the (masked) client address,
+    # not instead of it.
     port, client, other = bench.port(), bench.client(), bench.client()
     _sip_service(bench, port)
     servers = chosen(bench, *(_invite(client, port, 5060 + number, "one@lvslab") for number in range(3)))
     must_choose(servers, servers[:1] * 3, "three datagrams of one client with the same Call-ID")
-    others = chosen(bench, _invite(client, port, 5070, "two@lvslab"), _invite(other, port, 5060, "one@lvslab"))
+    others = chosen(
+        bench, _invite(client, port, 5070, "two@lvslab"), _invite(other, port, 5060, "one@lvslab")
+    )
     must(
         sorted([servers[0], *others]) == [1, 2, 3],
         "round robin gives another Call-ID and another client a real server of their own",
-        f"the client's first call: server {servers[0]}; its second: {others[0]}; the other client's: {others[1]}",
+        f"the client's first call: server {servers[0]}; its second: {others[0]}; the other client's:"
+        f" {others[1]}",
     )
     engines = {(each.pe_name, each.pe_data) for each in entries(bench, port=port, templates=True)}
-    must(engines == {("sip", "one@lvslab"), ("sip", "two@lvslab")}, "-Lnc shows the Call-IDs", f"seen: {sorted(engines)}")
+    must(
+        engines == {("sip", "one@lvslab"), ("sip", "two@lvslab")},
+        "-Lnc shows the Call-IDs",
+        f"seen: {sorted(engines)}",
+    )
 
 
 @check(
     "persistence:sip:netmask",
-    "with the SIP engine and -M a call keeps its real server when the client changes its address inside the mask, and not outside",
+    "with the SIP engine and -M a call keeps its real server when the client changes its address inside the"
+    " mask, and not outside",
     tags=("udp",),
 )
 def sip_netmask(bench: Bench) -> None:
     port, client = bench.port(), client_in_block(4)
     _sip_service(bench, port, persistence_netmask="255.255.255.0")
     first = chosen(bench, _invite(client(1), port, 5060, "one@lvslab"))[0]
-    must_choose(chosen(bench, _invite(client(255), port, 5060, "one@lvslab")), [first], "the call from inside the mask")
+    must_choose(
+        chosen(bench, _invite(client(255), port, 5060, "one@lvslab")),
+        [first],
+        "the call from inside the mask",
+    )
     outside = chosen(bench, _invite(client(256), port, 5060, "one@lvslab"))[0]
     must(outside != first, f"the call from outside the mask has the same real server {first}")
 
 
-@check("persistence:sip:no-call-id", "with the SIP engine a datagram without a Call-ID is dropped without a word", tags=("udp",))
+@check(
+    "persistence:sip:no-call-id",
+    "with the SIP engine a datagram without a Call-ID is dropped without a word",
+    tags=("udp",),
+)
 def sip_without(bench: Bench) -> None:
     # ip_vs_sip_fill_param returns -EINVAL, ip_vs_sched_persist then asks for NF_DROP.
     port, client = bench.port(), bench.client()
@@ -305,10 +392,18 @@ def sip_without(bench: Bench) -> None:
 def _sip_service(bench: Bench, port: int, **options: Any) -> None:
     load(bench, "ip_vs_pe_sip")
     bench.service(
-        protocol=Protocol.UDP, port=port, weights=(1, 1, 1), persistence_timeout=300, persistence_engine="sip", **options
+        protocol=Protocol.UDP,
+        port=port,
+        weights=(1, 1, 1),
+        persistence_timeout=300,
+        persistence_engine="sip",
+        **options,
     )
 
 
 def _invite(client: str, port: int, sport: int, call: str) -> Any:
-    text = f"INVITE sip:a@example.org SIP/2.0\r\nVia: SIP/2.0/UDP {client}\r\nCall-ID: {call}\r\nCSeq: 1 INVITE\r\n\r\n"
+    text = (
+        f"INVITE sip:a@example.org SIP/2.0\r\nVia: SIP/2.0/UDP {client}\r\nCall-ID: {call}\r\nCSeq: 1"
+        " INVITE\r\n\r\n"
+    )
     return udp(client, port, sport=sport, data=text.encode())

@@ -1,4 +1,6 @@
-"""Which real server a new connection goes to: every scheduler against its exact model, all weights, changes in flight."""
+"""Which real server a new connection goes to: every scheduler against its exact model, all weights,
+changes in flight.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,18 @@ RULES = {
     Scheduler.SED: "to the server where (active connections + 1) / weight is smallest",
     Scheduler.NQ: "to an idle server if there is one, else as sed does",
     Scheduler.FO: "to the server with the highest weight alone",
-    Scheduler.OVF: "to the highest weight until it has more active connections than its weight, then to the next",
+    Scheduler.OVF: (
+        "to the highest weight until it has more active connections than its weight, then to the next"
+    ),
     Scheduler.SH: "to the server that the hash of the client's address gives, in shares as the weights",
-    Scheduler.MH: "to the server that Maglev's table gives for the client's address, in shares as the weights",
+    Scheduler.MH: (
+        "to the server that Maglev's table gives for the client's address, in shares as the weights"
+    ),
     Scheduler.DH: "to the one server that the hash of the destination gives",
-    Scheduler.LBLC: "to the destination's server until that has more active connections than weight and another less than half",
+    Scheduler.LBLC: (
+        "to the destination's server until that has more active connections than weight and another less than"
+        " half"
+    ),
     Scheduler.LBLCR: "to the least loaded of the destination's servers, which become more when all are busy",
 }
 """What each scheduler promises, in words."""
@@ -50,7 +59,10 @@ _HASHING = (Scheduler.SH, Scheduler.MH)
 )
 def distribution(bench: Bench, scheduler: Scheduler, weights: str, rule: str, values: str) -> None:
     rig = Rig(bench, scheduler, WEIGHTS[weights])
-    rig.open(f"{scheduler} with weights {values}", rig.flows(40 if weights == "eight" or scheduler in _HASHING else 16))
+    rig.open(
+        f"{scheduler} with weights {values}",
+        rig.flows(40 if weights == "eight" or scheduler in _HASHING else 16),
+    )
 
 
 UDP_RULES = RULES | {
@@ -83,7 +95,16 @@ def datagrams(bench: Bench, scheduler: Scheduler, rule: str) -> None:
     each=[
         {"scheduler": scheduler, "rule": rule}
         for scheduler, rule in RULES.items()
-        if scheduler in (Scheduler.WRR, Scheduler.WLC, Scheduler.SH, Scheduler.MH, Scheduler.DH, Scheduler.LBLC, Scheduler.LBLCR)
+        if scheduler
+        in (
+            Scheduler.WRR,
+            Scheduler.WLC,
+            Scheduler.SH,
+            Scheduler.MH,
+            Scheduler.DH,
+            Scheduler.LBLC,
+            Scheduler.LBLCR,
+        )
     ],
 )
 def ipv6(bench: Bench, scheduler: Scheduler, rule: str) -> None:
@@ -91,7 +112,7 @@ def ipv6(bench: Bench, scheduler: Scheduler, rule: str) -> None:
     rig.open(f"{scheduler} with IPv6", rig.flows(24))
 
 
-# -- servers come and go ---------------------------------------------------------------------------------------------------------
+# -- servers come and go ---------------------------------------------------------------------------
 
 
 @check(
@@ -111,7 +132,8 @@ def join(bench: Bench, scheduler: Scheduler, rule: str) -> None:
 
 @check(
     "scheduler:{scheduler}:leave",
-    "a removed server gets no new connection: they go {rule} among the others; when it is back its old connections count",
+    "a removed server gets no new connection: they go {rule} among the others; when it is back its old"
+    " connections count",
     tags=("{scheduler}", "change"),
     each=[{"scheduler": scheduler, "rule": rule} for scheduler, rule in RULES.items()],
 )
@@ -127,7 +149,8 @@ def leave(bench: Bench, scheduler: Scheduler, rule: str) -> None:
 
 @check(
     "scheduler:{scheduler}:quiesce",
-    "a server edited to weight 0 gets no new connection but keeps its old ones, and is served again with its weight back",
+    "a server edited to weight 0 gets no new connection but keeps its old ones, and is served again with its"
+    " weight back",
     tags=("{scheduler}", "change", "weight-0"),
     each=[{"scheduler": scheduler} for scheduler in RULES],
 )
@@ -145,7 +168,8 @@ def quiesce(bench: Bench, scheduler: Scheduler) -> None:
 
 @check(
     "scheduler:{scheduler}:nobody",
-    "with weight 0 everywhere, and with no server at all, a client is answered port unreachable; with one server it is served",
+    "with weight 0 everywhere, and with no server at all, a client is answered port unreachable; with one"
+    " server it is served",
     tags=("{scheduler}", "weight-0"),
     each=[{"scheduler": scheduler} for scheduler in RULES],
 )
@@ -163,7 +187,10 @@ def nobody(bench: Bench, scheduler: Scheduler) -> None:
     "scheduler:weight:{scheduler}:in-flight",
     "weights edited in the middle of a round count from the next connection on, as {scheduler} has it",
     tags=("{scheduler}", "change"),
-    each=[{"scheduler": scheduler} for scheduler in (Scheduler.WRR, Scheduler.WLC, Scheduler.SED, Scheduler.NQ, Scheduler.OVF)],
+    each=[
+        {"scheduler": scheduler}
+        for scheduler in (Scheduler.WRR, Scheduler.WLC, Scheduler.SED, Scheduler.NQ, Scheduler.OVF)
+    ],
 )
 def weights_in_flight(bench: Bench, scheduler: Scheduler) -> None:
     rig = Rig(bench, scheduler, (4, 2, 1))
@@ -176,7 +203,8 @@ def weights_in_flight(bench: Bench, scheduler: Scheduler) -> None:
 
 @check(
     "scheduler:wrr:common-divisor:{name}",
-    "wrr divides the weights by their greatest common divisor: {weights} serve in the same order as {reduced}",
+    "wrr divides the weights by their greatest common divisor: {weights} serve in the same order as"
+    " {reduced}",
     tags=("wrr", "distribution"),
     each=[
         {"name": "hundreds", "weights": (100, 50, 200), "reduced": (2, 1, 4)},
@@ -188,13 +216,19 @@ def common_divisor(bench: Bench, name: str, weights: tuple[int, ...], reduced: t
     rig = Rig(bench, Scheduler.WRR, weights)
     places = rig.open(f"weights {weights}", rig.flows(2 * sum(reduced)))
     for number, share in enumerate(reduced, start=1):
-        must(places.count(number) == 2 * share, f"server {number} got {places.count(number)} of two rounds, not {2 * share}")
-    must(places[: sum(reduced)] == places[sum(reduced) :], "the second round is not as the first", str(places))
+        must(
+            places.count(number) == 2 * share,
+            f"server {number} got {places.count(number)} of two rounds, not {2 * share}",
+        )
+    must(
+        places[: sum(reduced)] == places[sum(reduced) :], "the second round is not as the first", str(places)
+    )
 
 
 @check(
     "scheduler:change:{before}-to-{after}",
-    "ipvsadm -E to another scheduler: new connections are placed by {after}, which starts afresh, and existing ones stay",
+    "ipvsadm -E to another scheduler: new connections are placed by {after}, which starts afresh, and"
+    " existing ones stay",
     tags=("{before}", "{after}", "change"),
     each=[
         {"before": Scheduler.RR, "after": Scheduler.WLC},
@@ -214,7 +248,7 @@ def change_scheduler(bench: Bench, before: Scheduler, after: Scheduler) -> None:
     rig.go_on("connections from before", early)
 
 
-# -- connections open and close --------------------------------------------------------------------------------------------------
+# -- connections open and close --------------------------------------------------------------------
 
 COUNTING = {
     Scheduler.LC: "closed ones count as 1/256 of an open one",
@@ -229,7 +263,8 @@ COUNTING = {
 
 @check(
     "scheduler:{scheduler}:open-and-close",
-    "new connections are placed by the connections that are open at that moment, in any order of opening and closing: {rule}",
+    "new connections are placed by the connections that are open at that moment, in any order of opening and"
+    " closing: {rule}",
     tags=("{scheduler}", "connections", "tcp"),
     each=[{"scheduler": scheduler, "rule": rule} for scheduler, rule in COUNTING.items()],
 )
@@ -249,10 +284,15 @@ def open_and_close(bench: Bench, scheduler: Scheduler, rule: str) -> None:
 
 @check(
     "scheduler:{scheduler}:closed-connection",
-    "with one closed connection at server 2 and none at server 1, the next connection goes to server {goes_to}: {rule}",
+    "with one closed connection at server 2 and none at server 1, the next connection goes to server"
+    " {goes_to}: {rule}",
     tags=("{scheduler}", "connections", "tcp"),
     each=[
-        {"scheduler": scheduler, "goes_to": 1 if scheduler in (Scheduler.LC, Scheduler.WLC) else 2, "rule": COUNTING[scheduler]}
+        {
+            "scheduler": scheduler,
+            "goes_to": 1 if scheduler in (Scheduler.LC, Scheduler.WLC) else 2,
+            "rule": COUNTING[scheduler],
+        }
         for scheduler in (Scheduler.LC, Scheduler.WLC, Scheduler.SED, Scheduler.NQ)
     ],
 )
@@ -268,24 +308,37 @@ def closed_connection(bench: Bench, scheduler: Scheduler, goes_to: int, rule: st
 
 @check(
     "scheduler:lc:active-against-inactive",
-    "one open connection weighs as much as 256 closed ones (257 from 6.12.113 on): one less is lighter, as many are a tie",
+    "one open connection weighs as much as 256 closed ones (257 from 6.12.113 on): one less is lighter, as"
+    " many are a tie",
     tags=("lc", "connections", "tcp"),
 )
 def active_against_inactive(bench: Bench) -> None:
     rig = Rig(bench, Scheduler.LC, (1, 0))
     cost = rig.model.ways.active_cost
     closed = rig.flows(cost - 1)
-    rig.play(f"{cost - 1} connections to server 1", [Step(what, flow) for flow in closed for what in ("open", "close")])
+    rig.play(
+        f"{cost - 1} connections to server 1",
+        [Step(what, flow) for flow in closed for what in ("open", "close")],
+    )
     rig.change(("edit", 1, 0), ("edit", 2, 1))
     rig.open("one connection to server 2", rig.flows(1))
     rig.change(("edit", 1, 1))
     rig.must_count("before the decision")
     below, tie, above = rig.flows(3)
-    must(rig.open(f"{cost - 1} closed against 1 open", [below]) == [1], f"with {cost - 1} closed ones server 1 was not chosen")
+    must(
+        rig.open(f"{cost - 1} closed against 1 open", [below]) == [1],
+        f"with {cost - 1} closed ones server 1 was not chosen",
+    )
     rig.play("the end of that connection", [Step("close", below)])
-    must(rig.open(f"{cost} closed against 1 open", [tie]) == [2], "the tie did not go to server 2, the first of the list")
+    must(
+        rig.open(f"{cost} closed against 1 open", [tie]) == [2],
+        "the tie did not go to server 2, the first of the list",
+    )
     rig.play("the end of that connection", [Step("close", tie)])
-    must(rig.open(f"{cost} closed against 1 open and 1 closed", [above]) == [1], "the smaller one was not chosen")
+    must(
+        rig.open(f"{cost} closed against 1 open and 1 closed", [above]) == [1],
+        "the smaller one was not chosen",
+    )
 
 
 @check(
@@ -293,8 +346,14 @@ def active_against_inactive(bench: Bench) -> None:
     "{rule}",
     tags=("connections", "{protocol}"),
     each=[
-        {"protocol": Protocol.TCP, "rule": "a TCP connection is active from its SYN on; after a FIN it is inactive"},
-        {"protocol": Protocol.UDP, "rule": "a UDP connection is never active, whatever is sent in either direction"},
+        {
+            "protocol": Protocol.TCP,
+            "rule": "a TCP connection is active from its SYN on; after a FIN it is inactive",
+        },
+        {
+            "protocol": Protocol.UDP,
+            "rule": "a UDP connection is never active, whatever is sent in either direction",
+        },
     ],
 )
 def counts(bench: Bench, protocol: Protocol, rule: str) -> None:
@@ -308,7 +367,11 @@ def counts(bench: Bench, protocol: Protocol, rule: str) -> None:
         rig.play("the FINs", [Step("close", flow) for flow in flows[:3]])
     else:
         number = rig.model.serving(flows[0])
-        answer = rig.net.packet(rig.net.server(number), flows[0].source) / UDP(sport=SERVER_PORT, dport=flows[0].port) / b"answer"
+        answer = (
+            rig.net.packet(rig.net.server(number), flows[0].source)
+            / UDP(sport=SERVER_PORT, dport=flows[0].port)
+            / b"answer"
+        )
         bench.from_server(number, answer).one("outside", "the answer")
         rig.go_on("further datagrams", flows)
     rig.must_count("in the end")
@@ -316,7 +379,8 @@ def counts(bench: Bench, protocol: Protocol, rule: str) -> None:
 
 @check(
     "scheduler:counts:fin",
-    "a TCP connection stays active while it is established and becomes inactive with the first FIN, not with the last",
+    "a TCP connection stays active while it is established and becomes inactive with the first FIN, not with"
+    " the last",
     tags=("connections", "tcp"),
 )
 def counts_fin(bench: Bench) -> None:
@@ -328,15 +392,22 @@ def counts_fin(bench: Bench) -> None:
 
     def server(flags: str, seq: int, ack: int) -> None:
         tcp = TCP(sport=SERVER_PORT, dport=flow.port, flags=flags, seq=seq, ack=ack)
-        bench.from_server(1, rig.net.packet(rig.net.server(1), flow.source) / tcp).one("outside", f"the server's {flags}")
+        bench.from_server(1, rig.net.packet(rig.net.server(1), flow.source) / tcp).one(
+            "outside", f"the server's {flags}"
+        )
 
     def client(flags: str, seq: int, ack: int) -> None:
         tcp = TCP(sport=flow.port, dport=rig.port, flags=flags, seq=seq, ack=ack)
-        bench.from_client(rig.net.packet(flow.source, flow.destination) / tcp).one("inside", f"the client's {flags}")
+        bench.from_client(rig.net.packet(flow.source, flow.destination) / tcp).one(
+            "inside", f"the client's {flags}"
+        )
 
     def must_be(what: str, active: int, inactive: int) -> None:
         seen = rig.counts()[1]
-        must(seen == (active, inactive), f"{what}: active {seen[0]}, inactive {seen[1]}, expected {active} and {inactive}")
+        must(
+            seen == (active, inactive),
+            f"{what}: active {seen[0]}, inactive {seen[1]}, expected {active} and {inactive}",
+        )
 
     must_be("after the SYN", 1, 0)
     server("SA", 9000, 1001)
@@ -355,12 +426,21 @@ def counts_fin(bench: Bench) -> None:
     "a client's reset {what}",
     tags=("connections", "tcp"),
     each=[
-        {"state": "half-open", "what": "does not end a half-open connection: it stays SYN_RECV and active", "active": True},
-        {"state": "established", "what": "ends an established connection: it is inactive at once", "active": False},
+        {
+            "state": "half-open",
+            "what": "does not end a half-open connection: it stays SYN_RECV and active",
+            "active": True,
+        },
+        {
+            "state": "established",
+            "what": "ends an established connection: it is inactive at once",
+            "active": False,
+        },
     ],
 )
 def counts_reset(bench: Bench, state: str, what: str, active: bool) -> None:
-    # tcp_states in ip_vs_proto_tcp.c: "rst" from the client takes ESTABLISHED to CLOSE, but SYN_RECV to SYN_RECV.
+    # tcp_states in ip_vs_proto_tcp.c: "rst" from the client takes ESTABLISHED to CLOSE, but
+    # SYN_RECV to SYN_RECV.
     from scapy.layers.inet import TCP
 
     rig = Rig(bench, Scheduler.LC, (1,))
@@ -368,7 +448,9 @@ def counts_reset(bench: Bench, state: str, what: str, active: bool) -> None:
     rig.open("the SYN", [flow])
     if state == "established":
         rig.go_on("the ACK", [flow])
-    reset = rig.net.packet(flow.source, flow.destination) / TCP(sport=flow.port, dport=rig.port, flags="R", seq=1001)
+    reset = rig.net.packet(flow.source, flow.destination) / TCP(
+        sport=flow.port, dport=rig.port, flags="R", seq=1001
+    )
     bench.from_client(reset).one("inside", "the reset")
     if not active:
         rig.model.settle(flow)
@@ -380,7 +462,11 @@ def counts_reset(bench: Bench, state: str, what: str, active: bool) -> None:
     "with weights 10:1 the second connection goes to server {second}: {rule}",
     tags=("{scheduler}", "connections"),
     each=[
-        {"scheduler": Scheduler.NQ, "second": 1, "rule": "nq never lets one wait while a server is idle, however small"},
+        {
+            "scheduler": Scheduler.NQ,
+            "second": 1,
+            "rule": "nq never lets one wait while a server is idle, however small",
+        },
         {"scheduler": Scheduler.SED, "second": 2, "rule": "for sed, 2/10 is a shorter delay than 1/1"},
     ],
 )
@@ -391,12 +477,13 @@ def idle_first(bench: Bench, scheduler: Scheduler, second: int, rule: str) -> No
     rig.open("ten more", rig.flows(10))
 
 
-# -- failover and overflow -------------------------------------------------------------------------------------------------------
+# -- failover and overflow -------------------------------------------------------------------------
 
 
 @check(
     "scheduler:fo:order",
-    "fo uses the highest weight, of equals the last added; the next when that is quiescent, full or gone; the first when back",
+    "fo uses the highest weight, of equals the last added; the next when that is quiescent, full or gone; the"
+    " first when back",
     tags=("fo", "change"),
 )
 def failover(bench: Bench) -> None:
@@ -411,7 +498,8 @@ def failover(bench: Bench) -> None:
     ):
         rig.change(*changes)
         stages.append(rig.open(what, rig.flows(3)))
-    # Server 1 is back with three connections and a threshold of 2: early kernels see that with its next one, see threshold:edit.
+    # Server 1 is back with three connections and a threshold of 2: early kernels see that with its
+    # next one, see threshold:edit.
     full = [4, 4, 4] if rig.model.ways.edits_count else [1, 4, 4]
     wanted = [[1, 1, 1], [3, 3, 3], [2, 2, 2], [4, 4, 4], full, [1, 1, 1]]
     must(stages == wanted, f"the stages went to {stages}, not to {wanted}")
@@ -419,25 +507,30 @@ def failover(bench: Bench) -> None:
 
 @check(
     "scheduler:ovf:order",
-    "ovf gives a server one more than its weight, then uses the next; a closed connection makes room; with no room it refuses",
+    "ovf gives a server one more than its weight, then uses the next; a closed connection makes room; with no"
+    " room it refuses",
     tags=("ovf", "connections"),
 )
 def overflow(bench: Bench) -> None:
     rig = Rig(bench, Scheduler.OVF, (3, 2))
     flows = rig.flows(8)
     places = rig.open("eight connections", flows)
-    must(places == [1, 1, 1, 1, 2, 2, 2, None], f"the connections went to {places}, not to four, three and a refusal")
+    must(
+        places == [1, 1, 1, 1, 2, 2, 2, None],
+        f"the connections went to {places}, not to four, three and a refusal",
+    )
     rig.play("one ends at each", [Step("close", flows[0]), Step("close", flows[4])])
     again = rig.open("three more", rig.flows(3))
     must(again == [1, 2, None], f"three more went to {again}, not to each server and a refusal")
 
 
-# -- chance ----------------------------------------------------------------------------------------------------------------------
+# -- chance ----------------------------------------------------------------------------------------
 
 
 @check(
     "scheduler:twos:{protocol}",
-    "twos gives a new connection to the less loaded of two drawn by weight, never to weight 0, and every server gets some",
+    "twos gives a new connection to the less loaded of two drawn by weight, never to weight 0, and every"
+    " server gets some",
     tags=("twos", "distribution", "{protocol}"),
     each=[{"protocol": Protocol.TCP}, {"protocol": Protocol.UDP}],
 )
@@ -445,16 +538,23 @@ def twos(bench: Bench, protocol: Protocol) -> None:
     rig = Rig(bench, Scheduler.TWOS, (1, 0, 2), protocol=protocol)
     chosen = rig.open("twos", rig.flows(64))
     must(set(chosen) == {1, 3}, f"servers {sorted(map(str, set(chosen)))} got connections, not 1 and 3")
-    must(chosen.count(3) > chosen.count(1), f"weight 2 got {chosen.count(3)}, weight 1 got {chosen.count(1)} of 64")
+    must(
+        chosen.count(3) > chosen.count(1),
+        f"weight 2 got {chosen.count(3)}, weight 1 got {chosen.count(1)} of 64",
+    )
 
 
 @check(
     "scheduler:twos:weight-0",
-    "twos refuses with port unreachable when all weights are 0 and gives everything to the only server that has one",
+    "twos refuses with port unreachable when all weights are 0 and gives everything to the only server that"
+    " has one",
     tags=("twos", "weight-0"),
 )
 def twos_alone(bench: Bench) -> None:
     rig = Rig(bench, Scheduler.TWOS, (0, 0))
     must(rig.open("all weights 0", rig.flows(2)) == [None, None], "the model itself serves somebody")
     rig.change(("edit", 1, 1))
-    must(rig.open("one weight", rig.flows(8)) == [1] * 8, "the only server with a weight did not get everything")
+    must(
+        rig.open("one weight", rig.flows(8)) == [1] * 8,
+        "the only server with a weight did not get everything",
+    )

@@ -1,7 +1,8 @@
 """Connection states and lifetimes, as `ipvsadm -Lnc` shows them against the packets sent.
 
-Facts: the state tables and lifetimes of ip_vs_proto_tcp.c (`tcp_states`, `tcp_states_dos`, `tcp_timeouts`), ip_vs_proto_sctp.c and
-ip_vs_proto_udp.c in Linux 6.1. The TCP tables know two directions for NAT and a third kind, "input only", for DR and TUN.
+Facts: the state tables and lifetimes of ip_vs_proto_tcp.c (`tcp_states`, `tcp_states_dos`,
+`tcp_timeouts`), ip_vs_proto_sctp.c and ip_vs_proto_udp.c in Linux 6.1. The TCP tables know two
+directions for NAT and a third kind, "input only", for DR and TUN.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ _NAT_WAYS: Mapping[str, Story] = {
     _TIME_WAIT: (*_OPEN, "c:FA", "s:FA"),
     _CLOSE: (*_OPEN, "c:R"),
 }
-"""How to get into every state that NAT can reach (LAST_ACK and LISTEN lead only into themselves)."""
+"""How to get into every state that NAT can reach (LAST_ACK and LISTEN lead only into
+themselves).
+"""
 _SECURE_OPEN = (*_OPEN, "s:A")
 _NAT_SECURE_WAYS: Mapping[str, Story] = {
     _SYN_RECV: ("c:S",),
@@ -72,11 +75,19 @@ _ONE_WAY_SECURE: Mapping[str, Story] = {
 
 
 def _row(text: str) -> dict[str, str]:
-    """One row of the kernel's table, for the states SYN_RECV, ESTABLISHED, SYN_SENT, FIN_WAIT, TIME_WAIT, CLOSE, CLOSE_WAIT, SYNACK."""
+    """One row of the kernel's table, for the states SYN_RECV, ESTABLISHED, SYN_SENT, FIN_WAIT,
+    TIME_WAIT, CLOSE, CLOSE_WAIT, SYNACK.
+    """
     names = {
-        "SR": _SYN_RECV, "ES": _ESTABLISHED, "SS": _SYN_SENT, "FW": _FIN_WAIT, "TW": _TIME_WAIT, "CL": _CLOSE, "CW": _CLOSE_WAIT,
+        "SR": _SYN_RECV,
+        "ES": _ESTABLISHED,
+        "SS": _SYN_SENT,
+        "FW": _FIN_WAIT,
+        "TW": _TIME_WAIT,
+        "CL": _CLOSE,
+        "CW": _CLOSE_WAIT,
         "SA": _SYNACK,
-    }  # fmt: skip
+    }
     return dict(zip(names.values(), (names[word] for word in text.split()), strict=True))
 
 
@@ -139,7 +150,8 @@ def _play(
 ) -> list[Connection | None]:
     """Play connections side by side, each from a port of its own; their entries afterwards.
 
-    Step by step: first what the clients do, then what the server does, so that few exchanges carry many connections.
+    Step by step: first what the clients do, then what the server does, so that few exchanges carry
+    many connections.
     """
     for step in range(max(map(len, stories))):
         events = [(40000 + number, story[step]) for number, story in enumerate(stories) if step < len(story)]
@@ -148,7 +160,11 @@ def _play(
             for sport, event in events
             if event[0] == "c"
         ]
-        theirs = [tcp_reply(1, client, event[2:], sport=server_port, dport=sport) for sport, event in events if event[0] == "s"]
+        theirs = [
+            tcp_reply(1, client, event[2:], sport=server_port, dport=sport)
+            for sport, event in events
+            if event[0] == "s"
+        ]
         if ours:
             bench.from_client(*ours)
         if theirs:
@@ -167,7 +183,8 @@ def _service(bench: Bench, table: str, version: int = 4) -> int:
 
 @check(
     "states:tcp:{table}:{who}-{what}",
-    "a {what} of the {who} takes a connection from every state into the one that the kernel's table for {table} names",
+    "a {what} of the {who} takes a connection from every state into the one that the kernel's table for"
+    " {table} names",
     tags=("tcp", "{table}"),
     each=_EVENTS,
 )
@@ -179,7 +196,10 @@ def table_row(bench: Bench, table: str, event: str, who: str, what: str, version
     seen = [each.state if each else "no entry" for each in found]
     before, after = seen[: len(ways)], seen[len(ways) :]
     must(
-        before == list(ways), "the connections are not in the states to start from", f"expected: {list(ways)}", f"seen: {before}"
+        before == list(ways),
+        "the connections are not in the states to start from",
+        f"expected: {list(ways)}",
+        f"seen: {before}",
     )
     expected = [_row(rows[event])[state] for state in ways]
     wrong = [
@@ -192,8 +212,8 @@ def table_row(bench: Bench, table: str, event: str, who: str, what: str, version
 
 @check(
     "states:tcp:same-packets",
-    "the same packets of the client mean different states: after SYN, ACK, FIN it is CLOSE_WAIT in NAT, where the server's side "
-    "is seen, and FIN_WAIT in DR, where it is not",
+    "the same packets of the client mean different states: after SYN, ACK, FIN it is CLOSE_WAIT in NAT, where"
+    " the server's side is seen, and FIN_WAIT in DR, where it is not",
     tags=("tcp", "nat", "dr"),
 )
 def same_packets(bench: Bench) -> None:
@@ -205,7 +225,8 @@ def same_packets(bench: Bench) -> None:
 
 @check(
     "states:tcp:secure-delays",
-    "with secure_tcp a NAT connection is ESTABLISHED only when the server sends more than its SYN-ACK; without, at the client's ACK",
+    "with secure_tcp a NAT connection is ESTABLISHED only when the server sends more than its SYN-ACK;"
+    " without, at the client's ACK",
     tags=("tcp", "sysctl"),
 )
 def secure(bench: Bench) -> None:
@@ -215,16 +236,22 @@ def secure(bench: Bench) -> None:
     must(states == [_ESTABLISHED] * 3, "without secure_tcp", f"seen: {states}")
     secure_port = _service(bench, "nat-secure")
     states = [each.state if each else "" for each in _play(bench, client, secure_port, stories)]
-    must(states == [_SYNACK, _SYNACK, _ESTABLISHED], "with secure_tcp: SYNACK, SYNACK, ESTABLISHED expected", f"seen: {states}")
+    must(
+        states == [_SYNACK, _SYNACK, _ESTABLISHED],
+        "with secure_tcp: SYNACK, SYNACK, ESTABLISHED expected",
+        f"seen: {states}",
+    )
 
 
 @check(
     "states:tcp:secure-auto",
-    "secure_tcp=1 changes nothing while memory suffices; with too little of it (amemthresh) it protects and shows itself as 2",
+    "secure_tcp=1 changes nothing while memory suffices; with too little of it (amemthresh) it protects and"
+    " shows itself as 2",
     tags=("tcp", "sysctl"),
 )
 def secure_auto(bench: Bench) -> None:
-    # update_defense_level: available pages below amemthresh; writing the sysctl calls it at once (proc_do_defense_mode).
+    # update_defense_level: available pages below amemthresh; writing the sysctl calls it at once
+    # (proc_do_defense_mode).
     port, client = _service(bench, "nat"), bench.client()
     bench.sysctl("net.ipv4.vs.amemthresh", 1)
     bench.sysctl("net.ipv4.vs.secure_tcp", 1)
@@ -241,12 +268,20 @@ def secure_auto(bench: Bench) -> None:
 
 
 _LIFETIMES = {
-    _SYN_RECV: 60, _ESTABLISHED: 900, _SYN_SENT: 120, _FIN_WAIT: 120, _TIME_WAIT: 120, _CLOSE: 10, _CLOSE_WAIT: 60,
-}  # fmt: skip
+    _SYN_RECV: 60,
+    _ESTABLISHED: 900,
+    _SYN_SENT: 120,
+    _FIN_WAIT: 120,
+    _TIME_WAIT: 120,
+    _CLOSE: 10,
+    _CLOSE_WAIT: 60,
+}
 
 
 def _lives(connection: Connection | None, seconds: int) -> bool:
-    """Whether an entry has just got this lifetime: what is shown is rounded down, and a moment has passed."""
+    """Whether an entry has just got this lifetime: what is shown is rounded down, and a moment has
+    passed.
+    """
     return connection is not None and seconds - 2 <= connection.expires <= seconds
 
 
@@ -267,7 +302,9 @@ def lifetimes(bench: Bench, mode: str) -> None:
     must(not wrong, "lifetimes: " + "; ".join(wrong), *wrong)
 
 
-@check("states:expires:secure", "with secure_tcp the additional state SYNACK lives 120 s", tags=("tcp", "sysctl"))
+@check(
+    "states:expires:secure", "with secure_tcp the additional state SYNACK lives 120 s", tags=("tcp", "sysctl")
+)
 def secure_lifetime(bench: Bench) -> None:
     found = _play(bench, bench.client(), _service(bench, "nat-secure"), [("c:S", "s:SA")])[0]
     must(_lives(found, 120), "120 s expected", f"seen: {found}")
@@ -280,30 +317,46 @@ def restart(bench: Bench) -> None:
     bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
     for side in ("client", "server"):
         chosen(bench, udp(client, port))
-        must(awaited(lambda: entry(bench, client, "while it lives").expires <= 1, 4), "the lifetime of 3 s does not run down")
+        must(
+            awaited(lambda: entry(bench, client, "while it lives").expires <= 1, 4),
+            "the lifetime of 3 s does not run down",
+        )
         if side == "client":
             bench.from_client(udp(client, port))
         else:
             bench.from_server(1, udp_reply(1, client))
-        must(entry(bench, client, f"after a packet of the {side}").expires >= 2, "the lifetime did not start anew")
+        must(
+            entry(bench, client, f"after a packet of the {side}").expires >= 2,
+            "the lifetime did not start anew",
+        )
 
 
 @check("states:set:tcp", "--set TCP is the lifetime of ESTABLISHED alone", tags=("set",))
 def set_tcp(bench: Bench) -> None:
     timeouts(bench, tcp_seconds=700)
     ways = _TABLES["nat"][0]
-    found = dict(zip(ways, _play(bench, bench.client(), _service(bench, "nat"), list(ways.values())), strict=True))
+    found = dict(
+        zip(ways, _play(bench, bench.client(), _service(bench, "nat"), list(ways.values())), strict=True)
+    )
     must(_lives(found[_ESTABLISHED], 700), "ESTABLISHED: 700 s expected", f"seen: {found[_ESTABLISHED]}")
-    others = [state for state in ways if state != _ESTABLISHED and not _lives(found[state], _LIFETIMES[state])]
+    others = [
+        state for state in ways if state != _ESTABLISHED and not _lives(found[state], _LIFETIMES[state])
+    ]
     must(not others, f"other states have another lifetime than before: {', '.join(others)}")
 
 
-@check("states:set:tcpfin", "--set TCPFIN is the lifetime of FIN_WAIT alone, not of TIME_WAIT or CLOSE_WAIT", tags=("set",))
+@check(
+    "states:set:tcpfin",
+    "--set TCPFIN is the lifetime of FIN_WAIT alone, not of TIME_WAIT or CLOSE_WAIT",
+    tags=("set",),
+)
 def set_fin(bench: Bench) -> None:
     # ip_vs_set_timeout: tcp_fin_timeout goes to IP_VS_TCP_S_FIN_WAIT.
     timeouts(bench, tcpfin=50)
     ways = _TABLES["nat"][0]
-    found = dict(zip(ways, _play(bench, bench.client(), _service(bench, "nat"), list(ways.values())), strict=True))
+    found = dict(
+        zip(ways, _play(bench, bench.client(), _service(bench, "nat"), list(ways.values())), strict=True)
+    )
     must(_lives(found[_FIN_WAIT], 50), "FIN_WAIT: 50 s expected", f"seen: {found[_FIN_WAIT]}")
     others = [state for state in ways if state != _FIN_WAIT and not _lives(found[state], _LIFETIMES[state])]
     must(not others, f"other states have another lifetime than before: {', '.join(others)}")
@@ -319,9 +372,14 @@ def set_udp(bench: Bench) -> None:
     bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
     chosen(bench, udp(client, port))
     timeouts(bench, udp_seconds=40)
-    must(_lives(entry(bench, client, "an entry from before --set"), 300), "the entry from before --set keeps its 300 s")
+    must(
+        _lives(entry(bench, client, "an entry from before --set"), 300),
+        "the entry from before --set keeps its 300 s",
+    )
     chosen(bench, udp(client, port))
-    must(_lives(entry(bench, client, "after the next packet"), 40), "the entry has 40 s after its next packet")
+    must(
+        _lives(entry(bench, client, "after the next packet"), 40), "the entry has 40 s after its next packet"
+    )
 
 
 @check("states:set:zero", "--set 0 leaves a lifetime as it was", tags=("set",))
@@ -337,7 +395,8 @@ def set_zero(bench: Bench) -> None:
 
 @check(
     "states:expired:tcp",
-    "when the lifetime of an idle ESTABLISHED connection has passed its entry is gone, nobody is told, and its next packet gets a RST",
+    "when the lifetime of an idle ESTABLISHED connection has passed its entry is gone, nobody is told, and"
+    " its next packet gets a RST",
     tags=("timer", "tcp"),
 )
 def expired(bench: Bench) -> None:
@@ -347,7 +406,9 @@ def expired(bench: Bench) -> None:
     must(first is not None and first.state == _ESTABLISHED, "ESTABLISHED expected at first", f"seen: {first}")
     must(awaited(lambda: not entries(bench, client), 4), "the entry has not gone within 4 s")
     bench.from_client().nothing("the end of the entry")
-    must_reset(bench.from_client(tcp(client, port, "A", ack=5001)), "a segment of the connection that is forgotten")
+    must_reset(
+        bench.from_client(tcp(client, port, "A", ack=5001)), "a segment of the connection that is forgotten"
+    )
     chosen(bench, tcp(client, port), what="a new SYN of the same client port")
 
 
@@ -390,7 +451,7 @@ def entry_fields(bench: Bench, mode: str, version: int) -> None:
     )
 
 
-# -- SCTP ----------------------------------------------------------------------------------------------------------------------------
+# -- SCTP ------------------------------------------------------------------------------------------
 
 _SCTP_NAT: Sequence[tuple[str, str, str]] = (
     ("c", "INIT", "INIT1"),
@@ -415,12 +476,16 @@ def _sctp(kind: str) -> Any:
     from scapy.layers import sctp
 
     chunks = {
-        "INIT": sctp.SCTPChunkInit(init_tag=1), "INIT-ACK": sctp.SCTPChunkInitAck(init_tag=2),
-        "COOKIE-ECHO": sctp.SCTPChunkCookieEcho(cookie=b"lvs!"), "COOKIE-ACK": sctp.SCTPChunkCookieAck(),
-        "DATA": sctp.SCTPChunkData(data=b"lvs!"), "SHUTDOWN": sctp.SCTPChunkShutdown(),
-        "SHUTDOWN-ACK": sctp.SCTPChunkShutdownAck(), "SHUTDOWN-COMPLETE": sctp.SCTPChunkShutdownComplete(),
+        "INIT": sctp.SCTPChunkInit(init_tag=1),
+        "INIT-ACK": sctp.SCTPChunkInitAck(init_tag=2),
+        "COOKIE-ECHO": sctp.SCTPChunkCookieEcho(cookie=b"lvs!"),
+        "COOKIE-ACK": sctp.SCTPChunkCookieAck(),
+        "DATA": sctp.SCTPChunkData(data=b"lvs!"),
+        "SHUTDOWN": sctp.SCTPChunkShutdown(),
+        "SHUTDOWN-ACK": sctp.SCTPChunkShutdownAck(),
+        "SHUTDOWN-COMPLETE": sctp.SCTPChunkShutdownComplete(),
         "ABORT": sctp.SCTPChunkAbort(),
-    }  # fmt: skip
+    }
     return chunks[kind]
 
 
@@ -446,7 +511,9 @@ def sctp_states(bench: Bench, mode: str, story: str, steps: Sequence[tuple[str, 
             packet = net.packet(client, net.vip) / SCTP(sport=40000, dport=port, tag=2) / _sctp(kind)
             bench.from_client(packet).one("inside", f"the client's {kind}")
         else:
-            packet = net.packet(net.server(1), client) / SCTP(sport=SERVER_PORT, dport=40000, tag=1) / _sctp(kind)
+            packet = (
+                net.packet(net.server(1), client) / SCTP(sport=SERVER_PORT, dport=40000, tag=1) / _sctp(kind)
+            )
             bench.from_server(1, packet).one("outside", f"the server's {kind}")
         seen.append(entry(bench, client, f"after {kind}").state)
     wrong = [

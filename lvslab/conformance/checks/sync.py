@@ -1,8 +1,10 @@
-"""Connection sync: what a master tells its backups, byte for byte, and what a backup makes of it (net/netfilter/ipvs/ip_vs_sync.c).
+"""Connection sync: what a master tells its backups, byte for byte, and what a backup makes of it
+(net/netfilter/ipvs/ip_vs_sync.c).
 
-A master collects entries in a buffer, which it sends when the next entry does not fit, or two to three seconds after the first one. The
-checks make the buffer as small as can be (--sync-maxlen 1: one entry a datagram), so a further entry, a "mark", pushes out what is before
-it, and what comes before the mark is everything that the director had to say: also nothing is seen without waiting.
+A master collects entries in a buffer, which it sends when the next entry does not fit, or two to
+three seconds after the first one. The checks make the buffer as small as can be (--sync-maxlen 1:
+one entry a datagram), so a further entry, a "mark", pushes out what is before it, and what comes
+before the mark is everything that the director had to say: also nothing is seen without waiting.
 """
 
 from __future__ import annotations
@@ -44,10 +46,19 @@ PEER = "10.0.1.250"
 
 _MARK_PORT = 9
 _ANSWER_SECONDS = 4.0
-_FLUSH_SECONDS = 2.0  # IPVS_SYNC_FLUSH_TIME; the buffer is looked at once a second (IPVS_SYNC_CHECK_PERIOD)
+# IPVS_SYNC_FLUSH_TIME; the buffer is looked at once a second (IPVS_SYNC_CHECK_PERIOD)
+_FLUSH_SECONDS = 2.0
 _STATES = {
-    "NONE": 0, "ESTABLISHED": 1, "SYN_SENT": 2, "SYN_RECV": 3, "FIN_WAIT": 4, "TIME_WAIT": 5, "CLOSE": 6, "CLOSE_WAIT": 7, "LAST_ACK": 8,
-}  # fmt: skip
+    "NONE": 0,
+    "ESTABLISHED": 1,
+    "SYN_SENT": 2,
+    "SYN_RECV": 3,
+    "FIN_WAIT": 4,
+    "TIME_WAIT": 5,
+    "CLOSE": 6,
+    "CLOSE_WAIT": 7,
+    "LAST_ACK": 8,
+}
 _TIMEOUTS = {"ESTABLISHED": 900, "FIN_WAIT": 120, "TIME_WAIT": 120, "CLOSE": 10, "CLOSE_WAIT": 60}
 """Seconds, tcp_timeouts in ip_vs_proto_tcp.c."""
 
@@ -56,10 +67,12 @@ _FLAGS = {
     "dr": Forwarding.DROUTE | ConnFlag.NOOUTPUT,
     "tun": Forwarding.TUNNEL | ConnFlag.NOOUTPUT,
 }
-"""Of an active connection (__ip_vs_update_dest and ip_vs_bind_dest): only in NAT do replies pass the director."""
+"""Of an active connection (__ip_vs_update_dest and ip_vs_bind_dest): only in NAT do replies pass
+the director.
+"""
 
 
-# -- the director as master ------------------------------------------------------------------------------------------------------------
+# -- the director as master ------------------------------------------------------------------------
 
 
 class Master:
@@ -100,8 +113,8 @@ class Master:
         words = f"--mcast-interface {bench.lab.plan.director.interfaces[1].name} --syncid {syncid}"
         words += (f" --sync-maxlen {maxlen}" if maxlen else "") + (f" {options}" if options else "")
         bench.apply(
-            f"ipvsadm -R <<'END'\n-A -u {V4.vip}:{_MARK_PORT} -s rr\n-a -u {V4.vip}:{_MARK_PORT} -r {V4.server(8)}:{_MARK_PORT} -g\nEND\n"
-            f"ipvsadm --start-daemon master {words}",
+            f"ipvsadm -R <<'END'\n-A -u {V4.vip}:{_MARK_PORT} -s rr\n-a -u {V4.vip}:{_MARK_PORT} -r"
+            f" {V4.server(8)}:{_MARK_PORT} -g\nEND\nipvsadm --start-daemon master {words}",
             "ipvsadm --stop-daemon master",
         )
 
@@ -114,13 +127,16 @@ class Master:
         return self._sorted(self.bench.from_server(1, *packets))
 
     def mark(self) -> tuple[str, list[Any]]:
-        """A new client and its datagrams, the last of which makes the director sync its connection."""
+        """A new client and its datagrams, the last of which makes the director sync its
+        connection.
+        """
         client = self.bench.client()
         self._marks.add(client)
         return client, [udp(4, client, _MARK_PORT) for _ in range(self._per_mark)]
 
     def messages(self) -> list[Any]:
-        """All that the director has to say about what was sent since the last call: the messages before a mark's.
+        """All that the director has to say about what was sent since the last call: the messages
+        before a mark's.
 
         Raises:
             CheckFailed: the mark's own message does not come.
@@ -130,7 +146,8 @@ class Master:
         return self.until(first)
 
     def until(self, client: str) -> list[Any]:
-        """The messages before the one about a client, other marks' left out; that one and those before it are taken away.
+        """The messages before the one about a client, other marks' left out; that one and those
+        before it are taken away.
 
         Raises:
             CheckFailed: it does not come in time.
@@ -147,7 +164,8 @@ class Master:
             frame, _ = self.bench.inside.receive(self._is_sync, deadline - time.monotonic())
             if frame is None:
                 raise CheckFailed(
-                    f"no sync datagram about a connection that must be synced came within {_ANSWER_SECONDS:g} s",
+                    "no sync datagram about a connection that must be synced came within"
+                    f" {_ANSWER_SECONDS:g} s",
                     [f"before it came: {message.summary()}" for message in found],
                 )
             self._keep(frame)
@@ -178,7 +196,9 @@ class Master:
         try:
             return decode(bytes(udp.original[8 : udp.len]))
         except ValueError as error:
-            raise CheckFailed(f"a sync datagram that no backup would take: {error}", [frame.summary()]) from None
+            raise CheckFailed(
+                f"a sync datagram that no backup would take: {error}", [frame.summary()]
+            ) from None
 
     def _sorted(self, seen: Seen) -> Seen:
         self.frames += [frame for frame in seen.inside if self._is_sync(frame)]
@@ -204,19 +224,30 @@ def udp(version: int, client: str, port: int = PORT, data: bytes = b"lvslab") ->
 
 
 def segments(version: int, client: str, *flags: str) -> list[Any]:
-    """A client's segments to the VIP, one for each word of flags, as if a server that sends no data answered properly."""
+    """A client's segments to the VIP, one for each word of flags, as if a server that sends no data
+    answered properly.
+    """
     from scapy.layers.inet import TCP
 
     net, sequence, packets = NETS[version], CLIENT_SEQ, []
     for each in flags:
         ack = SERVER_SEQ + 1 if "A" in each else 0
-        packets.append(net.packet(client, net.vip) / TCP(sport=SPORT, dport=PORT, flags=each, seq=sequence, ack=ack))
+        packets.append(
+            net.packet(client, net.vip) / TCP(sport=SPORT, dport=PORT, flags=each, seq=sequence, ack=ack)
+        )
         sequence += ("S" in each) + ("F" in each)
     return packets
 
 
 def entry(
-    mode: str, client: str, state: str | int = "ESTABLISHED", *, version: int = 4, sync: int = 1, number: int = 1, **fields: Any
+    mode: str,
+    client: str,
+    state: str | int = "ESTABLISHED",
+    *,
+    version: int = 4,
+    sync: int = 1,
+    number: int = 1,
+    **fields: Any,
 ) -> Any:
     """The entry of a TCP connection to the VIP's port 80; `fields` override its own."""
     net = NETS[version]
@@ -235,7 +266,9 @@ def entry(
     }
     if sync == 0:
         return SyncConnV0(**{**values, **fields})
-    return (SyncConnV4 if version == 4 else SyncConnV6)(**{**values, "timeout": _TIMEOUTS.get(str(state), 0), **fields})
+    return (SyncConnV4 if version == 4 else SyncConnV6)(
+        **{**values, "timeout": _TIMEOUTS.get(str(state), 0), **fields}
+    )
 
 
 def told(messages: Sequence[Any], client: str) -> list[Any]:
@@ -243,14 +276,20 @@ def told(messages: Sequence[Any], client: str) -> list[Any]:
     return [each for message in messages for each in message.conns if each.caddr == client]
 
 
-def must_say(messages: Sequence[Any], expected: Sequence[Any], what: str, *, version: int = 1, syncid: int = SYNC_ID) -> None:
+def must_say(
+    messages: Sequence[Any], expected: Sequence[Any], what: str, *, version: int = 1, syncid: int = SYNC_ID
+) -> None:
     """The messages must be exactly these entries, one in each.
 
     Raises:
         CheckFailed: they are not.
     """
     shown = [f"seen: {each.summary()}: {each.conns!r}" for each in messages]
-    must(len(messages) == len(expected), f"{what}: {len(expected)} sync message(s) were expected, {len(messages)} came", *shown)
+    must(
+        len(messages) == len(expected),
+        f"{what}: {len(expected)} sync message(s) were expected, {len(messages)} came",
+        *shown,
+    )
     for message, wanted in zip(messages, expected, strict=True):
         whole = (SyncMessage if version else SyncMessageV0)(syncid=syncid, conns=[wanted])
         _must_equal_message(message, whole, what)
@@ -268,16 +307,20 @@ def _must_equal_message(message: Any, expected: Any, what: str) -> None:
                 continue
             here, there = left.getfieldval(field.name), right.getfieldval(field.name)
             if bytes(left) != bytes(right) and here != there:
-                lines.append(f"{field.name}: expected {field.i2repr(left, here)}, seen {field.i2repr(right, there)}")
+                lines.append(
+                    f"{field.name}: expected {field.i2repr(left, here)}, seen {field.i2repr(right, there)}"
+                )
     lines = lines or ["the bytes differ"]
     raise CheckFailed(
-        f"{what}: {lines[0]}", [*lines, f"expected: {bytes(again).hex(' ', 4)}", f"seen:     {bytes(message).hex(' ', 4)}"]
+        f"{what}: {lines[0]}",
+        [*lines, f"expected: {bytes(again).hex(' ', 4)}", f"seen:     {bytes(message).hex(' ', 4)}"],
     )
 
 
 @check(
     "sync:master:tcp-{mode}-ipv{version}",
-    "an established connection is told in one version 1 entry whose every field is right, from the director's own address with TTL 1",
+    "an established connection is told in one version 1 entry whose every field is right, from the director's"
+    " own address with TTL 1",
     tags=("{mode}", "ipv{version}"),
     each=[{"mode": mode, "version": version} for mode in ("nat", "dr", "tun") for version in (4, 6)],
 )
@@ -311,7 +354,8 @@ def master_fields(bench: Bench, mode: str, version: int) -> None:
 
 @check(
     "sync:master:udp-ipv{version}",
-    "the third datagram of a UDP connection makes the director tell about it: state UDP, inactive, its timeout",
+    "the third datagram of a UDP connection makes the director tell about it: state UDP, inactive, its"
+    " timeout",
     tags=("udp", "ipv{version}"),
     each=[{"version": 4}, {"version": 6}],
 )
@@ -330,7 +374,8 @@ def master_udp(bench: Bench, version: int) -> None:
 
 @check(
     "sync:master:version-0",
-    "with sync_version 0 the same connection is told in a version 0 entry of 24 bytes, without timeout and mark",
+    "with sync_version 0 the same connection is told in a version 0 entry of 24 bytes, without timeout and"
+    " mark",
 )
 def master_v0(bench: Bench) -> None:
     bench.service("nat", weights=(1,))
@@ -339,10 +384,17 @@ def master_v0(bench: Bench) -> None:
     master.client(talk.from_client("A"))
     messages = master.messages()
     must_say(messages, [entry("nat", talk.client, sync=0)], "an established connection", version=0)
-    must(len(bytes(messages[0])) == 28, f"a version 0 message with one entry has 28 bytes, this one {len(bytes(messages[0]))}")
+    must(
+        len(bytes(messages[0])) == 28,
+        f"a version 0 message with one entry has 28 bytes, this one {len(bytes(messages[0]))}",
+    )
 
 
-@check("sync:master:version-0-ipv6", "version 0 cannot tell about IPv6 connections: nothing is said", tags=("ipv6",))
+@check(
+    "sync:master:version-0-ipv6",
+    "version 0 cannot tell about IPv6 connections: nothing is said",
+    tags=("ipv6",),
+)
 def master_v0_ipv6(bench: Bench) -> None:
     bench.service("dr", version=6, weights=(1,))
     master = Master(bench, version=0)
@@ -350,7 +402,11 @@ def master_v0_ipv6(bench: Bench) -> None:
     must_say(master.messages(), [], "an IPv6 connection", version=0)
 
 
-@check("sync:master:fwmark", "the entry of a connection of a firewall-mark service carries the mark", tags=("fwmark",))
+@check(
+    "sync:master:fwmark",
+    "the entry of a connection of a firewall-mark service carries the mark",
+    tags=("fwmark",),
+)
 def master_fwmark(bench: Bench) -> None:
     bench.rule(f"-t mangle -A PREROUTING -d {V4.vip} -p tcp --dport {PORT} -j MARK --set-mark 305419896")
     bench.service("dr", protocol=Protocol.FWMARK, fwmark=305419896, port=0, weights=(1,))
@@ -376,7 +432,8 @@ def master_conntrack(bench: Bench) -> None:
 
 @check(
     "sync:threshold:{threshold}-{period}",
-    "with sync_threshold '{threshold} {period}' exactly packets {expected} of the first {packets} make the director tell",
+    "with sync_threshold '{threshold} {period}' exactly packets {expected} of the first {packets} make the"
+    " director tell",
     each=[
         {"threshold": 3, "period": 50, "packets": 53, "expected": (3, 53)},
         {"threshold": 2, "period": 5, "packets": 12, "expected": (2, 7, 12)},
@@ -396,7 +453,9 @@ def threshold(bench: Bench, threshold: int, period: int, packets: int, expected:
         line += [udp(4, client), *datagrams]
     master.client(*line, *master.mark()[1])
     found = tuple(number for number, mark in enumerate(marks, start=1) if told(master.until(mark), client))
-    must(found == expected, f"packets {found} made the director tell about the connection, expected {expected}")
+    must(
+        found == expected, f"packets {found} made the director tell about the connection, expected {expected}"
+    )
 
 
 @check(
@@ -406,13 +465,17 @@ def threshold(bench: Bench, threshold: int, period: int, packets: int, expected:
     each=[
         {
             "name": "syn-recv-never",
-            "expects_text": "a connection in SYN_RECV is never told, not even with its third and its 53rd SYN",
+            "expects_text": (
+                "a connection in SYN_RECV is never told, not even with its third and its 53rd SYN"
+            ),
             "steps": ("S",) * 53,
             "expected": (),
         },
         {
             "name": "established-at-third-packet",
-            "expects_text": "becoming ESTABLISHED is told with the third packet, not with the second that brings it about",
+            "expects_text": (
+                "becoming ESTABLISHED is told with the third packet, not with the second that brings it about"
+            ),
             "steps": ("S", "A", "|", "A"),
             "expected": ("|", "ESTABLISHED"),
         },
@@ -443,7 +506,9 @@ def threshold(bench: Bench, threshold: int, period: int, packets: int, expected:
         },
     ],
 )
-def states(bench: Bench, name: str, expects_text: str, steps: tuple[str, ...], expected: tuple[str, ...]) -> None:
+def states(
+    bench: Bench, name: str, expects_text: str, steps: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
     bench.service("dr", weights=(1,))
     master = Master(bench)
     client = bench.client()
@@ -456,12 +521,16 @@ def states(bench: Bench, name: str, expects_text: str, steps: tuple[str, ...], e
         master.client(*rest[:count])
         rest = rest[count:]
         found += ["|"] * bool(number) + [names[each.state] for each in told(master.messages(), client)]
-    must(tuple(found) == expected, f"after packets {steps} the director told states {tuple(found)}, expected {expected}")
+    must(
+        tuple(found) == expected,
+        f"after packets {steps} the director told states {tuple(found)}, expected {expected}",
+    )
 
 
 @check(
     "sync:states:nat-server-closes",
-    "in NAT the server's FIN is told as FIN_WAIT, but only with the client's next packet; the client's FIN behind it as TIME_WAIT",
+    "in NAT the server's FIN is told as FIN_WAIT, but only with the client's next packet; the client's FIN"
+    " behind it as TIME_WAIT",
     tags=("states", "nat"),
 )
 def states_server_closes(bench: Bench) -> None:
@@ -475,14 +544,17 @@ def states_server_closes(bench: Bench) -> None:
     must_say(master.messages(), [], "the server's FIN, which no client's packet follows")
     talk.sequence["server"] += 1
     master.client(talk.from_client("A"))
-    must_say(master.messages(), [entry("nat", talk.client, "FIN_WAIT")], "the client's ACK of the server's FIN")
+    must_say(
+        master.messages(), [entry("nat", talk.client, "FIN_WAIT")], "the client's ACK of the server's FIN"
+    )
     master.client(talk.from_client("FA"))
     must_say(master.messages(), [entry("nat", talk.client, "TIME_WAIT")], "the client's FIN")
 
 
 @check(
     "sync:states:nat-client-closes",
-    "in NAT the client's FIN is told at once as CLOSE_WAIT, its last ACK, behind the server's FIN, as TIME_WAIT",
+    "in NAT the client's FIN is told at once as CLOSE_WAIT, its last ACK, behind the server's FIN, as"
+    " TIME_WAIT",
     tags=("states", "nat"),
 )
 def states_client_closes(bench: Bench) -> None:
@@ -498,7 +570,11 @@ def states_client_closes(bench: Bench) -> None:
     must_say(master.messages(), expected, "the end of a connection")
 
 
-@check("sync:ops-never", "connections of a one-packet service are never told; without -o the same datagrams are", tags=("ops",))
+@check(
+    "sync:ops-never",
+    "connections of a one-packet service are never told; without -o the same datagrams are",
+    tags=("ops",),
+)
 def ops_never(bench: Bench) -> None:
     service = bench.service("dr", protocol=Protocol.UDP, weights=(1,), ops=True)
     master = Master(bench, threshold=(0, 1))
@@ -510,20 +586,30 @@ def ops_never(bench: Bench) -> None:
     must(len(told(master.messages(), other)) == 1, "without -o a datagram was not told")
 
 
-# -- templates -------------------------------------------------------------------------------------------------------------------------
+# -- templates -------------------------------------------------------------------------------------
 
 
 def template(client: str, *, assured: bool, number: int = 1, **fields: Any) -> Any:
     """The entry of a persistent client's template, with a timeout of 300 seconds, in dr."""
     flags = _FLAGS["dr"] | ConnFlag.INACTIVE | ConnFlag.TEMPLATE
     return entry(
-        "dr", client, **{"flags": int(flags), "state": int(assured), "cport": 0, "timeout": 300, "number": number, **fields}
+        "dr",
+        client,
+        **{
+            "flags": int(flags),
+            "state": int(assured),
+            "cport": 0,
+            "timeout": 300,
+            "number": number,
+            **fields,
+        },
     )
 
 
 @check(
     "sync:template:fields",
-    "a persistent client's template is told behind its connection: port 0, flag TEMPLATE, ASSURED, the persistence timeout",
+    "a persistent client's template is told behind its connection: port 0, flag TEMPLATE, ASSURED, the"
+    " persistence timeout",
     tags=("persistence",),
 )
 def template_fields(bench: Bench) -> None:
@@ -539,12 +625,13 @@ def template_fields(bench: Bench) -> None:
 
 @check(
     "sync:template:every-packet",
-    "the template itself is told with every packet of its connections, the SYN included: thresholds do not hold for templates",
+    "the template itself is told with every packet of its connections, the SYN included: thresholds do not"
+    " hold for templates",
     tags=("persistence",),
 )
 def template_every_packet(bench: Bench) -> None:
-    # ip_vs_sync_conn goes on to the controlling template also when the connection itself is not to be told (label "control"), and
-    # ip_vs_sync_conn_needed passes over the period for templates
+    # ip_vs_sync_conn goes on to the controlling template also when the connection itself is not to
+    # be told (label "control"), and ip_vs_sync_conn_needed passes over the period for templates
     bench.service("dr", weights=(1,), persistence_timeout=300)
     master = Master(bench)
     client = bench.client()
@@ -602,7 +689,10 @@ def persist_mode(bench: Bench, value: int, word: str) -> None:
     seen = [each.cport for each in told(master.messages(), client)]
     must(seen.count(0) == 3, f"three packets told the template {seen.count(0)} times, expected 3")
     wanted = 1 - value
-    must(seen.count(SPORT) == wanted, f"the connection itself was told {seen.count(SPORT)} times, expected {wanted}")
+    must(
+        seen.count(SPORT) == wanted,
+        f"the connection itself was told {seen.count(SPORT)} times, expected {wanted}",
+    )
 
 
 @check(
@@ -623,7 +713,8 @@ def refresh_period(bench: Bench, value: int, times: int) -> None:
 
 @check(
     "sync:refresh-period:retries",
-    "with sync_retries 1 a connection is told once more an eighth of sync_refresh_period later, and then not until the period is over",
+    "with sync_retries 1 a connection is told once more an eighth of sync_refresh_period later, and then not"
+    " until the period is over",
     tags=("sysctl",),
 )
 def refresh_retries(bench: Bench) -> None:
@@ -640,12 +731,15 @@ def refresh_retries(bench: Bench) -> None:
         master.client(udp(4, client))
         if told(master.messages(), client):
             again = time.monotonic() - began
-    must(0.8 < again < 2.0, f"told again after {again:.2f} s (0: not at all), expected after 1 s, an eighth of 8 s")
+    must(
+        0.8 < again < 2.0,
+        f"told again after {again:.2f} s (0: not at all), expected after 1 s, an eighth of 8 s",
+    )
     master.client(*[udp(4, client)] * 3)
     must(not told(master.messages(), client), "told a third time, though sync_retries is 1")
 
 
-# -- datagrams -------------------------------------------------------------------------------------------------------------------------
+# -- datagrams -------------------------------------------------------------------------------------
 
 
 @check(
@@ -663,7 +757,8 @@ def maxlen(bench: Bench, maxlen: int, entries: int) -> None:
 
 @check(
     "sync:flush",
-    "a buffer that does not fill is sent two to three seconds after its first entry, with all entries until then in one datagram",
+    "a buffer that does not fill is sent two to three seconds after its first entry, with all entries until"
+    " then in one datagram",
 )
 def flush(bench: Bench) -> None:
     master = Master(bench, maxlen=0)
@@ -676,8 +771,13 @@ def flush(bench: Bench) -> None:
     must(not master.frames, "a sync datagram came at once")
     message = master.next()
     seconds = time.monotonic() - began
-    must([each.caddr for each in message.conns] == clients, f"the datagram tells about {message.conns!r}, expected {clients}")
-    must(_FLUSH_SECONDS - 0.1 < seconds < _ANSWER_SECONDS, f"it came after {seconds:.2f} s, expected 2 to 3 s")
+    must(
+        [each.caddr for each in message.conns] == clients,
+        f"the datagram tells about {message.conns!r}, expected {clients}",
+    )
+    must(
+        _FLUSH_SECONDS - 0.1 < seconds < _ANSWER_SECONDS, f"it came after {seconds:.2f} s, expected 2 to 3 s"
+    )
 
 
 @check("sync:syncid:{syncid}", "datagrams carry sync id {syncid}", each=[{"syncid": 0}, {"syncid": 255}])
@@ -705,12 +805,17 @@ def group(bench: Bench) -> None:
         master.frames.append(frame)
         seen.inside += others
     frame = master.frames[0]
-    must([each.caddr for each in master.message(frame).conns] == [client], "the datagram tells of another connection")
     must(
-        (frame.dst, frame[IP].ttl) == ("01:00:5e:01:02:03", 5), f"MAC address {frame.dst} and TTL {frame[IP].ttl}, expected TTL 5"
+        [each.caddr for each in master.message(frame).conns] == [client],
+        "the datagram tells of another connection",
     )
     must(
-        not any(IP in each and each[IP].dst == SYNC_GROUP for each in seen.inside), "a datagram went to the default group as well"
+        (frame.dst, frame[IP].ttl) == ("01:00:5e:01:02:03", 5),
+        f"MAC address {frame.dst} and TTL {frame[IP].ttl}, expected TTL 5",
+    )
+    must(
+        not any(IP in each and each[IP].dst == SYNC_GROUP for each in seen.inside),
+        "a datagram went to the default group as well",
     )
 
 
@@ -726,8 +831,14 @@ def group_ipv6(bench: Bench) -> None:
         must(frame is not None, "no datagram came to group ff02::81")
         master.frames.append(frame)
     frame = master.frames[0]
-    must([each.caddr for each in master.message(frame).conns] == [client], "the datagram tells of another connection")
-    must((frame.dst, frame[IPv6].hlim) == ("33:33:00:00:00:81", 1), f"MAC address {frame.dst}, hop limit {frame[IPv6].hlim}")
+    must(
+        [each.caddr for each in master.message(frame).conns] == [client],
+        "the datagram tells of another connection",
+    )
+    must(
+        (frame.dst, frame[IPv6].hlim) == ("33:33:00:00:00:81", 1),
+        f"MAC address {frame.dst}, hop limit {frame[IPv6].hlim}",
+    )
 
 
 @check(
@@ -754,7 +865,8 @@ def two_ports(bench: Bench) -> None:
         count += 1
         for each in master.message(frame).conns:
             ports.setdefault(each.caddr, set()).add(frame[UDP].dport)
-    # which thread: by the entry's place in memory (select_master_thread_id), so how many for each cannot be foretold
+    # which thread: by the entry's place in memory (select_master_thread_id), so how many for each
+    # cannot be foretold
     must(all(len(each) == 1 for each in ports.values()), f"a connection was told by both threads: {ports}")
 
 
@@ -766,7 +878,11 @@ def stopped(bench: Bench) -> None:
     bench.service("dr", weights=(1,))
     client = bench.client()
     seen = bench.from_client(*segments(4, client, "S", "A", "A"))
-    must(len(seen.inside) == 3 and not seen.outside, f"{len(seen.inside)} frames came for three packets", *map(str, seen.inside))
+    must(
+        len(seen.inside) == 3 and not seen.outside,
+        f"{len(seen.inside)} frames came for three packets",
+        *map(str, seen.inside),
+    )
     master = Master(bench)
     must_say(master.messages(), [], "a connection from before the start of the daemon")
     master.client(*segments(4, client, "FA"))
@@ -781,21 +897,35 @@ def stopped(bench: Bench) -> None:
 def persistence_engine(bench: Bench) -> None:
     from scapy.layers.inet import UDP
 
-    bench.service("dr", protocol=Protocol.UDP, port=5060, weights=(1,), persistence_timeout=300, persistence_engine="sip")
+    bench.service(
+        "dr",
+        protocol=Protocol.UDP,
+        port=5060,
+        weights=(1,),
+        persistence_timeout=300,
+        persistence_engine="sip",
+    )
     master = Master(bench)
     client, call = bench.client(), b"3848276298220188511@lvslab"
-    text = b"INVITE sip:bob@lvslab SIP/2.0\r\nVia: SIP/2.0/UDP a\r\nCall-ID: " + call + b"\r\nContent-Length: 0\r\n\r\n"
+    text = (
+        b"INVITE sip:bob@lvslab SIP/2.0\r\nVia: SIP/2.0/UDP a\r\nCall-ID: "
+        + call
+        + b"\r\nContent-Length: 0\r\n\r\n"
+    )
     master.client(V4.packet(client, V4.vip) / UDP(sport=5060, dport=5060) / text)
     messages = master.messages()
     must(len(messages) == 1, f"one message with the template was expected, {len(messages)} came")
     found = messages[0].conns[0]
-    # the template of an engine is hashed by its data; the client's address stands for nothing (ip_vs_conn_fill_param_persist)
+    # the template of an engine is hashed by its data; the client's address stands for nothing
+    # (ip_vs_conn_fill_param_persist)
     options = [SyncPeData(pe_data=call), SyncPeName(pe_name=b"sip")]
-    expected = template(client, assured=bool(found.state), protocol=17, vport=5060, dport=5060, options=options)
+    expected = template(
+        client, assured=bool(found.state), protocol=17, vport=5060, dport=5060, options=options
+    )
     must_say(messages, [expected], "the INVITE's template")
 
 
-# -- the director as backup ------------------------------------------------------------------------------------------------------------
+# -- the director as backup ------------------------------------------------------------------------
 
 
 class Backup:
@@ -805,12 +935,15 @@ class Backup:
         self.bench, self._syncid = bench, syncid or SYNC_ID
         interface = bench.lab.plan.director.interfaces[1].name
         bench.apply(
-            f"ipvsadm --start-daemon backup --mcast-interface {interface} --syncid {syncid}", "ipvsadm --stop-daemon backup"
+            f"ipvsadm --start-daemon backup --mcast-interface {interface} --syncid {syncid}",
+            "ipvsadm --stop-daemon backup",
         )
 
     def tell(self, *conns: Any, version: int = 1, **fields: Any) -> None:
         """Send a sync message with these entries; `fields` of the message."""
-        made = (SyncMessage if version else SyncMessageV0)(**{"syncid": self._syncid, "conns": list(conns), **fields})
+        made = (SyncMessage if version else SyncMessageV0)(
+            **{"syncid": self._syncid, "conns": list(conns), **fields}
+        )
         self.inject(bytes(made))
 
     def inject(self, data: bytes, *, port: int = SYNC_PORT, wire: str = "inside") -> None:
@@ -818,13 +951,18 @@ class Backup:
         from scapy.layers.inet import IP, UDP
 
         side = self.bench.inside if wire == "inside" else self.bench.outside
-        packet = IP(src=PEER if wire == "inside" else V4.router, dst=SYNC_GROUP, ttl=1) / UDP(sport=SPORT, dport=port) / data
+        packet = (
+            IP(src=PEER if wire == "inside" else V4.router, dst=SYNC_GROUP, ttl=1)
+            / UDP(sport=SPORT, dport=port)
+            / data
+        )
         frame = self.bench.framed(packet, server_mac(9), "01:00:5e:00:00:51")
         side.send(frame)
         self.bench.log.append((time.time(), wire, "sent", frame))
 
     def connections(self) -> list[Connection]:
-        """The connection table when everything that was sent before has been taken in: until a mark sent behind it is there.
+        """The connection table when everything that was sent before has been taken in: until a mark
+        sent behind it is there.
 
         Raises:
             CheckFailed: the mark was not taken.
@@ -833,14 +971,20 @@ class Backup:
         self.tell(entry("dr", client, "CLOSE"))
         word = f"{int(ip_address(client)):08X}"
         out = self.bench.run(
-            f"n=0\nuntil grep -q {word} /proc/net/ip_vs_conn || [ $n = 60 ]; do n=$((n+1)); done\nipvsadm -L -n -c --persistent-conn\n"
+            f"n=0\nuntil grep -q {word} /proc/net/ip_vs_conn || [ $n = 60 ]; do n=$((n+1)); done\nipvsadm -L"
+            " -n -c --persistent-conn\n"
         )
         found = parse_connections(out)
-        must(any(each.client.address == client for each in found), "a good sync message was not taken within 60 looks")
+        must(
+            any(each.client.address == client for each in found),
+            "a good sync message was not taken within 60 looks",
+        )
         return [each for each in found if each.client.address != client]
 
     def of(self, client: str) -> list[str]:
-        """What the table has about a client, as text: state, virtual and destination endpoint, protocol."""
+        """What the table has about a client, as text: state, virtual and destination endpoint,
+        protocol.
+        """
         return [
             f"{each.protocol} {each.state} {each.client.port} {each.virtual} > {each.destination}"
             for each in self.connections()
@@ -850,7 +994,8 @@ class Backup:
 
 @check(
     "sync:backup:{mode}-ipv{version}-v{sync}",
-    "a connection told by the other director is in the table, and its packets go to its own server, though round robin says another",
+    "a connection told by the other director is in the table, and its packets go to its own server, though"
+    " round robin says another",
     tags=("{mode}", "ipv{version}"),
     each=[
         {"mode": "dr", "version": 4, "sync": 1},
@@ -872,7 +1017,10 @@ def backup_forwards(bench: Bench, mode: str, version: int, sync: int) -> None:
     brackets = (f"[{net.vip}]", f"[{net.server(1)}]") if version == 6 else (net.vip, net.server(1))
     expected = [f"TCP ESTABLISHED {SPORT} {brackets[0]}:{PORT} > {brackets[1]}:{port}"]
     found = [each for each in backup.connections() if each.client.address == client]
-    shown = [f"{each.protocol} {each.state} {each.client.port} {each.virtual} > {each.destination}" for each in found]
+    shown = [
+        f"{each.protocol} {each.state} {each.client.port} {each.virtual} > {each.destination}"
+        for each in found
+    ]
     must(shown == expected, f"the table has {shown} about the client, expected {expected}")
     must(895 <= found[0].expires <= 900, f"the entry expires in {found[0].expires} s, expected 900")
     frame = bench.from_client(data).one("inside", "data of the connection")
@@ -881,7 +1029,8 @@ def backup_forwards(bench: Bench, mode: str, version: int, sync: int) -> None:
 
 @check(
     "sync:backup:not-told",
-    "without the message the same packet belongs to no connection: the director itself answers with RST, no server sees it",
+    "without the message the same packet belongs to no connection: the director itself answers with RST, no"
+    " server sees it",
 )
 def backup_reverse(bench: Bench) -> None:
     from scapy.layers.inet import TCP
@@ -904,7 +1053,10 @@ def backup_timeout(bench: Bench) -> None:
     backup.tell(entry("dr", clients[0], timeout=77), entry("dr", clients[1], "FIN_WAIT", timeout=0))
     expires = {each.client.address: each.expires for each in backup.connections()}
     for client, wanted in zip(clients, (77, 120), strict=True):
-        must(wanted - 3 <= expires.get(client, -1) <= wanted, f"an entry expires in {expires.get(client)} s, expected {wanted}")
+        must(
+            wanted - 3 <= expires.get(client, -1) <= wanted,
+            f"an entry expires in {expires.get(client)} s, expected {wanted}",
+        )
 
 
 @check(
@@ -927,7 +1079,10 @@ def backup_template(bench: Bench) -> None:
         must_equal(frame, at_server(bench, syn, "dr", 1), "the client's SYN at real server 1")
     syn = segments(4, other, "S")[0]
     frame = bench.from_client(syn).one("inside", "another client's SYN")
-    must(frame.dst == server_mac(3), f"another client went to {frame.dst}; round robin begins with the server added last, 3")
+    must(
+        frame.dst == server_mac(3),
+        f"another client went to {frame.dst}; round robin begins with the server added last, 3",
+    )
 
 
 @check(
@@ -943,7 +1098,8 @@ def backup_update(bench: Bench) -> None:
     found = [each for each in backup.connections() if each.client.address == client]
     must(len(found) == 1, f"{len(found)} entries about one connection")
     must(
-        found[0].state == "FIN_WAIT" and 30 <= found[0].expires <= 33, f"state {found[0].state}, expires in {found[0].expires} s"
+        found[0].state == "FIN_WAIT" and 30 <= found[0].expires <= 33,
+        f"state {found[0].state}, expires in {found[0].expires} s",
     )
 
 
@@ -965,7 +1121,8 @@ def backup_moved(bench: Bench) -> None:
 
 @check(
     "sync:backup:several",
-    "entries of both IP versions and of any length, each at a multiple of four bytes, are taken from one message",
+    "entries of both IP versions and of any length, each at a multiple of four bytes, are taken from one"
+    " message",
 )
 def backup_several(bench: Bench) -> None:
     bench.service("dr")
@@ -984,27 +1141,53 @@ def backup_several(bench: Bench) -> None:
 
 
 def _bad() -> list[dict[str, Any]]:
-    """Messages that must be ignored, by what is wrong with them: changes to the bytes of a message with one IPv4 entry."""
+    """Messages that must be ignored, by what is wrong with them: changes to the bytes of a message
+    with one IPv4 entry.
+    """
     return [
         {"name": "syncid", "what": "another sync id", "change": lambda data: data[:1] + b"\x08" + data[2:]},
         {"name": "short-header", "what": "a message of three bytes", "change": lambda data: data[:3]},
         {"name": "empty", "what": "an empty datagram", "change": lambda data: b""},
-        {"name": "truncated", "what": "a message cut off in its entry, its size unchanged", "change": lambda data: data[:30]},
+        {
+            "name": "truncated",
+            "what": "a message cut off in its entry, its size unchanged",
+            "change": lambda data: data[:30],
+        },
         {
             "name": "entry-cut-off",
             "what": "a message cut off in its entry, its size right",
             "change": lambda data: data[:2] + b"\x00\x1e" + data[4:30],
         },
-        {"name": "size-above", "what": "a size one above the length", "change": lambda data: data[:3] + b"\x2d" + data[4:]},
-        {"name": "garbage", "what": "44 bytes of garbage", "change": lambda data: b"\xff\x07\x00\x2c" + b"\xa5" * 40},
-        {"name": "entry-version", "what": "an entry of version 1", "change": lambda data: data[:10] + b"\x10" + data[11:]},
-        {"name": "entry-type", "what": "an entry of type 2", "change": lambda data: data[:8] + b"\x02" + data[9:]},
+        {
+            "name": "size-above",
+            "what": "a size one above the length",
+            "change": lambda data: data[:3] + b"\x2d" + data[4:],
+        },
+        {
+            "name": "garbage",
+            "what": "44 bytes of garbage",
+            "change": lambda data: b"\xff\x07\x00\x2c" + b"\xa5" * 40,
+        },
+        {
+            "name": "entry-version",
+            "what": "an entry of version 1",
+            "change": lambda data: data[:10] + b"\x10" + data[11:],
+        },
+        {
+            "name": "entry-type",
+            "what": "an entry of type 2",
+            "change": lambda data: data[:8] + b"\x02" + data[9:],
+        },
         {
             "name": "entry-size-above",
             "what": "an entry whose size is beyond the end",
             "change": lambda data: data[:11] + b"\x28" + data[12:],
         },
-        {"name": "protocol", "what": "an entry of protocol 200", "change": lambda data: data[:9] + b"\xc8" + data[10:]},
+        {
+            "name": "protocol",
+            "what": "an entry of protocol 200",
+            "change": lambda data: data[:9] + b"\xc8" + data[10:],
+        },
         {
             "name": "state",
             "what": "an entry in state 11, one above the last",
@@ -1013,12 +1196,16 @@ def _bad() -> list[dict[str, Any]]:
         {
             "name": "option",
             "what": "an unknown option that must be understood",
-            "change": lambda data: data[:3] + b"\x30" + data[4:11] + b"\x28" + data[12:] + b"\x09\x02\x00\x00",
+            "change": lambda data: (
+                data[:3] + b"\x30" + data[4:11] + b"\x28" + data[12:] + b"\x09\x02\x00\x00"
+            ),
         },
         {
             "name": "option-length",
             "what": "an option longer than the entry",
-            "change": lambda data: data[:3] + b"\x30" + data[4:11] + b"\x28" + data[12:] + b"\x01\x18\x00\x00",
+            "change": lambda data: (
+                data[:3] + b"\x30" + data[4:11] + b"\x28" + data[12:] + b"\x01\x18\x00\x00"
+            ),
         },
     ]
 
@@ -1035,7 +1222,8 @@ def backup_ignored(bench: Bench, name: str, what: str, change: Any) -> None:
 
 @check(
     "sync:backup:boundary",
-    "what is ignored one step further is taken: the last state, an option that need not be understood, bytes behind the last entry",
+    "what is ignored one step further is taken: the last state, an option that need not be understood, bytes"
+    " behind the last entry",
 )
 def backup_boundary(bench: Bench) -> None:
     backup = Backup(bench)
@@ -1046,7 +1234,10 @@ def backup_boundary(bench: Bench) -> None:
     data[2:4] = len(data).to_bytes(2, "big")
     backup.inject(bytes(data))
     found = {each.client.address: each.state for each in backup.connections()}
-    must(found.get(clients[0]) == "SYNACK", f"the entry in the last state, SYNACK, is {found.get(clients[0], 'missing')}")
+    must(
+        found.get(clients[0]) == "SYNACK",
+        f"the entry in the last state, SYNACK, is {found.get(clients[0], 'missing')}",
+    )
     must(clients[1] in found, "the entry with an option that may be skipped is missing")
     must(clients[2] in found, "the entry before further bytes is missing")
 
@@ -1077,7 +1268,10 @@ def backup_elsewhere(bench: Bench) -> None:
     "sync:backup-only:{value}",
     "with backup_only {value} a director that is only backup {word}",
     tags=("sysctl",),
-    each=[{"value": 0, "word": "balances"}, {"value": 1, "word": "does not balance: the SYN is its own, refused"}],
+    each=[
+        {"value": 0, "word": "balances"},
+        {"value": 1, "word": "does not balance: the SYN is its own, refused"},
+    ],
 )
 def backup_only(bench: Bench, value: int, word: str) -> None:
     from scapy.layers.inet import TCP
@@ -1100,17 +1294,20 @@ _SEQUENCES = {
 
 
 def _relayed(bench: Bench, sync: int) -> tuple[str, int, list[Any]]:
-    """Tell a director, which is backup and master, about a connection with sequence numbers: client, flags, what it says itself then.
+    """Tell a director, which is backup and master, about a connection with sequence numbers:
+    client, flags, what it says itself then.
 
-    The kernel's own application helper, ip_vs_ftp, leaves sequence numbers to connection tracking, so a master never makes them by
-    itself: it can only pass on what it was told.
+    The kernel's own application helper, ip_vs_ftp, leaves sequence numbers to connection tracking,
+    so a master never makes them by itself: it can only pass on what it was told.
     """
     bench.service("dr", weights=(1,))
     master = Master(bench, version=sync, threshold=(0, 1))
     backup = Backup(bench)
     client = bench.client()
     flags = int(_FLAGS["dr"] | ConnFlag.IN_SEQ | ConnFlag.OUT_SEQ)
-    sequences = {name: IpVsSeq(init_seq=a, delta=b, previous_delta=c) for name, (a, b, c) in _SEQUENCES.items()}
+    sequences = {
+        name: IpVsSeq(init_seq=a, delta=b, previous_delta=c) for name, (a, b, c) in _SEQUENCES.items()
+    }
     backup.tell(entry("dr", client, flags=flags, options=[SyncSeqData(**sequences)]))
     backup.connections()
     master.client(*segments(4, client, "PA"))
@@ -1119,24 +1316,42 @@ def _relayed(bench: Bench, sync: int) -> tuple[str, int, list[Any]]:
 
 @check(
     "sync:relay:sequence-numbers-v0",
-    "a director that is backup and master passes a connection's sequence numbers on in version 0 as it got them",
+    "a director that is backup and master passes a connection's sequence numbers on in version 0 as it got"
+    " them",
 )
 def relay_v0(bench: Bench) -> None:
     client, flags, messages = _relayed(bench, 0)
-    sequences = {name: IpVsSeqV0(init_seq=a, delta=b, previous_delta=c) for name, (a, b, c) in _SEQUENCES.items()}
-    must_say(messages, [entry("dr", client, sync=0, flags=flags, **sequences)], "the connection with sequence numbers", version=0)
+    sequences = {
+        name: IpVsSeqV0(init_seq=a, delta=b, previous_delta=c) for name, (a, b, c) in _SEQUENCES.items()
+    }
+    must_say(
+        messages,
+        [entry("dr", client, sync=0, flags=flags, **sequences)],
+        "the connection with sequence numbers",
+        version=0,
+    )
 
 
 @check(
     "sync:relay:sequence-numbers-v1",
-    "in version 1 it sends an option of 24 bytes for them; their values are not judged, because the kernel does not fill them in",
+    "in version 1 it sends an option of 24 bytes for them; their values are not judged, because the kernel"
+    " does not fill them in",
 )
 def relay_v1(bench: Bench) -> None:
-    # Mainline's ip_vs_sync_conn calls hton_seq(to, from), but the function is hton_seq(from, to): the option keeps what was in the buffer
-    # before, and the connection's own numbers are overwritten. On 6.1 other values than those that were told came out.
+    # Mainline's ip_vs_sync_conn calls hton_seq(to, from), but the function is hton_seq(from, to):
+    # the option keeps what was in the buffer before, and the connection's own numbers are
+    # overwritten. On 6.1 other values than those that were told came out.
     client, flags, messages = _relayed(bench, 1)
     found = told(messages, client)
-    must(len(found) == 1 and len(found[0].options) == 1, f"one entry with one option was expected, {found!r} came")
+    must(
+        len(found) == 1 and len(found[0].options) == 1,
+        f"one entry with one option was expected, {found!r} came",
+    )
     option = found[0].options[0]
-    must(isinstance(option, SyncSeqData) and option.length == 24, f"an option of sequence numbers was expected, {option!r} came")
-    must_say(messages, [entry("dr", client, flags=flags, options=[option])], "the connection with sequence numbers")
+    must(
+        isinstance(option, SyncSeqData) and option.length == 24,
+        f"an option of sequence numbers was expected, {option!r} came",
+    )
+    must_say(
+        messages, [entry("dr", client, flags=flags, options=[option])], "the connection with sequence numbers"
+    )

@@ -1,6 +1,8 @@
-"""The SYN proxy as it is composed here: NAT, vs.conntrack and netfilter's SYNPROXY target (lvslab/modes/synproxy.py).
+"""The SYN proxy as it is composed here: NAT, vs.conntrack and netfilter's SYNPROXY target
+(lvslab/modes/synproxy.py).
 
-What it does is in nf_synproxy_core.c of Linux 6.1; the cookie's table of segment sizes is msstab in net/ipv4/syncookies.c.
+What it does is in nf_synproxy_core.c of Linux 6.1; the cookie's table of segment sizes is msstab in
+net/ipv4/syncookies.c.
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ _SYSCTLS = {
 def compose(bench: Bench, *, rules: bool = True) -> None:
     """Service, parameters and rules that make a SYN proxy of NAT; without `rules` NAT alone."""
     bench.service("nat", weights=(1,))
-    new, old = ("\n".join(f"echo {pair[which]} >/proc/sys/{key}" for key, pair in _SYSCTLS.items()) for which in (0, 1))
+    new, old = (
+        "\n".join(f"echo {pair[which]} >/proc/sys/{key}" for key, pair in _SYSCTLS.items())
+        for which in (0, 1)
+    )
     bench.apply(new, old)
     if rules:
         match = f"-d {V4.vip} -p tcp --dport {PORT}"
@@ -52,18 +57,27 @@ def counters(bench: Bench) -> dict[str, int]:
     return dict(zip(_COUNTERS, map(sum, zip(*rows, strict=True)), strict=True))
 
 
-_FULL: tuple[tuple[str, Any], ...] = (("MSS", 1460), ("SAckOK", b""), ("Timestamp", (7777, 0)), ("NOP", None), ("WScale", 5))
+_FULL: tuple[tuple[str, Any], ...] = (
+    ("MSS", 1460),
+    ("SAckOK", b""),
+    ("Timestamp", (7777, 0)),
+    ("NOP", None),
+    ("WScale", 5),
+)
 
 
 class Proxied:
     """One client's connection through the proxy, and the real server's end of it.
 
     Attributes:
-        isn: the cookie, first sequence number that the client sees; stamp: the time stamp that came with it.
+        isn: the cookie, first sequence number that the client sees; stamp: the time stamp that came
+            with it.
         next: next sequence number of "client" and of "server", each as it counts itself.
     """
 
-    def __init__(self, bench: Bench, options: Sequence[tuple[str, Any]] = _FULL, client: str = "", sport: int = SPORT) -> None:
+    def __init__(
+        self, bench: Bench, options: Sequence[tuple[str, Any]] = _FULL, client: str = "", sport: int = SPORT
+    ) -> None:
         self.bench, self.options, self.sport = bench, list(options), sport
         self.client = client or bench.client()
         self.isn = self.stamp = 0
@@ -91,20 +105,38 @@ class Proxied:
         """The real server's next segment, in its own numbers; not sent."""
         from scapy.layers.inet import TCP
 
-        options = [("NOP", None), ("NOP", None), ("Timestamp", (self.server_stamp, self.client_stamp))] if self.stamps else []
-        values = {"flags": flags, "seq": self.next["server"], "ack": self.next["client"], "window": 500, "options": options}
-        packet = V4.packet(V4.server(1), self.client) / TCP(sport=SERVER_PORT, dport=self.sport, **{**values, **fields})
+        options = (
+            [("NOP", None), ("NOP", None), ("Timestamp", (self.server_stamp, self.client_stamp))]
+            if self.stamps
+            else []
+        )
+        values = {
+            "flags": flags,
+            "seq": self.next["server"],
+            "ack": self.next["client"],
+            "window": 500,
+            "options": options,
+        }
+        packet = V4.packet(V4.server(1), self.client) / TCP(
+            sport=SERVER_PORT, dport=self.sport, **{**values, **fields}
+        )
         return packet / data if data else packet
 
     def _stamp_option(self) -> list[Any]:
-        return [("NOP", None), ("NOP", None), ("Timestamp", (self.client_stamp, self.stamp))] if self.stamps else []
+        return (
+            [("NOP", None), ("NOP", None), ("Timestamp", (self.client_stamp, self.stamp))]
+            if self.stamps
+            else []
+        )
 
     def syn_packet(self) -> Any:
         """The client's SYN; not sent."""
         return self.segment("S", seq=CLIENT_ISN, ack=0, options=self.options, window=64000)
 
     def syn(self) -> Any:
-        """The client's SYN; the proxy's SYN-ACK as it came, with its cookie and time stamp noted."""
+        """The client's SYN; the proxy's SYN-ACK as it came, with its cookie and time stamp
+        noted.
+        """
         from scapy.layers.inet import TCP
 
         frame = self.bench.from_client(self.syn_packet()).one("outside", "the client's SYN")
@@ -120,10 +152,14 @@ class Proxied:
 
     def server_syn_ack(self, window: int = SERVER_WINDOW) -> Seen:
         """The real server's answer to the proxy's SYN."""
-        stamp = [("SAckOK", b""), ("Timestamp", (self.server_stamp, self.client_stamp))] if self.stamps else []
+        stamp = (
+            [("SAckOK", b""), ("Timestamp", (self.server_stamp, self.client_stamp))] if self.stamps else []
+        )
         scale = [("NOP", None), ("WScale", _PROXY_SCALE)] if self.stamps else []
         options = [("MSS", 1460), *stamp, *scale]
-        return self.bench.from_server(1, self.server_segment("SA", seq=SERVER_ISN, options=options, window=window))
+        return self.bench.from_server(
+            1, self.server_segment("SA", seq=SERVER_ISN, options=options, window=window)
+        )
 
     def establish(self) -> Proxied:
         """All six packets.
@@ -141,10 +177,12 @@ class Proxied:
         )
         return self
 
-    # -- what must come out ------------------------------------------------------------------------------------------------------------
+    # -- what must come out ------------------------------------------------------------------------
 
     def at_server(self, sent: Any) -> Any:
-        """The frame that the real server must get for a segment of the client: acknowledgements in its own numbers and time stamps."""
+        """The frame that the real server must get for a segment of the client: acknowledgements in
+        its own numbers and time stamps.
+        """
         from scapy.layers.inet import TCP
 
         def translate(frame: Any) -> None:
@@ -169,24 +207,41 @@ class Proxied:
         name, value = option
         offset = self.server_stamp - self.stamp  # the server's clock against the proxy's
         if name == "Timestamp":
-            return name, (value[0], (value[1] + offset) % 2**32) if inbound else ((value[0] - offset) % 2**32, value[1])
+            return name, (
+                (value[0], (value[1] + offset) % 2**32)
+                if inbound
+                else (
+                    (value[0] - offset) % 2**32,
+                    value[1],
+                )
+            )
         if name == "SAck" and inbound:
             return name, tuple((edge - self.isn + SERVER_ISN) % 2**32 for edge in value)
         return option
 
     def made(self, inside: bool, **fields: Any) -> Any:
-        """A frame that the proxy makes itself: identification 0, DF, TTL 64, from which IPVS takes one off on the way to the server."""
+        """A frame that the proxy makes itself: identification 0, DF, TTL 64, from which IPVS takes
+        one off on the way to the server.
+        """
         from scapy.layers.inet import IP, TCP
         from scapy.layers.l2 import Ether
 
-        ends = (self.client, V4.server(1), self.sport, SERVER_PORT) if inside else (V4.vip, self.client, PORT, self.sport)
+        ends = (
+            (self.client, V4.server(1), self.sport, SERVER_PORT)
+            if inside
+            else (V4.vip, self.client, PORT, self.sport)
+        )
         macs = (self.bench.inside.mac, server_mac(1)) if inside else (self.bench.outside.mac, ROUTER_MAC)
         header = IP(src=ends[0], dst=ends[1], id=0, flags="DF", ttl=63 if inside else 64)
-        return Ether(bytes(Ether(src=macs[0], dst=macs[1]) / header / TCP(sport=ends[2], dport=ends[3], **fields)))
+        return Ether(
+            bytes(Ether(src=macs[0], dst=macs[1]) / header / TCP(sport=ends[2], dport=ends[3], **fields))
+        )
 
 
 def _shown(seen: Seen) -> list[str]:
-    return [f"outside: {each.summary()}" for each in seen.outside] + [f"inside: {each.summary()}" for each in seen.inside]
+    return [f"outside: {each.summary()}" for each in seen.outside] + [
+        f"inside: {each.summary()}" for each in seen.inside
+    ]
 
 
 def _options(names: str) -> tuple[tuple[str, Any], ...]:
@@ -204,7 +259,11 @@ _VARIANTS = [
     {"name": "all", "letters": "MSTW", "words": "MSS, SACK, time stamps and a window scale"},
     {"name": "no-sack", "letters": "MTW", "words": "no SACK"},
     {"name": "no-scale", "letters": "MST", "words": "no window scale"},
-    {"name": "no-timestamps", "letters": "MSW", "words": "no time stamps, so a cookie cannot remember SACK and window scale"},
+    {
+        "name": "no-timestamps",
+        "letters": "MSW",
+        "words": "no time stamps, so a cookie cannot remember SACK and window scale",
+    },
     {"name": "mss-only", "letters": "M", "words": "an MSS alone"},
     {"name": "none", "letters": "", "words": "no options"},
 ]
@@ -217,7 +276,8 @@ def _kept(letters: str) -> str:
 
 @check(
     "synproxy:syn-ack:{name}",
-    "a SYN with {words} is answered by the director with a cookie and what it can keep of them; the server sees nothing",
+    "a SYN with {words} is answered by the director with a cookie and what it can keep of them; the server"
+    " sees nothing",
     needs=_NEEDS,
     each=_VARIANTS,
 )
@@ -234,7 +294,11 @@ def syn_ack(bench: Bench, name: str, letters: str, words: str) -> None:
         options += [("Timestamp", (talk.stamp, 7777))]
         # low six bits of the time stamp: the client's window scale (15: none), SACK, ECN
         bits = (5 if "W" in kept else 15) | (16 if "S" in kept else 0)
-        must(talk.stamp & 0x3F == bits, f"the time stamp remembers {talk.stamp & 0x3F:#x}, expected {bits:#x}", frame.summary())
+        must(
+            talk.stamp & 0x3F == bits,
+            f"the time stamp remembers {talk.stamp & 0x3F:#x}, expected {bits:#x}",
+            frame.summary(),
+        )
     if "W" in kept:
         options += [("NOP", None), ("WScale", _PROXY_SCALE)]
     fields = {"flags": "SA", "seq": frame[TCP].seq, "ack": CLIENT_ISN + 1, "window": 0, "options": options}
@@ -243,7 +307,8 @@ def syn_ack(bench: Bench, name: str, letters: str, words: str) -> None:
 
 @check(
     "synproxy:server-syn:{name}",
-    "after the client's ACK the server gets a SYN with the client's first number and what the cookie remembered: {words}",
+    "after the client's ACK the server gets a SYN with the client's first number and what the cookie"
+    " remembered: {words}",
     needs=_NEEDS,
     each=_VARIANTS,
 )
@@ -260,14 +325,16 @@ def server_syn(bench: Bench, name: str, letters: str, words: str) -> None:
         options += [("Timestamp", (talk.client_stamp, talk.stamp))]
     if "W" in kept:
         options += [("NOP", None), ("WScale", 5)]
-    # the acknowledgement of this SYN means nothing; in it the proxy carries the cookie to its own hook (synproxy_send_server_syn)
+    # the acknowledgement of this SYN means nothing; in it the proxy carries the cookie to its own
+    # hook (synproxy_send_server_syn)
     fields = {"flags": "S", "seq": CLIENT_ISN, "ack": talk.isn, "window": CLIENT_WINDOW, "options": options}
     must_equal(frame, talk.made(inside=True, **fields), "the SYN at the server")
 
 
 @check(
     "synproxy:mss:{sent}",
-    "a client's MSS of {sent} reaches the server as {kept}, the largest of 536, 1300, 1440 and 1460 that is not above it",
+    "a client's MSS of {sent} reaches the server as {kept}, the largest of 536, 1300, 1440 and 1460 that is"
+    " not above it",
     needs=_NEEDS,
     each=[
         {"sent": 535, "kept": 536},
@@ -284,12 +351,16 @@ def mss(bench: Bench, sent: int, kept: int) -> None:
     talk = Proxied(bench, (("MSS", sent),))
     talk.syn()
     frame = talk.ack().one("inside", "the ACK with the cookie")
-    must(dict(frame[TCP].options).get("MSS") == kept, f"the server's SYN has options {frame[TCP].options}, expected MSS {kept}")
+    must(
+        dict(frame[TCP].options).get("MSS") == kept,
+        f"the server's SYN has options {frame[TCP].options}, expected MSS {kept}",
+    )
 
 
 @check(
     "synproxy:handshake",
-    "the director answers the server's SYN-ACK (its time stamp echoed wrongly), and an ACK opens the client's window, in the cookie's numbers",
+    "the director answers the server's SYN-ACK (its time stamp echoed wrongly), and an ACK opens the client's"
+    " window, in the cookie's numbers",
     needs=_NEEDS,
 )
 def handshake(bench: Bench) -> None:
@@ -301,16 +372,22 @@ def handshake(bench: Bench) -> None:
     talk.ack().one("inside", "the ACK with the cookie")
     seen = talk.server_syn_ack()
     must(
-        len(seen.inside) == len(seen.outside) == 1, "the server's SYN-ACK does not lead to one ACK on either side", *_shown(seen)
+        len(seen.inside) == len(seen.outside) == 1,
+        "the server's SYN-ACK does not lead to one ACK on either side",
+        *_shown(seen),
     )
     stamp = [("NOP", None), ("NOP", None)]
-    # The echoed time stamp is the server's, and then goes through synproxy_tstamp_adjust like a client's, which adds the difference of
-    # the two clocks though it is the server's clock already (send_server_ack leaves by POST_ROUTING): a number the server never sent.
+    # The echoed time stamp is the server's, and then goes through synproxy_tstamp_adjust like a
+    # client's, which adds the difference of the two clocks though it is the server's clock already
+    # (send_server_ack leaves by POST_ROUTING): a number the server never sent.
     echoed = (2 * talk.server_stamp - talk.stamp) % 2**32
     back = [*stamp, ("Timestamp", (talk.client_stamp, echoed))]
-    # td_maxwin is the client's largest window unscaled (nf_conntrack_proto_tcp.c), of which the proxy announces it as it stands
+    # td_maxwin is the client's largest window unscaled (nf_conntrack_proto_tcp.c), of which the
+    # proxy announces it as it stands
     window = seen.inside[0][TCP].window
-    expected = talk.made(inside=True, flags="A", seq=CLIENT_ISN + 1, ack=SERVER_ISN + 1, window=window, options=back)
+    expected = talk.made(
+        inside=True, flags="A", seq=CLIENT_ISN + 1, ack=SERVER_ISN + 1, window=window, options=back
+    )
     must_equal(seen.inside[0], expected, "the ACK at the server")
     must(window > 0, "the ACK at the server has window 0")
     update = [*stamp, ("Timestamp", (talk.stamp, talk.client_stamp))]
@@ -334,17 +411,28 @@ def conversation(bench: Bench, name: str, letters: str) -> None:
     compose(bench)
     talk = Proxied(bench, _options(letters)).establish()
     steps = [
-        ("client", "PA", b"GET /\r\n\r\n"), ("server", "A", b""), ("server", "PA", b"x" * 1000), ("client", "A", b""),
-        ("client", "FA", b""), ("server", "FA", b""), ("client", "A", b""),
-    ]  # fmt: skip
+        ("client", "PA", b"GET /\r\n\r\n"),
+        ("server", "A", b""),
+        ("server", "PA", b"x" * 1000),
+        ("client", "A", b""),
+        ("client", "FA", b""),
+        ("server", "FA", b""),
+        ("client", "A", b""),
+    ]
     for side, flags, data in steps:
         what = f"the {side}'s {flags}"
         if side == "client":
             packet = talk.segment(flags, data)
-            must_equal(bench.from_client(packet).one("inside", what), talk.at_server(packet), f"{what} at the server")
+            must_equal(
+                bench.from_client(packet).one("inside", what), talk.at_server(packet), f"{what} at the server"
+            )
         else:
             packet = talk.server_segment(flags, data)
-            must_equal(bench.from_server(1, packet).one("outside", what), talk.at_client(packet), f"{what} at the client")
+            must_equal(
+                bench.from_server(1, packet).one("outside", what),
+                talk.at_client(packet),
+                f"{what} at the client",
+            )
         talk.next[side] += len(data) + ("F" in flags)
 
 
@@ -358,11 +446,15 @@ def sack(bench: Bench) -> None:
     talk = Proxied(bench).establish()
     for number in range(3):
         packet = talk.server_segment("PA", b"d" * 100, seq=SERVER_ISN + 1 + 100 * number)
-        must_equal(bench.from_server(1, packet).one("outside", "data"), talk.at_client(packet), "data at the client")
+        must_equal(
+            bench.from_server(1, packet).one("outside", "data"), talk.at_client(packet), "data at the client"
+        )
     edges = tuple((talk.isn + 1 + offset) % 2**32 for offset in (200, 300))
     packet = talk.segment("A", options=[*talk._stamp_option(), ("NOP", None), ("NOP", None), ("SAck", edges)])
     must_equal(
-        bench.from_client(packet).one("inside", "an ACK with SACK"), talk.at_server(packet), "an ACK with SACK at the server"
+        bench.from_client(packet).one("inside", "an ACK with SACK"),
+        talk.at_server(packet),
+        "an ACK with SACK at the server",
     )
 
 
@@ -371,8 +463,22 @@ def sack(bench: Bench) -> None:
     "an ACK with {words} gets no answer, reaches no server and counts as an invalid cookie",
     needs=_NEEDS,
     each=[
-        {"name": "wrong-number", "words": "a number one above the cookie's", "shift": 1, "port": 0, "other": False, "step": 0},
-        {"name": "no-syn", "words": "a number that no SYN-ACK had", "shift": 123456789, "port": 0, "other": False, "step": 0},
+        {
+            "name": "wrong-number",
+            "words": "a number one above the cookie's",
+            "shift": 1,
+            "port": 0,
+            "other": False,
+            "step": 0,
+        },
+        {
+            "name": "no-syn",
+            "words": "a number that no SYN-ACK had",
+            "shift": 123456789,
+            "port": 0,
+            "other": False,
+            "step": 0,
+        },
         {
             "name": "another-port",
             "words": "the cookie of another port of the client",
@@ -381,7 +487,14 @@ def sack(bench: Bench) -> None:
             "other": False,
             "step": 0,
         },
-        {"name": "another-client", "words": "the cookie of another client", "shift": 0, "port": 0, "other": True, "step": 0},
+        {
+            "name": "another-client",
+            "words": "the cookie of another client",
+            "shift": 0,
+            "port": 0,
+            "other": True,
+            "step": 0,
+        },
         {
             "name": "sequence",
             "words": "the right cookie, but another sequence number",
@@ -443,12 +556,14 @@ def ack_again(bench: Bench) -> None:
 
 @check(
     "synproxy:retransmitted:keep-alive",
-    "while the server has not answered, a keep-alive of the client is dropped as an invalid cookie: no second SYN",
+    "while the server has not answered, a keep-alive of the client is dropped as an invalid cookie: no"
+    " second SYN",
     needs=_NEEDS,
 )
 def keep_alive(bench: Bench) -> None:
-    # Alone, the proxy takes such a keep-alive for a request to send the SYN again (ipv4_synproxy_hook, counter cookie_retrans). Here
-    # it refuses the cookie, probably because IPVS comes first and has put the real server's address in, for which the cookie does not hold.
+    # Alone, the proxy takes such a keep-alive for a request to send the SYN again
+    # (ipv4_synproxy_hook, counter cookie_retrans). Here it refuses the cookie, probably because
+    # IPVS comes first and has put the real server's address in, for which the cookie does not hold.
     compose(bench)
     talk = Proxied(bench)
     talk.syn()
@@ -462,7 +577,8 @@ def keep_alive(bench: Bench) -> None:
 
 @check(
     "synproxy:ack-with-data",
-    "data in the ACK proves the cookie but does not reach the server with it; sent again after the window update it does",
+    "data in the ACK proves the cookie but does not reach the server with it; sent again after the window"
+    " update it does",
     needs=_NEEDS,
 )
 def ack_with_data(bench: Bench) -> None:
@@ -473,12 +589,21 @@ def ack_with_data(bench: Bench) -> None:
     talk.syn()
     frame = talk.ack(b"GET /\r\n").one("inside", "an ACK with data")
     must(
-        str(frame[TCP].flags) == "S" and not bytes(frame[TCP].payload), f"a SYN without data was expected, {frame.summary()} came"
+        str(frame[TCP].flags) == "S" and not bytes(frame[TCP].payload),
+        f"a SYN without data was expected, {frame.summary()} came",
     )
     seen = talk.server_syn_ack()
-    must(not any(bytes(each[TCP].payload) for each in seen.inside), "data reached the server by itself", *_shown(seen))
+    must(
+        not any(bytes(each[TCP].payload) for each in seen.inside),
+        "data reached the server by itself",
+        *_shown(seen),
+    )
     packet = talk.segment("PA", b"GET /\r\n")
-    must_equal(bench.from_client(packet).one("inside", "the data sent again"), talk.at_server(packet), "the data at the server")
+    must_equal(
+        bench.from_client(packet).one("inside", "the data sent again"),
+        talk.at_server(packet),
+        "the data at the server",
+    )
 
 
 @check(
@@ -492,11 +617,17 @@ def reset(bench: Bench, side: str) -> None:
     talk = Proxied(bench).establish()
     if side == "client":
         packet = talk.segment("RA")
-        must_equal(bench.from_client(packet).one("inside", "the client's RST"), talk.at_server(packet), "the RST at the server")
+        must_equal(
+            bench.from_client(packet).one("inside", "the client's RST"),
+            talk.at_server(packet),
+            "the RST at the server",
+        )
     else:
         packet = talk.server_segment("RA")
         must_equal(
-            bench.from_server(1, packet).one("outside", "the server's RST"), talk.at_client(packet), "the RST at the client"
+            bench.from_server(1, packet).one("outside", "the server's RST"),
+            talk.at_client(packet),
+            "the RST at the client",
         )
 
 
@@ -515,7 +646,8 @@ def reset_before(bench: Bench) -> None:
 
 @check(
     "synproxy:reset:refused-by-server",
-    "a server that answers the SYN with RST: the client gets a RST with the number that it waits for, the cookie's next",
+    "a server that answers the SYN with RST: the client gets a RST with the number that it waits for, the"
+    " cookie's next",
     needs=_NEEDS,
 )
 def refused_by_server(bench: Bench) -> None:
@@ -528,13 +660,20 @@ def refused_by_server(bench: Bench) -> None:
     packet = talk.server_segment("RA", seq=0, ack=CLIENT_ISN + 1, options=[], window=0)
     frame = bench.from_server(1, packet).one("outside", "the server's RST")
     ends = (frame.payload.src, frame[TCP].sport, str(frame[TCP].flags), frame[TCP].ack)
-    must(ends == (V4.vip, PORT, "RA", CLIENT_ISN + 1), f"{frame.summary()} came, acknowledging {frame[TCP].ack}")
-    must(frame[TCP].seq == (talk.isn + 1) % 2**32, f"the RST has number {frame[TCP].seq}, the client waits for {talk.isn + 1}")
+    must(
+        ends == (V4.vip, PORT, "RA", CLIENT_ISN + 1),
+        f"{frame.summary()} came, acknowledging {frame[TCP].ack}",
+    )
+    must(
+        frame[TCP].seq == (talk.isn + 1) % 2**32,
+        f"the RST has number {frame[TCP].seq}, the client waits for {talk.isn + 1}",
+    )
 
 
 @check(
     "synproxy:flood",
-    "two hundred SYNs of two hundred clients make no entry, neither in IPVS nor in connection tracking; one right ACK makes one in each",
+    "two hundred SYNs of two hundred clients make no entry, neither in IPVS nor in connection tracking; one"
+    " right ACK makes one in each",
     needs=_NEEDS,
 )
 def flood(bench: Bench) -> None:
@@ -553,7 +692,10 @@ def flood(bench: Bench) -> None:
         f"{len(seen.outside)} SYN-ACKs and {len(seen.inside)} frames inside came for 200 SYNs",
     )
     then = entries()  # others may have ended meanwhile
-    must(then[0] <= first[0] and then[1] <= first[1], f"entries of connection tracking and IPVS were {first}, are {then}")
+    must(
+        then[0] <= first[0] and then[1] <= first[1],
+        f"entries of connection tracking and IPVS were {first}, are {then}",
+    )
     after = counters(bench)
     must(after["syn_received"] == before["syn_received"] + 200, f"syn_received was {before}, is {after}")
     talk = Proxied(bench)
@@ -564,11 +706,17 @@ def flood(bench: Bench) -> None:
     must(found == "1", f"{found} IPVS entries about the client with the right ACK, expected 1")
 
 
-@check("synproxy:without-rules", "without the rules a SYN reaches the server at once, as in NAT", needs=_NEEDS)
+@check(
+    "synproxy:without-rules", "without the rules a SYN reaches the server at once, as in NAT", needs=_NEEDS
+)
 def without_rules(bench: Bench) -> None:
     compose(bench, rules=False)
     packet = Proxied(bench).syn_packet()
-    must_equal(bench.from_client(packet).one("inside", "a SYN"), at_server(bench, packet, "nat"), "the SYN at the server")
+    must_equal(
+        bench.from_client(packet).one("inside", "a SYN"),
+        at_server(bench, packet, "nat"),
+        "the SYN at the server",
+    )
 
 
 @check("synproxy:other-port", "a service that the rules do not name gets its SYNs at once", needs=_NEEDS)
@@ -577,7 +725,11 @@ def other_port(bench: Bench) -> None:
     bench.service("nat", weights=(1,), port=PORT + 1)
     packet = Proxied(bench).syn_packet()
     packet.payload.dport = PORT + 1
-    must_equal(bench.from_client(packet).one("inside", "a SYN"), at_server(bench, packet, "nat"), "the SYN at the server")
+    must_equal(
+        bench.from_client(packet).one("inside", "a SYN"),
+        at_server(bench, packet, "nat"),
+        "the SYN at the server",
+    )
 
 
 @check("synproxy:udp", "UDP of the same address and port is balanced as ever", tags=("udp",), needs=_NEEDS)
@@ -589,7 +741,9 @@ def udp(bench: Bench) -> None:
     net = NETS[4]
     packet = net.packet(bench.client(), net.vip) / UDP(sport=SPORT, dport=PORT) / b"lvslab"
     must_equal(
-        bench.from_client(packet).one("inside", "a datagram"), at_server(bench, packet, "nat"), "the datagram at the server"
+        bench.from_client(packet).one("inside", "a datagram"),
+        at_server(bench, packet, "nat"),
+        "the datagram at the server",
     )
 
 

@@ -10,20 +10,30 @@ from lvslab.doctor.finding import Finding
 from lvslab.doctor.netfilter import rules
 
 _ANSWERS_SUBNET = (1, 2)
-"""arp_ignore 1: answer only for an address of the receiving link; 2: and only to its subnet (ip-sysctl.rst)."""
+"""arp_ignore 1: answer only for an address of the receiving link; 2: and only to its subnet
+(ip-sysctl.rst).
+"""
 _ANSWERS_NO_HOST_SCOPE = 3
 _ANSWERS_NOTHING = 8
 _ANNOUNCES_BEST = 2
-"""arp_announce 2: the source of a request is an address of the target's subnet, not the packet's."""
+"""arp_announce 2: the source of a request is an address of the target's subnet, not the
+packet's.
+"""
 
 
 def arp_flux(evidence: Evidence) -> Iterator[Finding]:
-    """A real server that has the virtual address and stands in its network must neither answer nor ask with it in ARP.
+    """A real server that has the virtual address and stands in its network must neither answer nor
+    ask with it in ARP.
 
-    The larger of the values of "all" and of the receiving link counts; a value set on `lo` alone changes nothing (ip-sysctl.rst, arp_ignore).
+    The larger of the values of "all" and of the receiving link counts; a value set on `lo` alone
+    changes nothing (ip-sysctl.rst, arp_ignore).
     """
     for machine in evidence.servers:
-        vips = {each.service.address for each in evidence.destinations() if each.machine is machine and not each.masquerades}
+        vips = {
+            each.service.address
+            for each in evidence.destinations()
+            if each.machine is machine and not each.masquerades
+        }
         for vip in sorted(vips):
             holder = next((link for link, address in machine.addresses if address.ip == vip), None)
             if holder is None or ":" in vip:
@@ -35,7 +45,9 @@ def arp_flux(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _beside(evidence: Evidence, machine: Machine, vip: str) -> list[Link]:
-    """The links by which the server is in the network where the director has the virtual address."""
+    """The links by which the server is in the network where the director has the virtual
+    address.
+    """
     found = []
     for director in evidence.directors:
         for outer, address in director.addresses:
@@ -59,7 +71,9 @@ def _loud(machine: Machine, link: Link, holder: Link, vip: str) -> list[str]:
         return []
     ignore, announce = machine.per_link("arp_ignore", link.name), machine.per_link("arp_announce", link.name)
     scope = next(address.scope for address in holder.addresses if address.ip == vip)
-    filtered = [rule for rule in rules(machine, "arp") if rule.target in ("DROP", "mangle") and vip in rule.text]
+    filtered = [
+        rule for rule in rules(machine, "arp") if rule.target in ("DROP", "mangle") and vip in rule.text
+    ]
     silent = (
         ignore == _ANSWERS_NOTHING
         or (ignore in _ANSWERS_SUBNET and holder.name != link.name)
@@ -84,10 +98,15 @@ def _finding(evidence: Evidence, machine: Machine, link: Link, vip: str, wrong: 
         if entry.ip == vip and entry.mac in macs
     ]
     on_lo = machine.sysctl("net.ipv4.conf.lo.arp_ignore")
-    note = [f"{machine.name}: arp_ignore is {on_lo} on lo, which does not count: requests arrive on {link.name}"] if on_lo else []
+    note = (
+        [f"{machine.name}: arp_ignore is {on_lo} on lo, which does not count: requests arrive on {link.name}"]
+        if on_lo
+        else []
+    )
     return Finding(
         "arp-flux",
-        "Real servers take part in ARP for the virtual address: clients send to whichever answers first, past the director.",
+        "Real servers take part in ARP for the virtual address: clients send to whichever answers first, past"
+        " the director.",
         (*(f"{machine.name}: {link.name}: {each}" for each in wrong), *note, *misled),
         (
             f"{machine.name}# sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2",

@@ -1,4 +1,6 @@
-"""The connection table: entries that lead clients to a server that is drained or gone, and entries that went too early."""
+"""The connection table: entries that lead clients to a server that is drained or gone, and entries
+that went too early.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ _LASTING = ("ESTABLISHED", "UDP")
 
 def _line(director: Machine, entry: Connection) -> str:
     return (
-        f"{director.name}: ipvsadm -Lnc: {entry.protocol} {entry.client} -> {entry.virtual} -> {entry.destination} {entry.state}"
+        f"{director.name}: ipvsadm -Lnc: {entry.protocol} {entry.client} -> {entry.virtual} ->"
+        f" {entry.destination} {entry.state}"
     )
 
 
@@ -25,7 +28,9 @@ def _is(server: RealServer, entry: Connection) -> bool:
 
 
 def deleted_server_swallows(evidence: Evidence) -> Iterator[Finding]:
-    """With expire_nodest_conn=0 packets of a connection whose server was deleted are dropped silently (ipvs-sysctl.rst)."""
+    """With expire_nodest_conn=0 packets of a connection whose server was deleted are dropped
+    silently (ipvs-sysctl.rst).
+    """
     for director in evidence.directors:
         ipvs = director.ipvs
         if not ipvs or director.sysctl("net.ipv4.vs.expire_nodest_conn", 1):
@@ -34,15 +39,20 @@ def deleted_server_swallows(evidence: Evidence) -> Iterator[Finding]:
         lost = [
             entry
             for entry in ipvs.connections
-            if not entry.is_template and entry.state in _LASTING and not any(_is(server, entry) for server in servers)
+            if not entry.is_template
+            and entry.state in _LASTING
+            and not any(_is(server, entry) for server in servers)
         ]
         if lost and servers:
             gone = sorted({str(entry.destination) for entry in lost})
             yield Finding(
                 "deleted-server-swallows",
-                f"{len(lost)} connection(s) lead to {', '.join(gone)}, which is no longer in the table: their packets are dropped without a "
-                "word, so the clients wait and wait.",
-                (f"{director.name}: net.ipv4.vs.expire_nodest_conn = 0", *(_line(director, entry) for entry in lost[:_SHOWN])),
+                f"{len(lost)} connection(s) lead to {', '.join(gone)}, which is no longer in the table: their"
+                " packets are dropped without a word, so the clients wait and wait.",
+                (
+                    f"{director.name}: net.ipv4.vs.expire_nodest_conn = 0",
+                    *(_line(director, entry) for entry in lost[:_SHOWN]),
+                ),
                 (f"{director.name}# sysctl -w net.ipv4.vs.expire_nodest_conn=1",),
             )
 
@@ -59,7 +69,9 @@ def _belongs(entry: Connection, service: VirtualService) -> bool:
 
 
 def keeps_drained(evidence: Evidence) -> Iterator[Finding]:
-    """A persistent client's template sends it back to its server whatever its weight, unless expire_quiescent_template=1 (ipvs-sysctl.rst)."""
+    """A persistent client's template sends it back to its server whatever its weight, unless
+    expire_quiescent_template=1 (ipvs-sysctl.rst).
+    """
     for director in evidence.directors:
         ipvs = director.ipvs
         if not ipvs or director.sysctl("net.ipv4.vs.expire_quiescent_template", 1):
@@ -67,14 +79,17 @@ def keeps_drained(evidence: Evidence) -> Iterator[Finding]:
         for service in ipvs.services:
             for server in service.real_servers:
                 templates = [
-                    entry for entry in ipvs.connections if entry.is_template and _belongs(entry, service) and _is(server, entry)
+                    entry
+                    for entry in ipvs.connections
+                    if entry.is_template and _belongs(entry, service) and _is(server, entry)
                 ]
                 if server.weight or not templates or not service.persistence_timeout:
                     continue
                 yield Finding(
                     "persistence-keeps-drained",
-                    f"{server.name} has weight 0 and should run empty, but {service.name} is persistent: {len(templates)} client(s) are "
-                    f"remembered and go on to it, each visit for another {service.persistence_timeout} s.",
+                    f"{server.name} has weight 0 and should run empty, but {service.name} is persistent:"
+                    f" {len(templates)} client(s) are remembered and go on to it, each visit for another"
+                    f" {service.persistence_timeout} s.",
                     (
                         f"{director.name}: net.ipv4.vs.expire_quiescent_template = 0",
                         f"{director.name}: {service.name} -> {server.name} weight 0",
@@ -85,7 +100,9 @@ def keeps_drained(evidence: Evidence) -> Iterator[Finding]:
 
 
 def reused_port_pinned(evidence: Evidence) -> Iterator[Finding]:
-    """With conn_reuse_mode=0 a new connection from a port that the table still knows goes where the old one went (ipvs-sysctl.rst)."""
+    """With conn_reuse_mode=0 a new connection from a port that the table still knows goes where the
+    old one went (ipvs-sysctl.rst).
+    """
     for director in evidence.directors:
         ipvs = director.ipvs
         if not ipvs or director.sysctl("net.ipv4.vs.conn_reuse_mode", 1):
@@ -95,14 +112,18 @@ def reused_port_pinned(evidence: Evidence) -> Iterator[Finding]:
                 pinned = [
                     entry
                     for entry in ipvs.connections
-                    if not entry.is_template and entry.protocol == "TCP" and _belongs(entry, service) and _is(server, entry)
+                    if not entry.is_template
+                    and entry.protocol == "TCP"
+                    and _belongs(entry, service)
+                    and _is(server, entry)
                 ]
                 if server.weight or not pinned:
                     continue
                 yield Finding(
                     "reused-port-pinned",
-                    f"{server.name} has weight 0, but a client that comes again from a port of which an entry is left, even of a closed "
-                    "connection, is sent to it once more, and that keeps the entry alive.",
+                    f"{server.name} has weight 0, but a client that comes again from a port of which an entry"
+                    " is left, even of a closed connection, is sent to it once more, and that keeps the"
+                    " entry alive.",
                     (
                         f"{director.name}: net.ipv4.vs.conn_reuse_mode = 0",
                         f"{director.name}: {service.name} -> {server.name} weight 0",
@@ -113,7 +134,8 @@ def reused_port_pinned(evidence: Evidence) -> Iterator[Finding]:
 
 
 def idle_timeout(evidence: Evidence) -> Iterator[Finding]:
-    """A connection that an end believes in and of which no director knows, silent for longer than an entry lives.
+    """A connection that an end believes in and of which no director knows, silent for longer than
+    an entry lives.
 
     An entry that went for another reason has not been idle for so long.
     """
@@ -138,18 +160,22 @@ def idle_timeout(evidence: Evidence) -> Iterator[Finding]:
         if forgotten:
             yield Finding(
                 "idle-timeout",
-                f"{len(forgotten)} connection(s) were idle for longer than the {limit} s that the director remembers them: it has forgotten "
-                "them, an end has not, and what that sends next is refused.",
+                f"{len(forgotten)} connection(s) were idle for longer than the {limit} s that the director"
+                " remembers them: it has forgotten them, an end has not, and what that sends next is"
+                " refused.",
                 (
                     *(
-                        f"{machine.name}: ss -tni: ESTAB {socket.local} {socket.remote}, idle for {socket.idle:.0f} s, "
-                        "and no director has an entry"
+                        f"{machine.name}: ss -tni: ESTAB {socket.local} {socket.remote}, idle for"
+                        f" {socket.idle:.0f} s, and no director has an entry"
                         for machine, socket in forgotten[:_SHOWN]
                     ),
                     f"{director.name}: ipvsadm -L --timeout: tcp {limit} s",
                 ),
                 (
                     f"{director.name}# ipvsadm --set 7200 0 0",
-                    "or have the programs send TCP keepalives more often than that (SO_KEEPALIVE; net.ipv4.tcp_keepalive_time)",
+                    (
+                        "or have the programs send TCP keepalives more often than that (SO_KEEPALIVE;"
+                        " net.ipv4.tcp_keepalive_time)"
+                    ),
                 ),
             )

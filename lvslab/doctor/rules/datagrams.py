@@ -10,7 +10,9 @@ from lvslab.doctor.rules.traffic import shown
 from lvslab.service import PacketForwarding, Protocol, VirtualService
 
 _SAME_PORT = {5683: "CoAP (RFC 7252)", 514: "syslog (RFC 5426)"}
-"""Services whose senders keep one source port for all that they send, and whose messages need not go to one server."""
+"""Services whose senders keep one source port for all that they send, and whose messages need not
+go to one server.
+"""
 
 _MANY = 10
 """So many datagrams through one entry are no question and answer any more."""
@@ -20,34 +22,49 @@ _SHOWN = 3
 
 
 def udp_sticks(evidence: Evidence) -> Iterator[Finding]:
-    """A sender that keeps its port stays with one server for as long as it sends, dead or alive, unless each datagram is scheduled (--ops)."""
+    """A sender that keeps its port stays with one server for as long as it sends, dead or alive,
+    unless each datagram is scheduled (--ops).
+    """
     for director in evidence.directors:
         for service in director.ipvs.services if director.ipvs else ():
             assert director.ipvs
-            if service.protocol is not Protocol.UDP or service.ops or sum(each.weight > 0 for each in service.real_servers) < 2:
+            if (
+                service.protocol is not Protocol.UDP
+                or service.ops
+                or sum(each.weight > 0 for each in service.real_servers) < 2
+            ):
                 continue
             entries = [
                 each
                 for each in director.ipvs.connections
-                if each.protocol == "UDP" and (each.virtual.address, each.virtual.port) == (service.address, service.port)
+                if each.protocol == "UDP"
+                and (each.virtual.address, each.virtual.port) == (service.address, service.port)
             ]
             lopsided = _lopsided(director, service)
             if not entries or (service.port not in _SAME_PORT and not lopsided):
                 continue
-            who = f"Senders of {_SAME_PORT[service.port]} keep" if service.port in _SAME_PORT else "A sender keeps"
+            who = (
+                f"Senders of {_SAME_PORT[service.port]} keep"
+                if service.port in _SAME_PORT
+                else "A sender keeps"
+            )
             yield Finding(
                 "udp-sticks",
-                f"{who} one source port, so the director takes all that one sends for one connection and sends it to one real server, also "
-                "when that is dead.",
+                f"{who} one source port, so the director takes all that one sends for one connection and"
+                " sends it to one real server, also when that is dead.",
                 (
                     *(
-                        f"{director.name}: ipvsadm -Lnc: UDP {each.client} -> {each.virtual} -> {each.destination}, {each.expires} s left"
+                        f"{director.name}: ipvsadm -Lnc: UDP {each.client} -> {each.virtual} ->"
+                        f" {each.destination}, {each.expires} s left"
                         for each in entries[:_SHOWN]
                     ),
                     *lopsided,
                     f"{director.name}: {service.name} is no one-packet service",
                 ),
-                (f"{director.name}# ipvsadm -E {' '.join(service.selector)} -s {service.scheduler} --ops", *_unless_nat(service)),
+                (
+                    f"{director.name}# ipvsadm -E {' '.join(service.selector)} -s {service.scheduler} --ops",
+                    *_unless_nat(service),
+                ),
                 Certainty.LIKELY,
             )
 
@@ -57,12 +74,16 @@ def _unless_nat(service: VirtualService) -> tuple[str, ...]:
     if not any(each.forwarding is PacketForwarding.MASQ for each in service.real_servers):
         return ()
     return (
-        "that suits senders who expect no reply; where they do, use DR or TUN, for NAT does not translate replies of one-packet services",
+        (
+            "that suits senders who expect no reply; where they do, use DR or TUN, for NAT does not translate"
+            " replies of one-packet services"
+        ),
     )
 
 
 def one_packet_nat(evidence: Evidence) -> Iterator[Finding]:
-    """IPVS forgets a datagram of a one-packet service at once, so there is no entry by which a reply could be translated back (NAT).
+    """IPVS forgets a datagram of a one-packet service at once, so there is no entry by which a
+    reply could be translated back (NAT).
 
     Senders who expect no reply do not mind, therefore a capture must show replies.
     """
@@ -80,24 +101,33 @@ def one_packet_nat(evidence: Evidence) -> Iterator[Finding]:
             seen = f"{packet.source}:{packet.sport} > {packet.destination}:{packet.dport}"
             yield Finding(
                 "one-packet-nat",
-                f"{each.service.name} is a one-packet service with masquerading: the servers' replies are not translated back, and clients "
-                "get them from an address that they never asked.",
+                f"{each.service.name} is a one-packet service with masquerading: the servers' replies are not"
+                " translated back, and clients get them from an address that they never asked.",
                 (
                     f"{each.director.name}: capture: sent on {packet.link}: {seen}",
                     shown(each),
                 ),
                 (
-                    f"{each.director.name}# ipvsadm -E {' '.join(each.service.selector)} -s {each.service.scheduler}",
+                    (
+                        f"{each.director.name}# ipvsadm -E {' '.join(each.service.selector)} -s"
+                        f" {each.service.scheduler}"
+                    ),
                     "or reach the servers by DR or TUN, where they reply with the virtual address themselves",
                 ),
             )
 
 
 def _lopsided(director: Machine, service: VirtualService) -> list[str]:
-    """A line on how unequal the servers' shares are, if few entries carry many datagrams to one of them."""
+    """A line on how unequal the servers' shares are, if few entries carry many datagrams to one of
+    them.
+    """
     assert director.ipvs
     whole = director.ipvs.stats.get((service.name, ""))
-    shares = {each.name: director.ipvs.stats.get((service.name, each.name)) for each in service.real_servers if each.weight}
+    shares = {
+        each.name: director.ipvs.stats.get((service.name, each.name))
+        for each in service.real_servers
+        if each.weight
+    }
     counted = {name: counters.in_packets for name, counters in shares.items() if counters}
     if not whole or not counted or whole.in_packets < _MANY * max(whole.conns, 1):
         return []
@@ -105,5 +135,6 @@ def _lopsided(director: Machine, service: VirtualService) -> list[str]:
     if counted[most] < _SHARE * whole.in_packets:
         return []
     return [
-        f"{director.name}: ipvsadm -Ln --stats: {counted[most]} of {whole.in_packets} datagrams went to {most}, by {whole.conns} entries"
+        f"{director.name}: ipvsadm -Ln --stats: {counted[most]} of {whole.in_packets} datagrams went to"
+        f" {most}, by {whole.conns} entries"
     ]

@@ -1,4 +1,6 @@
-"""The director itself: its table, and whether packets for its virtual addresses reach IPVS at all."""
+"""The director itself: its table, and whether packets for its virtual addresses reach IPVS
+at all.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def no_service(evidence: Evidence) -> Iterator[Finding]:
 
 
 def no_server(evidence: Evidence) -> Iterator[Finding]:
-    """A service whose new connections have nowhere to go: no real server, or only such with weight 0."""
+    """A service whose new connections have nowhere to go: no real server, or only such with weight
+    0.
+    """
     for director in evidence.directors:
         for service in director.ipvs.services if director.ipvs else ():
             if any(each.weight for each in service.real_servers):
@@ -40,8 +44,16 @@ def no_server(evidence: Evidence) -> Iterator[Finding]:
                 yield Finding(
                     "all-servers-quiescent",
                     f"All real servers of {service.name} have weight 0: new connections are refused.",
-                    tuple(f"{director.name}: {service.name} -> {each.name} weight 0" for each in service.real_servers),
-                    (f"{director.name}# ipvsadm -e {_selector(service)} -r {first.name} {first.forwarding.option} -w 1",),
+                    tuple(
+                        f"{director.name}: {service.name} -> {each.name} weight 0"
+                        for each in service.real_servers
+                    ),
+                    (
+                        (
+                            f"{director.name}# ipvsadm -e {_selector(service)} -r {first.name}"
+                            f" {first.forwarding.option} -w 1"
+                        ),
+                    ),
                 )
             else:
                 yield Finding(
@@ -53,9 +65,11 @@ def no_server(evidence: Evidence) -> Iterator[Finding]:
 
 
 def vip_not_local(evidence: Evidence) -> Iterator[Finding]:
-    """IPVS takes packets that are delivered locally (hook LOCAL_IN, ip_vs_core.c): others are routed past it, or dropped.
+    """IPVS takes packets that are delivered locally (hook LOCAL_IN, ip_vs_core.c): others are
+    routed past it, or dropped.
 
-    The backup of a VRRP pair rightly lacks the address, so one director that has it is enough; alone under such a program it may be the backup.
+    The backup of a VRRP pair rightly lacks the address, so one director that has it is enough;
+    alone under such a program it may be the backup.
     """
     directors = [each for each in evidence.directors if each.ipvs]
     alone_with_vrrp = len(directors) == 1 and bool(directors[0].programs & _ADDRESS_MOVERS)
@@ -78,8 +92,12 @@ def _held(directors: list[Machine], service: VirtualService) -> bool:
     return any(each.has(service.address) for each in directors)
 
 
-def _nobodys(evidence: Evidence, director: Machine, service: VirtualService, other: VirtualService, link: Link) -> Finding:
-    """One of several virtual addresses of a network is nobody's: as when clients share several directors by DNS, and one of these is gone."""
+def _nobodys(
+    evidence: Evidence, director: Machine, service: VirtualService, other: VirtualService, link: Link
+) -> Finding:
+    """One of several virtual addresses of a network is nobody's: as when clients share several
+    directors by DNS, and one of these is gone.
+    """
     vip = service.address
     asking = [
         f"{each.name}: ip neigh: {vip} is {entry.state}: nobody answers for it"
@@ -89,8 +107,9 @@ def _nobodys(evidence: Evidence, director: Machine, service: VirtualService, oth
     ]
     return Finding(
         "balancer-dead",
-        f"No director has the virtual address {vip}: the one that had it is gone, or it was never given to one. Clients that know this "
-        f"address wait in vain; {director.name} has the service in its table and could take it over.",
+        f"No director has the virtual address {vip}: the one that had it is gone, or it was never given to"
+        f" one. Clients that know this address wait in vain; {director.name} has the service in its table and"
+        " could take it over.",
         (
             f"{director.name}: {service.name} is in the table, and no link has {vip}",
             f"{director.name}: {other.name} is in the table, too, and {other.address} is its own",
@@ -99,7 +118,10 @@ def _nobodys(evidence: Evidence, director: Machine, service: VirtualService, oth
         (
             f"{director.name}# ip address add {vip}/32 dev {link.name}",
             f"{director.name}# arping -U -I {link.name} -c 3 {vip}",
-            "for good: VRRP, with each director master of one address and backup of the other (lvslab train start director-pair)",
+            (
+                "for good: VRRP, with each director master of one address and backup of the other (lvslab"
+                " train start director-pair)"
+            ),
         ),
     )
 
@@ -111,16 +133,19 @@ def _not_local(director: Machine, service: VirtualService) -> Finding:
     counters = director.ipvs.stats.get((service.name, "")) if director.ipvs else None
     near = (f"{director.name}# ip address add {service.address}/32 dev {link.name if link else 'lo'}",)
     far = (
-        f"or by a firewall mark, where the machine must not have the address: {director.name}# iptables -t mangle -A PREROUTING "
-        f"-d {service.address} -p {service.protocol} --dport {service.port} -j MARK --set-mark 1",
+        (
+            f"or by a firewall mark, where the machine must not have the address: {director.name}# iptables"
+            f" -t mangle -A PREROUTING -d {service.address} -p {service.protocol} --dport {service.port} -j"
+            " MARK --set-mark 1"
+        ),
         f"{director.name}# ip rule add fwmark 1 lookup 100",
         f"{director.name}# ip route add local default dev lo table 100",
         f"and make the service one of the mark: {director.name}# ipvsadm -A -f 1 -s {service.scheduler}",
     )
     return Finding(
         "vip-not-local",
-        f"The virtual address {service.address} is no address of the director: it does not take packets for it, "
-        "so IPVS, which looks at locally delivered packets only, never sees them.",
+        f"The virtual address {service.address} is no address of the director: it does not take packets for"
+        " it, so IPVS, which looks at locally delivered packets only, never sees them.",
         (
             f"{director.name}: no link has {service.address}; its routing {how}",
             *([f"{director.name}: {service.name}: {counters.conns} connections"] if counters else []),
@@ -135,16 +160,23 @@ def _marked(director: Machine, service: VirtualService) -> Iterator[Finding]:
         rule
         for rule in rules(director, "mangle")
         if rule.target == "MARK"
-        and any(_number(rule.options.get(key, "").partition("/")[0]) == service.fwmark for key in ("--set-xmark", "--set-mark"))
+        and any(
+            _number(rule.options.get(key, "").partition("/")[0]) == service.fwmark
+            for key in ("--set-xmark", "--set-mark")
+        )
     ]
     readable = not any("iptables" in line for line in director.unread)
     if not setters and readable and not _has_nft(director):
         yield Finding(
             "mark-not-set",
-            f"No rule sets the firewall mark {service.fwmark}, so no packet meets the service {service.name}.",
+            f"No rule sets the firewall mark {service.fwmark}, so no packet meets the service"
+            f" {service.name}.",
             (f"{director.name}: iptables-save shows no MARK rule with {service.fwmark}",),
             (
-                f"{director.name}# iptables -t mangle -A PREROUTING -d VIP -p tcp --dport PORT -j MARK --set-mark {service.fwmark}",
+                (
+                    f"{director.name}# iptables -t mangle -A PREROUTING -d VIP -p tcp --dport PORT -j MARK"
+                    f" --set-mark {service.fwmark}"
+                ),
             ),
         )
 

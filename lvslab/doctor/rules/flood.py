@@ -17,17 +17,31 @@ def syn_flood(evidence: Evidence) -> Iterator[Finding]:
     for director in evidence.directors:
         if not director.ipvs:
             continue
-        entries = [each for each in director.ipvs.connections if each.protocol == "TCP" and not each.is_template]
+        entries = [
+            each for each in director.ipvs.connections if each.protocol == "TCP" and not each.is_template
+        ]
         half = [each for each in entries if each.state == "SYN_RECV"]
         sources = {each.client.address for each in half}
-        defended = any(director.sysctl(f"net.ipv4.vs.{key}") for key in ("drop_entry", "drop_packet", "secure_tcp"))
-        proxied = any(rule.target == "SYNPROXY" for table in ("filter", "raw", "mangle") for rule in rules(director, table))
-        if len(half) < _MANY or len(half) < _SHARE * len(entries) or len(sources) < _MANY // 5 or defended or proxied:
+        defended = any(
+            director.sysctl(f"net.ipv4.vs.{key}") for key in ("drop_entry", "drop_packet", "secure_tcp")
+        )
+        proxied = any(
+            rule.target == "SYNPROXY"
+            for table in ("filter", "raw", "mangle")
+            for rule in rules(director, table)
+        )
+        if (
+            len(half) < _MANY
+            or len(half) < _SHARE * len(entries)
+            or len(sources) < _MANY // 5
+            or defended
+            or proxied
+        ):
             continue
         yield Finding(
             "syn-flood",
-            f"{len(half)} of {len(entries)} connections are half-open, from {len(sources)} addresses that never finish their handshake: "
-            "a SYN flood fills the table, and the real servers' queues.",
+            f"{len(half)} of {len(entries)} connections are half-open, from {len(sources)} addresses that"
+            " never finish their handshake: a SYN flood fills the table, and the real servers' queues.",
             (
                 f"{director.name}: ipvsadm -Lnc: {len(half)} entries in SYN_RECV",
                 *(

@@ -1,4 +1,6 @@
-"""FullNAT: the director's local addresses and their ports, and the connection tracking that it lives in."""
+"""FullNAT: the director's local addresses and their ports, and the connection tracking that it
+lives in.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,30 @@ _SHOWN = 3
 
 
 def local_address_missing(evidence: Evidence) -> Iterator[Finding]:
-    """Source NAT to an address that no director has: the real servers ask for it by ARP, and nobody answers."""
+    """Source NAT to an address that no director has: the real servers ask for it by ARP, and nobody
+    answers.
+    """
     for director in evidence.directors:
         for rule in rules(director, "nat", "POSTROUTING"):
-            absent = [ip for ip in source_addresses(rule) if not any(each.has(ip) for each in evidence.directors if each.ipvs)]
+            absent = [
+                ip
+                for ip in source_addresses(rule)
+                if not any(each.has(ip) for each in evidence.directors if each.ipvs)
+            ]
             if rule.target != "SNAT" or not absent or "--vaddr" not in rule.options:
                 continue
             link = director.on_link(absent[0])
             yield Finding(
                 "local-address-missing",
-                f"Connections are given the source address {absent[0]}, which the director does not have: the real servers' replies to it "
-                "reach nobody.",
-                (f"{director.name}: {rule.text}", *(f"{director.name}: no link has {ip}" for ip in absent[:_SHOWN])),
+                f"Connections are given the source address {absent[0]}, which the director does not have: the"
+                " real servers' replies to it reach nobody.",
+                (
+                    f"{director.name}: {rule.text}",
+                    *(f"{director.name}: no link has {ip}" for ip in absent[:_SHOWN]),
+                ),
                 tuple(
-                    f"{director.name}# ip address add {ip}/{_prefix(link)} dev {link.name if link else 'LINK'}"
+                    f"{director.name}# ip address add {ip}/{_prefix(link)} dev"
+                    f" {link.name if link else 'LINK'}"
                     for ip in absent[:_SHOWN]
                 ),
             )
@@ -38,7 +50,9 @@ def _prefix(link: Link | None) -> int:
 
 
 def local_ports_exhausted(evidence: Evidence) -> Iterator[Finding]:
-    """A local address has each port once for each real server's address and port: when all are taken, new connections are dropped."""
+    """A local address has each port once for each real server's address and port: when all are
+    taken, new connections are dropped.
+    """
     for director in evidence.directors:
         ipvs = director.ipvs
         if not ipvs:
@@ -46,35 +60,50 @@ def local_ports_exhausted(evidence: Evidence) -> Iterator[Finding]:
         at = Counter(entry.destination for entry in ipvs.connections if not entry.is_template)
         for service in ipvs.services:
             for server in service.real_servers:
-                client = next((each.client.address for each in ipvs.connections if each.destination == server.endpoint), None)
+                client = next(
+                    (each.client.address for each in ipvs.connections if each.destination == server.endpoint),
+                    None,
+                )
                 rule = source_nat(director, service, client, server.address) if client else None
                 room = translated_ports(rule) if rule else None
                 if rule is None or room is None or at[server.endpoint] < _FULL * room:
                     continue
                 yield Finding(
                     "local-ports-exhausted",
-                    f"The director has {room} local port(s) for connections to {server.name}, and {at[server.endpoint]} are in the table: "
-                    "new connections find no free one.",
+                    f"The director has {room} local port(s) for connections to {server.name}, and"
+                    f" {at[server.endpoint]} are in the table: new connections find no free one.",
                     (
                         f"{director.name}: {rule.text}",
                         f"{director.name}: ipvsadm -Lnc: {at[server.endpoint]} connections to {server.name}",
-                        f"{director.name}: conntrack -S: insert_failed={director.counts.get('insert_failed', 0)} "
-                        f"drop={director.counts.get('drop', 0)}",
+                        (
+                            f"{director.name}: conntrack -S:"
+                            f" insert_failed={director.counts.get('insert_failed', 0)}"
+                            f" drop={director.counts.get('drop', 0)}"
+                        ),
                     ),
                     (
-                        f"{director.name}# ip address add LIP2 dev LINK, and --to-source LIP1-LIP2 without a port range in its place",
+                        (
+                            f"{director.name}# ip address add LIP2 dev LINK, and --to-source LIP1-LIP2"
+                            " without a port range in its place"
+                        ),
                     ),
                 )
 
 
 def tracking_full(evidence: Evidence) -> Iterator[Finding]:
-    """New connections are dropped when the table of tracked ones is full (nf_conntrack_core.c, "table full, dropping packet")."""
+    """New connections are dropped when the table of tracked ones is full (nf_conntrack_core.c,
+    "table full, dropping packet").
+    """
     for director in evidence.directors:
-        count, most = director.counts.get("nf_conntrack_count", 0), director.sysctl("net.netfilter.nf_conntrack_max")
+        count, most = (
+            director.counts.get("nf_conntrack_count", 0),
+            director.sysctl("net.netfilter.nf_conntrack_max"),
+        )
         if director.ipvs and most and count >= most:
             yield Finding(
                 "conntrack-full",
-                f"The director's connection tracking is full ({count} of {most}): packets of new connections are dropped.",
+                f"The director's connection tracking is full ({count} of {most}): packets of new connections"
+                " are dropped.",
                 (
                     f"{director.name}: net.netfilter.nf_conntrack_count = {count}",
                     f"{director.name}: net.netfilter.nf_conntrack_max = {most}",

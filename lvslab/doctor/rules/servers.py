@@ -1,4 +1,6 @@
-"""What real servers must have: the virtual address in DR and TUN, and somebody who listens on the port that the table says."""
+"""What real servers must have: the virtual address in DR and TUN, and somebody who listens on the
+port that the table says.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,15 @@ _BOTH_PROTOCOLS = {53: "DNS answers that do not fit into a datagram are asked fo
 """Ports whose service is one over TCP and UDP."""
 
 _TLS_PORTS = {443: 80, 636: 389, 853: 53, 993: 143, 995: 110}
-"""Ports on which clients begin with a TLS handshake → the port of the same service without (IANA's registry)."""
+"""Ports on which clients begin with a TLS handshake → the port of the same service without (IANA's
+registry).
+"""
 
 
 def vip_missing(evidence: Evidence) -> Iterator[Finding]:
-    """DR and TUN leave the destination address alone, so the server must take packets for the virtual address."""
+    """DR and TUN leave the destination address alone, so the server must take packets for the
+    virtual address.
+    """
     seen: set[tuple[str, str]] = set()
     for each in evidence.destinations():
         machine, vip = each.machine, each.service.address
@@ -31,8 +37,8 @@ def vip_missing(evidence: Evidence) -> Iterator[Finding]:
         fate = f"it would pass them on to {path.via or path.link}" if path else "it has no route for them"
         yield Finding(
             "vip-missing-on-server",
-            f"{machine.name} does not have the virtual address {vip}: the director counts and forwards packets, and the real server, "
-            "to which they are not addressed, does not deliver them.",
+            f"{machine.name} does not have the virtual address {vip}: the director counts and forwards"
+            " packets, and the real server, to which they are not addressed, does not deliver them.",
             (f"{machine.name}: no link has {vip}; {fate}", shown(each)),
             (
                 f"{machine.name}# sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2",
@@ -73,7 +79,8 @@ def _listens(machine: Machine, protocol: str, address: str, port: int) -> bool:
 def _dead(evidence: Evidence) -> Iterator[Destination]:
     """Readable servers in a table on whose port nobody listens.
 
-    A service that no server offers and that no client has asked for is not in use: it is passed over.
+    A service that no server offers and that no client has asked for is not in use: it is passed
+    over.
     """
     for each in evidence.destinations():
         if not _judged(each) or _answers(each):
@@ -87,12 +94,16 @@ def _siblings(evidence: Evidence, each: Destination) -> list[Destination]:
     return [
         other
         for other in evidence.destinations()
-        if other.director is each.director and other.service is each.service and other.server is not each.server
+        if other.director is each.director
+        and other.service is each.service
+        and other.server is not each.server
     ]
 
 
 def _judged(each: Destination) -> bool:
-    """Whether it can be judged: TCP or UDP on a port of its own, at a server whose sockets were read."""
+    """Whether it can be judged: TCP or UDP on a port of its own, at a server whose sockets were
+    read.
+    """
     return (
         each.machine is not None
         and bool(each.machine.sockets)
@@ -128,13 +139,18 @@ def _evidence(each: Destination) -> tuple[str, ...]:
     protocol = each.service.protocol.value
     ports = ", ".join(map(str, _open_ports(each))) or "none"
     return (
-        f"{each.machine.name}: ss -ln: nobody listens on {address}:{port}/{protocol}; {protocol} ports with listeners: {ports}",
+        (
+            f"{each.machine.name}: ss -ln: nobody listens on {address}:{port}/{protocol}; {protocol} ports"
+            f" with listeners: {ports}"
+        ),
         shown(each),
     )
 
 
 def _elsewhere(evidence: Evidence, each: Destination) -> int | None:
-    """The port on which the server offers what was meant: the service's own, or the one that the other servers use."""
+    """The port on which the server offers what was meant: the service's own, or the one that the
+    other servers use.
+    """
     wanted = [
         each.service.port,
         *(_target(other)[1] for other in _siblings(evidence, each) if _judged(other) and _answers(other)),
@@ -144,29 +160,42 @@ def _elsewhere(evidence: Evidence, each: Destination) -> int | None:
 
 
 def port_mapping_without_nat(evidence: Evidence) -> Iterator[Finding]:
-    """DR and TUN leave the port alone (ipvsadm(8), -r): a server on another port needs masquerading."""
+    """DR and TUN leave the port alone (ipvsadm(8), -r): a server on another port needs
+    masquerading.
+    """
     for each in _dead(evidence):
         others = [port for port in _open_ports(each) if port not in _other_service_ports(evidence, each)]
-        if each.masquerades or not others or any(_judged(other) and _answers(other) for other in _siblings(evidence, each)):
+        if (
+            each.masquerades
+            or not others
+            or any(_judged(other) and _answers(other) for other in _siblings(evidence, each))
+        ):
             continue
         assert each.machine is not None
         yield Finding(
             "port-mapping-without-nat",
-            f"{each.server.forwarding.value} forwarding does not change ports: packets reach {each.machine.name} on port {each.service.port}, "
-            f"where nobody listens. Only masquerading (-m) maps ports; ipvsadm drops another port given with -r without a word.",
+            f"{each.server.forwarding.value} forwarding does not change ports: packets reach"
+            f" {each.machine.name} on port {each.service.port}, where nobody listens. Only masquerading (-m)"
+            " maps ports; ipvsadm drops another port given with -r without a word.",
             _evidence(each),
             (
-                f"have the program on {each.machine.name} listen on {each.service.port}, or map the port there: {each.machine.name}# iptables "
-                f"-t nat -A PREROUTING -d {each.service.address} -p {each.service.protocol} --dport {each.service.port} -j REDIRECT "
-                f"--to-ports {others[0]}",
-                f"or use NAT, with the director as the servers' gateway: {each.director.name}# ipvsadm -e {' '.join(each.service.selector)} "
-                f"-r {each.server.address}:{others[0]} -m",
+                (
+                    f"have the program on {each.machine.name} listen on {each.service.port}, or map the port"
+                    f" there: {each.machine.name}# iptables -t nat -A PREROUTING -d {each.service.address} -p"
+                    f" {each.service.protocol} --dport {each.service.port} -j REDIRECT --to-ports {others[0]}"
+                ),
+                (
+                    f"or use NAT, with the director as the servers' gateway: {each.director.name}# ipvsadm -e"
+                    f" {' '.join(each.service.selector)} -r {each.server.address}:{others[0]} -m"
+                ),
             ),
         )
 
 
 def _other_service_ports(evidence: Evidence, each: Destination) -> set[int]:
-    return {other.service.port for other in evidence.destinations() if other.server.address == each.server.address}
+    return {
+        other.service.port for other in evidence.destinations() if other.server.address == each.server.address
+    }
 
 
 def wrong_server_port(evidence: Evidence) -> Iterator[Finding]:
@@ -178,25 +207,38 @@ def wrong_server_port(evidence: Evidence) -> Iterator[Finding]:
         server, selector = each.server, " ".join(each.service.selector)
         yield Finding(
             "wrong-server-port",
-            f"{each.service.name} is mapped to port {server.port} of {server.address}, where nobody listens; the server offers port {port}.",
+            f"{each.service.name} is mapped to port {server.port} of {server.address}, where nobody listens;"
+            f" the server offers port {port}.",
             _evidence(each),
             (
-                f"{each.director.name}# ipvsadm -a {selector} -r {server.address}:{port} {server.forwarding.option} -w {server.weight}",
+                (
+                    f"{each.director.name}# ipvsadm -a {selector} -r {server.address}:{port}"
+                    f" {server.forwarding.option} -w {server.weight}"
+                ),
                 f"{each.director.name}# ipvsadm -d {selector} -r {server.name}",
             ),
         )
 
 
 def tls_to_plain_port(evidence: Evidence) -> Iterator[Finding]:
-    """A TLS service led to the port that also serves the plain one, while the server expects TLS on the service's own port."""
+    """A TLS service led to the port that also serves the plain one, while the server expects TLS on
+    the service's own port.
+    """
     for each in evidence.destinations():
         plain = _TLS_PORTS.get(each.service.port)
-        if not each.masquerades or plain is None or not _judged(each) or each.server.port == each.service.port:
+        if (
+            not each.masquerades
+            or plain is None
+            or not _judged(each)
+            or each.server.port == each.service.port
+        ):
             continue
         shared = [
             other.service
             for other in evidence.destinations()
-            if other.director is each.director and other.server.endpoint == each.server.endpoint and other.service.port == plain
+            if other.director is each.director
+            and other.server.endpoint == each.server.endpoint
+            and other.service.port == plain
         ]
         if not shared or each.service.port not in _open_ports(each):
             continue
@@ -204,15 +246,18 @@ def tls_to_plain_port(evidence: Evidence) -> Iterator[Finding]:
         assert each.machine is not None
         yield Finding(
             "wrong-server-port",
-            f"{each.service.name} leads to port {server.port} of {each.machine.name}, which serves {shared[0].name} without TLS; the server "
-            f"has port {each.service.port} open, too.",
+            f"{each.service.name} leads to port {server.port} of {each.machine.name}, which serves"
+            f" {shared[0].name} without TLS; the server has port {each.service.port} open, too.",
             (
                 shown(each),
                 f"{each.director.name}: {shared[0].name} -> {server.name}: the same port",
                 f"{each.machine.name}: ss -ln: listens on {each.service.port}/{each.service.protocol}",
             ),
             (
-                f"{each.director.name}# ipvsadm -a {selector} -r {server.address}:{each.service.port} -m -w {server.weight}",
+                (
+                    f"{each.director.name}# ipvsadm -a {selector} -r {server.address}:{each.service.port} -m"
+                    f" -w {server.weight}"
+                ),
                 f"{each.director.name}# ipvsadm -d {selector} -r {server.name}",
             ),
             Certainty.LIKELY,
@@ -220,8 +265,12 @@ def tls_to_plain_port(evidence: Evidence) -> Iterator[Finding]:
 
 
 def server_port_dead(evidence: Evidence) -> Iterator[Finding]:
-    """A server in the table that does not offer the service: IPVS does not notice, and goes on sending it its share."""
-    told = {each.evidence[0] for rule in (port_mapping_without_nat, wrong_server_port) for each in rule(evidence)}
+    """A server in the table that does not offer the service: IPVS does not notice, and goes on
+    sending it its share.
+    """
+    told = {
+        each.evidence[0] for rule in (port_mapping_without_nat, wrong_server_port) for each in rule(evidence)
+    }
     for each in _dead(evidence):
         lines = _evidence(each)
         if lines[0] in told:
@@ -229,11 +278,14 @@ def server_port_dead(evidence: Evidence) -> Iterator[Finding]:
         assert each.machine is not None
         yield Finding(
             "server-port-dead",
-            f"{each.machine.name} does not offer {each.service.name}, but stays in the table: its share of the connections fails.",
+            f"{each.machine.name} does not offer {each.service.name}, but stays in the table: its share of"
+            " the connections fails.",
             lines,
             (
-                f"start the service on {each.machine.name}, or take the server out: "
-                f"{each.director.name}# ipvsadm -d {' '.join(each.service.selector)} -r {each.server.name}",
+                (
+                    f"start the service on {each.machine.name}, or take the server out: {each.director.name}#"
+                    f" ipvsadm -d {' '.join(each.service.selector)} -r {each.server.name}"
+                ),
                 "and have keepalived, ldirectord or mon check the servers",
             ),
         )
@@ -258,12 +310,22 @@ def protocol_missing(evidence: Evidence) -> Iterator[Finding]:
             option = server.forwarding.option if server else "-m"
             yield Finding(
                 "protocol-missing",
-                f"Port {service.port} of {service.address} is balanced over {service.protocol.label} only; {_BOTH_PROTOCOLS[service.port]}.",
-                (f"{director.name}: {service.name} is in the table, {other.label} {service.address}:{service.port} is not",),
+                f"Port {service.port} of {service.address} is balanced over {service.protocol.label} only;"
+                f" {_BOTH_PROTOCOLS[service.port]}.",
                 (
-                    f"{director.name}# ipvsadm -A {other.option} {service.address}:{service.port} -s {service.scheduler}",
+                    (
+                        f"{director.name}: {service.name} is in the table, {other.label}"
+                        f" {service.address}:{service.port} is not"
+                    ),
+                ),
+                (
+                    (
+                        f"{director.name}# ipvsadm -A {other.option} {service.address}:{service.port} -s"
+                        f" {service.scheduler}"
+                    ),
                     *(
-                        f"{director.name}# ipvsadm -a {other.option} {service.address}:{service.port} -r {each.name} {option}"
+                        f"{director.name}# ipvsadm -a {other.option} {service.address}:{service.port} -r"
+                        f" {each.name} {option}"
                         for each in service.real_servers
                     ),
                 ),

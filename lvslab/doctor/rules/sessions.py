@@ -1,4 +1,6 @@
-"""Sessions of an application that live in one real server's memory, as a capture of HTTP shows them."""
+"""Sessions of an application that live in one real server's memory, as a capture of HTTP shows
+them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from lvslab.doctor.finding import Certainty, Finding
 from lvslab.service import Protocol
 
 _TOKEN = re.compile(r"(?=[A-Za-z_\-]*[0-9])[0-9A-Za-z_\-]{8,}")
-"""What may be a session's name: eight characters or more, with a digit among them, which ordinary words have not."""
+"""What may be a session's name: eight characters or more, with a digit among them, which ordinary
+words have not.
+"""
 
 _REFUSED = ("400", "401", "403", "409", "410", "419", "440")
 """Answers to a client whose session is unknown; 404 is said of pages, too."""
@@ -43,13 +47,16 @@ class _Conversation:
 
 
 def persistence_missing(evidence: Evidence) -> Iterator[Finding]:
-    """A client shows one real server what another one gave it, and is refused: nothing ties clients to servers.
+    """A client shows one real server what another one gave it, and is refused: nothing ties clients
+    to servers.
 
     Needs a capture: neither the table nor any counter knows what an application expects.
     """
     by_service: dict[tuple[str, str], list[_Conversation]] = {}
     for each in _conversations(evidence):
-        by_service.setdefault((each.destination.director.name, each.destination.service.name), []).append(each)
+        by_service.setdefault((each.destination.director.name, each.destination.service.name), []).append(
+            each
+        )
     for talks in by_service.values():
         service = talks[0].destination.service
         if service.persistence_timeout:
@@ -68,23 +75,36 @@ def persistence_missing(evidence: Evidence) -> Iterator[Finding]:
 def _finding(evidence: Evidence, giver: _Conversation, talk: _Conversation) -> Finding:
     service = talk.destination.service
     asked = talk.asked.partition("\r\n")[0]
-    directors = [each for each in evidence.directors if each.ipvs and service.name in [one.name for one in each.ipvs.services]]
+    directors = [
+        each
+        for each in evidence.directors
+        if each.ipvs and service.name in [one.name for one in each.ipvs.services]
+    ]
     return Finding(
         "persistence-missing",
-        f"Sessions are known to one real server alone, but {service.name} is not persistent: a client's next connection may meet another "
-        "server, which does not know it. It should be persistent for as long as a session may rest.",
+        f"Sessions are known to one real server alone, but {service.name} is not persistent: a client's next"
+        " connection may meet another server, which does not know it. It should be persistent for as long as"
+        " a session may rest.",
         (
             f"capture: {giver.server} gave {giver.client} a session ({giver.status})",
             f"capture: {talk.server} was asked '{asked}' with it by {talk.client} and answered {talk.status}",
-            f"{talk.destination.director.name}: {service.name} has scheduler {service.scheduler} and no persistence",
+            (
+                f"{talk.destination.director.name}: {service.name} has scheduler {service.scheduler} and no"
+                " persistence"
+            ),
         ),
-        tuple(f"{each.name}# ipvsadm -E {' '.join(service.selector)} -s {service.scheduler} -p 300" for each in directors),
+        tuple(
+            f"{each.name}# ipvsadm -E {' '.join(service.selector)} -s {service.scheduler} -p 300"
+            for each in directors
+        ),
         Certainty.LIKELY,
     )
 
 
 def _conversations(evidence: Evidence) -> list[_Conversation]:
-    """TCP connections with real servers, in the order of their beginnings, seen at the servers, or else at the directors."""
+    """TCP connections with real servers, in the order of their beginnings, seen at the servers, or
+    else at the directors.
+    """
     packets = [each for each in evidence.packets or () if each.protocol == "TCP" and each.body]
     servers = {each.name for each in evidence.servers}
     at_servers = any(each.machine in servers for each in packets)
@@ -107,7 +127,9 @@ def _conversations(evidence: Evidence) -> list[_Conversation]:
 def _of(
     evidence: Evidence, packet: Packet, asks: bool, found: dict[tuple[str, str, int, int], _Conversation]
 ) -> _Conversation | None:
-    """The conversation to which a packet belongs, if it asks, or else answers, a real server of a table."""
+    """The conversation to which a packet belongs, if it asks, or else answers, a real server of a
+    table.
+    """
     server, port = (packet.destination, packet.dport) if asks else (packet.source, packet.sport)
     client, client_port = (packet.source, packet.sport) if asks else (packet.destination, packet.dport)
     key = (packet.machine, client, client_port, port)

@@ -9,7 +9,13 @@ from lvslab.doctor.finding import Finding
 
 
 def _daemons(evidence: Evidence, role: str) -> list[tuple[Machine, SyncDaemon]]:
-    return [(each, daemon) for each in evidence.directors if each.ipvs for daemon in each.ipvs.daemons if daemon.role == role]
+    return [
+        (each, daemon)
+        for each in evidence.directors
+        if each.ipvs
+        for daemon in each.ipvs.daemons
+        if daemon.role == role
+    ]
 
 
 def _is_pair(evidence: Evidence) -> bool:
@@ -17,7 +23,9 @@ def _is_pair(evidence: Evidence) -> bool:
 
 
 def sync_off(evidence: Evidence) -> Iterator[Finding]:
-    """One half of the sync runs and the other does not: what is sent nobody hears, or nobody sends."""
+    """One half of the sync runs and the other does not: what is sent nobody hears, or
+    nobody sends.
+    """
     masters, backups = _daemons(evidence, "master"), _daemons(evidence, "backup")
     if not _is_pair(evidence) or bool(masters) == bool(backups):
         return
@@ -26,8 +34,8 @@ def sync_off(evidence: Evidence) -> Iterator[Finding]:
     missing = "backup" if masters else "master"
     yield Finding(
         "sync-off",
-        f"Connection sync runs by half: {machine.name} has a {daemon.role} daemon, but no director has a {missing} daemon, so nothing of "
-        "the connection table gets across.",
+        f"Connection sync runs by half: {machine.name} has a {daemon.role} daemon, but no director has a"
+        f" {missing} daemon, so nothing of the connection table gets across.",
         (
             f"{machine.name}: ipvsadm -L --daemon: {daemon.role}, {daemon.link}, syncid {daemon.syncid}",
             f"{other.name}: ipvsadm -L --daemon: no {missing}",
@@ -37,7 +45,9 @@ def sync_off(evidence: Evidence) -> Iterator[Finding]:
 
 
 def sync_mismatch(evidence: Evidence) -> Iterator[Finding]:
-    """A backup takes messages of its own syncid only, on the link where it listens (ip_vs_sync.c)."""
+    """A backup takes messages of its own syncid only, on the link where it listens
+    (ip_vs_sync.c).
+    """
     masters, backups = _daemons(evidence, "master"), _daemons(evidence, "backup")
     if not _is_pair(evidence) or not masters or not backups:
         return
@@ -48,19 +58,28 @@ def sync_mismatch(evidence: Evidence) -> Iterator[Finding]:
     link = _link_beside(sender, master, receiver)
     same_id = master.syncid == backup.syncid
     why = (
-        "listens on a link where the master does not send" if same_id else "has another syncid, so it drops the master's messages"
+        "listens on a link where the master does not send"
+        if same_id
+        else "has another syncid, so it drops the master's messages"
     )
     yield Finding(
         "sync-mismatch",
-        f"Connection sync runs on both directors, but they do not understand each other: the backup daemon {why}.",
+        "Connection sync runs on both directors, but they do not understand each other: the backup daemon"
+        f" {why}.",
         (
             f"{sender.name}: ipvsadm -L --daemon: master, {master.link}, syncid {master.syncid}",
             f"{receiver.name}: ipvsadm -L --daemon: backup, {backup.link}, syncid {backup.syncid}",
-            f"{receiver.name}: {receiver.ipvs.synced if receiver.ipvs else 0} connection(s) of its table came by sync",
+            (
+                f"{receiver.name}: {receiver.ipvs.synced if receiver.ipvs else 0} connection(s) of its table"
+                " came by sync"
+            ),
         ),
         (
             f"{receiver.name}# ipvsadm --stop-daemon backup",
-            f"{receiver.name}# ipvsadm --start-daemon backup --mcast-interface {link} --syncid {master.syncid}",
+            (
+                f"{receiver.name}# ipvsadm --start-daemon backup --mcast-interface {link} --syncid"
+                f" {master.syncid}"
+            ),
         ),
     )
 

@@ -1,4 +1,6 @@
-"""The SYN proxy that netfilter puts in front of IPVS: two rules that need each other (iptables-extensions(8), SYNPROXY)."""
+"""The SYN proxy that netfilter puts in front of IPVS: two rules that need each other
+(iptables-extensions(8), SYNPROXY).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from lvslab.service import Protocol, VirtualService
 
 
 def half_a_proxy(evidence: Evidence) -> Iterator[Finding]:
-    """SYNs must be untracked for the SYNPROXY rule to take them, and untracked ones need a SYNPROXY rule to get anywhere."""
+    """SYNs must be untracked for the SYNPROXY rule to take them, and untracked ones need a SYNPROXY
+    rule to get anywhere.
+    """
     for director in evidence.directors:
         for service in director.ipvs.services if director.ipvs else ():
             if service.protocol is not Protocol.TCP:
@@ -22,22 +26,39 @@ def half_a_proxy(evidence: Evidence) -> Iterator[Finding]:
             where = f"-d {service.address} -p tcp --dport {service.port}"
             if proxies:
                 sentence = (
-                    f"The SYN proxy of {service.name} never acts: it takes untracked SYNs, and no rule leaves them untracked."
+                    f"The SYN proxy of {service.name} never acts: it takes untracked SYNs, and no rule leaves"
+                    " them untracked."
                 )
                 cure = f"iptables -t raw -A PREROUTING {where} --syn -j CT --notrack"
             else:
-                sentence = f"SYNs to {service.name} are not tracked, as a SYN proxy needs it, but there is no SYNPROXY rule."
-                cure = f"iptables -A INPUT {where} -m state --state INVALID,UNTRACKED -j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460"
+                sentence = (
+                    f"SYNs to {service.name} are not tracked, as a SYN proxy needs it, but there is no"
+                    " SYNPROXY rule."
+                )
+                cure = (
+                    f"iptables -A INPUT {where} -m state --state INVALID,UNTRACKED -j SYNPROXY --sack-perm"
+                    " --timestamp --wscale 7 --mss 1460"
+                )
             present = proxies or untracks
             assert present is not None
-            yield Finding("syn-proxy-half", sentence, (f"{director.name}: {present.text}",), (f"{director.name}# {cure}",))
+            yield Finding(
+                "syn-proxy-half",
+                sentence,
+                (f"{director.name}: {present.text}",),
+                (f"{director.name}# {cure}",),
+            )
 
 
 def _untracks(director: Machine, service: VirtualService) -> Rule | None:
     """The rule that leaves the service's SYNs untracked."""
     for rule in rules(director, "raw", "PREROUTING"):
         untracks = rule.target == "NOTRACK" or (rule.target == "CT" and "--notrack" in rule.options)
-        if untracks and rule.about("-d", service.address) and port_matches(rule, service.port) and rule.protocol in ("tcp", ""):
+        if (
+            untracks
+            and rule.about("-d", service.address)
+            and port_matches(rule, service.port)
+            and rule.protocol in ("tcp", "")
+        ):
             return rule
     return None
 
@@ -45,6 +66,10 @@ def _untracks(director: Machine, service: VirtualService) -> Rule | None:
 def _proxies(director: Machine, service: VirtualService) -> Rule | None:
     for table in ("filter", "mangle"):
         for rule in rules(director, table):
-            if rule.target == "SYNPROXY" and rule.about("-d", service.address) and port_matches(rule, service.port):
+            if (
+                rule.target == "SYNPROXY"
+                and rule.about("-d", service.address)
+                and port_matches(rule, service.port)
+            ):
                 return rule
     return None

@@ -11,17 +11,21 @@ _MOST = 3
 
 
 def one_way(director: Machine) -> tuple[str, ...]:
-    """Lines on services whose packets were counted in and none out, and on connections that are stuck half-open."""
+    """Lines on services whose packets were counted in and none out, and on connections that are
+    stuck half-open.
+    """
     if not director.ipvs:
         return ()
     lines = [
-        f"{director.name}: ipvsadm -Ln --stats: {service}: {each.conns} connections, {each.in_packets} packets in, {each.out_packets} out"
+        f"{director.name}: ipvsadm -Ln --stats: {service}: {each.conns} connections, {each.in_packets}"
+        f" packets in, {each.out_packets} out"
         for (service, server), each in director.ipvs.stats.items()
         if not server and each.in_packets and not each.out_packets
     ]
     half = Counter(str(each.virtual) for each in director.ipvs.connections if each.state == "SYN_RECV")
     lines += [
-        f"{director.name}: ipvsadm -Lnc: {count} connection(s) to {where} in SYN_RECV" for where, count in half.most_common(_MOST)
+        f"{director.name}: ipvsadm -Lnc: {count} connection(s) to {where} in SYN_RECV"
+        for where, count in half.most_common(_MOST)
     ]
     return tuple(lines[: 2 * _MOST])
 
@@ -35,7 +39,10 @@ def used(director: Machine, service: VirtualService) -> bool:
         return True
     if any(count for (name, _), count in director.ipvs.active.items() if name == service.name):
         return True
-    return any(_of(service, each.virtual.address, each.virtual.port, each.protocol) for each in director.ipvs.connections)
+    return any(
+        _of(service, each.virtual.address, each.virtual.port, each.protocol)
+        for each in director.ipvs.connections
+    )
 
 
 def _of(service: VirtualService, address: str, port: int, protocol: str) -> bool:
@@ -45,4 +52,7 @@ def _of(service: VirtualService, address: str, port: int, protocol: str) -> bool
 def shown(each: Destination) -> str:
     """A line on a real server in a table, as ipvsadm lists it."""
     server = each.server
-    return f"{each.director.name}: {each.service.name} -> {server.name} {server.forwarding.value} weight {server.weight}"
+    return (
+        f"{each.director.name}: {each.service.name} -> {server.name} {server.forwarding.value} weight"
+        f" {server.weight}"
+    )

@@ -11,7 +11,9 @@ from lvslab.doctor.rules.traffic import shown
 from lvslab.service import TunnelType
 
 _STRICT = 1
-"""rp_filter 1: a packet is dropped unless the way back to its source leads out of the link on which it came (RFC 3704)."""
+"""rp_filter 1: a packet is dropped unless the way back to its source leads out of the link on which
+it came (RFC 3704).
+"""
 
 _IPIP_OVERHEAD = 20
 """Bytes that IP-in-IP adds (RFC 2003)."""
@@ -35,7 +37,9 @@ def _tunnelled(evidence: Evidence) -> Iterator[Destination]:
 
 
 def no_tunnel(evidence: Evidence) -> Iterator[Finding]:
-    """Without an IP-in-IP link that is up, the server's kernel answers protocol 4 with ICMP "protocol unreachable"."""
+    """Without an IP-in-IP link that is up, the server's kernel answers protocol 4 with ICMP
+    "protocol unreachable".
+    """
     for each in _tunnelled(evidence):
         machine = each.machine
         if machine is None or not machine.links:
@@ -57,7 +61,9 @@ def no_tunnel(evidence: Evidence) -> Iterator[Finding]:
 
 
 def reverse_path_filter(evidence: Evidence) -> Iterator[Finding]:
-    """The inner packet's source is the client, which is not reached through the tunnel: the strict filter drops it (ip-sysctl.rst)."""
+    """The inner packet's source is the client, which is not reached through the tunnel: the strict
+    filter drops it (ip-sysctl.rst).
+    """
     for each in _tunnelled(evidence):
         machine = each.machine
         if machine is None:
@@ -65,17 +71,30 @@ def reverse_path_filter(evidence: Evidence) -> Iterator[Finding]:
         for link in _tunnels(machine):
             if not link.up or machine.per_link("rp_filter", link.name) != _STRICT:
                 continue
-            back = next((path for (here, _), path in machine.paths.items() if here and path and path.link != link.name), None)
+            back = next(
+                (
+                    path
+                    for (here, _), path in machine.paths.items()
+                    if here and path and path.link != link.name
+                ),
+                None,
+            )
             if back is None:
                 continue
             where = [f"net.ipv4.conf.{name}.rp_filter" for name in ("all", link.name)]
             yield Finding(
                 "tunnel-rp-filter",
-                f"{machine.name} unwraps the packets and drops them at once: its strict reverse path filter does not believe that clients are "
-                f"behind {link.name}.",
+                f"{machine.name} unwraps the packets and drops them at once: its strict reverse path filter"
+                f" does not believe that clients are behind {link.name}.",
                 (
-                    *(f"{machine.name}: {key} = {machine.sysctl(key)} (the larger of the two counts)" for key in where),
-                    f"{machine.name}: the way back to {back.destination} leads out of {back.link}, not of {link.name}",
+                    *(
+                        f"{machine.name}: {key} = {machine.sysctl(key)} (the larger of the two counts)"
+                        for key in where
+                    ),
+                    (
+                        f"{machine.name}: the way back to {back.destination} leads out of {back.link}, not of"
+                        f" {link.name}"
+                    ),
                     shown(each),
                 ),
                 (f"{machine.name}# sysctl -w {where[0]}=0 {where[1]}=0",),
@@ -83,7 +102,9 @@ def reverse_path_filter(evidence: Evidence) -> Iterator[Finding]:
 
 
 def mtu(evidence: Evidence) -> Iterator[Finding]:
-    """Wrapped packets are 20 bytes longer: who sends full-sized ones must hear of it by ICMP "fragmentation needed", or send shorter ones."""
+    """Wrapped packets are 20 bytes longer: who sends full-sized ones must hear of it by ICMP
+    "fragmentation needed", or send shorter ones.
+    """
     for each in _tunnelled(evidence):
         director, machine = each.director, each.machine
         path = director.paths.get(("", each.server.address))
@@ -98,16 +119,26 @@ def mtu(evidence: Evidence) -> Iterator[Finding]:
         for one, rule in muzzled:
             yield Finding(
                 "tunnel-mtu",
-                f"Large transfers stall: wrapped in the tunnel, packets of more than {room} bytes do not fit, and the ICMP message that would "
+                f"Large transfers stall: wrapped in the tunnel, packets of more than {room} bytes do not fit,"
+                " and the ICMP message that would "
                 f'tell the sender so ("fragmentation needed") is dropped at {one.name}.',
                 (
                     f"{one.name}: {rule.text}",
-                    f"{director.name}: {out.name}: MTU {out.mtu}; less {_IPIP_OVERHEAD} bytes for the outer header",
+                    (
+                        f"{director.name}: {out.name}: MTU {out.mtu}; less {_IPIP_OVERHEAD} bytes for the"
+                        " outer header"
+                    ),
                     shown(each),
                 ),
                 (
-                    f"{one.name}# iptables -t {rule.table} -I {rule.chain} -p icmp --icmp-type fragmentation-needed -j ACCEPT",
-                    f"or have the real servers ask for shorter segments: {name}# ip route change ROUTE advmss {room - 40}",
+                    (
+                        f"{one.name}# iptables -t {rule.table} -I {rule.chain} -p icmp --icmp-type"
+                        " fragmentation-needed -j ACCEPT"
+                    ),
+                    (
+                        f"or have the real servers ask for shorter segments: {name}# ip route change ROUTE"
+                        f" advmss {room - 40}"
+                    ),
                 ),
             )
 
@@ -118,13 +149,17 @@ def _segments_fit(machine: Machine | None, room: int) -> bool:
         return False
     ways = [path for (here, _), path in machine.paths.items() if here and path]
     links = {link.name: link.mtu for link in machine.links}
-    return bool(ways) and all((way.advmss or (way.mtu or links.get(way.link, 1500)) - 40) <= room - 40 for way in ways)
+    return bool(ways) and all(
+        (way.advmss or (way.mtu or links.get(way.link, 1500)) - 40) <= room - 40 for way in ways
+    )
 
 
 def _clamped(director: Machine, room: int) -> bool:
     return any(
         rule.target == "TCPMSS"
-        and ("--clamp-mss-to-pmtu" in rule.options or int(rule.options.get("--set-mss", "65535")) <= room - 40)
+        and (
+            "--clamp-mss-to-pmtu" in rule.options or int(rule.options.get("--set-mss", "65535")) <= room - 40
+        )
         for rule in rules(director, "mangle")
     )
 
@@ -134,9 +169,16 @@ def _drops_icmp(machine: Machine) -> Iterator[Rule]:
     passed: set[str] = set()
     for table in ("raw", "mangle", "filter"):
         for rule in rules(machine, table):
-            if rule.protocol not in ("icmp", "") or rule.options.get("--icmp-type", "") not in _FRAGMENTATION_NEEDED:
+            if (
+                rule.protocol not in ("icmp", "")
+                or rule.options.get("--icmp-type", "") not in _FRAGMENTATION_NEEDED
+            ):
                 continue
             if rule.target == "ACCEPT" and rule.protocol == "icmp":
                 passed.add(f"{table} {rule.chain}")
-            elif rule.target in ("DROP", "REJECT") and rule.protocol == "icmp" and f"{table} {rule.chain}" not in passed:
+            elif (
+                rule.target in ("DROP", "REJECT")
+                and rule.protocol == "icmp"
+                and f"{table} {rule.chain}" not in passed
+            ):
                 yield rule

@@ -19,14 +19,24 @@ _GONE = ("FAILED", "INCOMPLETE")
 
 
 def no_handshake(evidence: Evidence) -> Iterator[Finding]:
-    """None of the connections to a server ever got through its handshake: it is not there, or its replies go elsewhere."""
+    """None of the connections to a server ever got through its handshake: it is not there, or its
+    replies go elsewhere.
+    """
     for each in evidence.destinations():
         ipvs = each.director.ipvs
         if each.machine is not None or ipvs is None or _does_not_forward(each):
             continue
-        entries = [entry for entry in ipvs.connections if entry.destination == each.server.endpoint and entry.protocol == "TCP"]
+        entries = [
+            entry
+            for entry in ipvs.connections
+            if entry.destination == each.server.endpoint and entry.protocol == "TCP"
+        ]
         half = [entry for entry in entries if entry.state == "SYN_RECV"]
-        if len(half) < _FEW or len(half) < len(entries) or len({entry.client.address for entry in half}) > _CROWD:
+        if (
+            len(half) < _FEW
+            or len(half) < len(entries)
+            or len({entry.client.address for entry in half}) > _CROWD
+        ):
             continue
         yield _finding(each, half)
 
@@ -38,12 +48,15 @@ def _does_not_forward(each: Destination) -> bool:
 
 def _finding(each: Destination, half: Sequence[Connection]) -> Finding:
     director, rip = each.director, each.server.address
-    stuck = f"{director.name}: ipvsadm -Lnc: all {len(half)} connections to {each.server.name} are in SYN_RECV"
+    stuck = (
+        f"{director.name}: ipvsadm -Lnc: all {len(half)} connections to {each.server.name} are in SYN_RECV"
+    )
     neighbour = next((entry for entry in director.neighbours if entry.ip == rip), None)
     if neighbour and neighbour.state in _GONE:
         return Finding(
             "server-unreachable",
-            f"{rip} does not answer ARP on {neighbour.link}: the server is off, or not there, but has its share of the connections.",
+            f"{rip} does not answer ARP on {neighbour.link}: the server is off, or not there, but has its"
+            " share of the connections.",
             (f"{director.name}: ip neigh: {rip} {neighbour.state}", stuck, shown(each)),
             (
                 f"{director.name}# ipvsadm -d {' '.join(each.service.selector)} -r {each.server.name}",
@@ -54,8 +67,8 @@ def _finding(each: Destination, half: Sequence[Connection]) -> Finding:
     if each.masquerades:
         return Finding(
             "wrong-gateway",
-            f"Nothing comes back from {rip}: most likely its route to the clients does not lead through the director (or its firewall drops "
-            "them).",
+            f"Nothing comes back from {rip}: most likely its route to the clients does not lead through the"
+            " director (or its firewall drops them).",
             (stuck, *alive, shown(each)),
             (
                 f"on {rip}, look: ip route get {half[0].client.address}",
@@ -65,11 +78,14 @@ def _finding(each: Destination, half: Sequence[Connection]) -> Finding:
         )
     return Finding(
         "server-silent",
-        f"No client's handshake with {rip} is ever finished: most likely the server does not take packets for {each.service.address}, or its "
-        "replies do not reach the clients.",
+        f"No client's handshake with {rip} is ever finished: most likely the server does not take packets for"
+        f" {each.service.address}, or its replies do not reach the clients.",
         (stuck, *alive, shown(each)),
         (
-            f"on {rip}, look: ip address show to {each.service.address}; ss -ltn; ip route get {half[0].client.address}",
+            (
+                f"on {rip}, look: ip address show to {each.service.address}; ss -ltn; ip route get"
+                f" {half[0].client.address}"
+            ),
             f"on {rip}: ip address add {each.service.address}/32 dev {'tunl0' if each.tunnels else 'lo'}",
         ),
         Certainty.LIKELY,
@@ -79,4 +95,8 @@ def _finding(each: Destination, half: Sequence[Connection]) -> Finding:
 def _own_address(each: Destination) -> str:
     """The director's own address in the server's network."""
     link = each.director.on_link(each.server.address)
-    return next((address.ip for address in link.addresses if address.prefix < 31), "DIRECTOR") if link else "DIRECTOR"
+    return (
+        next((address.ip for address in link.addresses if address.prefix < 31), "DIRECTOR")
+        if link
+        else "DIRECTOR"
+    )

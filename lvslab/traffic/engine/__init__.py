@@ -1,4 +1,5 @@
-"""The traffic engine: flows written as scapy packets, replayed by the hundred thousand, counted without loss or with the loss said.
+"""The traffic engine: flows written as scapy packets, replayed by the hundred thousand, counted
+without loss or with the loss said.
 
     template   one scapy frame, or the frames of one conversation in order
     vary       what is different in every flow: addresses, ports, sequence numbers, identifications, bytes of the payload
@@ -13,10 +14,12 @@ A SYN flood of 100,000 flows at 50,000 a second, counted at the other end of the
         sent = Engine(client, "c1-eth0").send(stream)
     print(sent.rate, receiver.result.packets, receiver.result.dropped, len(receiver.result.flows))
 
-The template is compiled once: every varying byte is filled in and every checksum carried along for all flows at once (`compile`), into one
-buffer that a program of its own sends with sendmmsg(2) (`send_program`). A receiver is a program too, with a ring shared with the kernel
-(`receive_program`). Both run in the node's network namespace, so a node must be on the machine's own kernel.
-"""
+The template is compiled once: every varying byte is filled in and every checksum carried along for
+all flows at once (`compile`), into one buffer that a program of its own sends with sendmmsg(2)
+(`send_program`). A receiver is a program too, with a ring shared with the kernel
+(`receive_program`). Both run in the node's network namespace, so a node must be on the machine's
+own kernel.
+"""  # noqa: E501, W505
 
 from __future__ import annotations
 
@@ -29,11 +32,25 @@ from lvslab.traffic.engine.stream import Draw, Span, Stream, Values
 if TYPE_CHECKING:
     from lvslab.traffic.engine.host import Engine, Receiver, Sending
 
-__all__ = ["Draw", "Engine", "Flow", "Flows", "Received", "Receiver", "Sending", "Sent", "Span", "Stream", "Values"]
+__all__ = [
+    "Draw",
+    "Engine",
+    "Flow",
+    "Flows",
+    "Received",
+    "Receiver",
+    "Sending",
+    "Sent",
+    "Span",
+    "Stream",
+    "Values",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """The part that knows nodes is loaded when first used: the programs, which are in this package too, start sooner without it."""
+    """The part that knows nodes is loaded when first used: the programs, which are in this package
+    too, start sooner without it.
+    """
     if name in __all__:
         return getattr(importlib.import_module("lvslab.traffic.engine.host"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

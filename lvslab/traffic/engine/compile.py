@@ -1,4 +1,6 @@
-"""A stream compiled: all packets of all flows in one buffer, every varying byte filled in, every checksum right."""
+"""A stream compiled: all packets of all flows in one buffer, every varying byte filled in, every
+checksum right.
+"""
 
 from __future__ import annotations
 
@@ -50,13 +52,17 @@ def compile_stream(stream: Stream) -> Frames:
     """Make all packets of a stream.
 
     Raises:
-        UsageError: a field does not exist or cannot hold its values, or the packets need too much memory.
+        UsageError: a field does not exist or cannot hold its values, or the packets need too much
+            memory.
     """
     frames = [Frame(packet) for packet in stream.templates]
     lengths = tuple(len(frame.data) for frame in frames)
     stride = -(-max(lengths) // _ALIGN) * _ALIGN
     if stream.flows * len(frames) * stride > MAX_BYTES:
-        raise UsageError(f"stream: {stream.flows * len(frames):,} packets of {stride} bytes do not fit into {MAX_BYTES >> 20} MB")
+        raise UsageError(
+            f"stream: {stream.flows * len(frames):,} packets of {stride} bytes do not fit into"
+            f" {MAX_BYTES >> 20} MB"
+        )
     buffer = np.zeros((stream.flows, len(frames), stride), np.uint8)
     for number, frame in enumerate(frames):
         buffer[:, number, : len(frame.data)] = np.frombuffer(frame.data, np.uint8)
@@ -70,7 +76,9 @@ def compile_stream(stream: Stream) -> Frames:
     return Frames(buffer, lengths)
 
 
-def _fill(buffer: Bytes, frames: list[Frame], varied: list[set[int]], name: str, variation: Variation) -> None:
+def _fill(
+    buffer: Bytes, frames: list[Frame], varied: list[set[int]], name: str, variation: Variation
+) -> None:
     """Write a field of all flows into every frame of the conversation that has it."""
     places = [frame.find(name, frames[0]) for frame in frames]
     base: int | None = None
@@ -82,7 +90,9 @@ def _fill(buffer: Bytes, frames: list[Frame], varied: list[set[int]], name: str,
             base = frame.number(place)
             high, low = numbers(variation, len(buffer), place.width, name)
         distance = (frame.number(place) - base) % (1 << 8 * place.width)
-        buffer[:, number, place.offset : place.positions.stop] = _as_bytes(*_add(high, low, distance), place.width)
+        buffer[:, number, place.offset : place.positions.stop] = _as_bytes(
+            *_add(high, low, distance), place.width
+        )
         varied[number].update(place.positions)
     if base is None:
         raise UsageError(f"stream: no frame of the template has a field '{name}'")
@@ -101,7 +111,10 @@ def numbers(variation: Variation, count: int, width: int, name: str) -> tuple[Wo
     else:
         bounds = variation.bounds if isinstance(variation, Span) else variation.bounds(width)
     if not 0 <= bounds[0] <= bounds[1] < 1 << 8 * width:
-        raise UsageError(f"stream: '{name}' has {width} bytes, which do not hold the values from {bounds[0]} to {bounds[1]}")
+        raise UsageError(
+            f"stream: '{name}' has {width} bytes, which do not hold the values from {bounds[0]} to"
+            f" {bounds[1]}"
+        )
     if isinstance(variation, Values):
         which = (index // np.uint64(variation.every)) % np.uint64(len(table))
         return (
@@ -131,9 +144,11 @@ def _as_bytes(high: Words, low: Words, width: int) -> Bytes:
 
 
 def _carry(frames: Bytes, template: bytes, checksum: Checksum, varied: set[int]) -> None:
-    """Bring a checksum of all flows up to date (RFC 1624): what has changed is taken out of the template's and put in again.
+    """Bring a checksum of all flows up to date (RFC 1624): what has changed is taken out of the
+    template's and put in again.
 
-    So a checksum also stays right that covers more than the frame has: of a first fragment, or of a packet that an ICMP error quotes.
+    So a checksum also stays right that covers more than the frame has: of a first fragment, or of a
+    packet that an ICMP error quotes.
     """
     own = (checksum.offset, checksum.offset + 1)
     covered = [

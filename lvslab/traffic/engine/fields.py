@@ -1,4 +1,6 @@
-"""Where a packet has its fields and its checksums: byte positions found by walking a scapy packet's layers."""
+"""Where a packet has its fields and its checksums: byte positions found by walking a scapy packet's
+layers.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,20 @@ from typing import Any
 
 from lvslab.errors import UsageError
 
-# (offset in the layer, width), both in bytes. RFC 791 (IP), 8200 (IPv6), 9293 (TCP), 768 (UDP), 792 (ICMP), 4443 (ICMPv6), 9260 (SCTP).
+# (offset in the layer, width), both in bytes. RFC 791 (IP), 8200 (IPv6), 9293 (TCP), 768 (UDP), 792
+# (ICMP), 4443 (ICMPv6), 9260 (SCTP).
 _FIELDS: dict[str, dict[str, tuple[int, int]]] = {
     "Ether": {"dst": (0, 6), "src": (6, 6)},
     "IP": {"tos": (1, 1), "id": (4, 2), "ttl": (8, 1), "src": (12, 4), "dst": (16, 4)},
     "IPv6": {"hlim": (7, 1), "src": (8, 16), "dst": (24, 16)},
-    "TCP": {"sport": (0, 2), "dport": (2, 2), "seq": (4, 4), "ack": (8, 4), "window": (14, 2), "urgptr": (18, 2)},
+    "TCP": {
+        "sport": (0, 2),
+        "dport": (2, 2),
+        "seq": (4, 4),
+        "ack": (8, 4),
+        "window": (14, 2),
+        "urgptr": (18, 2),
+    },
     "UDP": {"sport": (0, 2), "dport": (2, 2)},
     "ICMP": {"id": (4, 2), "seq": (6, 2)},
     "ICMPv6EchoRequest": {"id": (4, 2), "seq": (6, 2)},
@@ -24,7 +34,9 @@ _FIELDS: dict[str, dict[str, tuple[int, int]]] = {
 _ALIASES = {"IPerror": "IP", "IPerror6": "IPv6", "TCPerror": "TCP", "UDPerror": "UDP", "ICMPerror": "ICMP"}
 _OPPOSITE = {"src": "dst", "dst": "src", "sport": "dport", "dport": "sport", "seq": "ack", "ack": "seq"}
 _CHECKSUMS = {"TCP": 16, "UDP": 6, "ICMP": 2}
-_NAME = re.compile(r"(?P<layer>\w+)(?::(?P<which>[1-9]))?\.(?P<field>\w+)|payload\[(?P<start>\d+):(?P<end>\d+)\]")
+_NAME = re.compile(
+    r"(?P<layer>\w+)(?::(?P<which>[1-9]))?\.(?P<field>\w+)|payload\[(?P<start>\d+):(?P<end>\d+)\]"
+)
 _ACK = 0x10
 
 
@@ -46,7 +58,8 @@ class Checksum:
 
     Attributes:
         offset: of its two bytes.
-        covers: ranges of bytes that it covers, those of the pseudo header among them; each begins with the high byte of a word.
+        covers: ranges of bytes that it covers, those of the pseudo header among them; each begins
+            with the high byte of a word.
         never_zero: 0 is written as 0xffff (UDP, RFC 768).
     """
 
@@ -80,14 +93,17 @@ class Frame:
         """Where a field of `Stream.vary` lies here, or None if there is none.
 
         Args:
-            first: the first frame of the conversation; in a frame of the other direction the opposite field is meant.
+            first: the first frame of the conversation; in a frame of the other direction the
+                opposite field is meant.
 
         Raises:
             UsageError: there can be no such field.
         """
         match = _NAME.fullmatch(name)
         if not match:
-            raise UsageError(f"stream: field '{name}' is not of the form LAYER.FIELD, LAYER:2.FIELD or payload[FROM:TO]")
+            raise UsageError(
+                f"stream: field '{name}' is not of the form LAYER.FIELD, LAYER:2.FIELD or payload[FROM:TO]"
+            )
         if match["layer"] is None:
             return self._payload(name, int(match["start"]), int(match["end"]))
         kind, which = match["layer"], int(match["which"] or 1)
@@ -119,7 +135,10 @@ class Frame:
         """
         starts = [layer.offset for layer in self._layers if layer.kind == "SCTP"]
         if starts and any(position >= starts[0] for position in positions):
-            raise UsageError("stream: nothing within an SCTP packet can vary, its checksum is not computed; vary its addresses")
+            raise UsageError(
+                "stream: nothing within an SCTP packet can vary, its checksum is not computed; vary its"
+                " addresses"
+            )
 
     def _layer(self, kind: str, which: int) -> _Layer | None:
         found = [layer for layer in self._layers if layer.kind == kind]
@@ -134,7 +153,9 @@ class Frame:
         return Place(layer.offset + start, end - start)
 
     def _is_reply(self, layer: _Layer, first: _Layer | None) -> bool:
-        """Whether a layer goes the other way than the same layer of the conversation's first frame."""
+        """Whether a layer goes the other way than the same layer of the conversation's
+        first frame.
+        """
         if layer.kind not in ("Ether", "IP", "IPv6", "IPerror", "IPerror6"):
             if layer.network is None or first is None or first.network is None:
                 return False
@@ -159,7 +180,8 @@ class Frame:
             else:
                 return
             v6 = _ALIASES.get(layer.network.kind, layer.network.kind) == "IPv6"
-            if kind == "UDP" and not v6 and self.data[offset : offset + 2] == b"\0\0":  # RFC 768: no checksum
+            # RFC 768: no checksum
+            if kind == "UDP" and not v6 and self.data[offset : offset + 2] == b"\0\0":
                 return
             if offset + 2 > len(self.data):  # an ICMP error quotes only the beginning
                 return

@@ -1,8 +1,10 @@
 """Flows read from frames, thousands at a time: who talks with whom, as rows of bytes.
 
-A record has 40 bytes: IP version (0: not IP), protocol, source port, destination port, two bytes of 0, source address, destination address
-(16 bytes each, an IPv4 address in the first four). Ports are those of TCP, UDP and SCTP in a packet that is whole or a first fragment, an
-ICMP or ICMPv6 echo has its identifier as source port; without options of IPv6 before the transport header, and without VLAN tags.
+A record has 40 bytes: IP version (0: not IP), protocol, source port, destination port, two bytes of
+0, source address, destination address (16 bytes each, an IPv4 address in the first four). Ports are
+those of TCP, UDP and SCTP in a packet that is whole or a first fragment, an ICMP or ICMPv6 echo has
+its identifier as source port; without options of IPv6 before the transport header, and without VLAN
+tags.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ _TCP, _UDP, _SCTP, _ICMP, _ICMPV6 = 6, 17, 132, 1, 58
 _ECHOES = {_ICMP: (0, 8), _ICMPV6: (128, 129)}
 _MERGE_AT = 1 << 21
 _MIXERS = np.array(
-    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xFF51AFD7ED558CCD], np.uint64
+    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xFF51AFD7ED558CCD],
+    np.uint64,
 )
 
 
@@ -39,7 +42,9 @@ def records_of(frames: NDArray[np.uint8], lengths: NDArray[Any]) -> NDArray[np.u
     kind = frames[:, 12].astype(np.uint16) << 8 | frames[:, 13]
     for ethertype, version in ((_IPV4, 4), (_IPV6, 6)):
         least = _ETHERNET + (20 if version == 4 else 40)
-        rows = np.flatnonzero((kind == ethertype) & (frames[:, _ETHERNET] >> 4 == version) & (lengths >= least))
+        rows = np.flatnonzero(
+            (kind == ethertype) & (frames[:, _ETHERNET] >> 4 == version) & (lengths >= least)
+        )
         if len(rows) == count:
             return _records(frames, lengths, version)
         if len(rows):
@@ -111,7 +116,9 @@ def _merged(records: NDArray[np.uint8], weights: NDArray[np.int64]) -> Flows:
     """Equal records made one, with the sum of their weights."""
     words: NDArray[Any] = np.ascontiguousarray(records).view(np.uint64)
     mixed = (words * _MIXERS).sum(axis=1, dtype=np.uint64)
-    order = np.argsort(mixed, kind="stable")  # one key is sorted much faster than five; equal keys are looked at below
+    order = np.argsort(
+        mixed, kind="stable"
+    )  # one key is sorted much faster than five; equal keys are looked at below
     differs = (words[order[1:]] != words[order[:-1]]).any(axis=1)
     if (differs & (mixed[order[1:]] == mixed[order[:-1]])).any():
         order = np.lexsort(words.T)

@@ -1,4 +1,6 @@
-"""The engine from outside: what is sent and received in which node, typed; the programs' start and end."""
+"""The engine from outside: what is sent and received in which node, typed; the programs' start and
+end.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ ALL, IPV4, IPV6 = 0x0003, 0x0800, 0x86DD
 """Ethertypes that a receiver can be asked for (linux/if_ether.h)."""
 
 ONE_WORKER_RATE = 150_000.0
-"""Packets a second up to which one thread sends a stream with a rate, unless the stream says otherwise."""
+"""Packets a second up to which one thread sends a stream with a rate, unless the stream says
+otherwise.
+"""
 
 _START_SECONDS = 15.0
 _SPARE_SECONDS = 10.0  # beyond a program's own bounds before it is killed
@@ -43,7 +47,8 @@ class _Program:
             LabError: it did not start; the message is its own.
         """
         self._name = (
-            f"{'sender' if name.startswith('send') else 'receiver'} on {spec['interface']}{f' of {node.name}' if node else ''}"
+            f"{'sender' if name.startswith('send') else 'receiver'} on"
+            f" {spec['interface']}{f' of {node.name}' if node else ''}"
         )
         command = [sys.executable, "-I", "-m", f"lvslab.traffic.engine.{name}", json.dumps(spec)]
         if node is not None:
@@ -55,7 +60,8 @@ class _Program:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            start_new_session=True,  # a terminal's Ctrl-C reaches the program through this process only
+            # a terminal's Ctrl-C reaches the program through this process only
+            start_new_session=True,
             pass_fds=[descriptor],
         )
         try:
@@ -121,15 +127,16 @@ class Engine:
     def __init__(self, node: LabMachine | None, interface: str) -> None:
         """
         Args:
-            node: the node that has the interface; None: the network namespace of the calling thread.
+            node: the node that has the interface; None: the network namespace of the calling
+                thread.
 
         Raises:
             UsageError: the node is not on the machine's own kernel.
         """
         if node is not None and not isinstance(node, LabHost):
             raise UsageError(
-                f"traffic engine in {node.name}: it runs only on the machine's own kernel; take another node, or the switch's end of "
-                "the guest's link"
+                f"traffic engine in {node.name}: it runs only on the machine's own kernel; take another node,"
+                " or the switch's end of the guest's link"
             )
         self._node, self._interface = node, interface
 
@@ -161,14 +168,17 @@ class Engine:
         room: int = 128,
         quiet: float = 0.05,
     ) -> Receiver:
-        """A receiver, as a context manager: from its beginning to its end everything that comes in at the interface is counted.
+        """A receiver, as a context manager: from its beginning to its end everything that comes in
+        at the interface is counted.
 
         Args:
             flows: count also by flow.
             sample: keep every n-th frame, at most 100,000; 0: none.
             ethertype: of the frames to receive, `IPV4`, `IPV6` or another; `ALL`.
-            slots: frames that the ring holds for a reader that is late; what comes when it is full is reported as dropped.
-            room: bytes to keep of each frame at least: for `flows` up to the ports, for `sample` what is wanted of it.
+            slots: frames that the ring holds for a reader that is late; what comes when it is full
+                is reported as dropped.
+            room: bytes to keep of each frame at least: for `flows` up to the ports, for `sample`
+                what is wanted of it.
             quiet: seconds without a frame that make the end, after the block was left.
         """
         return Receiver(self._node, self._interface, flows, sample, ethertype, slots, room, quiet)
@@ -212,7 +222,9 @@ class Sending:
             os.close(memory)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._program is not None
         try:
             if error is None:
@@ -252,7 +264,9 @@ class Sending:
             if self._program is None:
                 raise LabError(f"sender on {self._interface}: not started; use it as a context manager")
             said = self._program.totals(seconds)
-            self._sent = Sent(planned=self._stream.planned, wanted_rate=self._stream.rate, workers=self._workers, **said)
+            self._sent = Sent(
+                planned=self._stream.planned, wanted_rate=self._stream.rate, workers=self._workers, **said
+            )
         return self._sent
 
 
@@ -296,13 +310,17 @@ class Receiver:
         """
         self._memory = os.memfd_create("lvslab-received")
         try:
-            self._program = _Program("receive_program", self._node, {**self._spec, "descriptor": self._memory}, self._memory)
+            self._program = _Program(
+                "receive_program", self._node, {**self._spec, "descriptor": self._memory}, self._memory
+            )
         except BaseException:
             os.close(self._memory)
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._program is not None
         try:
             if error is None:
@@ -326,7 +344,9 @@ class Receiver:
                 ends = np.cumsum(lengths)
                 samples = tuple(
                     (stamp / 1e9, data[end - length : end])
-                    for stamp, length, end in zip(times.tolist(), lengths.tolist(), ends.tolist(), strict=True)
+                    for stamp, length, end in zip(
+                        times.tolist(), lengths.tolist(), ends.tolist(), strict=True
+                    )
                 )
         first, last = (None if said[key] is None else said[key] / 1e9 for key in ("first", "last"))
         return Received(**{**said, "first": first, "last": last}, flows=flows, samples=samples)

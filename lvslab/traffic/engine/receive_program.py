@@ -1,11 +1,13 @@
-"""The engine's receiver: a program of its own, run in a node's network namespace as `python -I -m lvslab.traffic.engine.receive_program SPEC`.
+"""The engine's receiver: a program of its own, run in a node's network namespace as
+`python -I -m lvslab.traffic.engine.receive_program SPEC`.
 
-SPEC is a JSON object: interface, ethertype, slots, room (see `ring.Ring`); quiet: seconds without a frame that make the end; flows: whether
-to count by flow; sample: keep every n-th frame, 0: none; descriptor: an inherited file for arrays too large for a line.
+SPEC is a JSON object: interface, ethertype, slots, room (see `ring.Ring`); quiet: seconds without a
+frame that make the end; flows: whether to count by flow; sample: keep every n-th frame, 0: none;
+descriptor: an inherited file for arrays too large for a line.
 
-Standard output: "started" when frames are received. At the end of standard input it waits until none has come for `quiet` seconds, writes
-flows and samples into the file (numpy's format, one array after the other) and prints one JSON object: packets, total_bytes, dropped, other,
-first, last.
+Standard output: "started" when frames are received. At the end of standard input it waits until
+none has come for `quiet` seconds, writes flows and samples into the file (numpy's format, one array
+after the other) and prints one JSON object: packets, total_bytes, dropped, other, first, last.
 """
 
 from __future__ import annotations

@@ -17,13 +17,16 @@ class Sent:
     """A stream that was sent.
 
     Attributes:
-        sent: packets that the kernel took; those that it refused for want of room were offered again.
+        sent: packets that the kernel took; those that it refused for want of room were offered
+            again.
         planned: packets that should have been sent; None: as many as there was time for.
         seconds: from the first packet to the end of the last one's interval.
         wanted_rate: packets a second that were asked for; None: as fast as possible.
-        late: packets that went out more than a millisecond after their time. They were not left out: the average rate holds all the same.
+        late: packets that went out more than a millisecond after their time. They were not left
+            out: the average rate holds all the same.
         worst_late: seconds by which the latest one was late.
-        errors: refused system calls by cause (the errno's name); ENOBUFS: no room in the device or its peer.
+        errors: refused system calls by cause (the errno's name); ENOBUFS: no room in the device or
+            its peer.
         workers: threads that sent.
     """
 
@@ -43,7 +46,9 @@ class Sent:
 
     @property
     def rate_error(self) -> float | None:
-        """By how much the rate was missed, as a share of what was asked for; None when no rate was."""
+        """By how much the rate was missed, as a share of what was asked for; None when no
+        rate was.
+        """
         return None if self.wanted_rate is None else self.rate / self.wanted_rate - 1
 
 
@@ -53,7 +58,8 @@ class Flow(NamedTuple):
     Attributes:
         version: 4 or 6.
         protocol: IP protocol number.
-        source_port, destination_port: of TCP, UDP and SCTP; for an ICMP echo its identifier and 0; else 0.
+        source_port, destination_port: of TCP, UDP and SCTP; for an ICMP echo its identifier and 0;
+            else 0.
     """
 
     version: int
@@ -69,7 +75,8 @@ class Flows:
     """Packets counted by flow; a mapping from `Flow` to a number, made of arrays.
 
     Attributes:
-        records: one row of bytes for each flow (see `lvslab.traffic.engine.flows`), in no particular order.
+        records: one row of bytes for each flow (see `lvslab.traffic.engine.flows`), in no
+            particular order.
         counts: packets of each.
     """
 
@@ -84,7 +91,9 @@ class Flows:
         for row, count in zip(self.records, self.counts, strict=True):
             data = row.tobytes()
             length = 4 if data[0] == 4 else 16
-            source, destination = (str(ipaddress.ip_address(data[start : start + length])) for start in (8, 24))
+            source, destination = (
+                str(ipaddress.ip_address(data[start : start + length])) for start in (8, 24)
+            )
             ports = (int.from_bytes(data[start : start + 2], "big") for start in (2, 4))
             yield Flow(data[0], data[1], source, next(ports), destination, next(ports)), int(count)
 
@@ -100,9 +109,12 @@ class Received:
 
     Attributes:
         packets: that it took; total_bytes: their lengths together, link layer included.
-        dropped: packets that came but found no room in the ring (PACKET_STATISTICS); they are in none of the other figures.
-        other: packets of `packets` that are neither IPv4 nor IPv6; known only when flows were counted.
-        first, last: when the first and the last packet came, seconds since the epoch by the kernel's stamp; None: none came.
+        dropped: packets that came but found no room in the ring (PACKET_STATISTICS); they are in
+            none of the other figures.
+        other: packets of `packets` that are neither IPv4 nor IPv6; known only when flows were
+            counted.
+        first, last: when the first and the last packet came, seconds since the epoch by the
+            kernel's stamp; None: none came.
         flows: packets by flow, if asked for; without those of `other`.
         samples: time and bytes of every n-th frame, if asked for.
     """

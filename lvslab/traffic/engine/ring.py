@@ -1,7 +1,8 @@
-"""A ring of frames shared with the kernel: packet(7), PACKET_RX_RING with TPACKET_V2 (Documentation/networking/packet_mmap.rst).
+"""A ring of frames shared with the kernel: packet(7), PACKET_RX_RING with TPACKET_V2
+(Documentation/networking/packet_mmap.rst).
 
-Version 2 has slots of one size, so that thousands of frames are looked at with a few array operations; nobody is woken for a frame, the
-reader looks at the ring now and then.
+Version 2 has slots of one size, so that thousands of frames are looked at with a few array
+operations; nobody is woken for a frame, the reader looks at the ring now and then.
 """
 
 from __future__ import annotations
@@ -15,10 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SOL_PACKET = 263
-_PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _PACKET_IGNORE_OUTGOING = 5, 6, 10, 23  # linux/if_packet.h
+_PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _PACKET_IGNORE_OUTGOING = (
+    5,
+    6,
+    10,
+    23,
+)  # linux/if_packet.h
 _TPACKET_V2 = 1
 _TP_STATUS_USER = 1
-_OVERHEAD = 80  # bytes of a slot before the frame, at most: TPACKET2_HDRLEN, aligned, plus room for the link layer's header
+# bytes of a slot before the frame, at most: TPACKET2_HDRLEN, aligned, plus room for the link
+# layer's header
+_OVERHEAD = 80
 _BLOCK = 1 << 16
 _MOST = 8192  # frames looked at in one go
 
@@ -32,7 +40,8 @@ HEADER = np.dtype(
 
 
 class Ring:
-    """Frames that come in at an interface, as a context manager. What leaves through it is not received.
+    """Frames that come in at an interface, as a context manager. What leaves through it is not
+    received.
 
     Attributes:
         slots: frames that it holds.
@@ -43,7 +52,8 @@ class Ring:
         """
         Args:
             ethertype: of the frames to receive; 3 (ETH_P_ALL): all.
-            slots: frames to hold at least, room: bytes to keep of each at least; both become powers of two.
+            slots: frames to hold at least, room: bytes to keep of each at least; both become powers
+                of two.
         """
         self._size = 1 << max(8, (room + _OVERHEAD - 1).bit_length())
         self.room = self._size - _OVERHEAD
@@ -51,7 +61,9 @@ class Ring:
         total = self.slots * self._size
         block = max(min(_BLOCK, total), mmap.PAGESIZE)
         self.slots = max(self.slots, block // self._size)
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # nothing comes before it is bound with a protocol
+        self._socket = socket.socket(
+            socket.AF_PACKET, socket.SOCK_RAW, 0
+        )  # nothing comes before it is bound with a protocol
         try:
             self._socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
             self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
@@ -69,21 +81,32 @@ class Ring:
     def __enter__(self) -> Ring:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._socket.close()  # the memory goes with the last array that refers to it
 
     def take(self) -> tuple[NDArray[np.void], NDArray[np.uint8]] | None:
-        """The frames that have come: their headers, and their bytes row by row; None when there are none. To be given back."""
+        """The frames that have come: their headers, and their bytes row by row; None when there are
+        none. To be given back.
+        """
         headers = self._headers[self._head : self._head + _MOST]
         ready = (headers["status"] & _TP_STATUS_USER) != 0
         count = len(ready) if ready.all() else int(ready.argmin())
         if not count:
             return None
         headers = headers[:count]
-        begin = int(headers["mac"][0])  # the same for every frame of a link layer whose headers have one length
+        begin = int(
+            headers["mac"][0]
+        )  # the same for every frame of a link layer whose headers have one length
         frames = self._bytes[self._head : self._head + count, begin : begin + self.room]
         if (headers["mac"] != begin).any():
-            frames = np.stack([self._bytes[self._head + row, mac : mac + self.room] for row, mac in enumerate(headers["mac"])])
+            frames = np.stack(
+                [
+                    self._bytes[self._head + row, mac : mac + self.room]
+                    for row, mac in enumerate(headers["mac"])
+                ]
+            )
         return headers, frames
 
     def give_back(self, count: int) -> None:

@@ -1,10 +1,13 @@
-"""The engine's sender: a program of its own, run in a node's network namespace as `python -I -m lvslab.traffic.engine.send_program SPEC`.
+"""The engine's sender: a program of its own, run in a node's network namespace as
+`python -I -m lvslab.traffic.engine.send_program SPEC`.
 
-SPEC is a JSON object: interface; descriptor (an inherited one of the memory with the frames), stride, lengths (see `compile.Frames`);
-count (or null), rate (or null), seconds, workers (see `sender.Sender`).
+SPEC is a JSON object: interface; descriptor (an inherited one of the memory with the frames),
+stride, lengths (see `compile.Frames`); count (or null), rate (or null), seconds, workers (see
+`sender.Sender`).
 
-It sends until everything was sent, `seconds` have passed, standard input is closed, or SIGTERM comes. Standard output: "started" before
-the first packet, one JSON object at the end: sent, seconds, late, worst_late, errors.
+It sends until everything was sent, `seconds` have passed, standard input is closed, or SIGTERM
+comes. Standard output: "started" before the first packet, one JSON object at the end: sent,
+seconds, late, worst_late, errors.
 """
 
 from __future__ import annotations
@@ -44,7 +47,9 @@ def main(arguments: list[str]) -> int:
         print(f"{spec['interface']}: {error.strerror}", file=sys.stderr)
         return 1
     seconds = max(0.0, tally.ended - sender.began)
-    if spec["rate"] is not None:  # the last packet's interval belongs to the time, unless that was late anyway
+    if (
+        spec["rate"] is not None
+    ):  # the last packet's interval belongs to the time, unless that was late anyway
         seconds = max(seconds, tally.sent / spec["rate"])
     said = {
         "sent": tally.sent,

@@ -1,4 +1,6 @@
-"""Frames out of a packet socket in batches, at a rate or as fast as possible; packet(7), sendmmsg(2)."""
+"""Frames out of a packet socket in batches, at a rate or as fast as possible; packet(7),
+sendmmsg(2).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from numpy.typing import NDArray
 
 SOL_PACKET, PACKET_QDISC_BYPASS = 263, 20  # linux/if_packet.h
 _PR_SET_TIMERSLACK = 29  # linux/prctl.h
-_HEADER_WORDS, _IOVEC_WORDS = 8, 2  # struct mmsghdr and struct iovec on a 64-bit machine, in words of 8 bytes
+# struct mmsghdr and struct iovec on a 64-bit machine, in words of 8 bytes
+_HEADER_WORDS, _IOVEC_WORDS = 8, 2
 _MSG_IOV, _MSG_IOVLEN = 2, 3  # words of struct mmsghdr
 _BASE, _LENGTH = 0, 1  # words of struct iovec
 
@@ -46,7 +49,9 @@ _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int
 
 
 def open_socket(interface: str) -> socket.socket:
-    """A packet socket that sends out of an interface, past its queueing discipline where the kernel allows it, and receives nothing."""
+    """A packet socket that sends out of an interface, past its queueing discipline where the kernel
+    allows it, and receives nothing.
+    """
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     sock.bind((interface, 0))
     sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
@@ -68,8 +73,9 @@ class Tally:
 class Sender:
     """Sends slots of a buffer, one after the other and again from the beginning.
 
-    The threads take batches in turn; batch k of a paced sender is due at k times its length divided by the rate, whatever was late
-    before, so that the rate holds on the average as long as the machine keeps up at all.
+    The threads take batches in turn; batch k of a paced sender is due at k times its length divided
+    by the rate, whatever was late before, so that the rate holds on the average as long as the
+    machine keeps up at all.
     """
 
     def __init__(
@@ -85,13 +91,15 @@ class Sender:
     ) -> None:
         """
         Args:
-            buffer: slots of `stride` bytes, each beginning with a frame, whose lengths are `lengths` in turn.
+            buffer: slots of `stride` bytes, each beginning with a frame, whose lengths are
+                `lengths` in turn.
             count: frames to send; None: until the time is over.
             rate: frames a second; None: as fast as possible.
             seconds: after which it ends.
             workers: threads.
         """
-        self._buffer, self._stride = buffer, stride  # the buffer must live as long as its address is used
+        # the buffer must live as long as its address is used
+        self._buffer, self._stride = buffer, stride
         self._lengths = np.array(lengths, np.uint64)
         self._slots = buffer.size // stride
         self._count = count if count is not None else 1 << 62
@@ -110,9 +118,14 @@ class Sender:
         Raises:
             OSError: the kernel refuses for good.
         """
-        _libc.prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0)  # inherited by the threads: sleeps end on time
+        _libc.prctl(
+            _PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0
+        )  # inherited by the threads: sleeps end on time
         self.began = time.monotonic() + _HEAD_START
-        threads = [threading.Thread(target=self._work, args=pair) for pair in zip(self._sockets, self._tallies, strict=True)]
+        threads = [
+            threading.Thread(target=self._work, args=pair)
+            for pair in zip(self._sockets, self._tallies, strict=True)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -146,7 +159,11 @@ class Sender:
         headers[:, _MSG_IOV] = np.uint64(iovecs.ctypes.data) + steps * np.uint64(iovecs.strides[0])
         headers[:, _MSG_IOVLEN] = 1
         iovecs[:, _LENGTH] = self._lengths[0]
-        origin, stride, slots = np.uint64(self._buffer.ctypes.data), np.uint64(self._stride), np.uint64(self._slots)
+        origin, stride, slots = (
+            np.uint64(self._buffer.ctypes.data),
+            np.uint64(self._stride),
+            np.uint64(self._slots),
+        )
         deadline = self.began + self._seconds + (GRACE if self._rate else 0.0)
         self._wait(self.began)
         while not self.stopping.is_set():

@@ -1,4 +1,6 @@
-"""What to send, as data: a template, what varies from flow to flow, how many packets and how fast."""
+"""What to send, as data: a template, what varies from flow to flow, how many packets and
+how fast.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,9 @@ class Span:
     Attributes:
         first: the first value, or a whole network: Span("198.18.0.0/15") has all its addresses.
         last: the last; None: `first` is a network or the only value.
-        every: so many flows have the same value before the next one comes. To combine two fields, let the second have `every` of the
-            first one's length: addresses of a /24 with ports: {"IP.src": Span("10.0.0.0/24"), "TCP.sport": Span(1024, 65535, every=256)}.
+        every: so many flows have the same value before the next one comes. To combine two fields,
+            let the second have `every` of the first one's length: addresses of a /24 with ports:
+            {"IP.src": Span("10.0.0.0/24"), "TCP.sport": Span(1024, 65535, every=256)}.
         step: between a value and the next.
     """
 
@@ -79,7 +82,8 @@ class Span:
 
 @dataclass(frozen=True)
 class Draw:
-    """Values drawn at random, evenly, between `first` and `last`, both included; the same ones in every run with the same seed.
+    """Values drawn at random, evenly, between `first` and `last`, both included; the same ones in
+    every run with the same seed.
 
     Attributes:
         first: the lowest value, or a network as in `Span`.
@@ -124,19 +128,24 @@ class Stream:
 
     Attributes:
         template: a scapy frame with its link layer, or the frames of one conversation in order.
-        vary: field → its values, flow by flow. A field is "LAYER.FIELD" with scapy's names ("Ether.src", "IP.src", "IP.id", "TCP.sport",
-            "TCP.seq", "UDP.dport", "ICMP.id", "IPv6.dst", "ICMPv6EchoRequest.id"), "IP:2.src" for the second such layer of a packet, or
-            "payload[4:8]" for bytes of what follows the last known layer. In a conversation the value is that of the first frame which has
-            the field; later frames keep their distance from it, as sequence numbers do, and frames of the other direction have it in
-            the opposite field (src and dst, sport and dport, seq and ack). Checksums follow; one that the template has wrong on purpose
-            stays wrong by as much, and a UDP checksum of 0 over IPv4 (none) stays 0.
+        vary: field → its values, flow by flow. A field is "LAYER.FIELD" with scapy's names
+            ("Ether.src", "IP.src", "IP.id", "TCP.sport", "TCP.seq", "UDP.dport", "ICMP.id",
+            "IPv6.dst", "ICMPv6EchoRequest.id"), "IP:2.src" for the second such layer of a packet,
+            or "payload[4:8]" for bytes of what follows the last known layer. In a conversation the
+            value is that of the first frame which has the field; later frames keep their distance
+            from it, as sequence numbers do, and frames of the other direction have it in the
+            opposite field (src and dst, sport and dport, seq and ack). Checksums follow; one that
+            the template has wrong on purpose stays wrong by as much, and a UDP checksum of 0 over
+            IPv4 (none) stays 0.
         flows: how many.
-        count: packets to send; after the last flow's the first one's come again. None: every packet once, or, with `seconds`, as many as
-            there is time for.
-        rate: packets a second, sent at even times in batches of at most half a millisecond. None: as fast as possible.
+        count: packets to send; after the last flow's the first one's come again. None: every packet
+            once, or, with `seconds`, as many as there is time for.
+        rate: packets a second, sent at even times in batches of at most half a millisecond. None:
+            as fast as possible.
         seconds: at most this long.
-        workers: threads that send. None: one for a rate that one holds and for conversations, else one for each processor. Several may
-            put packets into another order, a batch before the one that precedes it.
+        workers: threads that send. None: one for a rate that one holds and for conversations, else
+            one for each processor. Several may put packets into another order, a batch before the
+            one that precedes it.
     """
 
     template: Any
@@ -172,8 +181,17 @@ class Stream:
             (not self.templates, "no template"),
             (not 1 <= self.flows <= MAX_FLOWS, f"{self.flows} flows; 1 to {MAX_FLOWS:,} are possible"),
             (self.count is not None and self.count < 1, f"count {self.count}: at least 1"),
-            (self.rate is not None and not (math.isfinite(self.rate) and self.rate > 0), f"rate {self.rate} is not above 0"),
-            (not 0 < seconds <= MAX_SECONDS, f"{seconds:g} s; above 0 and at most {MAX_SECONDS:g} s are possible"),
-            (self.workers is not None and not 1 <= self.workers <= 64, f"{self.workers} workers; 1 to 64 are possible"),
+            (
+                self.rate is not None and not (math.isfinite(self.rate) and self.rate > 0),
+                f"rate {self.rate} is not above 0",
+            ),
+            (
+                not 0 < seconds <= MAX_SECONDS,
+                f"{seconds:g} s; above 0 and at most {MAX_SECONDS:g} s are possible",
+            ),
+            (
+                self.workers is not None and not 1 <= self.workers <= 64,
+                f"{self.workers} workers; 1 to 64 are possible",
+            ),
         ]
         return next((text for failed, text in checks if failed), None)

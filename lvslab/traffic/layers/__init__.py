@@ -1,7 +1,8 @@
-"""scapy layers for what IPVS puts on the wire and scapy does not know: the TOA option, the sync datagram, GUE.
+"""scapy layers for what IPVS puts on the wire and scapy does not know: the TOA option, the sync
+datagram, GUE.
 
-Importing this package loads scapy and tells it that UDP port 8848 carries sync datagrams and UDP port 6080 GUE; nothing else
-changes.
+Importing this package loads scapy and tells it that UDP port 8848 carries sync datagrams and UDP
+port 6080 GUE; nothing else changes.
 
     from lvslab.traffic.layers import Gue, SyncMessage, Toa, find_toa, with_toa
 """
@@ -28,7 +29,15 @@ from lvslab.traffic.layers.sync import (
     flags_text,
     state_name,
 )
-from lvslab.traffic.layers.toa import Toa, find_toa, options_room, read_toa, register_toa, unregister_toa, with_toa
+from lvslab.traffic.layers.toa import (
+    Toa,
+    find_toa,
+    options_room,
+    read_toa,
+    register_toa,
+    unregister_toa,
+    with_toa,
+)
 
 __all__ = [
     "GUE_PORT",

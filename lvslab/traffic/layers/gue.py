@@ -1,4 +1,5 @@
-"""Generic UDP Encapsulation (draft-ietf-intarea-gue), as far as Linux and the tunnels of IPVS use it.
+"""Generic UDP Encapsulation (draft-ietf-intarea-gue), as far as Linux and the tunnels of IPVS use
+it.
 
 Version 0 (include/net/gue.h; ipvs_gue_encap in net/netfilter/ipvs/ip_vs_xmit.c):
 
@@ -7,29 +8,43 @@ Version 0 (include/net/gue.h; ipvs_gue_encap in net/netfilter/ipvs/ip_vs_xmit.c)
     |R|                      private flags                          |   with P (GUE_FLAG_PRIV)
     |        csum_start             |         csum_offset           |   with R (GUE_PFLAG_REMCSUM)
 
-IPVS writes hlen 0 and no flags, or, with `ipvsadm --tun-type gue --tun-remcsum`, hlen 2 with both, where the packet's checksum is
-still to be computed; see `remote_checksum`. proto_ctype is 4 around IPv4, 41 around IPv6.
+IPVS writes hlen 0 and no flags, or, with `ipvsadm --tun-type gue --tun-remcsum`, hlen 2 with both,
+where the packet's checksum is still to be computed; see `remote_checksum`. proto_ctype is 4 around
+IPv4, 41 around IPv6.
 
-Version 1 has no header at all: the UDP payload is an IP packet, whose own version, 4 or 6, begins with the bits 01
-(gue_udp_recv in net/ipv4/fou_core.c). `Gue` reads it as that IP packet; to write it, put IP directly behind UDP.
-"""
+Version 1 has no header at all: the UDP payload is an IP packet, whose own version, 4 or 6, begins
+with the bits 01 (gue_udp_recv in net/ipv4/fou_core.c). `Gue` reads it as that IP packet; to write
+it, put IP directly behind UDP.
+"""  # noqa: E501, W505
 
 from __future__ import annotations
 
 from typing import Any
 
 from scapy.config import conf
-from scapy.fields import BitField, ByteEnumField, ConditionalField, FlagsField, ShortField, StrLenField, XIntField
+from scapy.fields import (
+    BitField,
+    ByteEnumField,
+    ConditionalField,
+    FlagsField,
+    ShortField,
+    StrLenField,
+    XIntField,
+)
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet, bind_bottom_up, bind_layers, bind_top_down
 from scapy.utils import checksum
 
 GUE_PORT = 6080
-"""UDP port that IANA gave to GUE. Linux has no default; `ipvsadm --tun-port` takes any: see `bind_gue`."""
+"""UDP port that IANA gave to GUE. Linux has no default; `ipvsadm --tun-port` takes any: see
+`bind_gue`.
+"""
 
 GUE_FLAG_PRIV = 1 << 0
-"""Standard flag: private flags follow. The only one Linux knows; it drops packets with others (validate_gue_flags)."""
+"""Standard flag: private flags follow. The only one Linux knows; it drops packets with others
+(validate_gue_flags).
+"""
 
 GUE_PFLAG_REMCSUM = 1 << 31
 """Private flag: remote checksum offload; csum_start and csum_offset follow."""
@@ -39,7 +54,9 @@ _WORD = 4
 
 
 def _has_private(packet: Any, words: int) -> bool:
-    """Whether private flags come first, and the header has room for so many words. Fields of other flags would come before them."""
+    """Whether private flags come first, and the header has room for so many words. Fields of other
+    flags would come before them.
+    """
     return packet.flags == GUE_FLAG_PRIV and (packet.hlen is None or packet.hlen >= words)
 
 
@@ -56,14 +73,16 @@ def _rest_length(packet: Any) -> int:
 class Gue(Packet):  # type: ignore[misc]
     """A GUE header of version 0.
 
-    `Gue(data)` never raises for a header of version 0: what is too short for it becomes Raw, as do versions without a meaning.
-    Version 1 becomes scapy's IP or IPv6, which may raise for a broken packet; behind UDP scapy makes that Raw too. Where flags are set
-    that are not known here, all options stay in `rest`.
+    `Gue(data)` never raises for a header of version 0: what is too short for it becomes Raw, as do
+    versions without a meaning. Version 1 becomes scapy's IP or IPv6, which may raise for a broken
+    packet; behind UDP scapy makes that Raw too. Where flags are set that are not known here, all
+    options stay in `rest`.
 
     Attributes:
         hlen: words of four bytes of all options; computed.
         proto_ctype: IP protocol of the payload, or with control the type of a control message.
-        csum_start, csum_offset: in bytes from the start of the payload: from where the checksum is taken, and where it belongs.
+        csum_start, csum_offset: in bytes from the start of the payload: from where the checksum is
+            taken, and where it belongs.
         rest: further options, whole words.
     """
 
@@ -100,7 +119,10 @@ class Gue(Packet):  # type: ignore[misc]
         if self.hlen is None:
             words, over = divmod(len(pkt) - _HEADER, _WORD)
             if over or words > 0x1F:
-                raise ValueError(f"{len(pkt) - _HEADER} bytes of GUE options: at most {0x1F * _WORD} in whole words of {_WORD}")
+                raise ValueError(
+                    f"{len(pkt) - _HEADER} bytes of GUE options: at most {0x1F * _WORD} in whole words of"
+                    f" {_WORD}"
+                )
             pkt = bytes([pkt[0] | words]) + pkt[1:]
         return pkt + pay
 
@@ -110,11 +132,13 @@ class Gue(Packet):  # type: ignore[misc]
 
 
 def remote_checksum(gue: Any) -> int | None:
-    """The checksum that the tunnel's end must write into the payload, None where it is not asked to.
+    """The checksum that the tunnel's end must write into the payload, None where it is not asked
+    to.
 
-    With remote checksum offload the payload's checksum field holds the sum of the pseudo-header only. The end sums up everything
-    from csum_start on, that field included, and writes the result at csum_offset (skb_remcsum_process and remcsum_adjust, Linux).
-    Where that is 0 it is 0 here, in UDP too.
+    With remote checksum offload the payload's checksum field holds the sum of the pseudo-header
+    only. The end sums up everything from csum_start on, that field included, and writes the result
+    at csum_offset (skb_remcsum_process and remcsum_adjust, Linux). Where that is 0 it is 0 here, in
+    UDP too.
 
     Raises:
         ValueError: the two places are not inside the payload; Linux drops that packet.
@@ -123,7 +147,9 @@ def remote_checksum(gue: Any) -> int | None:
         return None
     payload = bytes(gue.payload)
     if gue.csum_start > len(payload) or gue.csum_offset + 2 > len(payload):
-        raise ValueError(f"checksum from {gue.csum_start} at {gue.csum_offset} of a payload of {len(payload)} bytes")
+        raise ValueError(
+            f"checksum from {gue.csum_start} at {gue.csum_offset} of a payload of {len(payload)} bytes"
+        )
     return int(checksum(payload[gue.csum_start :]))
 
 

@@ -2,8 +2,8 @@
 
 From net/netfilter/ipvs/ip_vs_sync.c of Linux.
 
-Version 1, the default (`net.ipv4.vs.sync_version`): struct ip_vs_sync_mesg, then nr_conns times struct ip_vs_sync_v4 or
-ip_vs_sync_v6:
+Version 1, the default (`net.ipv4.vs.sync_version`): struct ip_vs_sync_mesg, then nr_conns times
+struct ip_vs_sync_v4 or ip_vs_sync_v6:
 
     | reserved = 0  |    syncid     |             size              |   size: bytes of the whole message
     |   nr_conns    |    version    |           spare = 0           |
@@ -17,9 +17,11 @@ ip_vs_sync_v6:
     |              caddr, vaddr, daddr: 4 or 16 bytes each          |
     |  options: type (1), length of the data (1), data              |
 
-Each entry begins at a multiple of four bytes; the zeros before it belong to no entry, and nothing is padded behind the last one.
+Each entry begins at a multiple of four bytes; the zeros before it belong to no entry, and nothing
+is padded behind the last one.
 
-Version 0: struct ip_vs_sync_mesg_v0, then nr_conns times struct ip_vs_sync_conn_v0, IPv4 only, without timeout and firewall mark:
+Version 0: struct ip_vs_sync_mesg_v0, then nr_conns times struct ip_vs_sync_conn_v0, IPv4 only,
+without timeout and firewall mark:
 
     |   nr_conns    |    syncid     |             size              |
 
@@ -29,9 +31,10 @@ Version 0: struct ip_vs_sync_mesg_v0, then nr_conns times struct ip_vs_sync_conn
     |             flags             |             state             |
     |  two ip_vs_seq, 24 bytes, with flags IN_SEQ or OUT_SEQ        |   in the byte order of the sender
 
-Both go to UDP port 8848 and multicast address 224.0.0.81 by default; with `net.ipv4.vs.sync_ports` n, to the n ports from there.
-A receiver takes a message as version 1 if version is 1 and reserved and spare are 0, else as version 0 (ip_vs_process_message).
-"""
+Both go to UDP port 8848 and multicast address 224.0.0.81 by default; with `net.ipv4.vs.sync_ports`
+n, to the n ports from there. A receiver takes a message as version 1 if version is 1 and reserved
+and spare are 0, else as version 0 (ip_vs_process_message).
+"""  # noqa: E501, W505
 
 from __future__ import annotations
 
@@ -78,7 +81,9 @@ _TCP, _UDP, _SCTP = 6, 17, 132
 
 
 class Forwarding(IntEnum):
-    """How a connection's packets are forwarded: the low three bits of its flags (include/uapi/linux/ip_vs.h)."""
+    """How a connection's packets are forwarded: the low three bits of its flags
+    (include/uapi/linux/ip_vs.h).
+    """
 
     MASQ = 0
     LOCALNODE = 1
@@ -88,7 +93,9 @@ class Forwarding(IntEnum):
 
 
 class ConnFlag(IntFlag):
-    """The other flags of a connection, IP_VS_CONN_F_* (include/uapi/linux/ip_vs.h). A sender leaves out HASHED."""
+    """The other flags of a connection, IP_VS_CONN_F_* (include/uapi/linux/ip_vs.h). A sender leaves
+    out HASHED.
+    """
 
     SYNC = 0x0020
     HASHED = 0x0040
@@ -144,12 +151,16 @@ STATES: dict[int | str, dict[int, str]] = {
     _SCTP: dict(enumerate(_SCTP_STATES)),
     "template": {0: "NONE", 1: "ASSURED"},
 }
-"""States by IP protocol (6, 17, 132) and of templates, numbered as in include/net/ip_vs.h, named as `ipvsadm -Lnc` shows them
-(the state_name tables of ip_vs_proto_tcp.c, ip_vs_proto_udp.c and ip_vs_proto_sctp.c; ip_vs_state_name in ip_vs_proto.c)."""
+"""States by IP protocol (6, 17, 132) and of templates, numbered as in include/net/ip_vs.h, named as
+`ipvsadm -Lnc` shows them (the state_name tables of ip_vs_proto_tcp.c, ip_vs_proto_udp.c and
+ip_vs_proto_sctp.c; ip_vs_state_name in ip_vs_proto.c).
+"""
 
 
 def flags_text(flags: int) -> str:
-    """A connection's flags for people: forwarding method, then the names of the bits; unknown ones as one number."""
+    """A connection's flags for people: forwarding method, then the names of the bits; unknown ones
+    as one number.
+    """
     method = flags & FORWARDING_MASK
     words = [Forwarding(method).name if method in list(Forwarding) else f"method {method}"]
     words += [str(each.name) for each in ConnFlag if flags & each]
@@ -163,7 +174,7 @@ def state_name(protocol: int, flags: int, state: int) -> str:
     return STATES.get(kind, {}).get(state, str(state))
 
 
-# -- fields --------------------------------------------------------------------------------------------------------------------------
+# -- fields ----------------------------------------------------------------------------------------
 
 
 def _state_kind(entry: Any) -> int | str:
@@ -185,7 +196,9 @@ class _FlagsV0(XShortField):  # type: ignore[misc]
 
 
 class _Options(PacketListField):  # type: ignore[misc]
-    """Options of a version 1 entry up to the first that is not whole; what is left becomes the entry's payload."""
+    """Options of a version 1 entry up to the first that is not whole; what is left becomes the
+    entry's payload.
+    """
 
     def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, list[Any]]:
         found = []
@@ -196,7 +209,9 @@ class _Options(PacketListField):  # type: ignore[misc]
 
 
 class _Entries(PacketListField):  # type: ignore[misc]
-    """Entries of a version 1 message up to the first that is not whole; what is left becomes the message's payload."""
+    """Entries of a version 1 message up to the first that is not whole; what is left becomes the
+    message's payload.
+    """
 
     def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, list[Any]]:
         found: list[Any] = []
@@ -215,7 +230,9 @@ class _Entries(PacketListField):  # type: ignore[misc]
 
 
 class _EntriesV0(PacketListField):  # type: ignore[misc]
-    """Entries of a version 0 message up to the first that is not whole; what is left becomes the message's payload."""
+    """Entries of a version 0 message up to the first that is not whole; what is left becomes the
+    message's payload.
+    """
 
     def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, list[Any]]:
         found: list[Any] = []
@@ -235,7 +252,9 @@ def _size(entry: bytes) -> int:
 
 
 def _fault(data: bytes) -> str:
-    """Why no version 1 entry can be read here, "" if one can: the tests of ip_vs_process_message and ip_vs_proc_sync_conn."""
+    """Why no version 1 entry can be read here, "" if one can: the tests of ip_vs_process_message
+    and ip_vs_proc_sync_conn.
+    """
     if len(data) < _ENTRY_V4:
         return f"{len(data)} bytes are left for an entry"
     if data[2] >> 4:
@@ -254,7 +273,7 @@ def _length_v0(data: bytes) -> int:
     return _ENTRY_V0 + (_SEQUENCES if int.from_bytes(data[20:22], "big") & SEQUENCE_FLAGS else 0)
 
 
-# -- parts of an entry ---------------------------------------------------------------------------------------------------------------
+# -- parts of an entry -----------------------------------------------------------------------------
 
 
 class IpVsSeq(Packet):  # type: ignore[misc]
@@ -262,7 +281,8 @@ class IpVsSeq(Packet):  # type: ignore[misc]
 
     Attributes:
         init_seq: from this sequence number on, delta is added.
-        delta, previous_delta: shift of sequence numbers, now and before the packet that was resized last.
+        delta, previous_delta: shift of sequence numbers, now and before the packet that was resized
+            last.
     """
 
     name = "ip_vs_seq"
@@ -270,7 +290,9 @@ class IpVsSeq(Packet):  # type: ignore[misc]
 
 
 class IpVsSeqV0(Packet):  # type: ignore[misc]
-    """struct ip_vs_seq in a version 0 message: copied as it stands in the sender's memory, so little-endian on x86 and ARM."""
+    """struct ip_vs_seq in a version 0 message: copied as it stands in the sender's memory, so
+    little-endian on x86 and ARM.
+    """
 
     name = "ip_vs_seq"
     fields_desc = [LEIntField("init_seq", 0), LEIntField("delta", 0), LEIntField("previous_delta", 0)]
@@ -288,7 +310,9 @@ _OPTION_TYPES = {
 
 
 class SyncOption(Packet):  # type: ignore[misc]
-    """An option of a kind unknown here. With bit 6 of the type set, a receiver that does not know it skips it."""
+    """An option of a kind unknown here. With bit 6 of the type set, a receiver that does not know
+    it skips it.
+    """
 
     name = "IPVS sync option"
     fields_desc = [
@@ -299,7 +323,9 @@ class SyncOption(Packet):  # type: ignore[misc]
 
 
 class SyncSeqData(Packet):  # type: ignore[misc]
-    """IPVS_OPT_SEQ_DATA, struct ip_vs_sync_conn_options: for a connection whose payload an application helper changes."""
+    """IPVS_OPT_SEQ_DATA, struct ip_vs_sync_conn_options: for a connection whose payload an
+    application helper changes.
+    """
 
     name = "IPVS sync option: sequence numbers"
     fields_desc = [
@@ -311,7 +337,9 @@ class SyncSeqData(Packet):  # type: ignore[misc]
 
 
 class SyncPeData(Packet):  # type: ignore[misc]
-    """IPVS_OPT_PE_DATA: what a persistence engine recognises a client by, up to 255 bytes; with the SIP engine the Call-ID."""
+    """IPVS_OPT_PE_DATA: what a persistence engine recognises a client by, up to 255 bytes; with the
+    SIP engine the Call-ID.
+    """
 
     name = "IPVS sync option: persistence engine's data"
     fields_desc = [
@@ -339,7 +367,7 @@ def _option_class(option: bytes) -> type[Packet]:
     return {_PE_DATA: SyncPeData, _PE_NAME: SyncPeName}.get(kind, SyncOption)
 
 
-# -- entries -------------------------------------------------------------------------------------------------------------------------
+# -- entries ---------------------------------------------------------------------------------------
 
 _PROTOCOLS = {0: "IP", _TCP: "TCP", _UDP: "UDP", _SCTP: "SCTP"}
 
@@ -385,13 +413,15 @@ class SyncConnV4(_Entry):
 
     Attributes:
         ver_size: bytes of the entry, with its options, in the low 12 bits; computed.
-        flags: `Forwarding` in the low three bits, and `ConnFlag`; of those, a backup takes over only IP_VS_CONN_F_BACKUP_MASK.
+        flags: `Forwarding` in the low three bits, and `ConnFlag`; of those, a backup takes over
+            only IP_VS_CONN_F_BACKUP_MASK.
         state: number by protocol, or of a template: see STATES.
         cport, caddr: the client; port 0 in a template.
         vport, vaddr: the virtual service.
         dport, daddr: the real server.
         fwmark: of a firewall-mark service's connection, else 0.
-        timeout: seconds that the connection lives without packets; 0: what the state's table says at the backup.
+        timeout: seconds that the connection lives without packets; 0: what the state's table says
+            at the backup.
         options: SyncSeqData, SyncPeData, SyncPeName, SyncOption.
     """
 
@@ -411,7 +441,9 @@ def _has_sequences(entry: Any) -> bool:
 
 
 class SyncConnV0(Packet):  # type: ignore[misc]
-    """struct ip_vs_sync_conn_v0; in_seq and out_seq are there when flags have IN_SEQ or OUT_SEQ. Fields as in SyncConnV4."""
+    """struct ip_vs_sync_conn_v0; in_seq and out_seq are there when flags have IN_SEQ or OUT_SEQ.
+    Fields as in SyncConnV4.
+    """
 
     name = "IPVS sync connection v0"
     fields_desc = [
@@ -430,7 +462,7 @@ class SyncConnV0(Packet):  # type: ignore[misc]
     ]
 
 
-# -- messages ------------------------------------------------------------------------------------------------------------------------
+# -- messages --------------------------------------------------------------------------------------
 
 
 def _completed(message: Any, pkt: bytes, pay: bytes, count_at: int) -> bytes:
@@ -450,9 +482,10 @@ def _completed(message: Any, pkt: bytes, pay: bytes, count_at: int) -> bytes:
 class SyncMessage(Packet):  # type: ignore[misc]
     """struct ip_vs_sync_mesg and its entries, version 1.
 
-    `SyncMessage(data)` reads a UDP payload of either version and never raises: entries up to the first one that is broken, what is
-    left as Raw behind them; a version 0 message as SyncMessageV0; what is too short for a header as Raw. No data at all is scapy's
-    way to ask for a new message. `decode` is strict.
+    `SyncMessage(data)` reads a UDP payload of either version and never raises: entries up to the
+    first one that is broken, what is left as Raw behind them; a version 0 message as SyncMessageV0;
+    what is too short for a header as Raw. No data at all is scapy's way to ask for a new message.
+    `decode` is strict.
 
     Attributes:
         syncid: which group of directors it is for; a backup with syncid 0 takes all.
@@ -492,7 +525,9 @@ class SyncMessage(Packet):  # type: ignore[misc]
 
 
 class SyncMessageV0(Packet):  # type: ignore[misc]
-    """struct ip_vs_sync_mesg_v0 and its entries, SyncConnV0. Bytes are read through SyncMessage or `decode`."""
+    """struct ip_vs_sync_mesg_v0 and its entries, SyncConnV0. Bytes are read through SyncMessage or
+    `decode`.
+    """
 
     name = "IPVS sync v0"
     fields_desc = [
@@ -512,9 +547,11 @@ class SyncMessageV0(Packet):  # type: ignore[misc]
 
 
 def decode(data: bytes) -> SyncMessage | SyncMessageV0:
-    """Read a datagram as strictly as a backup does; bytes behind the last entry are allowed, as there.
+    """Read a datagram as strictly as a backup does; bytes behind the last entry are allowed, as
+    there.
 
-    Not tested are protocols and states, of which a backup skips the ones that its kernel does not have.
+    Not tested are protocols and states, of which a backup skips the ones that its kernel does not
+    have.
 
     Raises:
         ValueError: a backup would drop the message, or the rest of it, or skip an entry; says why.
@@ -562,7 +599,9 @@ def _options_fault(entry: Any) -> str:
 
 
 def bind_sync(port: int) -> None:
-    """Let scapy read what goes to a UDP port as sync messages, for all of the process: for `sync_ports`, or another base port."""
+    """Let scapy read what goes to a UDP port as sync messages, for all of the process: for
+    `sync_ports`, or another base port.
+    """
     bind_bottom_up(UDP, SyncMessage, dport=port)  # which chooses the version
 
 

@@ -1,16 +1,18 @@
-"""The TOA TCP option ("address of TCP option"): a FullNAT director tells the real server who the client is.
+"""The TOA TCP option ("address of TCP option"): a FullNAT director tells the real server who the
+client is.
 
     IPv4  kind 254, length 8:   kind(1) length(1) port(2) address(4)     Alibaba LVS (toa.h), DPVS
     IPv6  kind 253, length 20:  kind(1) length(1) port(2) address(16)    Alibaba LVS
     IPv6  kind 254, length 20:  the same                                 DPVS (tcp_in_add_toa in ip_vs_proto_tcp.c)
 
-Port and address are the client's, in network byte order. The option stands directly after the fixed TCP header, before all others,
-and its length is a multiple of four, so that the data offset grows by 2 or by 5 and the options behind it stay aligned. Kinds 253 and
-254 are set aside for experiments (RFC 4727), so other experiments may look alike (RFC 6994); only kind and length tell TOA from them.
+Port and address are the client's, in network byte order. The option stands directly after the fixed
+TCP header, before all others, and its length is a multiple of four, so that the data offset grows
+by 2 or by 5 and the options behind it stay aligned. Kinds 253 and 254 are set aside for experiments
+(RFC 4727), so other experiments may look alike (RFC 6994); only kind and length tell TOA from them.
 
-scapy reads options of these kinds as `(254, b"…")`, and everything here works on that. `register_toa` gives them names in scapy's
-table.
-"""
+scapy reads options of these kinds as `(254, b"…")`, and everything here works on that.
+`register_toa` gives them names in scapy's table.
+"""  # noqa: E501, W505
 
 from __future__ import annotations
 
@@ -29,12 +31,15 @@ TOA_KIND_IPV6 = 253
 """IPv6 as Alibaba LVS writes it."""
 
 OPTIONS_MAX = 40
-"""Bytes of a TCP header after the fixed 20: the data offset counts at most 15 words of four bytes (RFC 9293, 3.1)."""
+"""Bytes of a TCP header after the fixed 20: the data offset counts at most 15 words of four bytes
+(RFC 9293, 3.1).
+"""
 
 _EOL, _NOP = 0, 1
 _LENGTHS = {(4, TOA_KIND): 8, (6, TOA_KIND): 20, (6, TOA_KIND_IPV6): 20}
 
-# A format of struct for each kind. One kind has one format in scapy's table, so the 20 bytes of kind 254 stay raw under the name.
+# A format of struct for each kind. One kind has one format in scapy's table, so the 20 bytes of
+# kind 254 stay raw under the name.
 _SCAPY_ENTRIES = {TOA_KIND: ("TOA", "!HBBBB"), TOA_KIND_IPV6: ("TOA6", "!H8H")}
 
 
@@ -53,7 +58,9 @@ class Toa:
     kind: int = TOA_KIND
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what is no address, no port, or a kind that the address family does not have."""
+        """Raises ValueError for what is no address, no port, or a kind that the address family does
+        not have.
+        """
         parsed = ip_address(self.address)
         if isinstance(parsed, IPv6Address) and parsed.scope_id is not None:
             raise ValueError(f"{self.address}: an option has no room for a scope")
@@ -87,11 +94,13 @@ class Toa:
         return Toa(str(address), int.from_bytes(option[2:4], "big"), option[0])
 
 
-# -- in a header ---------------------------------------------------------------------------------------------------------------------
+# -- in a header -----------------------------------------------------------------------------------
 
 
 def _split(area: bytes) -> tuple[list[bytes], bytes]:
-    """The options of a header one by one, and what cannot be read as such: from the end mark, or a broken length, to the end."""
+    """The options of a header one by one, and what cannot be read as such: from the end mark, or a
+    broken length, to the end.
+    """
     found = []
     while area and area[0] != _EOL:
         length = 1 if area[0] == _NOP else area[1] if len(area) > 1 else 0
@@ -103,9 +112,11 @@ def _split(area: bytes) -> tuple[list[bytes], bytes]:
 
 
 def read_toa(area: bytes) -> Toa | None:
-    """The first TOA option among raw TCP options, read as a real server's toa module does; None if there is none. Never raises.
+    """The first TOA option among raw TCP options, read as a real server's toa module does; None if
+    there is none. Never raises.
 
-    The walk ends at an end-of-list mark and at an option with a length that cannot be (get_toa_data in toa.c).
+    The walk ends at an end-of-list mark and at an option with a length that cannot be (get_toa_data
+    in toa.c).
     """
     for option in _split(area)[0]:
         if option[0] in (TOA_KIND, TOA_KIND_IPV6):
@@ -117,7 +128,9 @@ def read_toa(area: bytes) -> Toa | None:
 
 
 def _area(tcp: Any) -> bytes:
-    """Options of a scapy TCP layer as bytes, padded to whole words; as they were on the wire unless somebody changed them."""
+    """Options of a scapy TCP layer as bytes, padded to whole words; as they were on the wire unless
+    somebody changed them.
+    """
     return bytes(tcp.self_build()[20:])
 
 
@@ -127,7 +140,8 @@ def find_toa(packet: Any) -> Toa | None:
 
 
 def options_room(packet: Any) -> int:
-    """How many bytes of options still fit into the header of a scapy packet's TCP layer: 0 to 40, in steps of four.
+    """How many bytes of options still fit into the header of a scapy packet's TCP layer: 0 to 40,
+    in steps of four.
 
     Padding counts as used, as for the directors: they compare 60 with the data offset.
     """
@@ -140,11 +154,13 @@ def with_toa(packet: Any, toa: Toa, *, prune: bool = False) -> Any:
     Lengths, data offset and checksums are left for scapy to compute again.
 
     Args:
-        prune: where the 40 bytes are too few, take out padding and TOA options that are already there, and try again.
+        prune: where the 40 bytes are too few, take out padding and TOA options that are already
+            there, and try again.
 
     Raises:
-        ValueError: it does not fit, not even so. A director then forwards the segment without it, and the real server sees the
-            director's local address (`fullnat_add_toa_fail_len` and `_head_full` of Alibaba LVS count that). Or it has no TCP layer.
+        ValueError: it does not fit, not even so. A director then forwards the segment without it,
+            and the real server sees the director's local address (`fullnat_add_toa_fail_len` and
+            `_head_full` of Alibaba LVS count that). Or it has no TCP layer.
     """
     if TCP not in packet:
         raise ValueError("not a TCP packet")
@@ -156,7 +172,10 @@ def with_toa(packet: Any, toa: Toa, *, prune: bool = False) -> Any:
     tcp.options = [(toa.kind, toa.pack()[2:]), *options]
     tcp.dataofs = tcp.chksum = None
     if len(_area(tcp)) > OPTIONS_MAX:
-        raise ValueError(f"{len(toa)} bytes of TOA do not fit: {options_room(packet)} of {OPTIONS_MAX} bytes of options are free")
+        raise ValueError(
+            f"{len(toa)} bytes of TOA do not fit: {options_room(packet)} of {OPTIONS_MAX} bytes of options"
+            " are free"
+        )
     for layer, fields in ((IP, ("len", "chksum")), (IPv6, ("plen",))):
         if layer in changed:
             for field in fields:
@@ -172,16 +191,19 @@ def _is_spare(option: tuple[Any, Any]) -> bool:
     return name in (TOA_KIND, TOA_KIND_IPV6) and read_toa(bytes([name, len(value) + 2]) + value) is not None
 
 
-# -- scapy's table -------------------------------------------------------------------------------------------------------------------
+# -- scapy's table ---------------------------------------------------------------------------------
 
 
 def register_toa() -> None:
-    """Give the options names in scapy's table of TCP options, for all of the process, until `unregister_toa`.
+    """Give the options names in scapy's table of TCP options, for all of the process, until
+    `unregister_toa`.
 
-    Packets then show ("TOA", (40001, 10, 0, 0, 101)) instead of (254, b"…"): port and the bytes of the address; ("TOA6", …) for kind
-    253: port and the eight groups of the address, in decimal; and ("TOA", b"…") for the 20 bytes of kind 254, since scapy knows one
-    format for each kind. All of these can be sent again as they are. The table is scapy's own: entries are only added where it has
-    none, so that another meaning that somebody gave these experimental kinds stays. Packets read before are not changed.
+    Packets then show ("TOA", (40001, 10, 0, 0, 101)) instead of (254, b"…"): port and the bytes of
+    the address; ("TOA6", …) for kind 253: port and the eight groups of the address, in decimal; and
+    ("TOA", b"…") for the 20 bytes of kind 254, since scapy knows one format for each kind. All of
+    these can be sent again as they are. The table is scapy's own: entries are only added where it
+    has none, so that another meaning that somebody gave these experimental kinds stays. Packets
+    read before are not changed.
     """
     formats, numbers = TCPOptions
     for kind, (name, layout) in _SCAPY_ENTRIES.items():

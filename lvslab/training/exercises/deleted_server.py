@@ -1,8 +1,9 @@
 """# The deleted server that swallows its clients
 
-rs1 died some minutes ago. The operator did the right thing and deleted it from the director's table; new users are served by rs2 since
-then. But the users who had a connection to rs1 are still waiting: their programs hang, and would do so for a quarter of an hour. They
-would connect again at once, if only somebody told them that their connection is gone.
+rs1 died some minutes ago. The operator did the right thing and deleted it from the director's
+table; new users are served by rs2 since then. But the users who had a connection to rs1 are still
+waiting: their programs hang, and would do so for a quarter of an hour. They would connect again at
+once, if only somebody told them that their connection is gone.
 
 ```
     c1  10.0.0.101                            client, with a program that asks twice a second over one connection
@@ -14,18 +15,20 @@ would connect again at once, if only somebody told them that their connection is
 
 **What users say.** "Ever since the alarm my program stands still. When I start it again, it works."
 
-**Look.** On the client (`lvslab train shell client`): `tail /root/answers` shows what the program (/root/program) got last, and when;
-`ss -t` shows its connection, with bytes in Send-Q that nobody acknowledges. On the director (`lvslab train shell director`):
-`ipvsadm -L -n`, `ipvsadm -L -n -c`: whom does the old connection belong to? `tcpdump -n -i lvs-eth0 tcp` shows what comes in and what
-goes back. (TCP tries less and less often. Once the cure is in, the program hears of it with its next try; `ipvsadm -L -n -c` helps you to
-tell.)
+**Look.** On the client (`lvslab train shell client`): `tail /root/answers` shows what the program
+(/root/program) got last, and when; `ss -t` shows its connection, with bytes in Send-Q that nobody
+acknowledges. On the director (`lvslab train shell director`): `ipvsadm -L -n`, `ipvsadm -L -n -c`:
+whom does the old connection belong to? `tcpdump -n -i lvs-eth0 tcp` shows what comes in and what
+goes back. (TCP tries less and less often. Once the cure is in, the program hears of it with its
+next try; `ipvsadm -L -n -c` helps you to tell.)
 
-**Reach.** When a server is deleted from the table, who has a connection to it hears at once that it is over, and can connect again. The
-check deletes a server by itself to see, and puts it back. Connections to the other server must not suffer. Whether you put rs1 back into
-the table (it is repaired by now) is up to you.
+**Reach.** When a server is deleted from the table, who has a connection to it hears at once that it
+is over, and can connect again. The check deletes a server by itself to see, and puts it back.
+Connections to the other server must not suffer. Whether you put rs1 back into the table (it is
+repaired by now) is up to you.
 
 `lvslab train check` judges; `lvslab train hint` helps.
-"""
+"""  # noqa: E501, W505
 
 import time
 
@@ -36,7 +39,9 @@ from lvslab.training.exercise import exercise
 from lvslab.training.programs import wait_for
 
 _AT_ONCE = 1.5
-"""Seconds. TCP sends a segment again after some 0.2, 0.6 and 1.4 s, when the first ones meet a table that is just being changed."""
+"""Seconds. TCP sends a segment again after some 0.2, 0.6 and 1.4 s, when the first ones meet a
+table that is just being changed.
+"""
 
 _PROGRAM = r"""
 while :; do
@@ -61,14 +66,16 @@ done
     mode="nat",
     lab={"weights": (1, 0)},  # so that the program is at rs1
     prepare={
-        "client": f"""\
+        "client": (
+            f"""\
 mkfifo /run/never
 cat >/root/program <<'END'
 {_PROGRAM.strip()}
 END
 setsid bash /root/program </dev/null >/dev/null 2>&1 &
 {wait_for("[ -s /root/answers ]")}\
-""",
+"""
+        ),
         "director": wait_for("ipvsadm -L -n -c | grep -q ESTABLISHED.*10.0.0.101")
         + """\
 ipvsadm -e -t 10.0.0.10:80 -r 10.0.1.12:8080 -m -w 1
@@ -76,10 +83,14 @@ ipvsadm -d -t 10.0.0.10:80 -r 10.0.1.11:8080
 """,
     },
     hints=[
-        "The director still has the connection in its own table, and it belongs to a server that does not exist any more. What does it do with "
-        "the packets, and what does it tell the client?",
-        "Silence is IPVS's habit: the server might come back in a moment. There is a switch for those who do not want "
-        "to wait ('no destination').",
+        (
+            "The director still has the connection in its own table, and it belongs to a server that does not"
+            " exist any more. What does it do with the packets, and what does it tell the client?"
+        ),
+        (
+            "Silence is IPVS's habit: the server might come back in a moment. There is a switch for those who"
+            " do not want to wait ('no destination')."
+        ),
         "See `sysctl net.ipv4.vs` on the director: `expire_nodest_conn`.",
         "On the director: `sysctl -w net.ipv4.vs.expire_nodest_conn=1`",
     ],
@@ -98,7 +109,9 @@ def check(exam: Exam) -> None:
 
 
 def _must_tell(exam: Exam) -> None:
-    """Delete a server on purpose: whoever is there hears of it, whoever is elsewhere hears nothing."""
+    """Delete a server on purpose: whoever is there hears of it, whoever is elsewhere hears
+    nothing.
+    """
     with drill.present(exam, "rs1"):
         with drill.weights(exam, {"rs1": 0, "rs2": 1}), drill.open_or_none(exam) as stays:
             with drill.weights(exam, {"rs1": 1, "rs2": 0}), drill.open_or_none(exam) as goes:
@@ -118,7 +131,9 @@ def _must_tell(exam: Exam) -> None:
         f"{seconds:.1f} s after rs1 was deleted, a client with a connection there knew that it was gone",
         f"after rs1 was deleted, a client with a connection there heard nothing for {seconds:.1f} s",
     )
-    exam.must("others go on", untouched, "the connection to rs2 went on", "the connection to rs2 was cut as well")
+    exam.must(
+        "others go on", untouched, "the connection to rs2 went on", "the connection to rs2 was cut as well"
+    )
 
 
 def _server(client: Client | None) -> str:
@@ -129,7 +144,9 @@ def _server(client: Client | None) -> str:
 
 
 def _hears(client: Client | None) -> tuple[bool, float]:
-    """Whether a client whose server is gone hears of it when it asks, and after how many seconds."""
+    """Whether a client whose server is gone hears of it when it asks, and after how many
+    seconds.
+    """
     began = time.monotonic()
     if client is None:
         return False, 0.0

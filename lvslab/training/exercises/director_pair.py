@@ -1,8 +1,10 @@
 """# A pair of directors
 
-Two servers stand in for each other, but there is one director, and when it dies the service is gone. **keepalived** joins two directors
-by VRRP: the *master* has the virtual address and says so several times a second; when the *backup* does not hear it any more, it takes
-the address. So that users' connections survive that, too, the master tells the backup about them: IPVS *connection sync*.
+Two servers stand in for each other, but there is one director, and when it dies the service is
+gone. **keepalived** joins two directors by VRRP: the *master* has the virtual address and says so
+several times a second; when the *backup* does not hear it any more, it takes the address. So that
+users' connections survive that, too, the master tells the backup about them: IPVS *connection
+sync*.
 
 ```
     c1 .101                              network 10.0.0.0/24
@@ -12,10 +14,11 @@ the address. So that users' connections survive that, too, the master tells the 
        10.0.0.10 by VRRP   (direct routing, ready)
 ```
 
-Both directors have the same table already (`ipvsadm -L -n`), as a machine restores it when it boots. Nobody has 10.0.0.10 yet.
+Both directors have the same table already (`ipvsadm -L -n`), as a machine restores it when it
+boots. Nobody has 10.0.0.10 yet.
 
-**Build it** on lvs1 and lvs2 (`lvslab train shell lvs1`, `lvslab train shell lvs2`). Write `/etc/keepalived/keepalived.conf`
-(`busybox vi` is there in any case), and fill the gaps (`…`):
+**Build it** on lvs1 and lvs2 (`lvslab train shell lvs1`, `lvslab train shell lvs2`). Write
+`/etc/keepalived/keepalived.conf` (`busybox vi` is there in any case), and fill the gaps (`…`):
 
 ```
 global_defs {
@@ -36,19 +39,25 @@ vrrp_instance service {
 }
 ```
 
-- `priority`: the higher one becomes master, where both start together. `virtual_router_id` is the same on both.
-- the line missing in `global_defs` is `lvs_sync_daemon INTERFACE INSTANCE`: sync runs as master or backup along with VRRP.
-- `nopreempt`: who comes back stays backup. He has forgotten all connections, and must not take the address at once.
+- `priority`: the higher one becomes master, where both start together. `virtual_router_id` is the
+  same on both.
+- the line missing in `global_defs` is `lvs_sync_daemon INTERFACE INSTANCE`: sync runs as master or
+  backup along with VRRP.
+- `nopreempt`: who comes back stays backup. He has forgotten all connections, and must not take the
+  address at once.
 
-Start it on both: `keepalived`. After a change: `kill $(cat /run/keepalived.pid)`, and start it again.
+Start it on both: `keepalived`. After a change: `kill $(cat /run/keepalived.pid)`, and start it
+again.
 
-**Look at it.** `ip address show lvs1-eth0`, `ipvsadm -L --daemon`; `tcpdump -n -i lvs1-eth0 vrrp` shows the master's voice. Open a
-connection on the client (`lvslab train shell client`) that talks now and then,
-`(while printf 'GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'; do sleep 0.2; done) | nc 10.0.0.10 80`, and watch `ipvsadm -L -n -c` on the
-backup: it knows the connection after two or three seconds.
+**Look at it.** `ip address show lvs1-eth0`, `ipvsadm -L --daemon`; `tcpdump -n -i lvs1-eth0 vrrp`
+shows the master's voice. Open a connection on the client (`lvslab train shell client`) that talks
+now and then,
+`(while printf 'GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'; do sleep 0.2; done) | nc 10.0.0.10 80`,
+and watch `ipvsadm -L -n -c` on the backup: it knows the connection after two or three seconds.
 
-The check *cuts the master's power* (your shells on it end), looks who survives, switches it on again, and looks once more; it takes some
-15 seconds. Like any machine, a director that boots has what is in its configuration files: here keepalived is started with that file.
+The check *cuts the master's power* (your shells on it end), looks who survives, switches it on
+again, and looks once more; it takes some 15 seconds. Like any machine, a director that boots has
+what is in its configuration files: here keepalived is started with that file.
 
 `lvslab train check` judges; `lvslab train hint` helps.
 """
@@ -71,13 +80,19 @@ _TIMES = 4
 
 _SYNC_SECONDS = SYNC_FLUSH + 3.0
 _BOOT_SECONDS = 5.0
-"""keepalived has gone to the background before it starts the sync daemon; what is told before that is not heard."""
+"""keepalived has gone to the background before it starts the sync daemon; what is told before that
+is not heard.
+"""
 
 _RETURN_SECONDS = 5.0
-"""Who would take the address back at once has done so by then, with an advertisement each second at most."""
+"""Who would take the address back at once has done so by then, with an advertisement each second at
+most.
+"""
 
 _TAKEOVER_SECONDS = 8.0
-"""Twice what VRRP needs with keepalived's own default of an advertisement each second (RFC 5798, Master_Down_Interval)."""
+"""Twice what VRRP needs with keepalived's own default of an advertisement each second (RFC 5798,
+Master_Down_Interval).
+"""
 
 
 def _configuration(name: str, priority: int) -> str:
@@ -112,12 +127,23 @@ keepalived
     lab={"directors": 2, "vrrp": False},
     fails="one of them has the address",
     hints=[
-        "One director after the other: with keepalived on lvs1 alone the service should work. Then lvs2, and nothing should change.",
-        "`keepalived --dont-fork --log-console --log-detail` says what it does. If both become master, they do not hear each other: "
-        "virtual_router_id, interface, vrrp_version.",
-        "The backup knows no connections? `ipvsadm -L --daemon` must say master here and backup there, with the same syncid; the sync daemon "
-        "runs only where `lvs_sync_daemon` names the instance as it is called below.",
-        "lvs1: `lvs_sync_daemon lvs1-eth0 service`, `priority 150`, `10.0.0.10/32`; lvs2 the same with lvs2-eth0 and `priority 100`.",
+        (
+            "One director after the other: with keepalived on lvs1 alone the service should work. Then lvs2,"
+            " and nothing should change."
+        ),
+        (
+            "`keepalived --dont-fork --log-console --log-detail` says what it does. If both become master,"
+            " they do not hear each other: virtual_router_id, interface, vrrp_version."
+        ),
+        (
+            "The backup knows no connections? `ipvsadm -L --daemon` must say master here and backup there,"
+            " with the same syncid; the sync daemon runs only where `lvs_sync_daemon` names the instance as"
+            " it is called below."
+        ),
+        (
+            "lvs1: `lvs_sync_daemon lvs1-eth0 service`, `priority 150`, `10.0.0.10/32`; lvs2 the same with"
+            " lvs2-eth0 and `priority 100`."
+        ),
     ],
     solution={
         "lvs1": _configuration("lvs1", 150),
@@ -220,9 +246,11 @@ def _must_be_known(exam: Exam, client: Client | None, director: str, name: str) 
         name,
         known,
         f"{director}, the backup, has the examiner's connection in its table",
-        f"the examiner's connection to {exam.vip}:80 is not in the table of {director}, the backup"
-        if port
-        else f"the examiner's connection to {exam.vip}:80 got no answer",
+        (
+            f"the examiner's connection to {exam.vip}:80 is not in the table of {director}, the backup"
+            if port
+            else f"the examiner's connection to {exam.vip}:80 got no answer"
+        ),
     )
 
 

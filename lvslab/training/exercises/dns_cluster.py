@@ -1,7 +1,8 @@
 """# Some names do not resolve
 
-Two name servers for the zone `example.test` stand behind a director (LVS-NAT); clients ask 10.0.0.10. Addresses resolve. But mail to this zone
-has become unreliable since its TXT records have grown:
+Two name servers for the zone `example.test` stand behind a director (LVS-NAT); clients ask
+10.0.0.10. Addresses resolve. But mail to this zone has become unreliable since its TXT records have
+grown:
 
 ```
 $ dig @10.0.0.10 www.example.test +short
@@ -18,12 +19,12 @@ $ dig @10.0.0.10 keys.example.test TXT +short
     rs1 10.0.1.11:53     rs2 10.0.1.12:53     name servers (dnsmasq)
 ```
 
-**Reach:** every record resolves through 10.0.0.10, whatever its size, and both servers take part. The TXT record of `whoami.example.test`
-differs: it names the server that has answered.
+**Reach:** every record resolves through 10.0.0.10, whatever its size, and both servers take part.
+The TXT record of `whoami.example.test` differs: it names the server that has answered.
 
-**How to look.** Ask for both records on the client, and again with `+ignore` (take the first answer as it is): look at its flags.
-`tcpdump -n port 53` on the director shows what dig does after such an answer. Does rs1 itself have the record? On the director:
-`dig @10.0.1.11 keys.example.test TXT`
+**How to look.** Ask for both records on the client, and again with `+ignore` (take the first answer
+as it is): look at its flags. `tcpdump -n port 53` on the director shows what dig does after such an
+answer. Does rs1 itself have the record? On the director: `dig @10.0.1.11 keys.example.test TXT`
 
 When all names resolve: `lvslab train check`. If you are stuck: `lvslab train hint`.
 """
@@ -34,7 +35,9 @@ from lvslab.training.services import table
 
 _ZONE = "example.test"
 _KEYS = 8
-"""TXT strings of 200 bytes: more than the 1232 bytes that resolvers accept in one datagram (DNS flag day 2020)."""
+"""TXT strings of 200 bytes: more than the 1232 bytes that resolvers accept in one datagram (DNS
+flag day 2020).
+"""
 
 _ASK = f"dig +short +tries=1 +time=1 @{{address}} {{options}} {{name}}.{_ZONE} TXT"
 _TIMES = 4
@@ -74,19 +77,31 @@ _TABLE = table("""
     fails="over TCP",
     fault="protocol-missing",
     hints=[
-        "With `+ignore` the answer for keys.example.test has the flag `tc`: truncated, it did not fit into a datagram. What does a client do "
-        "then (RFC 7766)?",
-        "It asks again over TCP. `ipvsadm -L -n` on the director: what does the director do with TCP to port 53?",
-        "A virtual service is one protocol: UDP port 53 and TCP port 53 are two services, and a name server needs both.",
-        "On the director: `ipvsadm -A -t 10.0.0.10:53 -s rr`, then `ipvsadm -a -t 10.0.0.10:53 -r 10.0.1.11:53 -m`, and the same with "
-        "10.0.1.12.",
+        (
+            "With `+ignore` the answer for keys.example.test has the flag `tc`: truncated, it did not fit"
+            " into a datagram. What does a client do then (RFC 7766)?"
+        ),
+        (
+            "It asks again over TCP. `ipvsadm -L -n` on the director: what does the director do with TCP to"
+            " port 53?"
+        ),
+        (
+            "A virtual service is one protocol: UDP port 53 and TCP port 53 are two services, and a name"
+            " server needs both."
+        ),
+        (
+            "On the director: `ipvsadm -A -t 10.0.0.10:53 -s rr`, then `ipvsadm -a -t 10.0.0.10:53 -r"
+            " 10.0.1.11:53 -m`, and the same with 10.0.1.12."
+        ),
     ],
     solution={
-        "director": """\
+        "director": (
+            """\
 ipvsadm -A -t 10.0.0.10:53 -s rr
 ipvsadm -a -t 10.0.0.10:53 -r 10.0.1.11:53 -m
 ipvsadm -a -t 10.0.0.10:53 -r 10.0.1.12:53 -m
 """
+        )
     },
 )
 def check(exam: Exam) -> None:
@@ -99,7 +114,8 @@ def check(exam: Exam) -> None:
             f"over {protocol}",
             len(answers) == _TIMES and not failed and seen == ["rs1", "rs2"],
             f"{_TIMES} of {_TIMES} questions over {protocol} were answered, by {', '.join(seen)}",
-            f"{_TIMES} questions over {protocol}: " + (failed or f"answered by {', '.join(seen) or 'nobody'} only"),
+            f"{_TIMES} questions over {protocol}: "
+            + (failed or f"answered by {', '.join(seen) or 'nobody'} only"),
         )
     keys = exam.client.run(_ASK.format(address=exam.vip, options="", name="keys")).out.splitlines()
     whole = sum(line.startswith('"key') for line in keys)
@@ -107,5 +123,6 @@ def check(exam: Exam) -> None:
         "large records",
         whole == _KEYS,
         f"a client gets all {_KEYS} strings of keys.{_ZONE}",
-        f"a client gets {whole} of {_KEYS} strings of keys.{_ZONE}: {keys[-1].lstrip('; ') if keys else 'no answer'}",
+        f"a client gets {whole} of {_KEYS} strings of keys.{_ZONE}:"
+        f" {keys[-1].lstrip('; ') if keys else 'no answer'}",
     )

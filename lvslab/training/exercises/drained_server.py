@@ -1,8 +1,9 @@
 """# The drained server that is never empty
 
-rs1 is to be repaired tonight. Its weight was set to 0 hours ago, so that no new connections go there and the old ones can end in peace.
-But it still has users, who go on working, and new connections go on arriving. The service is persistent, because the shop keeps baskets
-on its servers.
+rs1 is to be repaired tonight. Its weight was set to 0 hours ago, so that no new connections go
+there and the old ones can end in peace. But it still has users, who go on working, and new
+connections go on arriving. The service is persistent, because the shop keeps baskets on its
+servers.
 
 ```
     c1  10.0.0.101                            client, was at rs1 when the weight was changed
@@ -14,14 +15,16 @@ on its servers.
 
 **What operators say.** "Weight 0 does not work. We waited an hour."
 
-**Look.** On the client (`lvslab train shell client`): `curl http://10.0.0.10/` says which server answered; every request is a new
-connection. On the director (`lvslab train shell director`): `ipvsadm -L -n`, and `ipvsadm -L -n -c`: the line without a port (`:0`) is
-the template, which remembers where a client belongs. Watch its time to live while the client asks again.
+**Look.** On the client (`lvslab train shell client`): `curl http://10.0.0.10/` says which server
+answered; every request is a new connection. On the director (`lvslab train shell director`):
+`ipvsadm -L -n`, and `ipvsadm -L -n -c`: the line without a port (`:0`) is the template, which
+remembers where a client belongs. Watch its time to live while the client asks again.
 `ipvsadm -L -n --persistent-conn` counts them.
 
-**Reach.** New connections of *all* clients go to rs2, also of those who were at rs1 before. rs1 stays in the table with weight 0, so that
-connections that are open now can end in peace. The service stays persistent. It must work the same way the next time that a server is
-drained: the check drains one by itself to see, and puts it back.
+**Reach.** New connections of *all* clients go to rs2, also of those who were at rs1 before. rs1
+stays in the table with weight 0, so that connections that are open now can end in peace. The
+service stays persistent. It must work the same way the next time that a server is drained: the
+check drains one by itself to see, and puts it back.
 
 `lvslab train check` judges; `lvslab train hint` helps.
 """
@@ -48,9 +51,15 @@ ipvsadm -e -t 10.0.0.10:80 -r 10.0.1.11:8080 -m -w 0
 """,
     },
     hints=[
-        "Weight 0 concerns the scheduler. Is the scheduler asked at all, when a client that the director remembers comes again?",
-        "The template lives on as long as its client comes back in time, and as long as it lives, its server is taken. There is a switch for "
-        "what happens to templates of servers whose weight is 0 ('quiescent' in the kernel's words).",
+        (
+            "Weight 0 concerns the scheduler. Is the scheduler asked at all, when a client that the director"
+            " remembers comes again?"
+        ),
+        (
+            "The template lives on as long as its client comes back in time, and as long as it lives, its"
+            " server is taken. There is a switch for what happens to templates of servers whose weight is 0"
+            " ('quiescent' in the kernel's words)."
+        ),
         "See `sysctl net.ipv4.vs` on the director: `expire_quiescent_template`.",
         "On the director: `sysctl -w net.ipv4.vs.expire_quiescent_template=1`",
     ],
@@ -77,7 +86,9 @@ def check(exam: Exam) -> None:
 
 
 def _must_drain(exam: Exam, address: str) -> None:
-    """Drain a server on purpose: a client that belongs there leaves it with its next connection, and one that is open goes on."""
+    """Drain a server on purpose: a client that belongs there leaves it with its next connection,
+    and one that is open goes on.
+    """
     with drill.weights(exam, {"rs1": 1, "rs2": 0}), drill.open_or_none(exam, source=(address, 0)) as kept:
         before = ask(exam, source=(address, 0))
         with drill.weights(exam, {"rs1": 0, "rs2": 1}):

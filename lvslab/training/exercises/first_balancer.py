@@ -1,7 +1,8 @@
 """# Your first balancer
 
-Two web servers stand behind a director. Clients shall not know that: they ask **10.0.0.10**, the virtual address, and each request is
-answered by one of the two. The director rewrites addresses on the way (LVS-NAT), in the kernel: no proxy runs.
+Two web servers stand behind a director. Clients shall not know that: they ask **10.0.0.10**, the
+virtual address, and each request is answered by one of the two. The director rewrites addresses on
+the way (LVS-NAT), in the kernel: no proxy runs.
 
 ```
     c1  10.0.0.101                            client
@@ -16,22 +17,26 @@ Open a shell on the director, and another one on the client:
     lvslab train shell director
     lvslab train shell client
 
-**What there is.** The kernel's part is the module `ip_vs` (`lsmod | grep ip_vs`); the tool is `ipvsadm`, at work from the package of that
-name (`apt install ipvsadm`), installed here. For NAT the director forwards packets (`sysctl net.ipv4.ip_forward`), and is the servers'
-default route (`ip route` on rs1).
+**What there is.** The kernel's part is the module `ip_vs` (`lsmod | grep ip_vs`); the tool is
+`ipvsadm`, at work from the package of that name (`apt install ipvsadm`), installed here. For NAT
+the director forwards packets (`sysctl net.ipv4.ip_forward`), and is the servers' default route
+(`ip route` on rs1).
 
 **Build it.** On the director, with `ipvsadm`:
 
 1. look at the table: `ipvsadm -L -n`. It is empty.
-2. add a virtual service: TCP, 10.0.0.10 port 80, scheduler `rr` (round robin): `ipvsadm -A -t … -s …`
+2. add a virtual service: TCP, 10.0.0.10 port 80, scheduler `rr` (round robin):
+   `ipvsadm -A -t … -s …`
 3. add both real servers to it, port 8080, by NAT (`-m`): `ipvsadm -a -t … -r … -m`
 
-**Try it.** On the client: `curl http://10.0.0.10/` a few times; each answer names the server. The same by hand: `nc 10.0.0.10 80`, then
-type `GET / HTTP/1.0` and an empty line.
+**Try it.** On the client: `curl http://10.0.0.10/` a few times; each answer names the server. The
+same by hand: `nc 10.0.0.10 80`, then type `GET / HTTP/1.0` and an empty line.
 
-**Look at it.** `ipvsadm -L -n --stats` counts connections and packets; `ipvsadm -L -n -c` lists the connections.
+**Look at it.** `ipvsadm -L -n --stats` counts connections and packets; `ipvsadm -L -n -c` lists the
+connections.
 
-**Keep it.** `ipvsadm -S -n > /root/rules` saves the table, `ipvsadm -C` clears it, `ipvsadm -R < /root/rules` restores it. Do that too.
+**Keep it.** `ipvsadm -S -n > /root/rules` saves the table, `ipvsadm -C` clears it,
+`ipvsadm -R < /root/rules` restores it. Do that too.
 
 When clients are served by both: `lvslab train check`. If you are stuck: `lvslab train hint`.
 """
@@ -49,12 +54,22 @@ from lvslab.training.exercise import exercise
     table=False,
     fails="a virtual service",
     hints=[
-        "A virtual service is what clients see: the address 10.0.0.10, port 80, and a scheduler. Real servers are added to it.",
-        "`ipvsadm -A` adds a service (capital A), `ipvsadm -a` a server to a service (small a). `-m` stands for masquerading: NAT.",
-        "On the director: `ipvsadm -A -t 10.0.0.10:80 -s rr`, then `ipvsadm -a -t 10.0.0.10:80 -r 10.0.1.11:8080 -m`; then 10.0.1.12.",
+        (
+            "A virtual service is what clients see: the address 10.0.0.10, port 80, and a scheduler. Real"
+            " servers are added to it."
+        ),
+        (
+            "`ipvsadm -A` adds a service (capital A), `ipvsadm -a` a server to a service (small a). `-m`"
+            " stands for masquerading: NAT."
+        ),
+        (
+            "On the director: `ipvsadm -A -t 10.0.0.10:80 -s rr`, then `ipvsadm -a -t 10.0.0.10:80 -r"
+            " 10.0.1.11:8080 -m`; then 10.0.1.12."
+        ),
     ],
     solution={
-        "director": """\
+        "director": (
+            """\
 ipvsadm -A -t 10.0.0.10:80 -s rr
 ipvsadm -a -t 10.0.0.10:80 -r 10.0.1.11:8080 -m
 ipvsadm -a -t 10.0.0.10:80 -r 10.0.1.12:8080 -m
@@ -62,6 +77,7 @@ ipvsadm -S -n >/root/rules
 ipvsadm -C
 ipvsadm -R </root/rules
 """
+        )
     },
 )
 def check(exam: Exam) -> None:

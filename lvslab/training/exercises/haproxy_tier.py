@@ -1,8 +1,9 @@
 """# Two tiers, and the user who is forgotten
 
-A shop has outgrown one load balancer. In front stands a pair of LVS directors (LVS-NAT; VRRP moves the addresses, lvs1 is master at
-first). Behind them two HAProxies work side by side, active/active, on the same machines as the application. HAProxy sticks a user to the
-application server that he logged in to: `stick on src`. The application keeps sessions in its own memory.
+A shop has outgrown one load balancer. In front stands a pair of LVS directors (LVS-NAT; VRRP moves
+the addresses, lvs1 is master at first). Behind them two HAProxies work side by side, active/active,
+on the same machines as the application. HAProxy sticks a user to the application server that he
+logged in to: `stick on src`. The application keeps sessions in its own memory.
 
 ```
     c1  10.0.0.101                                                  client
@@ -15,20 +16,23 @@ application server that he logged in to: `stick on src`. The application keeps s
                                           application, port 9000
 ```
 
-**What users say.** "I log in, and the next page does not know me." The HAProxy team: "Our stick tables are fine, see for yourself: every
-user has exactly one entry." The LVS team: "Our connections go where they should."
+**What users say.** "I log in, and the next page does not know me." The HAProxy team: "Our stick
+tables are fine, see for yourself: every user has exactly one entry." The LVS team: "Our connections
+go where they should."
 
 **Look.** On the client (`lvslab train shell client`):
 
     sid=$(curl -s http://10.0.0.10/cgi-bin/login); echo $sid
     curl -si "http://10.0.0.10/cgi-bin/home?$sid"
 
-`x-proxy` says which HAProxy the answer came through, `x-server` which application gave it. The stick table of a HAProxy, on rs1 and rs2
-(`lvslab train shell rs1`): `echo 'show table application' | nc -N -U /run/haproxy.sock`; its configuration: /etc/haproxy/haproxy.cfg. On
-lvs1 and lvs2: `ipvsadm -L -n`.
+`x-proxy` says which HAProxy the answer came through, `x-server` which application gave it. The
+stick table of a HAProxy, on rs1 and rs2 (`lvslab train shell rs1`):
+`echo 'show table application' | nc -N -U /run/haproxy.sock`; its configuration:
+/etc/haproxy/haproxy.cfg. On lvs1 and lvs2: `ipvsadm -L -n`.
 
-**Reach.** Who logged in stays known. Both HAProxies and both applications go on sharing the users. It must still hold when the other
-director takes over (the check makes them change places). The application cannot be changed; the rest is yours.
+**Reach.** Who logged in stays known. Both HAProxies and both applications go on sharing the users.
+It must still hold when the other director takes over (the check makes them change places). The
+application cannot be changed; the rest is yours.
 
 `lvslab train check` judges; `lvslab train hint` helps.
 """
@@ -98,11 +102,19 @@ _FIRST, _SECOND = "server app1 10.0.1.11:9000", "server app2 10.0.1.12:9000"
         "lvs2": _DIRECTOR,
     },
     hints=[
-        "Follow one user with `x-proxy` and `x-server`. Each HAProxy keeps its promise, but each has a stick table of its own.",
-        "Either a user always comes to the same HAProxy (that is up to the directors), or both HAProxies know the same (that is up to them: "
-        "`peers`), or a user is sent to the same application without any table (`balance source`).",
-        "Persistence below, stickiness above: make the directors' service persistent, for as long as HAProxy remembers, 30 minutes. "
-        "And remember that there are two directors.",
+        (
+            "Follow one user with `x-proxy` and `x-server`. Each HAProxy keeps its promise, but each has a"
+            " stick table of its own."
+        ),
+        (
+            "Either a user always comes to the same HAProxy (that is up to the directors), or both HAProxies"
+            " know the same (that is up to them: `peers`), or a user is sent to the same application without"
+            " any table (`balance source`)."
+        ),
+        (
+            "Persistence below, stickiness above: make the directors' service persistent, for as long as"
+            " HAProxy remembers, 30 minutes. And remember that there are two directors."
+        ),
         "On lvs1, and the same on lvs2: `ipvsadm -E -t 10.0.0.10:80 -s rr -p 1800`",
     ],
     solution={
@@ -113,7 +125,8 @@ _FIRST, _SECOND = "server app1 10.0.1.11:9000", "server app2 10.0.1.12:9000"
     fault="persistence-missing",
 )
 def check(exam: Exam) -> None:
-    # HAProxy remembers the users of the check before, so the same ones do not come in the same order again.
+    # HAProxy remembers the users of the check before, so the same ones do not come in the same
+    # order again.
     users = random.sample(take_addresses(exam, MOST), 2 * _USERS + 1)
     passer_by = users.pop()
     servers = _must_know(exam, users[:_USERS], passer_by, "users stay known", exam.lab.master)
@@ -129,10 +142,12 @@ def check(exam: Exam) -> None:
 
 
 def _must_know(exam: Exam, users: list[str], passer_by: str, name: str, master: str) -> set[str]:
-    """Users log in and look at pages: each must be known wherever he comes, by way of both HAProxies; returns the applications.
+    """Users log in and look at pages: each must be known wherever he comes, by way of both
+    HAProxies; returns the applications.
 
-    Where two HAProxies take turns in step, each by itself, all users meet the same application by chance, or none does. So somebody passes
-    by in the middle, who comes to one HAProxy alone: an odd number of times.
+    Where two HAProxies take turns in step, each by itself, all users meet the same application by
+    chance, or none does. So somebody passes by in the middle, who comes to one HAProxy alone: an
+    odd number of times.
     """
     replies: list[Reply] = []
     forgotten = failed = 0
@@ -150,9 +165,11 @@ def _must_know(exam: Exam, users: list[str], passer_by: str, name: str, master: 
         name,
         not failed and not forgotten,
         f"{when}, all {count} pages after {len(users)} log-ins knew their user",
-        f"{when}, {failed} request(s) got no answer"
-        if failed
-        else f"{when}, {forgotten} of {count} pages after a log-in did not know the user",
+        (
+            f"{when}, {failed} request(s) got no answer"
+            if failed
+            else f"{when}, {forgotten} of {count} pages after a log-in did not know the user"
+        ),
     )
     proxies = {each.headers.get("x-proxy", "") for each in replies}
     exam.must(

@@ -1,8 +1,10 @@
 """# Health checks with keepalived
 
-**keepalived** is what most directors run today: one process in C that builds the table, checks the servers by itself, and needs no other
-program for it. (The other half of it, VRRP, is for pairs of directors: the next lab.) Its checks are TCP_CHECK, a connection, and
-HTTP_GET, a page. The difference shows when a server *hangs*: its kernel goes on accepting connections, and nobody answers on them.
+**keepalived** is what most directors run today: one process in C that builds the table, checks the
+servers by itself, and needs no other program for it. (The other half of it, VRRP, is for pairs of
+directors: the next lab.) Its checks are TCP_CHECK, a connection, and HTTP_GET, a page. The
+difference shows when a server *hangs*: its kernel goes on accepting connections, and nobody answers
+on them.
 
 ```
     c1  10.0.0.101                            client
@@ -12,8 +14,8 @@ HTTP_GET, a page. The difference shows when a server *hangs*: its kernel goes on
     rs1 10.0.1.11:8080   rs2 10.0.1.12:8080   web servers
 ```
 
-**Build it** on the director (`lvslab train shell director`). The table is empty. Write `/etc/keepalived/keepalived.conf` (`busybox vi` is
-there in any case), and fill the gaps (`…`):
+**Build it** on the director (`lvslab train shell director`). The table is empty. Write
+`/etc/keepalived/keepalived.conf` (`busybox vi` is there in any case), and fill the gaps (`…`):
 
 ```
 virtual_server 10.0.0.10 80 {
@@ -38,14 +40,17 @@ virtual_server 10.0.0.10 80 {
 }
 ```
 
-`delay_loop` is the time between two checks of a server; `retry` how often a failed one is tried again before it counts,
-`delay_before_retry` seconds apart. Test the file: `keepalived --config-test`. Start it: `keepalived`; stop it:
-`kill $(cat /run/keepalived.pid)`. To see what it does, run it in the foreground: `keepalived --dont-fork --log-console --log-detail`.
+`delay_loop` is the time between two checks of a server; `retry` how often a failed one is tried
+again before it counts, `delay_before_retry` seconds apart. Test the file:
+`keepalived --config-test`. Start it: `keepalived`; stop it: `kill $(cat /run/keepalived.pid)`. To
+see what it does, run it in the foreground: `keepalived --dont-fork --log-console --log-detail`.
 
-**Try it.** On rs1 (`lvslab train shell rs1`) `kill -STOP $(cat /mnt/nginx.pid)`, and it hangs; `kill -CONT …`, and it goes on. On the
-client, `curl -m 1 http://10.0.0.10/` shows what users feel. `watch -n 1 ipvsadm -L -n` on the director.
+**Try it.** On rs1 (`lvslab train shell rs1`) `kill -STOP $(cat /mnt/nginx.pid)`, and it hangs;
+`kill -CONT …`, and it goes on. On the client, `curl -m 1 http://10.0.0.10/` shows what users feel.
+`watch -n 1 ipvsadm -L -n` on the director.
 
-The check lets rs1 hang and kills rs2's web server. `lvslab train check` judges; `lvslab train hint` helps.
+The check lets rs1 hang and kills rs2's web server. `lvslab train check` judges; `lvslab train hint`
+helps.
 """
 
 from lvslab.training.exam import Exam
@@ -76,13 +81,23 @@ _REAL_SERVER = """\
     table=False,
     fails="clients are served",
     hints=[
-        "Two `real_server` blocks, each with its own checker: address and port with a space between them, the same as in `virtual_server`.",
-        "`keepalived --config-test` names the lines that it does not understand. keepalived itself leaves them out and works on with the rest.",
-        "If a hanging server is not noticed, look at the checker: TCP_CHECK is content with what the kernel does. HTTP_GET wants the page.",
+        (
+            "Two `real_server` blocks, each with its own checker: address and port with a space between them,"
+            " the same as in `virtual_server`."
+        ),
+        (
+            "`keepalived --config-test` names the lines that it does not understand. keepalived itself leaves"
+            " them out and works on with the rest."
+        ),
+        (
+            "If a hanging server is not noticed, look at the checker: TCP_CHECK is content with what the"
+            " kernel does. HTTP_GET wants the page."
+        ),
         "`real_server 10.0.1.11 8080 {`, `status_code 200`; and the whole block once more with 10.0.1.12.",
     ],
     solution={
-        "director": f"""\
+        "director": (
+            f"""\
 cat >/etc/keepalived/keepalived.conf <<'END'
 virtual_server 10.0.0.10 80 {{
     lvs_sched rr
@@ -96,6 +111,7 @@ END
 keepalived
 until [ "$(ipvsadm -L -n | grep -c Masq)" = 2 ]; do sleep 0.2; done
 """
+        )
     },
 )
 def check(exam: Exam) -> None:

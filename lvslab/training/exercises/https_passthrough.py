@@ -1,7 +1,8 @@
 """# HTTPS, passed through
 
-A web shop shall be reached by HTTPS. The certificates stay on the servers, and the director passes the encrypted connections through (LVS-NAT):
-it cannot read them and does not need to. HTTP works, and the service for HTTPS was made after its pattern:
+A web shop shall be reached by HTTPS. The certificates stay on the servers, and the director passes
+the encrypted connections through (LVS-NAT): it cannot read them and does not need to. HTTP works,
+and the service for HTTPS was made after its pattern:
 
 ```
 $ curl http://10.0.0.10/
@@ -18,10 +19,12 @@ curl: (35) error:0A00010B:SSL routines::wrong version number
     rs1 10.0.1.11        rs2 10.0.1.12        real servers: HTTP on port 8080, HTTPS on port 443
 ```
 
-**Reach:** `https://10.0.0.10/` is answered by both servers, with the certificates that they hold; HTTP goes on working.
+**Reach:** `https://10.0.0.10/` is answered by both servers, with the certificates that they hold;
+HTTP goes on working.
 
-**How to look.** `ipvsadm -L -n` on the director, and `ss -ltn` on a server: which port expects what? Ask a server without the director in
-between, from the director: `curl -k https://10.0.1.11/`. What does a server answer that expects plain HTTP and gets a TLS handshake?
+**How to look.** `ipvsadm -L -n` on the director, and `ss -ltn` on a server: which port expects
+what? Ask a server without the director in between, from the director: `curl -k https://10.0.1.11/`.
+What does a server answer that expects plain HTTP and gets a TLS handshake?
 `tcpdump -n -A -i lvs-eth1` on the director shows it.
 
 When the shop is open: `lvslab train check`. If you are stuck: `lvslab train hint`.
@@ -84,20 +87,35 @@ ipvsadm -a -t 10.0.0.10:443 -r 10.0.1.12:443 -m
     fails="TLS",
     fault="wrong-server-port",
     hints=[
-        "The client speaks TLS and is answered in plain text: 'HTTP/1.1 400 Bad Request'. Somebody takes its handshake for a bad HTTP request.",
-        "In NAT a real server's port may differ from the service's: the number behind the real server's address in `ipvsadm -L -n`.",
-        "Connections to 10.0.0.10:443 must end at port 443 of the servers. A real server in the table is known by address *and* port: another "
-        "port is another entry, the old one must go.",
-        "On the director, for 10.0.1.11 and for 10.0.1.12: `ipvsadm -d -t 10.0.0.10:443 -r 10.0.1.11:8080`, then "
-        "`ipvsadm -a -t 10.0.0.10:443 -r 10.0.1.11:443 -m`.",
+        (
+            "The client speaks TLS and is answered in plain text: 'HTTP/1.1 400 Bad Request'. Somebody takes"
+            " its handshake for a bad HTTP request."
+        ),
+        (
+            "In NAT a real server's port may differ from the service's: the number behind the real server's"
+            " address in `ipvsadm -L -n`."
+        ),
+        (
+            "Connections to 10.0.0.10:443 must end at port 443 of the servers. A real server in the table is"
+            " known by address *and* port: another port is another entry, the old one must go."
+        ),
+        (
+            "On the director, for 10.0.1.11 and for 10.0.1.12: `ipvsadm -d -t 10.0.0.10:443 -r"
+            " 10.0.1.11:8080`, then `ipvsadm -a -t 10.0.0.10:443 -r 10.0.1.11:443 -m`."
+        ),
     ],
     solution={"director": _CURE},
 )
 def check(exam: Exam) -> None:
     exam.must_share(["rs1", "rs2"])
     client, trusted = exam.client, exam.client.directory / "trusted.pem"
-    trusted.write_text("".join(exam.run(name, f"cat {_CERTIFICATE}").out for name in exam.plan.addresses.rips))
-    one = f"curl -sS -m {_SECONDS} --cacert {trusted} --resolve {_HOST}:443:{exam.vip} https://{_HOST}/ 2>&1 || true"
+    trusted.write_text(
+        "".join(exam.run(name, f"cat {_CERTIFICATE}").out for name in exam.plan.addresses.rips)
+    )
+    one = (
+        f"curl -sS -m {_SECONDS} --cacert {trusted} --resolve {_HOST}:443:{exam.vip} https://{_HOST}/ 2>&1 ||"
+        " true"
+    )
     lines = client.run("\n".join([one] * _TIMES)).out.splitlines()
     failed = [line for line in lines if line.startswith("curl:")]
     exam.must(

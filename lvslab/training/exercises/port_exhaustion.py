@@ -1,8 +1,8 @@
 """# More clients than ports
 
-The servers of this service have no route to the clients, so the director translates both addresses (FullNAT: LVS-NAT, and netfilter's
-SNAT for what IPVS balances). The servers only see the director's local address, 10.0.1.201. It went well for months. Then came the
-campaign.
+The servers of this service have no route to the clients, so the director translates both addresses
+(FullNAT: LVS-NAT, and netfilter's SNAT for what IPVS balances). The servers only see the director's
+local address, 10.0.1.201. It went well for months. Then came the campaign.
 
 ```
     c1  10.0.0.101                            client
@@ -13,16 +13,20 @@ campaign.
     rs1 10.0.1.11:8080   rs2 10.0.1.12:8080   web servers, no route to 10.0.0.0/24
 ```
 
-A connection of the director to a server needs a port of the local address. The translation takes 40000 to 40031 here: 32 ports stand for
-the 64,000 that it would have at work. The ports of one address cannot be increased: that many there are. (Ports of connections that have
-ended are free again after one second here; at work it is two minutes.)
+A connection of the director to a server needs a port of the local address. The translation takes
+40000 to 40031 here: 32 ports stand for the 64,000 that it would have at work. The ports of one
+address cannot be increased: that many there are. (Ports of connections that have ended are free
+again after one second here; at work it is two minutes.)
 
-**What users say.** "In the evening, new users do not get in. Who is in, stays in." And the servers are bored.
+**What users say.** "In the evening, new users do not get in. Who is in, stays in." And the servers
+are bored.
 
-**Look.** The client (`lvslab train shell client`) can play many: it has the addresses 10.0.0.111 to .119 too. Open many connections at
-once, `for i in $(seq 90); do nc -d -w 30 -s 10.0.0.11$((i % 9 + 1)) 10.0.0.10 80 & done`, and meanwhile try
-`curl -m 2 http://10.0.0.10/`. On the director (`lvslab train shell director`): `ipvsadm -L -n` shows the connections that stand,
-`iptables -t nat -S POSTROUTING` the translation, and `cat /proc/net/stat/nf_conntrack` counts `insert_failed` and `drop` (hexadecimal).
+**Look.** The client (`lvslab train shell client`) can play many: it has the addresses 10.0.0.111 to
+.119 too. Open many connections at once,
+`for i in $(seq 90); do nc -d -w 30 -s 10.0.0.11$((i % 9 + 1)) 10.0.0.10 80 & done`, and meanwhile
+try `curl -m 2 http://10.0.0.10/`. On the director (`lvslab train shell director`): `ipvsadm -L -n`
+shows the connections that stand, `iptables -t nat -S POSTROUTING` the translation, and
+`cat /proc/net/stat/nf_conntrack` counts `insert_failed` and `drop` (hexadecimal).
 `tcpdump -n -i lvs-eth1 tcp` shows what reaches the servers.
 
 **Reach.** 100 connections of many clients at the same time, balanced over both servers.
@@ -49,7 +53,10 @@ _RULE = "-m ipvs --vproto tcp --vaddr 10.0.0.10 --vport 80 -j SNAT --to-source"
     mode="fullnat",
     lab={"without": ("snat", "local-addresses")},
     prepare={
-        "client": "for host in 1 2 3 4 5 6 7 8 9; do echo address add 10.0.0.11$host/24 dev c1-eth0; done | ip -batch -\n",
+        "client": (
+            "for host in 1 2 3 4 5 6 7 8 9; do echo address add 10.0.0.11$host/24 dev c1-eth0; done | ip"
+            " -batch -\n"
+        ),
         "director": LEGACY_IPTABLES
         + f"""\
 ip address add 10.0.1.201/24 dev lvs-eth1
@@ -60,25 +67,38 @@ done
 """,
     },
     hints=[
-        "Each connection to one server needs a port of its own: 32 ports, two servers, so 64 connections; the next one finds no free port, and "
-        "its SYN is dropped on the director.",
-        "If an address has no more ports, take more addresses. The director must have them on lvs-eth1, and the translation must use them.",
-        "`--to-source` takes a range: 10.0.1.201-10.0.1.202:40000-40031. A rule is replaced with `iptables -t nat -R POSTROUTING 1 …`. "
-        "netfilter chooses the address by a hash of client and server, so take more addresses than a calculation demands.",
-        "On the director: `ip address add 10.0.1.202/24 dev lvs-eth1`, the same for .203 and .204; then "
-        f"`iptables -t nat -R POSTROUTING 1 -p tcp {_RULE} 10.0.1.201-10.0.1.204:40000-40031`",
+        (
+            "Each connection to one server needs a port of its own: 32 ports, two servers, so 64 connections;"
+            " the next one finds no free port, and its SYN is dropped on the director."
+        ),
+        (
+            "If an address has no more ports, take more addresses. The director must have them on lvs-eth1,"
+            " and the translation must use them."
+        ),
+        (
+            "`--to-source` takes a range: 10.0.1.201-10.0.1.202:40000-40031. A rule is replaced with"
+            " `iptables -t nat -R POSTROUTING 1 …`. netfilter chooses the address by a hash of client and"
+            " server, so take more addresses than a calculation demands."
+        ),
+        (
+            "On the director: `ip address add 10.0.1.202/24 dev lvs-eth1`, the same for .203 and .204; then "
+            f"`iptables -t nat -R POSTROUTING 1 -p tcp {_RULE} 10.0.1.201-10.0.1.204:40000-40031`"
+        ),
     ],
     solution={
-        "director": f"""\
+        "director": (
+            f"""\
 for host in 202 203 204; do ip address add 10.0.1.$host/24 dev lvs-eth1; done
 iptables -t nat -R POSTROUTING 1 -p tcp {_RULE} 10.0.1.201-10.0.1.204:40000-40031
 """
+        )
     },
     fails="all get in",
     fault="local-ports-exhausted",
 )
 def check(exam: Exam) -> None:
-    exam.wait_until(lambda: exam.get(1)[0].error is None, 2.0)  # connections of the last try may still end
+    # connections of the last try may still end
+    exam.wait_until(lambda: exam.get(1)[0].error is None, 2.0)
     servers: Counter[str] = Counter()
     silent = 0
     sources = take_addresses(exam, _COUNT // 4)

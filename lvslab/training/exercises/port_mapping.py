@@ -1,7 +1,8 @@
 """# Port 80 outside, port 8080 inside
 
-An application listens on port 8080 of two servers, and clients shall find it at 10.0.0.10 port 80. The network is set up for direct routing:
-the servers have the virtual address on `lo` and answer the clients straight. The colleague who built it typed, on the director:
+An application listens on port 8080 of two servers, and clients shall find it at 10.0.0.10 port 80.
+The network is set up for direct routing: the servers have the virtual address on `lo` and answer
+the clients straight. The colleague who built it typed, on the director:
 
 ```
 ipvsadm -A -t 10.0.0.10:80 -s rr
@@ -24,11 +25,12 @@ curl: (7) Failed to connect to 10.0.0.10 port 80 after 0 ms: Couldn't connect to
  VIP 10.0.0.10
 ```
 
-**Reach:** clients of 10.0.0.10 port 80 are served by the application on rs1 and rs2, by direct routing: answers are too large to go through
-the director.
+**Reach:** clients of 10.0.0.10 port 80 are served by the application on rs1 and rs2, by direct
+routing: answers are too large to go through the director.
 
-**How to look.** Compare what was typed with `ipvsadm -L -n`. Then see which port the client's packet is addressed to when it reaches a server
-(`tcpdump -n -i rs1-eth0`), and who answers. What does the director change in a packet with `-g`, and what not?
+**How to look.** Compare what was typed with `ipvsadm -L -n`. Then see which port the client's
+packet is addressed to when it reaches a server (`tcpdump -n -i rs1-eth0`), and who answers. What
+does the director change in a packet with `-g`, and what not?
 
 When clients are served: `lvslab train check`. If you are stuck: `lvslab train hint`.
 """
@@ -58,11 +60,19 @@ _CURE = "iptables -t nat -A PREROUTING -d 10.0.0.10 -p tcp --dport 80 -j REDIREC
     fails="clients are served",
     fault="port-mapping-without-nat",
     hints=[
-        "`ipvsadm -L -n` shows port 80 for both servers: ipvsadm has silently dropped the 8080. With `-g` and `-i` the director does not "
-        "rewrite the packet, so it cannot put another port in.",
-        "The packet for 10.0.0.10 port 80 arrives at the server just so, and nobody there listens on port 80: the server refuses.",
-        "Only the server can help: the application listens on port 80 as well (here it is nginx, /mnt/nginx.conf), or the server's own kernel "
-        "redirects port 80 to 8080 (iptables, table nat, target REDIRECT). The other way is LVS-NAT, which the task excludes.",
+        (
+            "`ipvsadm -L -n` shows port 80 for both servers: ipvsadm has silently dropped the 8080. With `-g`"
+            " and `-i` the director does not rewrite the packet, so it cannot put another port in."
+        ),
+        (
+            "The packet for 10.0.0.10 port 80 arrives at the server just so, and nobody there listens on port"
+            " 80: the server refuses."
+        ),
+        (
+            "Only the server can help: the application listens on port 80 as well (here it is nginx,"
+            " /mnt/nginx.conf), or the server's own kernel redirects port 80 to 8080 (iptables, table nat,"
+            " target REDIRECT). The other way is LVS-NAT, which the task excludes."
+        ),
         f"On both servers: `{_CURE}`.",
     ],
     solution={"rs1": _CURE, "rs2": _CURE},

@@ -1,7 +1,7 @@
 """# Half of the users get no desktop
 
-Users reach a farm of two session hosts by remote desktop at 10.0.0.10, TCP port 3389; a director shares them out (LVS-NAT). Since rs2 was
-installed anew, every second user is refused:
+Users reach a farm of two session hosts by remote desktop at 10.0.0.10, TCP port 3389; a director
+shares them out (LVS-NAT). Since rs2 was installed anew, every second user is refused:
 
 ```
 $ nc -w 2 10.0.0.10 3389
@@ -18,13 +18,15 @@ nc: connect to 10.0.0.10 port 3389 (tcp) failed: Connection refused
     rs1 10.0.1.11        rs2 10.0.1.12        session hosts
 ```
 
-(The director only carries bytes, for any protocol on TCP. So here a small program stands for each session host: it greets with its name.)
+(The director only carries bytes, for any protocol on TCP. So here a small program stands for each
+session host: it greets with its name.)
 
-**Reach:** users of 10.0.0.10 port 3389 get both session hosts in turn. Whoever installed rs2 had reasons for how it was done, and says:
-"It runs. I work on it all day."
+**Reach:** users of 10.0.0.10 port 3389 get both session hosts in turn. Whoever installed rs2 had
+reasons for how it was done, and says: "It runs. I work on it all day."
 
-**How to look.** Who refuses: the director, or the host? `tcpdump -n -i lvs-eth1 tcp` on the director shows it. `ipvsadm -L -n` says where users
-are sent; `ss -ltn` on rs1 and on rs2 (`lvslab train shell rs2`) says who waits for them, and where. IPVS itself never looks.
+**How to look.** Who refuses: the director, or the host? `tcpdump -n -i lvs-eth1 tcp` on the
+director shows it. `ipvsadm -L -n` says where users are sent; `ss -ltn` on rs1 and on rs2
+(`lvslab train shell rs2`) says who waits for them, and where. IPVS itself never looks.
 
 When all users get a desktop: `lvslab train check`. If you are stuck: `lvslab train hint`.
 """
@@ -59,17 +61,30 @@ _TABLE = table("""
     fails="users are greeted",
     fault="server-port-dead",
     hints=[
-        "The refusal (RST) comes from rs2: the packet reaches the host, and nobody there has opened that port.",
-        "IPVS does not know whether anybody listens; a table without health checks is a claim. Compare it with `ss -ltn` on rs2.",
-        "rs2 listens on port 3390. Either it moves back to 3389, or the director sends its users to 3390: in NAT each real server may have a "
-        "port of its own.",
-        "On the director: `ipvsadm -a -t 10.0.0.10:3389 -r 10.0.1.12:3390 -m`, then `ipvsadm -d -t 10.0.0.10:3389 -r 10.0.1.12:3389`.",
+        (
+            "The refusal (RST) comes from rs2: the packet reaches the host, and nobody there has opened that"
+            " port."
+        ),
+        (
+            "IPVS does not know whether anybody listens; a table without health checks is a claim. Compare it"
+            " with `ss -ltn` on rs2."
+        ),
+        (
+            "rs2 listens on port 3390. Either it moves back to 3389, or the director sends its users to 3390:"
+            " in NAT each real server may have a port of its own."
+        ),
+        (
+            "On the director: `ipvsadm -a -t 10.0.0.10:3389 -r 10.0.1.12:3390 -m`, then `ipvsadm -d -t"
+            " 10.0.0.10:3389 -r 10.0.1.12:3389`."
+        ),
     ],
     solution={
-        "director": """\
+        "director": (
+            """\
 ipvsadm -a -t 10.0.0.10:3389 -r 10.0.1.12:3390 -m
 ipvsadm -d -t 10.0.0.10:3389 -r 10.0.1.12:3389
 """
+        )
     },
 )
 def check(exam: Exam) -> None:

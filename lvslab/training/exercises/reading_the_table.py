@@ -1,7 +1,8 @@
 """# Reading the connection table
 
-Three servers, no health checks, and users who say "sometimes it hangs". Two of the servers are sick, each in its own way. You find out
-which by two kinds of evidence: the director's table of connections, and packets.
+Three servers, no health checks, and users who say "sometimes it hangs". Two of the servers are
+sick, each in its own way. You find out which by two kinds of evidence: the director's table of
+connections, and packets.
 
 ```
     c1  10.0.0.101                                              client: programs ask all the time
@@ -11,36 +12,41 @@ which by two kinds of evidence: the director's table of connections, and packets
     rs1 10.0.1.11:8080   rs2 10.0.1.12:8080   rs3 10.0.1.13:8080   web servers, of another team: do not log in there
 ```
 
-A colleague has looked already: "`ipvsadm -L -n` says it all. rs1 has the most active connections, it cannot keep up. Take it out." Is he
-right?
+A colleague has looked already: "`ipvsadm -L -n` says it all. rs1 has the most active connections,
+it cannot keep up. Take it out." Is he right?
 
-**The table.** `ipvsadm -L -n -c` on the director (`lvslab train shell director`), one line for each connection:
+**The table.** `ipvsadm -L -n -c` on the director (`lvslab train shell director`), one line for each
+connection:
 
 ```
 pro expire state       source             virtual            destination
 TCP 14:58  ESTABLISHED 10.0.0.101:40112   10.0.0.10:80       10.0.1.11:8080
 ```
 
-`expire`: how long the entry lives if no packet comes any more. `state`: what IPVS has seen of the connection, in both directions:
+`expire`: how long the entry lives if no packet comes any more. `state`: what IPVS has seen of the
+connection, in both directions:
 
-- `SYN_RECV`: the client's SYN, and nothing from the server yet. Lasting, it means that no SYN-ACK came back: is anybody there?
+- `SYN_RECV`: the client's SYN, and nothing from the server yet. Lasting, it means that no SYN-ACK
+  came back: is anybody there?
 - `ESTABLISHED`: both have spoken. If `expire` keeps jumping back to 15:00, they still do.
-- `CLOSE_WAIT`: the *client* has said that it is done, and the server has not. Many of them: users give up, and the server does not even
-  notice.
+- `CLOSE_WAIT`: the *client* has said that it is done, and the server has not. Many of them: users
+  give up, and the server does not even notice.
 - `FIN_WAIT`: the other way round, the server is done and the client is not.
 - `TIME_WAIT`: both have ended in peace. `CLOSE`: a reset.
 
 `ipvsadm -L -n -c | awk 'NR > 2 { print $6, $3 }' | sort | uniq -c` counts states for each server.
 
-**The packets.** `tcpdump -n -i lvs-eth1 host 10.0.1.12` on the director shows what goes to rs2 and what comes back: `[S]` SYN, `[S.]`
-SYN-ACK, `[P.]` data, `[.]` a mere acknowledgement, made by the kernel and not by the web server, `[F.]` the end. Compare the three
-servers: how far does each one get? Who does not answer at all, and whose kernel answers but not the program?
+**The packets.** `tcpdump -n -i lvs-eth1 host 10.0.1.12` on the director shows what goes to rs2 and
+what comes back: `[S]` SYN, `[S.]` SYN-ACK, `[P.]` data, `[.]` a mere acknowledgement, made by the
+kernel and not by the web server, `[F.]` the end. Compare the three servers: how far does each one
+get? Who does not answer at all, and whose kernel answers but not the program?
 
-**Act.** Take both sick servers out of service, on the director, by weight 0 (`ipvsadm -e -t … -r … -m -w 0`). Who is well stays. Wait a
-little and look again: what tells you in the table that the users are served now?
+**Act.** Take both sick servers out of service, on the director, by weight 0
+(`ipvsadm -e -t … -r … -m -w 0`). Who is well stays. Wait a little and look again: what tells you in
+the table that the users are served now?
 
 `lvslab train check` judges; `lvslab train hint` helps.
-"""
+"""  # noqa: E501, W505
 
 from lvslab.training.clients import ask
 from lvslab.training.exam import Exam
@@ -64,8 +70,8 @@ ipvsadm -e -t 10.0.0.10:80 -r 10.0.1.12:8080 -m -w 1
 ipvsadm -e -t 10.0.0.10:80 -r 10.0.1.13:8080 -m -w 1
 """
 
-# Programs on the client: users who stay, and users who come and go. A pause that is no program of its own, `read -t` from a pipe where nobody
-# writes, costs a guest nothing.
+# Programs on the client: users who stay, and users who come and go. A pause that is no program of
+# its own, `read -t` from a pipe where nobody writes, costs a guest nothing.
 _STAYING = r"""
 for n in 1 2 3 4; do
     until exec {fd}<>/dev/tcp/10.0.0.10/80; do read -rt 0.2 <>/run/never; done
@@ -86,7 +92,7 @@ while :; do
     (printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 3 10.0.0.10 80 | tail -n 1 | grep . || echo "no answer") >>/root/coming &
     read -rt 1 <>/run/never
 done
-"""
+"""  # noqa: E501
 
 _CLIENT = f"""\
 mkfifo /run/never
@@ -118,17 +124,27 @@ _REQUESTS = 9
     },
     fails="every request is answered",
     hints=[
-        "Active connections are those that stand, not those that fail. Users who are content stay. Look at the states, not at the numbers.",
-        "Count states for each server: who has entries that never get beyond SYN_RECV? Who has only CLOSE_WAIT, and never a TIME_WAIT?",
-        "To rs2, tcpdump shows SYN after SYN and nothing that comes back. rs3 answers with [S.] and [.], but never with data [P.]: the kernel "
-        "lives, the web server does not.",
+        (
+            "Active connections are those that stand, not those that fail. Users who are content stay. Look"
+            " at the states, not at the numbers."
+        ),
+        (
+            "Count states for each server: who has entries that never get beyond SYN_RECV? Who has only"
+            " CLOSE_WAIT, and never a TIME_WAIT?"
+        ),
+        (
+            "To rs2, tcpdump shows SYN after SYN and nothing that comes back. rs3 answers with [S.] and [.],"
+            " but never with data [P.]: the kernel lives, the web server does not."
+        ),
         "`ipvsadm -e -t 10.0.0.10:80 -r 10.0.1.12:8080 -m -w 0`, and the same for 10.0.1.13.",
     ],
     solution={
-        "director": """\
+        "director": (
+            """\
 ipvsadm -e -t 10.0.0.10:80 -r 10.0.1.12:8080 -m -w 0
 ipvsadm -e -t 10.0.0.10:80 -r 10.0.1.13:8080 -m -w 0
 """
+        )
     },
 )
 def check(exam: Exam) -> None:
@@ -136,9 +152,19 @@ def check(exam: Exam) -> None:
     for number in range(1, _REQUESTS + 1):
         reply = ask(exam, timeout=1.0)
         if not (reply and reply.server):
-            exam.must("every request is answered", False, "", f"request {number} of {_REQUESTS} to {exam.vip}:80 got no answer")
+            exam.must(
+                "every request is answered",
+                False,
+                "",
+                f"request {number} of {_REQUESTS} to {exam.vip}:80 got no answer",
+            )
         servers.add(reply.server if reply else "")
-    exam.must("every request is answered", True, f"{_REQUESTS} of {_REQUESTS} requests to {exam.vip}:80 were answered", "")
+    exam.must(
+        "every request is answered",
+        True,
+        f"{_REQUESTS} of {_REQUESTS} requests to {exam.vip}:80 were answered",
+        "",
+    )
     exam.must(
         "who is well serves",
         "rs1" in servers,

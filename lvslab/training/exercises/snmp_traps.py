@@ -1,7 +1,8 @@
 """# Traps that nobody hears
 
-Devices report trouble by SNMP traps to one address, 10.0.0.10, UDP port 162, and two collectors behind a director (direct routing) shall share
-them. The director counts every trap and sends it on; the collectors' logs stay empty. No device complains: a trap gets no answer.
+Devices report trouble by SNMP traps to one address, 10.0.0.10, UDP port 162, and two collectors
+behind a director (direct routing) shall share them. The director counts every trap and sends it on;
+the collectors' logs stay empty. No device complains: a trap gets no answer.
 
 ```
     c1 .101  a device    network 10.0.0.0/24
@@ -18,11 +19,13 @@ Send a trap from the device (`lvslab train shell client`), and one to a collecto
 
 Then read what the collector has heard (`lvslab train shell rs1`): `cat /var/log/traps.log`.
 
-**Reach:** traps sent to 10.0.0.10 arrive in the logs of both collectors, with the device's own address.
+**Reach:** traps sent to 10.0.0.10 arrive in the logs of both collectors, with the device's own
+address.
 
-**How to look.** `ipvsadm -L -n --stats` on the director, then `tcpdump -n udp port 162` on a collector. The datagram is on the collector's
-wire, and its service listens (`ss -lun`). Between the two stands the collector's IP layer, and it counts what it refuses: compare
-`nstat -az | grep IpIn` before and after. For whom is the datagram?
+**How to look.** `ipvsadm -L -n --stats` on the director, then `tcpdump -n udp port 162` on a
+collector. The datagram is on the collector's wire, and its service listens (`ss -lun`). Between the
+two stands the collector's IP layer, and it counts what it refuses: compare `nstat -az | grep IpIn`
+before and after. For whom is the datagram?
 
 When both hear: `lvslab train check`. If you are stuck: `lvslab train hint`.
 """
@@ -70,11 +73,22 @@ _TABLE = table("""
     fails="both collectors hear",
     fault="vip-missing-on-server",
     hints=[
-        "With direct routing the director changes nothing in the packet but the MAC address. The datagram that reaches the collector is still "
-        "addressed to 10.0.0.10.",
-        "A host takes packets for its own addresses and drops others: `nstat -az IpInAddrErrors IpInReceives`, `ip address` on a collector.",
-        "Each collector must have 10.0.0.10 as well, somewhere where nobody asks for it by ARP: on `lo`, with prefix length 32.",
-        "On both collectors: `ip address add 10.0.0.10/32 dev lo` (arp_ignore and arp_announce are set already).",
+        (
+            "With direct routing the director changes nothing in the packet but the MAC address. The datagram"
+            " that reaches the collector is still addressed to 10.0.0.10."
+        ),
+        (
+            "A host takes packets for its own addresses and drops others: `nstat -az IpInAddrErrors"
+            " IpInReceives`, `ip address` on a collector."
+        ),
+        (
+            "Each collector must have 10.0.0.10 as well, somewhere where nobody asks for it by ARP: on `lo`,"
+            " with prefix length 32."
+        ),
+        (
+            "On both collectors: `ip address add 10.0.0.10/32 dev lo` (arp_ignore and arp_announce are set"
+            " already)."
+        ),
     ],
     solution={"rs1": "ip address add 10.0.0.10/32 dev lo", "rs2": "ip address add 10.0.0.10/32 dev lo"},
 )

@@ -1,8 +1,8 @@
 """# SYN flood
 
-Somebody sends SYNs to the shop, from addresses that do not exist. Nobody ever answers the servers' SYN-ACKs, so each SYN leaves a
-half-open connection: an entry in the director's table for a minute, and a place in the server's short queue. Who wants to buy does not
-get in.
+Somebody sends SYNs to the shop, from addresses that do not exist. Nobody ever answers the servers'
+SYN-ACKs, so each SYN leaves a half-open connection: an entry in the director's table for a minute,
+and a place in the server's short queue. Who wants to buy does not get in.
 
 ```
     c1  10.0.0.101                            client, and the attacker if you like
@@ -18,13 +18,15 @@ get in.
 
     hping3 -q -S -p 80 --rand-source -i u5000 10.0.0.10
 
-Meanwhile, in a second shell on the client: `curl -m 3 http://10.0.0.10/`. On the director (`lvslab train shell director`):
-`ipvsadm -L -n` (InActConn), `ipvsadm -L -n -c | grep -c SYN_RECV`. On rs1 (`lvslab train shell rs1`): `ss -t -n state syn-recv`,
+Meanwhile, in a second shell on the client: `curl -m 3 http://10.0.0.10/`. On the director
+(`lvslab train shell director`): `ipvsadm -L -n` (InActConn), `ipvsadm -L -n -c | grep -c SYN_RECV`.
+On rs1 (`lvslab train shell rs1`): `ss -t -n state syn-recv`,
 `nstat -az | grep -E 'ListenDrops|ReqQFull'`.
 
-**Reach.** While a flood of some hundred SYNs a second goes on, clients are served, and the flood leaves no trace in the director's table
-of connections. The servers stay as they are (their queue has 16 places, and they know no SYN cookies). The check makes a flood of its
-own; it is over when the check is.
+**Reach.** While a flood of some hundred SYNs a second goes on, clients are served, and the flood
+leaves no trace in the director's table of connections. The servers stay as they are (their queue
+has 16 places, and they know no SYN cookies). The check makes a flood of its own; it is over when
+the check is.
 
 `lvslab train check` judges; `lvslab train hint` helps.
 """
@@ -42,8 +44,9 @@ _RATE, _REQUESTS, _FRESH = 300.0, 4, 3
 _SYN_RECV_SECONDS = 60
 """How long an entry in that state lives (tcp_timeouts in net/netfilter/ipvs/ip_vs_proto_tcp.c)."""
 
-# A server that is easily flooded: no cookies, a short queue, no favours for known clients; a half-open connection ends after 3 seconds.
-# The receive buffer is one for which Linux announces the window scale 7, as for the mode SYNPROXY.
+# A server that is easily flooded: no cookies, a short queue, no favours for known clients; a
+# half-open connection ends after 3 seconds. The receive buffer is one for which Linux announces the
+# window scale 7, as for the mode SYNPROXY.
 _APPLIANCE = """\
 cd /proc/sys/net/ipv4
 echo 0 >tcp_syncookies
@@ -67,20 +70,32 @@ echo 4096 131072 6291456 >tcp_rmem
         "director": LEGACY_IPTABLES + "ip route add default via 10.0.0.101\n",
     },
     hints=[
-        "The director must not believe in a client before it has proved that it is there. TCP has a way to ask for that proof without "
-        "remembering anything: SYN cookies. A cookie can also be given by somebody in front of the server.",
-        "That is netfilter's target SYNPROXY, see iptables-extensions(8). (`sysctl net.ipv4.vs.drop_entry=3` softens the flood for the "
-        "director's table a little, but it throws away the beginnings of honest connections just the same.)",
-        "Three parts. (1) Parameters: `net.ipv4.vs.conntrack=1`, `net.ipv4.tcp_syncookies=1`, `net.ipv4.tcp_timestamps=1`, "
-        "`net.netfilter.nf_conntrack_tcp_loose=0`. (2) SYNs to the service are not tracked: table raw, `-j CT --notrack`. "
-        "(3) In INPUT, what is INVALID or UNTRACKED goes to SYNPROXY; what is INVALID still after that is dropped.",
-        "The rules: `iptables -t raw -A PREROUTING -d 10.0.0.10 -p tcp --dport 80 --syn -j CT --notrack`, "
-        "`iptables -A INPUT -d 10.0.0.10 -p tcp --dport 80 -m state --state INVALID,UNTRACKED "
-        "-j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460`, "
-        "`iptables -A INPUT -d 10.0.0.10 -p tcp -m state --state INVALID -j DROP`",
+        (
+            "The director must not believe in a client before it has proved that it is there. TCP has a way"
+            " to ask for that proof without remembering anything: SYN cookies. A cookie can also be given by"
+            " somebody in front of the server."
+        ),
+        (
+            "That is netfilter's target SYNPROXY, see iptables-extensions(8). (`sysctl"
+            " net.ipv4.vs.drop_entry=3` softens the flood for the director's table a little, but it throws"
+            " away the beginnings of honest connections just the same.)"
+        ),
+        (
+            "Three parts. (1) Parameters: `net.ipv4.vs.conntrack=1`, `net.ipv4.tcp_syncookies=1`,"
+            " `net.ipv4.tcp_timestamps=1`, `net.netfilter.nf_conntrack_tcp_loose=0`. (2) SYNs to the service"
+            " are not tracked: table raw, `-j CT --notrack`. (3) In INPUT, what is INVALID or UNTRACKED goes"
+            " to SYNPROXY; what is INVALID still after that is dropped."
+        ),
+        (
+            "The rules: `iptables -t raw -A PREROUTING -d 10.0.0.10 -p tcp --dport 80 --syn -j CT --notrack`,"
+            " `iptables -A INPUT -d 10.0.0.10 -p tcp --dport 80 -m state --state INVALID,UNTRACKED -j"
+            " SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460`, `iptables -A INPUT -d 10.0.0.10 -p tcp"
+            " -m state --state INVALID -j DROP`"
+        ),
     ],
     solution={
-        "director": """\
+        "director": (
+            """\
 sysctl -w net.ipv4.vs.conntrack=1
 sysctl -w net.ipv4.tcp_syncookies=1
 sysctl -w net.ipv4.tcp_timestamps=1
@@ -88,7 +103,8 @@ sysctl -w net.netfilter.nf_conntrack_tcp_loose=0
 iptables -t raw -A PREROUTING -d 10.0.0.10 -p tcp --dport 80 --syn -j CT --notrack
 iptables -A INPUT -d 10.0.0.10 -p tcp --dport 80 -m state --state INVALID,UNTRACKED -j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460
 iptables -A INPUT -d 10.0.0.10 -p tcp -m state --state INVALID -j DROP
-"""
+"""  # noqa: E501
+        )
     },
     fails="clients get in",
     fault="syn-flood",
@@ -125,7 +141,9 @@ def check(exam: Exam) -> None:
         f"{young} half-open connections of the last {_FRESH} seconds are in the director's table",
     )
     servers = [each.name for each in exam.plan.of_role(Role.REAL_SERVER)]
-    changed = [name for name in servers if exam.run(name, "cat /proc/sys/net/ipv4/tcp_syncookies").out.strip() != "0"]
+    changed = [
+        name for name in servers if exam.run(name, "cat /proc/sys/net/ipv4/tcp_syncookies").out.strip() != "0"
+    ]
     exam.must(
         "servers as they were",
         not changed,

@@ -1,7 +1,8 @@
 """# WebSocket: the session that nobody knows
 
-A chat runs on two servers behind a director (LVS-NAT). Its users log in, get a session number, and open a WebSocket with it. A session
-lives in the memory of the server that the user logged in to; the other server has never heard of it.
+A chat runs on two servers behind a director (LVS-NAT). Its users log in, get a session number, and
+open a WebSocket with it. A session lives in the memory of the server that the user logged in to;
+the other server has never heard of it.
 
 ```
     c1  10.0.0.101                            client
@@ -13,20 +14,24 @@ lives in the memory of the server that the user logged in to; the other server h
 
 **What users say.** "I log in, and the chat says *403, unknown session*. With one server it worked."
 
-**Look.** On the client (`lvslab train shell client`) log in, and open the WebSocket with the number that you got:
+**Look.** On the client (`lvslab train shell client`) log in, and open the WebSocket with the number
+that you got:
 
     sid=$(curl -s http://10.0.0.10/cgi-bin/login); echo "$sid"
     curl -si --no-buffer -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \\
-         -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "http://10.0.0.10/cgi-bin/chat?$sid" | cat -v
+         -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "http://10.0.0.10/cgi-bin/chat?$sid" | cat
+         -v
 
-The answer should begin with `101 Switching Protocols`, and the server greets with its name. On the director
-(`lvslab train shell director`): `ipvsadm -L -n`, and `ipvsadm -L -n -c` for who was sent where.
+The answer should begin with `101 Switching Protocols`, and the server greets with its name. On the
+director (`lvslab train shell director`): `ipvsadm -L -n`, and `ipvsadm -L -n -c` for who was sent
+where.
 
-**Reach.** A user's connections all go to the server that knows the session, at least for the five minutes that a chat may rest. Users as
-a whole still share both servers. The chat itself cannot be changed.
+**Reach.** A user's connections all go to the server that knows the session, at least for the five
+minutes that a chat may rest. Users as a whole still share both servers. The chat itself cannot be
+changed.
 
 `lvslab train check` judges; `lvslab train hint` helps.
-"""
+"""  # noqa: W505
 
 from lvslab.training import sessions
 from lvslab.training.clients import ask, take_addresses
@@ -54,18 +59,27 @@ _USERS, _CHATS = 6, 2
     prepare={
         "rs1": sessions.server("rs1", 8000, {"chat": sessions.CHAT}),
         "rs2": sessions.server("rs2", 8000, {"chat": sessions.CHAT}),
-        "director": """\
+        "director": (
+            """\
 ipvsadm -A -t 10.0.0.10:80 -s rr
 ipvsadm -a -t 10.0.0.10:80 -r 10.0.1.11:8000 -m
 ipvsadm -a -t 10.0.0.10:80 -r 10.0.1.12:8000 -m
-""",
+"""
+        ),
     },
     hints=[
-        "The log-in and the WebSocket are two TCP connections. IPVS schedules each new connection afresh. Which server gets the second one?",
-        "Something must tie a *client* to a server, not just a connection. Look for 'persistence' in ipvsadm(8). (A scheduler that hashes "
-        "the client's address would do as well.)",
-        "An existing service is changed with `ipvsadm -E`, with the same words as for `-A`; `-p SECONDS` makes it persistent. "
-        "Sessions may rest for five minutes.",
+        (
+            "The log-in and the WebSocket are two TCP connections. IPVS schedules each new connection afresh."
+            " Which server gets the second one?"
+        ),
+        (
+            "Something must tie a *client* to a server, not just a connection. Look for 'persistence' in"
+            " ipvsadm(8). (A scheduler that hashes the client's address would do as well.)"
+        ),
+        (
+            "An existing service is changed with `ipvsadm -E`, with the same words as for `-A`; `-p SECONDS`"
+            " makes it persistent. Sessions may rest for five minutes."
+        ),
         "On the director: `ipvsadm -E -t 10.0.0.10:80 -s rr -p 300`",
     ],
     solution={"director": "ipvsadm -E -t 10.0.0.10:80 -s rr -p 300\n"},
@@ -108,7 +122,8 @@ def check(exam: Exam) -> None:
         "long enough",
         not (service and service.persistence_timeout and service.persistence_timeout < 300),
         "a session may rest for five minutes",
-        f"after {service.persistence_timeout if service else 0} s of rest a user may be sent elsewhere; sessions rest for 300 s",
+        f"after {service.persistence_timeout if service else 0} s of rest a user may be sent elsewhere;"
+        " sessions rest for 300 s",
     )
 
 

@@ -1,6 +1,7 @@
 """# Every second request hangs
 
-A second web server, rs2, was moved here from another network and added to the table. Since then every second request hangs:
+A second web server, rs2, was moved here from another network and added to the table. Since then
+every second request hangs:
 
 ```
 $ curl -m 3 http://10.0.0.10/
@@ -17,12 +18,15 @@ curl: (28) Connection timed out after 3001 milliseconds
     rs1 10.0.1.11:8080   rs2 10.0.1.12:8080   real servers
 ```
 
-The colleague who moved it swears that rs2 works: on the director, `curl http://10.0.1.12:8080/` answers at once. That is true.
+The colleague who moved it swears that rs2 works: on the director, `curl http://10.0.1.12:8080/`
+answers at once. That is true.
 
-**Reach:** both servers take part again, by NAT as before. To take rs2 out of the table would be no repair.
+**Reach:** both servers take part again, by NAT as before. To take rs2 out of the table would be no
+repair.
 
-**How to look.** `ipvsadm -L -n -c` on the director shows which connections hang, and in which state. Then follow a packet: `tcpdump -n` on rs2
-(`lvslab train shell rs2`) while the client asks. Why can the director talk to rs2, and the client not?
+**How to look.** `ipvsadm -L -n -c` on the director shows which connections hang, and in which
+state. Then follow a packet: `tcpdump -n` on rs2 (`lvslab train shell rs2`) while the client asks.
+Why can the director talk to rs2, and the client not?
 
 When every request is answered: `lvslab train check`. If you are stuck: `lvslab train hint`.
 """
@@ -41,9 +45,18 @@ from lvslab.training.packets import must_travel
     fails="clients are served",
     fault="wrong-gateway",
     hints=[
-        "The director is rs2's neighbour; the client is in another network. What does a host need to answer somebody in another network?",
-        "On rs2, run `tcpdump -n -i rs2-eth0` while the client asks: the request arrives. Whom does rs2 look for by ARP before it answers?",
-        "In NAT every reply must pass the director, which puts the virtual address back in. Compare `ip route` on rs1 and on rs2.",
+        (
+            "The director is rs2's neighbour; the client is in another network. What does a host need to"
+            " answer somebody in another network?"
+        ),
+        (
+            "On rs2, run `tcpdump -n -i rs2-eth0` while the client asks: the request arrives. Whom does rs2"
+            " look for by ARP before it answers?"
+        ),
+        (
+            "In NAT every reply must pass the director, which puts the virtual address back in. Compare `ip"
+            " route` on rs1 and on rs2."
+        ),
         "On rs2: `ip route replace default via 10.0.1.1`.",
     ],
     solution={"rs2": "ip route replace default via 10.0.1.1"},
