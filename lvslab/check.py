@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 
 from lvslab.control.keepalived import Keepalived
 from lvslab.errors import CannotError, LabError, LvslabError
+from lvslab.host.programs import install_command, missing_packages, packages
 from lvslab.kernels import kvm, probe
 from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need
 from lvslab.kernels.uml import UmlKernel
@@ -38,35 +37,6 @@ class Line:
     verdict: str
     finding: str
     cure: str = ""
-
-
-@dataclass(frozen=True)
-class Package:
-    """A Debian package and why lvslab uses it.
-
-    Attributes:
-        program: None for those without one.
-        needed: nothing runs without it.
-        controls: only labs that use it need it; it is installed with the others.
-    """
-
-    name: str
-    program: str | None
-    needed: bool
-    controls: bool
-    why: str
-
-
-def packages() -> list[Package]:
-    """The packages of debian-packages.txt."""
-    found = []
-    for line in (files("lvslab") / "data" / "debian-packages.txt").read_text().splitlines():
-        if line.strip() and not line.startswith("#"):
-            name, program, need, why = line.split(None, 3)
-            found.append(
-                Package(name, None if program == "-" else program, need == "need", need == "control", why)
-            )
-    return found
 
 
 def check_machine() -> Iterator[Line]:
@@ -117,28 +87,6 @@ def check_machine() -> Iterator[Line]:
     yield _try_kvm()
 
 
-def missing_packages() -> list[Package]:
-    """The packages whose program is not there, but not those that are optional."""
-    wanted = [package for package in packages() if package.needed or package.controls]
-    return [
-        package for package in wanted if package.program and not shutil.which(package.program, path=_path())
-    ]
-
-
-def require_programs() -> None:
-    """Refuse to start where a needed program is missing.
-
-    Raises:
-        CannotError: names each and the command that installs them.
-    """
-    missing = [package for package in missing_packages() if package.needed]
-    if missing:
-        names = ", ".join(str(package.program) for package in missing)
-        raise CannotError(
-            f"programs: {names} not found; run: {_install(package.name for package in missing)}"
-        )
-
-
 def require_control(plan: LabPlan) -> None:
     """Refuse a lab whose directors lack a program that watches servers or the other director.
 
@@ -150,43 +98,19 @@ def require_control(plan: LabPlan) -> None:
     if missing:
         names = ", ".join(str(package.program) for package in missing)
         raise LabError(
-            f"lab '{plan.name}': {names} not found; run: {_install(package.name for package in missing)}"
+            f"lab '{plan.name}': {names} not found; run: {install_command(package.name for package in missing)}"
         )
-
-
-def require_scripts(who: str, scripts: Iterable[str]) -> None:
-    """Refuse to start where scripts name a program that lvslab knows and this machine lacks.
-
-    Args:
-        who: whose scripts they are, for the message.
-
-    Raises:
-        CannotError: names each and the command that installs them.
-    """
-    words = {word for script in scripts for word in re.findall(r"[\w.-]+", script)}
-    missing = [package for package in missing_packages() if package.program in words]
-    if missing:
-        names = ", ".join(str(package.program) for package in missing)
-        raise CannotError(f"{who}: {names} not found; run: {_install(package.name for package in missing)}")
 
 
 def _programs() -> Line:
     missing = missing_packages()
     if missing:
         names = ", ".join(f"{package.program} ({package.why})" for package in missing)
-        return Line("programs", "fail", f"missing: {names}", _install(package.name for package in missing))
+        return Line("programs", "fail", f"missing: {names}", install_command(package.name for package in missing))
     count = sum(
         (package.needed or package.controls) and package.program is not None for package in packages()
     )
     return Line("programs", "pass", f"all {count} are there")
-
-
-def _path() -> str:
-    return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-def _install(names: Iterator[str] | Sequence[str]) -> str:
-    return "apt-get install --no-install-recommends " + " ".join(names)
 
 
 def _attempt(name: str, trial: Callable[[], str], cure: str) -> Line:
@@ -253,7 +177,7 @@ def _try_kvm() -> Line:
         )
     if not shutil.which(kvm.PROGRAM):
         return replace(
-            optional, finding=f"not tried: {kvm.PROGRAM} is not installed", cure=_install(["qemu-system-x86"])
+            optional, finding=f"not tried: {kvm.PROGRAM} is not installed", cure=install_command(["qemu-system-x86"])
         )
     images = sorted(Path("/boot").glob("vmlinuz-*"), reverse=True)
     image = next((path for path in images if os.access(path, os.R_OK)), None)
@@ -261,7 +185,7 @@ def _try_kvm() -> Line:
         return replace(
             optional,
             finding="not tried: no readable kernel image in /boot",
-            cure=_install(["linux-image-cloud-amd64"]),
+            cure=install_command(["linux-image-cloud-amd64"]),
         )
     found = kvm.try_once(image)
     return replace(optional, verdict="pass" if found.works else "skip", finding=found.text)

@@ -17,8 +17,8 @@ from lvslab import events
 from lvslab.control.ipvsadm import Ipvsadm
 from lvslab.errors import LabError
 from lvslab.events import Event, Listener
+from lvslab.host import linux, sandbox
 from lvslab.modes.base import Role, set_up_script
-from lvslab.network import linux, sandbox
 from lvslab.plan import LabPlan, NodePlan
 
 if TYPE_CHECKING:  # Mininet and the guests' code are loaded while guests boot
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # Mininet and the guests' code are loaded while guests boot
 class Lab:
     """Clients, director and real servers on their kernels, configured and answering.
 
-    Use it inside a sandbox (`lvslab.network.sandbox.run`), as a context manager. Every lab takes a
+    Use it inside a sandbox (`lvslab.host.sandbox.run`), as a context manager. Every lab takes a
     fresh network namespace for its switches, so labs that follow one another in one command do not
     meet either.
 

@@ -17,9 +17,9 @@ from lvslab.errors import CannotError, LvslabError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode, gravest
 from lvslab.experiment import Experiment
+from lvslab.host import provenance
 from lvslab.jobs import Job
 from lvslab.matrix import Cell, turns
-from lvslab.measure import provenance
 from lvslab.measure.rundir import RunWriter
 from lvslab.plan import Kernels
 

@@ -70,7 +70,7 @@ def in_sandbox(work: Callable[[], int]) -> int:
     """Run the part of a command that starts things; its errors become messages and exit codes in
     there already.
     """
-    from lvslab.network import sandbox
+    from lvslab.host import sandbox
 
     def guarded() -> int:
         try:

@@ -61,7 +61,7 @@ def kernels_fetch(specs: tuple[str, ...]) -> int:
     """
     from lvslab.catalog.fetch import fetch
     from lvslab.catalog.names import Spec
-    from lvslab.check import require_programs
+    from lvslab.host.programs import require_programs
     from lvslab.terminal import Progress
 
     for spec in specs:
@@ -92,7 +92,7 @@ def kernels_build(tree: Path, fragment: Path | None, name: str | None) -> int:
     /usr/src/linux-source-6.1.tar.xz.
     """
     from lvslab.catalog import build
-    from lvslab.check import require_programs
+    from lvslab.host.programs import require_programs
 
     request = build.prepare(tree, fragment, name)
     require_programs()
@@ -116,7 +116,7 @@ def kernels_add(path: Path, name: str | None, modules: Path | None) -> int:
     both.
     """
     from lvslab.catalog import add
-    from lvslab.check import require_programs
+    from lvslab.host.programs import require_programs
 
     addition = add.prepare(path, name, modules)
     require_programs()

@@ -76,7 +76,7 @@ def try_settings(cells: Sequence[Cell], machine: Kernels, listener: Listener) ->
         return cells
     import tempfile
 
-    from lvslab.network.sandbox import PRIVATE_DIRECTORY
+    from lvslab.host.sandbox import PRIVATE_DIRECTORY
     from lvslab.settings_trial import tried
 
     with tempfile.TemporaryDirectory(dir=PRIVATE_DIRECTORY) as logs:

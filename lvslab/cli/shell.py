@@ -61,8 +61,8 @@ def shell(
     def work() -> int:
         import tempfile
 
+        from lvslab.host.sandbox import PRIVATE_DIRECTORY
         from lvslab.lab import Lab
-        from lvslab.network.sandbox import PRIVATE_DIRECTORY
         from lvslab.terminal import Progress, print_error
 
         plan = plans(chosen, kernels_for([need for needs in chosen.needs.values() for need in needs], kernel))

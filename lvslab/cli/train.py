@@ -105,7 +105,7 @@ def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
     """
     import re
 
-    from lvslab.check import require_programs, require_scripts
+    from lvslab.host.programs import require_programs, require_scripts
     from lvslab.terminal import print_lines
     from lvslab.training import session
     from lvslab.training.exercise import load

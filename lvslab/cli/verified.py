@@ -181,7 +181,8 @@ def verify_modes(
 ) -> Verified:
     """Verify modes one after the other, into one run directory."""
     from lvslab.experiment import Experiment, run_directory_name
-    from lvslab.measure import ladder, provenance
+    from lvslab.host import provenance
+    from lvslab.measure import ladder
     from lvslab.measure.rundir import RunWriter
 
     name = run_directory_name([str(mode.name) for mode, _ in labs])

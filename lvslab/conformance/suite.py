@@ -17,6 +17,7 @@ from lvslab.conformance.check import Check
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
 from lvslab.experiment import plan_lab
+from lvslab.host.provenance import host, tools
 from lvslab.kernels.needs import KernelKind
 from lvslab.lab import Lab
 from lvslab.measure import provenance
@@ -100,8 +101,8 @@ def run_suite(
         name,
         kind="verify",
         command=["lvslab", *sys.argv[1:]],
-        host=provenance.host(),
-        tools=provenance.tools(),
+        host=host(),
+        tools=tools(),
         parameters={**{key: list(each) for key, each in (selected or {}).items() if each}, **sysctls},
     ) as run:
         try:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Protocol as Interface
 
-from lvslab.completed import Completed
 from lvslab.errors import CommandError, LabError, UsageError
+from lvslab.host.completed import Completed
 from lvslab.service import (
     TIMEOUT_MAX,
     Endpoint,

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from lvslab.completed import Completed
 from lvslab.doctor import script
 from lvslab.doctor.evidence import Evidence, Packet
 from lvslab.doctor.parse import parse_machine, parse_paths
 from lvslab.errors import CannotError, LabError
+from lvslab.host.completed import Completed
 from lvslab.modes.base import Role
 
 if TYPE_CHECKING:

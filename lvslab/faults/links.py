@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from lvslab.errors import LabError, UsageError
 from lvslab.faults.base import Fault, broken, planned_node, wait
+from lvslab.host import linux
 from lvslab.kernels.needs import Need
 from lvslab.lab import Lab
-from lvslab.network import linux
 from lvslab.plan import NodePlan
 
 

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lvslab.completed import Completed
 from lvslab.errors import GuestError
+from lvslab.host.completed import Completed
 
 _NUDGE = 0.02
 """Seconds after which an unheard bell is followed by an empty line; doubled each time."""

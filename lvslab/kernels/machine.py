@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from lvslab.completed import Completed
 from lvslab.errors import CannotError, GuestError
+from lvslab.host import linux
+from lvslab.host.completed import Completed
 from lvslab.kernels import initramfs
 from lvslab.kernels.agent import Agent
 from lvslab.kernels.needs import KernelKind
-from lvslab.network import linux
 
 MEMORY_MIB = 128
 """Host memory is taken only as it is used. A kernel sizes its TCP buffers and its connection

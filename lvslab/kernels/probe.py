@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from lvslab.catalog.schedulers import try_schedulers
-from lvslab.completed import Completed
 from lvslab.errors import CannotError, GuestError, LabError
+from lvslab.host.completed import Completed
 from lvslab.kernels import initramfs, kvm
 from lvslab.kernels.cache import cache_directory as cache_directory
 from lvslab.kernels.cache import keep

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvslab.errors import CannotError, GuestError
+from lvslab.host import linux
 from lvslab.kernels import bzimage, initramfs, kvm, taps
 from lvslab.kernels.kvm import PROGRAM as PROGRAM
 from lvslab.kernels.machine import Guest, Kernel, Lines, fingerprint
 from lvslab.kernels.needs import KernelKind
-from lvslab.network import linux
 
 MEMORY_MIB = 256
 """A distribution's kernel takes 60 MB for itself."""

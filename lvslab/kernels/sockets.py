@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lvslab.network import linux
+from lvslab.host import linux
 
 RECEIVE_BUFFER = 4 << 20
 """Bytes of receive buffer a NIC gets."""

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lvslab.errors import CannotError, GuestError
-from lvslab.network import linux
+from lvslab.host import linux
 
 TUN = "/dev/net/tun"
 _TUNSETIFF = 0x400454CA

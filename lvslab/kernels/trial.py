@@ -13,8 +13,8 @@ from pathlib import Path
 from lvslab.catalog import catalog
 from lvslab.errors import LvslabError
 from lvslab.exitcodes import ExitCode
+from lvslab.host import sandbox
 from lvslab.kernels import probe
-from lvslab.network import sandbox
 
 
 def main(directory: Path, console: Path, result: Path) -> int:

@@ -24,14 +24,14 @@ from typing import IO, Any
 from mininet.link import Intf
 from mininet.node import Host, Node
 
-from lvslab.completed import Completed
 from lvslab.errors import LabError
+from lvslab.host import linux
+from lvslab.host.completed import Completed
 from lvslab.kernels import initramfs
 from lvslab.kernels.machine import Guest
 from lvslab.kernels.needs import KernelKind, Need, modules_for
 from lvslab.kernels.uml import UmlKernel
 from lvslab.modes.base import Action, Ip, Step, Sysctl, set_up_script
-from lvslab.network import linux
 
 
 class LabHost(Host):  # type: ignore[misc]

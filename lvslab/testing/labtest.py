@@ -16,7 +16,7 @@ from typing import Any
 from lvslab.errors import LabError
 from lvslab.events import Event
 from lvslab.experiment import Experiment
-from lvslab.measure import provenance
+from lvslab.host import provenance
 from lvslab.measure.rundir import RunWriter
 from lvslab.plan import Kernels
 from lvslab.testing.lab import LabUnderTest

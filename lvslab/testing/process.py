@@ -2,7 +2,7 @@
 gone when it is.
 
     the session  ── forks, reads messages until there are none left
-      └─ guard     ── a process with one thread, which `lvslab.network.sandbox.run` wants for its signals
+      └─ guard     ── a process with one thread, which `lvslab.host.sandbox.run` wants for its signals
            └─ …      ── the sandbox, and in it the work
 
 Whatever ends the session also ends the guard (PR_SET_PDEATHSIG), and with it the sandbox.
@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from lvslab.errors import CannotError, LabError
 from lvslab.exitcodes import ExitCode
-from lvslab.network import linux, sandbox
+from lvslab.host import linux, sandbox
 
 END_SECONDS = 20.0
 """So long an interrupted test may take to put its labs away."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from lvslab.network import linux
+from lvslab.host import linux
 
 ANSWER_TIMEOUT = 1.0
 """Seconds to wait for an answer before a packet is sent again."""

@@ -13,9 +13,9 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 
-from lvslab.check import require_scripts
 from lvslab.control.base import ControlFile
 from lvslab.control.daemon import Daemon
+from lvslab.host.programs import require_scripts
 from lvslab.network.nodes import LabMachine
 from lvslab.traffic import http
 

@@ -66,7 +66,7 @@ class Client:
         Raises:
             OSError: there is no connection to be had.
         """
-        from lvslab.network import linux
+        from lvslab.host import linux
 
         there = address or exam.vip
         self._http = HTTPConnection(there, port, timeout=timeout)

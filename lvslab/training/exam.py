@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvslab.completed import Completed
 from lvslab.control.ipvsadm import Ipvsadm
 from lvslab.errors import CommandError
+from lvslab.host.completed import Completed
 from lvslab.measure.records import Verdict
 from lvslab.plan import HTTP_PORT, LabPlan
 from lvslab.service import Endpoint, PacketForwarding, VirtualService

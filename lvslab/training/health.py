@@ -10,7 +10,7 @@ import time
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
-from lvslab.network import linux
+from lvslab.host import linux
 from lvslab.training.clients import ask
 from lvslab.training.exam import Exam
 

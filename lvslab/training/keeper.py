@@ -25,8 +25,8 @@ from typing import Any
 from lvslab.errors import LvslabError, UsageError
 from lvslab.events import Event
 from lvslab.exitcodes import ExitCode
+from lvslab.host import linux, sandbox
 from lvslab.lab import Lab
-from lvslab.network import linux, sandbox
 from lvslab.plan import LabPlan
 from lvslab.training import exam, scripts, session
 from lvslab.training.exercise import Exercise, load

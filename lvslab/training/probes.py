@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 
-from lvslab.network import linux
+from lvslab.host import linux
 from lvslab.training.exam import Exam
 from lvslab.training.place import examiner
 

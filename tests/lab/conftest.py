@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lvslab.network import sandbox
+from lvslab.host import sandbox
 
 LVSLAB = [sys.executable, "-m", "lvslab"]
 

@@ -17,10 +17,10 @@ from typing import Any
 from lvslab.doctor import gather
 from lvslab.doctor.diagnose import diagnose
 from lvslab.doctor.watch import LabWatch
+from lvslab.host import sandbox
 from lvslab.kernels import probe
 from lvslab.kernels.needs import KernelKind, Need
 from lvslab.lab import Lab
-from lvslab.network import sandbox
 from lvslab.training import exam, scripts
 from lvslab.training.exercise import Exercise, load
 from lvslab.training.place import plan_exercise, student_nodes

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from lvslab.catalog import catalog
+from lvslab.host import sandbox
 from lvslab.kernels import probe
 from lvslab.kernels.machine import Guest, Kernel
 from lvslab.kernels.needs import KernelKind
 from lvslab.kernels.uml import UmlKernel
-from lvslab.network import sandbox
 
 from .conftest import LVSLAB, in_sandbox, run_lvslab
 

@@ -15,7 +15,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from lvslab.errors import LabError
-from lvslab.network import linux, sandbox
+from lvslab.host import linux, sandbox
 from lvslab.network.nodes import LabHost
 from lvslab.traffic.engine import Draw, Engine, Received, Sent, Span, Stream, Values
 from lvslab.traffic.engine.compile import compile_stream

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from lvslab import check, faults
+from lvslab import faults
 from lvslab.errors import LabError, UsageError
 from lvslab.events import Event, nobody
 from lvslab.experiment import Experiment, plan_lab
 from lvslab.faults import base
+from lvslab.host import programs
 from lvslab.kernels import probe
 from lvslab.kernels.needs import KernelKind, Need
 from lvslab.kernels.uml import UmlGuest
@@ -613,7 +614,7 @@ def test_a_daemon_that_dies_unasked_ends_the_trial(tmp_path: Path) -> None:
 def test_a_missing_program_is_named_with_its_package_before_anything_starts(
     options: dict[str, Any], program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check, "_path", lambda: str(tmp_path))
+    monkeypatch.setattr(programs, "program_path", lambda: str(tmp_path))
     with RunWriter(tmp_path, "run", kind="run", command=["pytest"]) as run:
         log = Experiment(run, any_kernel(), nobody)
         with pytest.raises(LabError) as caught:

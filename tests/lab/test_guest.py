@@ -212,8 +212,8 @@ def test_a_guest_that_is_killed_is_noticed() -> None:
 
 def test_a_guest_that_hangs_at_boot_is_given_up_in_time() -> None:
     def inside() -> float:
+        from lvslab.host import sandbox
         from lvslab.kernels.uml import UmlGuest, UmlKernel
-        from lvslab.network import sandbox
 
         guest = UmlGuest(
             UmlKernel.find(),

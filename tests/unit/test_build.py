@@ -22,9 +22,9 @@ from lvslab.catalog import add, build, catalog, configure, stock, store, tree
 from lvslab.catalog.names import LocalName
 from lvslab.catalog.pace import Pace, duration
 from lvslab.catalog.tree import SourceTree
-from lvslab.check import packages
 from lvslab.errors import CannotError, GuestError, LabError, UsageError
 from lvslab.events import Event
+from lvslab.host.programs import packages
 from lvslab.kernels import probe
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.needs import KernelFacts, KernelKind, Need

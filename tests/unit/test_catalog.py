@@ -20,9 +20,9 @@ from lvslab.catalog.apt import PrivateApt
 from lvslab.catalog.apt_output import Source, SuiteError, UntrustedError
 from lvslab.catalog.elf import Elf
 from lvslab.catalog.names import Flavour, LocalName, Spec, parse_name
-from lvslab.completed import Completed
 from lvslab.errors import CannotError, GuestError, UsageError
 from lvslab.events import Event
+from lvslab.host.completed import Completed
 from lvslab.kernels import probe, uml
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.initramfs import ModuleTree

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from lvslab.completed import Completed
 from lvslab.control.ipvsadm import Connection, Counters, Timeouts
 from lvslab.doctor import gather, script
 from lvslab.doctor.diagnose import RULES, diagnose, report
@@ -37,6 +36,7 @@ from lvslab.doctor.netfilter import rules, source_addresses, source_nat, transla
 from lvslab.doctor.parse import parse_machine
 from lvslab.doctor.table import read_table
 from lvslab.errors import CannotError, LabError
+from lvslab.host.completed import Completed
 from lvslab.modes.base import Role
 from lvslab.service import Endpoint, PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 

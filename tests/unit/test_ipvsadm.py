@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from lvslab.completed import Completed
 from lvslab.control.ipvsadm import (
     Connection,
     Ipvsadm,
@@ -31,6 +30,7 @@ from lvslab.control.ipvsadm import (
     parse_timeouts,
 )
 from lvslab.errors import CommandError, LabError, UsageError
+from lvslab.host.completed import Completed
 from lvslab.service import (
     Endpoint,
     PacketForwarding,

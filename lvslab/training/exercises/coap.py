@@ -37,7 +37,7 @@ import random
 import socket
 import struct
 
-from lvslab.network import linux
+from lvslab.host import linux
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 from lvslab.training.services import table

@@ -33,7 +33,7 @@ When all users get a desktop: `lvslab train check`. If you are stuck: `lvslab tr
 
 import socket
 
-from lvslab.network import linux
+from lvslab.host import linux
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 from lvslab.training.services import greeter, table

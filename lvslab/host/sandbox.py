@@ -24,7 +24,7 @@ from typing import NoReturn
 
 from lvslab.errors import CannotError, LvslabError
 from lvslab.exitcodes import ExitCode
-from lvslab.network import linux
+from lvslab.host import linux
 
 PRIVATE_DIRECTORY = Path("/dev/shm/lvslab")
 """Where a sandbox keeps its own files: on a tmpfs that only its processes see, so it vanishes with
