@@ -106,7 +106,9 @@ def _programs() -> Line:
     missing = missing_packages()
     if missing:
         names = ", ".join(f"{package.program} ({package.why})" for package in missing)
-        return Line("programs", "fail", f"missing: {names}", install_command(package.name for package in missing))
+        return Line(
+            "programs", "fail", f"missing: {names}", install_command(package.name for package in missing)
+        )
     count = sum(
         (package.needed or package.controls) and package.program is not None for package in packages()
     )
@@ -177,7 +179,9 @@ def _try_kvm() -> Line:
         )
     if not shutil.which(kvm.PROGRAM):
         return replace(
-            optional, finding=f"not tried: {kvm.PROGRAM} is not installed", cure=install_command(["qemu-system-x86"])
+            optional,
+            finding=f"not tried: {kvm.PROGRAM} is not installed",
+            cure=install_command(["qemu-system-x86"]),
         )
     images = sorted(Path("/boot").glob("vmlinuz-*"), reverse=True)
     image = next((path for path in images if os.access(path, os.R_OK)), None)

@@ -15,13 +15,13 @@ from lvslab.check import require_control
 from lvslab.control.health import control_named
 from lvslab.errors import UsageError
 from lvslab.events import Event, Listener
+from lvslab.ipvs.service import Scheduler
 from lvslab.lab import Lab
 from lvslab.measure import provenance
 from lvslab.measure.rundir import RunWriter
 from lvslab.modes import MODES, mode_named
 from lvslab.modes.base import Mode
 from lvslab.plan import HTTP_PORT, Kernels, LabPlan, make_plan, union_of_needs
-from lvslab.service import Scheduler
 from lvslab.traffic.prober import ProbeSpec
 from lvslab.trial import Bound, Trial
 from lvslab.verify import Verification, verify

@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from lvslab import events
-from lvslab.control.ipvsadm import Ipvsadm
 from lvslab.errors import LabError
 from lvslab.events import Event, Listener
 from lvslab.host import linux, sandbox
+from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.modes.base import Role, set_up_script
 from lvslab.plan import LabPlan, NodePlan
 

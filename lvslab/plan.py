@@ -12,19 +12,19 @@ from lvslab.control.health import NO_CONTROL, HealthControl, HealthSettings
 from lvslab.control.keepalived import Vrrp
 from lvslab.control.redundancy import Redundancy, vrrp_of
 from lvslab.errors import CannotError, UsageError
-from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need, modules_for
-from lvslab.layout import Interface
-from lvslab.modes import MODES
-from lvslab.modes.base import Addresses, Ip, Mode, Role, Step, Sysctl, plain_lines
-from lvslab.service import (
+from lvslab.ipvs.rules import format_rules
+from lvslab.ipvs.service import (
     ForwardingMode,
     Protocol,
     RealServer,
     Scheduler,
     VirtualService,
-    format_rules,
     required_modules,
 )
+from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need, modules_for
+from lvslab.layout import Interface
+from lvslab.modes import MODES
+from lvslab.modes.base import Addresses, Ip, Mode, Role, Step, Sysctl, plain_lines
 from lvslab.topology import LvsTopo
 
 HTTP_PORT, HTTP_SERVER_PORT = 80, 8080

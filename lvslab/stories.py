@@ -14,9 +14,9 @@ from lvslab.control.redundancy import SYNC_FLUSH, Redundancy
 from lvslab.control.watch import Table
 from lvslab.experiment import Experiment
 from lvslab.faults import Fault
+from lvslab.ipvs.service import VirtualService
 from lvslab.lab import Lab
 from lvslab.plan import HTTP_PORT
-from lvslab.service import VirtualService
 from lvslab.trial import Bound, Trial
 
 SETTLE = 1.0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvslab.ipvs.service import ForwardingMode
 from lvslab.lab import Lab
 from lvslab.measure import ladder
 from lvslab.measure.frames import read_frames
@@ -19,7 +20,6 @@ from lvslab.measure.judge import Flow, Setting, arp_trespasses, judge, mark_unan
 from lvslab.measure.path import Port, hops
 from lvslab.modes.base import Role
 from lvslab.plan import HTTP_PORT, HTTP_SERVER_PORT, UDP_PORT, UDP_SERVER_PORT, LabPlan
-from lvslab.service import ForwardingMode
 
 if TYPE_CHECKING:
     from lvslab.traffic.crafted import Exchange

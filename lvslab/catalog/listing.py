@@ -11,10 +11,10 @@ from typing import Any
 from lvslab.catalog import catalog
 from lvslab.errors import LvslabError
 from lvslab.events import Event, Listener
+from lvslab.ipvs.service import Scheduler
 from lvslab.kernels import probe
 from lvslab.kernels.needs import KernelFacts, KernelKind
 from lvslab.kernels.qemu import QemuKernel
-from lvslab.service import Scheduler
 
 
 @dataclass(frozen=True)

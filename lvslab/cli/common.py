@@ -87,7 +87,7 @@ def in_sandbox(work: Callable[[], int]) -> int:
 
 
 def check_scheduler(name: str) -> None:
-    from lvslab.service import Scheduler
+    from lvslab.ipvs.service import Scheduler
 
     if name not in set(Scheduler):
         raise UsageError(f"scheduler '{name}': no such scheduler; choose from: {', '.join(Scheduler)}")
@@ -101,8 +101,8 @@ def planner(
     """
     check_kernel(kernel)
     from lvslab.experiment import plan_lab
+    from lvslab.ipvs.service import Scheduler
     from lvslab.plan import any_kernel
-    from lvslab.service import Scheduler
 
     if "scheduler" in options:
         options["scheduler"] = Scheduler(options["scheduler"])

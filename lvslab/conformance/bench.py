@@ -23,11 +23,12 @@ from typing import Any
 from lvslab.conformance.check import CheckFailed, CheckSkipped
 from lvslab.conformance.models import upstream_version
 from lvslab.conformance.wire import Wire
-from lvslab.control.ipvsadm import Ipvsadm
 from lvslab.errors import CommandError, LabError
+from lvslab.ipvs.ipvsadm import Ipvsadm
+from lvslab.ipvs.rules import format_rules
+from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 from lvslab.lab import Lab
 from lvslab.modes.base import Iptables, Step, set_up_script
-from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService, format_rules
 
 ROUTER_MAC = "02:00:00:fe:00:01"
 SERVERS = 8

@@ -16,7 +16,7 @@ from typing import Any
 
 from lvslab.conformance.bench import NETS, SERVER_PORT, Bench, Seen
 from lvslab.conformance.check import CheckFailed, CheckSkipped
-from lvslab.control.ipvsadm import Connection
+from lvslab.ipvs.ipvsadm import Connection
 
 _blocks = itertools.count(1)
 

@@ -18,7 +18,7 @@ from ipaddress import ip_address
 from itertools import cycle, islice
 from math import gcd
 
-from lvslab.service import Scheduler, SchedulerFlag
+from lvslab.ipvs.service import Scheduler, SchedulerFlag
 
 _U32 = 0xFFFFFFFF
 _U64 = 0xFFFFFFFFFFFFFFFF

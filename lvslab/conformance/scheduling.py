@@ -18,7 +18,14 @@ from lvslab.conformance.bench import NETS, SERVER_PORT, SERVERS, Bench, Net, See
 from lvslab.conformance.check import CheckFailed
 from lvslab.conformance.models import Flow, Model, TwoRandomChoices, ways
 from lvslab.conformance.packets import must
-from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, SchedulerFlag, VirtualService
+from lvslab.ipvs.service import (
+    PacketForwarding,
+    Protocol,
+    RealServer,
+    Scheduler,
+    SchedulerFlag,
+    VirtualService,
+)
 
 _BATCH = 64
 _CLOSED_PORT, _CLOSED_PORT_6 = (3, 3), (1, 4)

@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lvslab.errors import CannotError, LabError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
+from lvslab.ipvs.service import ForwardingMode, Protocol, RealServer, Scheduler, VirtualService
 from lvslab.kernels.needs import Need
 from lvslab.modes import mode_named
 from lvslab.modes.base import Ip, ReplyPath, Role, Step, Sysctl
 from lvslab.plan import Kernels, LabPlan, make_plan
-from lvslab.service import ForwardingMode, Protocol, RealServer, Scheduler, VirtualService
 from lvslab.topology import LvsTopo
 
 if TYPE_CHECKING:

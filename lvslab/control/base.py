@@ -15,7 +15,7 @@ from pathlib import PurePath
 from typing import ClassVar
 
 from lvslab.errors import UsageError
-from lvslab.service import Endpoint, Protocol, RealServer, VirtualService
+from lvslab.ipvs.service import Endpoint, Protocol, RealServer, VirtualService
 
 CHECK_SCRIPT = "check"
 """Name of the program that `Check.MISC` runs."""

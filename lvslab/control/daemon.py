@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from lvslab.control.base import ControlFile, HealthControl, HealthSettings
 from lvslab.errors import LabError
-from lvslab.service import VirtualService
+from lvslab.ipvs.service import VirtualService
 
 if TYPE_CHECKING:
     from lvslab.network.nodes import GuestProcess, LabMachine

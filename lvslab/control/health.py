@@ -10,7 +10,7 @@ from lvslab.control.keepalived import Keepalived
 from lvslab.control.ldirectord import Ldirectord
 from lvslab.control.mon import Mon
 from lvslab.errors import UsageError
-from lvslab.service import VirtualService
+from lvslab.ipvs.service import VirtualService
 
 __all__ = [
     "CONTROLS",

@@ -23,7 +23,14 @@ from lvslab.control.base import (
     sorry_server,
 )
 from lvslab.errors import UsageError
-from lvslab.service import PacketForwarding, Protocol, RealServer, TunnelChecksum, TunnelType, VirtualService
+from lvslab.ipvs.service import (
+    PacketForwarding,
+    Protocol,
+    RealServer,
+    TunnelChecksum,
+    TunnelType,
+    VirtualService,
+)
 
 CONFIGURATION = "keepalived.conf"
 

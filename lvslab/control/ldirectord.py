@@ -22,7 +22,7 @@ from lvslab.control.base import (
     sorry_server,
     whole_seconds,
 )
-from lvslab.service import PacketForwarding, Protocol, RealServer, TunnelType, VirtualService
+from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, TunnelType, VirtualService
 
 CONFIGURATION = "ldirectord.cf"
 _EXTERNAL = "check.external"

@@ -21,7 +21,7 @@ from lvslab.control.base import (
     checked,
     whole_seconds,
 )
-from lvslab.service import RealServer, VirtualService
+from lvslab.ipvs.service import RealServer, VirtualService
 
 CONFIGURATION = "mon.cf"
 _ALERT = "ipvs.alert"

@@ -8,9 +8,9 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from lvslab.control.ipvsadm import Connection, Counters, Timeouts
+from lvslab.ipvs.ipvsadm import Connection, Counters, Timeouts
+from lvslab.ipvs.service import Endpoint, PacketForwarding, RealServer, VirtualService
 from lvslab.modes.base import Role
-from lvslab.service import Endpoint, PacketForwarding, RealServer, VirtualService
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lvslab.doctor.evidence import Machine
-from lvslab.service import Protocol, VirtualService
+from lvslab.ipvs.service import Protocol, VirtualService
 
 _PROTOCOL_NUMBERS = {"6": "tcp", "17": "udp", "132": "sctp", "1": "icmp"}
 

@@ -10,20 +10,14 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lvslab.control.ipvsadm import (
-    Connection,
-    Counters,
-    Timeouts,
-    parse_connections,
-    parse_stats,
-    parse_timeouts,
-)
 from lvslab.doctor.evidence import Address, Ipvs, Link, Machine, Neighbour, Route, Socket, SyncDaemon
 from lvslab.doctor.script import MARK, MOST_CONNECTIONS
-from lvslab.doctor.table import read_table
 from lvslab.errors import LvslabError, UsageError
+from lvslab.ipvs.ipvsadm import Connection, Counters, Timeouts, parse_connections, parse_stats, parse_timeouts
+from lvslab.ipvs.proc import read_table
+from lvslab.ipvs.rules import parse_rules
+from lvslab.ipvs.service import Endpoint, VirtualService
 from lvslab.modes.base import Role
-from lvslab.service import Endpoint, VirtualService, parse_rules
 
 _TCP_STATES = {"01": "ESTABLISHED", "02": "SYN_SENT", "03": "SYN_RECV", "0A": "LISTEN", "08": "CLOSE_WAIT"}
 """include/net/tcp_states.h; the others do not matter here."""

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from lvslab.control.ipvsadm import Ipvsadm
 from lvslab.errors import UsageError
 from lvslab.faults.base import Fault, broken, planned_node
+from lvslab.ipvs.ipvsadm import Ipvsadm
+from lvslab.ipvs.service import RealServer, VirtualService
 from lvslab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan import HTTP_PORT
-from lvslab.service import RealServer, VirtualService
 
 
 @contextmanager

@@ -44,7 +44,9 @@ def missing_packages() -> list[Package]:
     """The packages whose program is not there, but not those that are optional."""
     wanted = [package for package in packages() if package.needed or package.controls]
     return [
-        package for package in wanted if package.program and not shutil.which(package.program, path=program_path())
+        package
+        for package in wanted
+        if package.program and not shutil.which(package.program, path=program_path())
     ]
 
 
@@ -75,7 +77,9 @@ def require_scripts(who: str, scripts: Iterable[str]) -> None:
     missing = [package for package in missing_packages() if package.program in words]
     if missing:
         names = ", ".join(str(package.program) for package in missing)
-        raise CannotError(f"{who}: {names} not found; run: {install_command(package.name for package in missing)}")
+        raise CannotError(
+            f"{who}: {names} not found; run: {install_command(package.name for package in missing)}"
+        )
 
 
 def program_path() -> str:

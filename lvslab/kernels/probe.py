@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lvslab.catalog.schedulers import try_schedulers
 from lvslab.errors import CannotError, GuestError, LabError
 from lvslab.host.completed import Completed
+from lvslab.ipvs.schedulers import try_schedulers
 from lvslab.kernels import initramfs, kvm
 from lvslab.kernels.cache import cache_directory as cache_directory
 from lvslab.kernels.cache import keep

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lvslab.ipvs.rules import format_rules
 from lvslab.kernels.needs import KernelFacts
-from lvslab.service import format_rules
 
 if TYPE_CHECKING:
     from lvslab.lab import Lab

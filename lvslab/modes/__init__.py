@@ -5,13 +5,13 @@ contract.
 from __future__ import annotations
 
 from lvslab.errors import UsageError
+from lvslab.ipvs.service import ForwardingMode
 from lvslab.modes.base import Mode
 from lvslab.modes.dr import DirectRouting
 from lvslab.modes.fullnat import FullNat
 from lvslab.modes.nat import Nat
 from lvslab.modes.synproxy import SynProxy
 from lvslab.modes.tun import Tunnelling
-from lvslab.service import ForwardingMode
 
 MODES: dict[ForwardingMode, Mode] = {
     mode.name: mode for mode in (Nat(), DirectRouting(), Tunnelling(), FullNat(), SynProxy())

@@ -9,9 +9,9 @@ from enum import StrEnum
 from itertools import groupby
 from typing import ClassVar
 
+from lvslab.ipvs.service import ForwardingMode, VirtualService
 from lvslab.kernels.needs import Need
 from lvslab.modes.contract import Contract
-from lvslab.service import ForwardingMode, VirtualService
 
 
 class Role(StrEnum):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lvslab.ipvs.service import ForwardingMode, VirtualService
 from lvslab.kernels.needs import Need
 from lvslab.modes.base import (
     IP_FORWARD,
@@ -24,7 +25,6 @@ from lvslab.modes.base import (
     vip_step,
 )
 from lvslab.modes.contract import FROM_DIRECTOR, TO_DIRECTOR, Address, Contract, Leg, Party
-from lvslab.service import ForwardingMode, VirtualService
 
 
 class FullNat(Mode):

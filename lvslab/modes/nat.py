@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lvslab.ipvs.service import ForwardingMode, VirtualService
 from lvslab.kernels.needs import Need
 from lvslab.modes.base import IP_FORWARD, Addresses, Mode, ReplyPath, Role, Step, vip_step
 from lvslab.modes.contract import FROM_DIRECTOR, TO_DIRECTOR, Address, Contract, Leg, Party
-from lvslab.service import ForwardingMode, VirtualService
 
 
 class Nat(Mode):

@@ -2,7 +2,7 @@
 
 A proxy is a program in the director that accepts the clients' connections itself, on the virtual
 address, and makes connections of its own to the real servers. Its configuration is generated from
-the virtual service, in the words of `lvslab.service`.
+the virtual service, in the words of `lvslab.ipvs.service`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from lvslab.control.base import ControlFile
 from lvslab.errors import UsageError
-from lvslab.service import Protocol, Scheduler, VirtualService
+from lvslab.ipvs.service import Protocol, Scheduler, VirtualService
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: as many as the real servers let wait

@@ -14,8 +14,8 @@ from typing import ClassVar
 
 from lvslab.control.base import ControlFile
 from lvslab.errors import CannotError
+from lvslab.ipvs.service import RealServer, Scheduler, VirtualService
 from lvslab.proxies.base import BACKLOG, Proxy
-from lvslab.service import RealServer, Scheduler, VirtualService
 
 CONFIGURATION = "nginx.conf"
 

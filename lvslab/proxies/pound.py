@@ -12,9 +12,9 @@ from pathlib import Path, PurePath
 
 from lvslab.control.base import ControlFile
 from lvslab.errors import CannotError
+from lvslab.ipvs.service import Scheduler, VirtualService
 from lvslab.proxies import pound_package
 from lvslab.proxies.base import Proxy
-from lvslab.service import Scheduler, VirtualService
 
 CONFIGURATION = "pound.cfg"
 _PROGRAM = "program"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lvslab.control.daemon import Daemon
 from lvslab.errors import LabError, UsageError
+from lvslab.ipvs.service import VirtualService
 from lvslab.lab import Lab
 from lvslab.modes.base import ReplyPath
 from lvslab.network.nodes import LabMachine
@@ -17,7 +18,6 @@ from lvslab.proxies.base import Proxy, listens
 from lvslab.proxies.haproxy import HaProxy, HaProxyTcp
 from lvslab.proxies.nginx import Nginx, NginxStream
 from lvslab.proxies.pound import Pound
-from lvslab.service import VirtualService
 
 PROXIES: Mapping[str, Proxy] = {
     each.name: each for each in (HaProxy(), HaProxyTcp(), Nginx(), NginxStream(), Pound())

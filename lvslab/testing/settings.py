@@ -148,10 +148,10 @@ def check_lab(mode: str, options: Mapping[str, Any], *, default_mode: bool = Fal
     """
     from lvslab.control.health import control_named
     from lvslab.experiment import plan_lab
+    from lvslab.ipvs.service import Scheduler
     from lvslab.kernels.needs import Need
     from lvslab.modes import mode_named
     from lvslab.plan import any_kernel
-    from lvslab.service import Scheduler
 
     chosen, known = mode_named(mode), _known_options()
     unknown = [name for name in options if name not in known]

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lvslab.control.ipvsadm import Ipvsadm
+from lvslab.ipvs.ipvsadm import Ipvsadm
+from lvslab.ipvs.service import Protocol, RealServer, VirtualService
 from lvslab.plan import HTTP_PORT
-from lvslab.service import Protocol, RealServer, VirtualService
 from lvslab.training.clients import Client
 
 if TYPE_CHECKING:

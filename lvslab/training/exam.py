@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvslab.control.ipvsadm import Ipvsadm
 from lvslab.errors import CommandError
 from lvslab.host.completed import Completed
+from lvslab.ipvs.ipvsadm import Ipvsadm
+from lvslab.ipvs.service import Endpoint, PacketForwarding, VirtualService
 from lvslab.measure.records import Verdict
 from lvslab.plan import HTTP_PORT, LabPlan
-from lvslab.service import Endpoint, PacketForwarding, VirtualService
 from lvslab.training.place import examiner, named
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from lvslab.control.health import control_named
 from lvslab.errors import UsageError
 from lvslab.experiment import plan_lab
+from lvslab.ipvs.service import Scheduler
 from lvslab.kernels.needs import KernelKind, Need
 from lvslab.modes import mode_named
 from lvslab.modes.base import Role
 from lvslab.plan import Kernels, LabPlan, NodePlan
-from lvslab.service import Scheduler
 from lvslab.training.exercise import Exercise
 
 

@@ -254,7 +254,7 @@ def test_a_set_up_command_that_fails_names_node_and_step() -> None:
 
 
 def test_restored_rules_come_back_as_they_went_and_bad_ones_are_refused() -> None:
-    from lvslab.service import parse_rules
+    from lvslab.ipvs.rules import parse_rules
 
     rules = parse_rules("-A -t 10.0.0.10:443 -s wrr -p 60\n-a -t 10.0.0.10:443 -r 10.0.1.11:443 -m -w 3\n")
 

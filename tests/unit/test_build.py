@@ -25,10 +25,10 @@ from lvslab.catalog.tree import SourceTree
 from lvslab.errors import CannotError, GuestError, LabError, UsageError
 from lvslab.events import Event
 from lvslab.host.programs import packages
+from lvslab.ipvs.service import Scheduler
 from lvslab.kernels import probe
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.needs import KernelFacts, KernelKind, Need
-from lvslab.service import Scheduler
 
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not there")
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not there")

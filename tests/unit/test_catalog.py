@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lvslab.catalog import apt, apt_output, bare, catalog, fetch, mirror, schedulers, store
+from lvslab.catalog import apt, apt_output, bare, catalog, fetch, mirror, store
 from lvslab.catalog.apt import PrivateApt
 from lvslab.catalog.apt_output import Source, SuiteError, UntrustedError
 from lvslab.catalog.elf import Elf
@@ -23,6 +23,8 @@ from lvslab.catalog.names import Flavour, LocalName, Spec, parse_name
 from lvslab.errors import CannotError, GuestError, UsageError
 from lvslab.events import Event
 from lvslab.host.completed import Completed
+from lvslab.ipvs import schedulers
+from lvslab.ipvs.service import Scheduler
 from lvslab.kernels import probe, uml
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.initramfs import ModuleTree
@@ -30,7 +32,6 @@ from lvslab.kernels.machine import Lines
 from lvslab.kernels.needs import KernelFacts, KernelKind, Need
 from lvslab.kernels.qemu import QemuKernel
 from lvslab.kernels.uml import UmlKernel
-from lvslab.service import Scheduler
 
 needs_apt = pytest.mark.skipif(not shutil.which("apt-get"), reason="apt-get is not there")
 needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg"), reason="dpkg is not there")

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from lvslab.control.ipvsadm import Connection, Counters, Timeouts
 from lvslab.doctor import gather, script
 from lvslab.doctor.diagnose import RULES, diagnose, report
 from lvslab.doctor.evidence import (
@@ -34,11 +33,12 @@ from lvslab.doctor.evidence import (
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.netfilter import rules, source_addresses, source_nat, translated_ports
 from lvslab.doctor.parse import parse_machine
-from lvslab.doctor.table import read_table
 from lvslab.errors import CannotError, LabError
 from lvslab.host.completed import Completed
+from lvslab.ipvs.ipvsadm import Connection, Counters, Timeouts
+from lvslab.ipvs.proc import read_table
+from lvslab.ipvs.service import Endpoint, PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 from lvslab.modes.base import Role
-from lvslab.service import Endpoint, PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 
 RECORDED = sorted((Path(__file__).parent / "data" / "doctor").glob("*.json"))
 VIP = "10.0.0.10"

@@ -27,7 +27,7 @@ from lvslab.control.daemon import Daemon, health_daemon
 from lvslab.control.health import CONTROLS, NO_CONTROL, Check, ControlFile, HealthSettings, control_named
 from lvslab.control.keepalived import SyncDaemon, Vrrp, keepalived_files, vrrp_event, vrrp_ready
 from lvslab.errors import LabError, UsageError
-from lvslab.service import (
+from lvslab.ipvs.service import (
     PacketForwarding,
     Protocol,
     RealServer,

@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 
-from lvslab.control.ipvsadm import (
+from lvslab.errors import CommandError, LabError, UsageError
+from lvslab.host.completed import Completed
+from lvslab.ipvs.ipvsadm import (
     Connection,
     Ipvsadm,
     ServerRates,
@@ -29,9 +31,8 @@ from lvslab.control.ipvsadm import (
     parse_thresholds,
     parse_timeouts,
 )
-from lvslab.errors import CommandError, LabError, UsageError
-from lvslab.host.completed import Completed
-from lvslab.service import (
+from lvslab.ipvs.rules import parse_rules
+from lvslab.ipvs.service import (
     Endpoint,
     PacketForwarding,
     Protocol,
@@ -39,7 +40,6 @@ from lvslab.service import (
     Scheduler,
     TunnelType,
     VirtualService,
-    parse_rules,
 )
 
 DATA = Path(__file__).parent / "data"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lvslab.conformance import models
 from lvslab.conformance.models import MH_SLOTS, SH_SLOTS, Flow, Hashing, Model, Server
-from lvslab.service import Scheduler, SchedulerFlag
+from lvslab.ipvs.service import Scheduler, SchedulerFlag
 
 VIP = "10.0.0.10"
 DETERMINISTIC = [each for each in Scheduler if each is not Scheduler.TWOS]

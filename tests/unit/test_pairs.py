@@ -15,10 +15,11 @@ from lvslab.control.keepalived import CONFIGURATION, keepalived_files
 from lvslab.control.redundancy import Redundancy
 from lvslab.errors import UsageError
 from lvslab.experiment import plan_lab
+from lvslab.ipvs.rules import format_rules
+from lvslab.ipvs.service import Protocol
 from lvslab.modes import mode_named
 from lvslab.modes.base import Role
 from lvslab.plan import LabPlan, any_kernel
-from lvslab.service import Protocol, format_rules
 
 VIP, GATEWAY, LIPS = "10.0.0.10/32", "10.0.1.254/24", ("10.0.1.201/24", "10.0.1.202/24")
 

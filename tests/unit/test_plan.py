@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from lvslab import shipped, topology
 from lvslab.errors import CannotError, UsageError
 from lvslab.experiment import plan_lab
+from lvslab.ipvs.rules import parse_rules
+from lvslab.ipvs.service import PacketForwarding, Protocol, Scheduler
 from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need, modules_for
 from lvslab.modes import mode_named
 from lvslab.modes.base import ReplyPath, Role
 from lvslab.plan import Kernels, LabPlan, any_kernel, make_plan, union_of_needs
-from lvslab.service import PacketForwarding, Protocol, Scheduler, parse_rules
 from lvslab.topology import LvsTopo
 
 HOST, UML = KernelKind.HOST, KernelKind.UML

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvslab.errors import UsageError
-from lvslab.service import (
+from lvslab.ipvs.rules import format_rules, parse_rules
+from lvslab.ipvs.service import (
     Endpoint,
     ForwardingMode,
     PacketForwarding,
@@ -27,8 +28,6 @@ from lvslab.service import (
     TunnelChecksum,
     TunnelType,
     VirtualService,
-    format_rules,
-    parse_rules,
     required_modules,
 )
 

@@ -19,7 +19,8 @@ from lvslab.conformance.bench import Bench
 from lvslab.conformance.check import CheckFailed, check
 from lvslab.conformance.models import ways
 from lvslab.conformance.packets import must
-from lvslab.service import (
+from lvslab.ipvs.rules import format_rules
+from lvslab.ipvs.service import (
     PacketForwarding,
     Protocol,
     RealServer,
@@ -28,7 +29,6 @@ from lvslab.service import (
     TunnelChecksum,
     TunnelType,
     VirtualService,
-    format_rules,
 )
 
 _VIP, _RIP = "192.0.2.10", "192.0.2.100"

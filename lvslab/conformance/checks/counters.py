@@ -25,8 +25,8 @@ from lvslab.conformance.entries import (
     udp_reply,
 )
 from lvslab.conformance.packets import must
-from lvslab.control.ipvsadm import Counters, ServiceStats, parse_thresholds
-from lvslab.service import Protocol, VirtualService
+from lvslab.ipvs.ipvsadm import Counters, ServiceStats, parse_thresholds
+from lvslab.ipvs.service import Protocol, VirtualService
 
 _SECONDS = 5.0
 

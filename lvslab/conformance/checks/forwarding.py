@@ -31,7 +31,7 @@ from lvslab.conformance.datagrams import (
 )
 from lvslab.conformance.flows import Conversation, at_client, at_server, server_number
 from lvslab.conformance.packets import must, must_equal
-from lvslab.service import PacketForwarding, Protocol, RealServer, VirtualService
+from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
 
 MODES = ("nat", "dr", "tun")
 VERSIONS = (4, 6)

@@ -16,8 +16,8 @@ from lvslab.conformance.bench import PORT, ROUTER_MAC, SERVER_PORT, V4, Bench, S
 from lvslab.conformance.check import CheckFailed, check
 from lvslab.conformance.flows import Conversation, at_client, at_server
 from lvslab.conformance.packets import changed, must, must_equal
+from lvslab.ipvs.service import Protocol
 from lvslab.kernels.needs import Need
-from lvslab.service import Protocol
 
 SPORT = 40000
 _NEEDS = (Need.IPVS_SNAT,)

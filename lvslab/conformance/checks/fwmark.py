@@ -25,7 +25,7 @@ from lvslab.conformance.entries import (
     udp,
 )
 from lvslab.conformance.packets import changed, must, must_equal
-from lvslab.service import Protocol
+from lvslab.ipvs.service import Protocol
 
 _TABLE = 4711
 """A routing table that nothing else uses."""

@@ -14,7 +14,7 @@ from lvslab.conformance.check import check
 from lvslab.conformance.models import Hashing, LocalityBasedReplicated, Server
 from lvslab.conformance.packets import must
 from lvslab.conformance.scheduling import Rig
-from lvslab.service import Protocol, Scheduler, SchedulerFlag
+from lvslab.ipvs.service import Protocol, Scheduler, SchedulerFlag
 
 _PORT = {Scheduler.SH: SchedulerFlag.SH_PORT, Scheduler.MH: SchedulerFlag.MH_PORT}
 _FALLBACK = {Scheduler.SH: SchedulerFlag.SH_FALLBACK, Scheduler.MH: SchedulerFlag.MH_FALLBACK}

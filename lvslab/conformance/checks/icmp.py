@@ -25,7 +25,7 @@ from lvslab.conformance.datagrams import (
 )
 from lvslab.conformance.flows import Conversation, at_server, ip_layer
 from lvslab.conformance.packets import must, must_equal
-from lvslab.service import Protocol
+from lvslab.ipvs.service import Protocol
 
 VERSIONS = (4, 6)
 _KINDS = {

@@ -18,7 +18,7 @@ from lvslab.conformance.entries import (
     udp_reply,
 )
 from lvslab.conformance.packets import changed, must, must_equal
-from lvslab.service import Protocol
+from lvslab.ipvs.service import Protocol
 
 _MODES = [{"mode": mode, "version": version} for mode in ("nat", "dr", "tun") for version in (4, 6)]
 

@@ -26,7 +26,7 @@ from lvslab.conformance.entries import (
     udp_reply,
 )
 from lvslab.conformance.packets import must
-from lvslab.service import Protocol
+from lvslab.ipvs.service import Protocol
 
 _MODES = [
     {"mode": mode, "version": version, "protocol": protocol}

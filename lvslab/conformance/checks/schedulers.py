@@ -11,7 +11,7 @@ from lvslab.conformance.check import check
 from lvslab.conformance.models import Flow
 from lvslab.conformance.packets import must
 from lvslab.conformance.scheduling import Rig, Step
-from lvslab.service import Protocol, Scheduler
+from lvslab.ipvs.service import Protocol, Scheduler
 
 RULES = {
     Scheduler.RR: "in turn, whatever the weights, unless 0",

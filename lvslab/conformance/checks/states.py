@@ -25,8 +25,8 @@ from lvslab.conformance.entries import (
     udp_reply,
 )
 from lvslab.conformance.packets import must
-from lvslab.control.ipvsadm import Connection
-from lvslab.service import Protocol
+from lvslab.ipvs.ipvsadm import Connection
+from lvslab.ipvs.service import Protocol
 
 Story = Sequence[str]
 """What happens in one connection: "c:S" is a SYN of the client, "s:SA" the server's answer."""

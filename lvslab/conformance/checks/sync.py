@@ -18,8 +18,8 @@ from lvslab.conformance.bench import NETS, PORT, SERVER_PORT, V4, Bench, Seen, s
 from lvslab.conformance.check import CheckFailed, check
 from lvslab.conformance.flows import CLIENT_SEQ, SERVER_SEQ, Conversation, at_server
 from lvslab.conformance.packets import must, must_equal
-from lvslab.control.ipvsadm import Connection, parse_connections
-from lvslab.service import Protocol
+from lvslab.ipvs.ipvsadm import Connection, parse_connections
+from lvslab.ipvs.service import Protocol
 from lvslab.traffic.layers.sync import (
     SYNC_GROUP,
     SYNC_PORT,

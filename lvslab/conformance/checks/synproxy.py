@@ -15,8 +15,8 @@ from lvslab.conformance.bench import NETS, PORT, ROUTER_MAC, SERVER_PORT, V4, Be
 from lvslab.conformance.check import CheckFailed, check
 from lvslab.conformance.flows import at_server
 from lvslab.conformance.packets import changed, must, must_equal
+from lvslab.ipvs.service import Protocol
 from lvslab.kernels.needs import Need
-from lvslab.service import Protocol
 
 SPORT = 40000
 CLIENT_ISN, SERVER_ISN = 1000, 3_000_000_000

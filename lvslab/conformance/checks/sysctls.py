@@ -32,7 +32,7 @@ from lvslab.conformance.entries import (
     udp_reply,
 )
 from lvslab.conformance.packets import changed, must, must_equal
-from lvslab.service import Protocol
+from lvslab.ipvs.service import Protocol
 
 _VS = "net.ipv4.vs."
 _VERSIONS = [{"version": 4}, {"version": 6}]

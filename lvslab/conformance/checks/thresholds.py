@@ -14,7 +14,7 @@ from lvslab.conformance.check import CheckFailed, check
 from lvslab.conformance.checks.schedulers import RULES
 from lvslab.conformance.packets import must
 from lvslab.conformance.scheduling import Rig, Step
-from lvslab.service import Protocol, Scheduler, SchedulerFlag
+from lvslab.ipvs.service import Protocol, Scheduler, SchedulerFlag
 
 _FLAGS = {Scheduler.SH: (SchedulerFlag.SH_FALLBACK,), Scheduler.MH: (SchedulerFlag.MH_FALLBACK,)}
 _EXPIRY = 10.0

@@ -28,7 +28,14 @@ from lvslab.conformance.datagrams import (
 from lvslab.conformance.flows import ip_layer, one_hop, outer_class
 from lvslab.conformance.models import ways
 from lvslab.conformance.packets import changed, must, must_equal
-from lvslab.service import PacketForwarding, Protocol, RealServer, TunnelChecksum, TunnelType, VirtualService
+from lvslab.ipvs.service import (
+    PacketForwarding,
+    Protocol,
+    RealServer,
+    TunnelChecksum,
+    TunnelType,
+    VirtualService,
+)
 
 GUE_PORT = 6080
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lvslab.control.ipvsadm import Connection
 from lvslab.doctor.evidence import Evidence, Machine
 from lvslab.doctor.finding import Finding
-from lvslab.service import Endpoint, Protocol, RealServer, VirtualService
+from lvslab.ipvs.ipvsadm import Connection
+from lvslab.ipvs.service import Endpoint, Protocol, RealServer, VirtualService
 
 _SHOWN = 3
 _LASTING = ("ESTABLISHED", "UDP")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lvslab.doctor.evidence import Evidence, Machine
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.rules.traffic import shown
-from lvslab.service import PacketForwarding, Protocol, VirtualService
+from lvslab.ipvs.service import PacketForwarding, Protocol, VirtualService
 
 _SAME_PORT = {5683: "CoAP (RFC 7252)", 514: "syslog (RFC 5426)"}
 """Services whose senders keep one source port for all that they send, and whose messages need not

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from lvslab.doctor.evidence import Evidence, Link, Machine
 from lvslab.doctor.finding import Finding
 from lvslab.doctor.netfilter import rules
-from lvslab.service import Protocol, VirtualService, format_rules
+from lvslab.ipvs.rules import format_rules
+from lvslab.ipvs.service import Protocol, VirtualService
 
 _ADDRESS_MOVERS = frozenset({"keepalived", "pacemakerd", "heartbeat", "ucarp", "vrrpd"})
 """Programs that move addresses between directors."""

@@ -10,7 +10,7 @@ from lvslab.doctor.evidence import Destination, Evidence, Machine
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.netfilter import port_matches, rules
 from lvslab.doctor.rules.traffic import shown, used
-from lvslab.service import Protocol
+from lvslab.ipvs.service import Protocol
 
 _BOTH_PROTOCOLS = {53: "DNS answers that do not fit into a datagram are asked for again over TCP (RFC 7766)"}
 """Ports whose service is one over TCP and UDP."""

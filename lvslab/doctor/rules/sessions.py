@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lvslab.doctor.evidence import Destination, Evidence, Packet
 from lvslab.doctor.finding import Certainty, Finding
-from lvslab.service import Protocol
+from lvslab.ipvs.service import Protocol
 
 _TOKEN = re.compile(r"(?=[A-Za-z_\-]*[0-9])[0-9A-Za-z_\-]{8,}")
 """What may be a session's name: eight characters or more, with a digit among them, which ordinary

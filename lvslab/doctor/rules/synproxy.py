@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from lvslab.doctor.evidence import Evidence, Machine
 from lvslab.doctor.finding import Finding
 from lvslab.doctor.netfilter import Rule, port_matches, rules
-from lvslab.service import Protocol, VirtualService
+from lvslab.ipvs.service import Protocol, VirtualService
 
 
 def half_a_proxy(evidence: Evidence) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from lvslab.doctor.evidence import Destination, Machine
-from lvslab.service import VirtualService
+from lvslab.ipvs.service import VirtualService
 
 _MOST = 3
 

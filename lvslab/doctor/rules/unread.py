@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lvslab.control.ipvsadm import Connection
 from lvslab.doctor.evidence import Destination, Evidence
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.rules.traffic import shown
+from lvslab.ipvs.ipvsadm import Connection
 
 _FEW = 2
 """A single half-open connection may be one that is just being made."""

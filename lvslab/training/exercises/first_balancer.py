@@ -41,7 +41,7 @@ connections.
 When clients are served by both: `lvslab train check`. If you are stuck: `lvslab train hint`.
 """
 
-from lvslab.service import PacketForwarding, Protocol
+from lvslab.ipvs.service import PacketForwarding, Protocol
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 

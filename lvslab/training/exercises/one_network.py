@@ -34,7 +34,7 @@ When the office is served: `lvslab train check`. If you are stuck: `lvslab train
 
 import time
 
-from lvslab.service import PacketForwarding
+from lvslab.ipvs.service import PacketForwarding
 from lvslab.training.clients import Broken, Client
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise

@@ -35,7 +35,7 @@ does the director change in a packet with `-g`, and what not?
 When clients are served: `lvslab train check`. If you are stuck: `lvslab train hint`.
 """
 
-from lvslab.service import PacketForwarding
+from lvslab.ipvs.service import PacketForwarding
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 from lvslab.training.programs import LEGACY_IPTABLES

@@ -39,7 +39,7 @@ addresses: `curl --interface 10.0.0.112 http://10.0.0.10:82/`; 10.0.0.111 to .11
 
 from collections import Counter
 
-from lvslab.control.ipvsadm import Ipvsadm
+from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.training import clients
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise

@@ -110,7 +110,7 @@ iptables -A INPUT -d 10.0.0.10 -p tcp -m state --state INVALID -j DROP
     fault="syn-flood",
 )
 def check(exam: Exam) -> None:
-    from lvslab.control.ipvsadm import Ipvsadm
+    from lvslab.ipvs.ipvsadm import Ipvsadm
     from lvslab.traffic.flood import syn_flood
 
     exam.must(

@@ -83,7 +83,7 @@ ipvsadm --start-daemon backup --mcast-interface lvs2-eth1 --syncid 1
     fault="sync-mismatch",
 )
 def check(exam: Exam) -> None:
-    from lvslab.control.ipvsadm import Ipvsadm
+    from lvslab.ipvs.ipvsadm import Ipvsadm
 
     with drill.open_or_none(exam, timeout=3.0) as client:
         answers = {_ask(client) for _ in range(_TIMES)}

@@ -33,7 +33,7 @@ client so, and does it? (`iptables -L -n -v` shows the firewall.)
 When large files arrive: `lvslab train check`. If you are stuck: `lvslab train hint`.
 """
 
-from lvslab.service import PacketForwarding
+from lvslab.ipvs.service import PacketForwarding
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 from lvslab.training.place import examiner

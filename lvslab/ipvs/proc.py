@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import replace
 
-from lvslab.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
+from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 
 _FORWARDING = {"Masq": PacketForwarding.MASQ, "Tunnel": PacketForwarding.TUN}
 """The kernel says "Route" and "Local" for the rest: "Local" is a server on the director itself."""

@@ -16,15 +16,8 @@ from typing import Protocol as Interface
 
 from lvslab.errors import CommandError, LabError, UsageError
 from lvslab.host.completed import Completed
-from lvslab.service import (
-    TIMEOUT_MAX,
-    Endpoint,
-    RealServer,
-    VirtualService,
-    format_rules,
-    parse_rules,
-    unsigned_mark,
-)
+from lvslab.ipvs.rules import format_rules, parse_rules
+from lvslab.ipvs.service import TIMEOUT_MAX, Endpoint, RealServer, VirtualService, unsigned_mark
 
 _SPLIT = "==== lvslab ===="
 """Stands between the outputs of two commands of one script; ipvsadm never prints it."""

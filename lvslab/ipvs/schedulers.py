@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lvslab.host.completed import Completed
-from lvslab.service import Scheduler
+from lvslab.ipvs.service import Scheduler
 
 _SERVICE = "192.0.2.1:1"
 _MARK = "=has "
