@@ -16,10 +16,10 @@ from lvslab.control.keepalived import Keepalived
 from lvslab.errors import CannotError, LabError, LvslabError
 from lvslab.host.programs import install_command, missing_packages, packages
 from lvslab.kernels import kvm, probe
-from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need
+from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Kernels, Need
 from lvslab.kernels.uml import UmlKernel
 from lvslab.modes import MODES
-from lvslab.plan import Kernels, LabPlan
+from lvslab.plan.plan import LabPlan
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,8 @@ def require_control(plan: LabPlan) -> None:
     missing = [package for package in missing_packages() if package.program in wanted]
     if missing:
         names = ", ".join(str(package.program) for package in missing)
-        raise LabError(
-            f"lab '{plan.name}': {names} not found; run: {install_command(package.name for package in missing)}"
-        )
+        cure = install_command(package.name for package in missing)
+        raise LabError(f"lab '{plan.name}': {names} not found; run: {cure}")
 
 
 def _programs() -> Line:

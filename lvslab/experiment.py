@@ -9,19 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from lvslab import shipped, topology
 from lvslab.catalog import catalog
 from lvslab.check import require_control
 from lvslab.control.health import control_named
 from lvslab.errors import UsageError
 from lvslab.events import Event, Listener
 from lvslab.ipvs.service import Scheduler
+from lvslab.kernels.needs import Kernels
 from lvslab.lab import Lab
 from lvslab.measure import provenance
-from lvslab.measure.rundir import RunWriter
 from lvslab.modes import MODES, mode_named
-from lvslab.modes.base import Mode
-from lvslab.plan import HTTP_PORT, Kernels, LabPlan, make_plan, union_of_needs
+from lvslab.plan.plan import LabPlan, plan_lab
+from lvslab.plan.services import HTTP_PORT
+from lvslab.runs.rundir import RunWriter
 from lvslab.traffic.prober import ProbeSpec
 from lvslab.trial import Bound, Trial
 from lvslab.verify import Verification, verify
@@ -36,34 +36,6 @@ _COUNTER_SECONDS = 2.5
 """Kernels up to 6.1 bring the counters that ipvsadm shows up to date every two seconds
 (ip_vs_est.c).
 """
-
-
-def plan_lab(
-    mode: Mode,
-    kernels: Kernels,
-    *,
-    topology_name: str | None = None,
-    clients: int = 1,
-    servers: int = 2,
-    directors: int = 1,
-    alike: Sequence[Mode] = (),
-    **options: Any,
-) -> LabPlan:
-    """The plan of a lab from what a user says.
-
-    Args:
-        topology_name: shipped topology or file; by default the one made for the mode.
-        alike: modes that are compared with each other, so that all get the same kind of kernel for
-            every role.
-        options: further arguments of `lvslab.plan.make_plan`.
-
-    Raises:
-        UsageError, CannotError: as make_plan.
-    """
-    size = {"clients": clients, "servers": servers, **({"directors": directors} if directors != 1 else {})}
-    name, topo = topology.load(topology_name or mode.topology, shipped.shipped_files("topologies"), size)
-    needs = union_of_needs(alike) if alike else None
-    return make_plan(mode, name, topo, kernels, needs=needs, **options)
 
 
 class Experiment:

@@ -19,7 +19,7 @@ from lvslab.events import Event, Listener
 from lvslab.host import linux, sandbox
 from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.modes.base import Role, set_up_script
-from lvslab.plan import LabPlan, NodePlan
+from lvslab.plan.plan import LabPlan, NodePlan
 
 if TYPE_CHECKING:  # Mininet and the guests' code are loaded while guests boot
     from lvslab.control.director import DirectorControl

@@ -17,7 +17,7 @@ from _pytest._code.code import ExceptionRepr
 from lvslab.errors import CannotError, UsageError
 
 if TYPE_CHECKING:
-    from lvslab.plan import Kernels
+    from lvslab.kernels.needs import Kernels
     from lvslab.testing.lab import KernelUnderTest, LabUnderTest
     from lvslab.testing.settings import Asked, Settings
 
@@ -273,7 +273,7 @@ def lvs_kernel(request: pytest.FixtureRequest, lvs_mode: str) -> KernelUnderTest
 
 def _kernels(config: pytest.Config, wanted: str | None) -> Kernels:
     """The kernels to choose from; what trials have found out is kept for the tests that follow."""
-    from lvslab.kernels.choice import kernels_for
+    from lvslab.catalog.choice import kernels_for
     from lvslab.kernels.needs import Need
     from lvslab.testing.protocol import KEPT, LINE
 

@@ -19,9 +19,9 @@ from lvslab.exitcodes import ExitCode, gravest
 from lvslab.experiment import Experiment
 from lvslab.host import provenance
 from lvslab.jobs import Job
+from lvslab.kernels.needs import Kernels
 from lvslab.matrix import Cell, turns
-from lvslab.measure.rundir import RunWriter
-from lvslab.plan import Kernels
+from lvslab.runs.rundir import RunWriter
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lvslab.errors import UsageError
-from lvslab.topology import load_module
+from lvslab.plan.files import load_module
 
 _Run = TypeVar("_Run", bound=Callable[..., None])
 _TRUE, _FALSE = ("1", "yes", "true", "on"), ("0", "no", "false", "off")

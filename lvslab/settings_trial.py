@@ -10,12 +10,12 @@ from pathlib import Path
 
 from lvslab.errors import UsageError
 from lvslab.events import Event, Listener
-from lvslab.experiment import plan_lab
+from lvslab.kernels.needs import Kernels
 from lvslab.lab import Lab
 from lvslab.matrix import Cell
 from lvslab.modes import mode_named
 from lvslab.modes.base import Sysctl
-from lvslab.plan import Kernels
+from lvslab.plan.plan import plan_lab
 
 
 def tried(cells: Sequence[Cell], kernels: Kernels, listener: Listener, logs: Path) -> tuple[Cell, ...]:

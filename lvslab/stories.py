@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvslab.control.health import HealthSettings, control_named
-from lvslab.control.redundancy import SYNC_FLUSH, Redundancy
 from lvslab.control.watch import Table
 from lvslab.experiment import Experiment
 from lvslab.faults import Fault
 from lvslab.ipvs.service import VirtualService
 from lvslab.lab import Lab
-from lvslab.plan import HTTP_PORT
+from lvslab.plan.redundancy import SYNC_FLUSH, Redundancy
+from lvslab.plan.services import HTTP_PORT
 from lvslab.trial import Bound, Trial
 
 SETTLE = 1.0

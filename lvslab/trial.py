@@ -18,9 +18,9 @@ from lvslab.control.watch import Table, TableWatch
 from lvslab.errors import LabError
 from lvslab.events import Event
 from lvslab.lab import Lab
-from lvslab.measure.outage import Attempt, Beat, Stretch, Survival, outage, survival
-from lvslab.measure.probes import read_probes
-from lvslab.measure.rundir import RunWriter
+from lvslab.runs.outage import Attempt, Beat, Stretch, Survival, outage, survival
+from lvslab.runs.probes import read_probes
+from lvslab.runs.rundir import RunWriter
 from lvslab.traffic.prober import Prober, ProbeSpec, ProbeSummary
 
 MARKS = ("fault", "repair", "table", "vrrp", "control", "note")

@@ -19,7 +19,8 @@ from lvslab.measure.frames import read_frames
 from lvslab.measure.judge import Flow, Setting, arp_trespasses, judge, mark_unanswered
 from lvslab.measure.path import Port, hops
 from lvslab.modes.base import Role
-from lvslab.plan import HTTP_PORT, HTTP_SERVER_PORT, UDP_PORT, UDP_SERVER_PORT, LabPlan
+from lvslab.plan.plan import LabPlan
+from lvslab.plan.services import HTTP_PORT, HTTP_SERVER_PORT, UDP_PORT, UDP_SERVER_PORT
 
 if TYPE_CHECKING:
     from lvslab.traffic.crafted import Exchange

@@ -21,11 +21,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lvslab import faults
-from lvslab.control.redundancy import Redundancy
 from lvslab.errors import UsageError
 from lvslab.experiment import Experiment
 from lvslab.lab import Lab
-from lvslab.plan import HTTP_PORT
+from lvslab.plan.redundancy import Redundancy
+from lvslab.plan.services import HTTP_PORT
 from lvslab.scenario import scenario
 from lvslab.stories import http_service, takeover_bound
 from lvslab.traffic import dns

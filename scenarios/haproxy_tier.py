@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from lvslab.experiment import Experiment
 from lvslab.ipvs.service import PacketForwarding, RealServer
-from lvslab.plan import HTTP_SERVER_PORT
+from lvslab.plan.services import HTTP_SERVER_PORT
 from lvslab.proxies.haproxy import StickyHaProxy
 from lvslab.proxies.tier import http_service, running
 from lvslab.proxies.web import stop_web_server

@@ -11,10 +11,10 @@ from contextlib import nullcontext
 
 from lvslab.errors import UsageError
 from lvslab.experiment import Experiment
-from lvslab.measure import rundir
 from lvslab.proxies import contest, web
 from lvslab.proxies.tier import PROXIES, proxy_named, serving
 from lvslab.report import tier
+from lvslab.runs import rundir
 from lvslab.scenario import scenario
 
 LVS = {"lvs-nat": "nat", "lvs-dr": "dr"}

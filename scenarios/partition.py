@@ -3,10 +3,10 @@ makes itself master.
 """
 
 from lvslab import faults
-from lvslab.control.redundancy import Redundancy
 from lvslab.experiment import Experiment
 from lvslab.lab import Lab
 from lvslab.modes.base import Role
+from lvslab.plan.redundancy import Redundancy
 from lvslab.scenario import scenario
 from lvslab.stories import SETTLE, takeover_bound
 

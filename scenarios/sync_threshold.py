@@ -3,8 +3,8 @@ backup.
 """
 
 from lvslab import faults
-from lvslab.control.redundancy import Redundancy
 from lvslab.experiment import Experiment
+from lvslab.plan.redundancy import Redundancy
 from lvslab.scenario import scenario
 from lvslab.stories import SETTLE, Connections, takeover_bound
 

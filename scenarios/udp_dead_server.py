@@ -4,7 +4,7 @@ unless something makes IPVS forget.
 
 from lvslab import faults
 from lvslab.experiment import Experiment
-from lvslab.plan import UDP_PORT
+from lvslab.plan.services import UDP_PORT
 from lvslab.scenario import scenario
 from lvslab.stories import SETTLE
 

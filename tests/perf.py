@@ -16,16 +16,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lvslab.experiment import plan_lab
 from lvslab.host import linux, sandbox
 from lvslab.kernels import probe, sockets
 from lvslab.kernels.needs import KernelKind
 from lvslab.kernels.uml import UmlGuest, UmlKernel
 from lvslab.lab import Lab
-from lvslab.measure.outage import outage, start_errors
-from lvslab.measure.probes import read_probes
 from lvslab.modes import mode_named
 from lvslab.network.nodes import GuestNode, LabHost
+from lvslab.plan.plan import plan_lab
+from lvslab.runs.outage import outage, start_errors
+from lvslab.runs.probes import read_probes
 from lvslab.traffic import http, tools
 from lvslab.traffic.engine import Draw, Engine, Received, Span, Stream, host
 from lvslab.traffic.engine.compile import compile_stream

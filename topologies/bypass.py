@@ -16,8 +16,9 @@ mn --custom topologies/bypass.py --topo bypass,clients=2,servers=3 --host lab --
 --controller none
 """
 
+from lvslab.lab_mn import LabNode
 from lvslab.modes.base import ReplyPath
-from lvslab.topology import LabNode, LvsTopo
+from lvslab.plan.topology import LvsTopo
 
 
 class BypassTopo(LvsTopo):

@@ -18,8 +18,9 @@ mn --custom topologies/onearm.py --topo onearm,clients=2,servers=3 --host lab --
 --controller none
 """
 
+from lvslab.lab_mn import LabNode
 from lvslab.modes.base import ReplyPath, Role
-from lvslab.topology import LabNode, LvsTopo
+from lvslab.plan.topology import LvsTopo
 
 
 class OneArmTopo(LvsTopo):

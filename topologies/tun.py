@@ -17,8 +17,9 @@ none
 """
 
 from lvslab.kernels.needs import Need
+from lvslab.lab_mn import LabNode
 from lvslab.modes.base import ReplyPath, Role
-from lvslab.topology import LabNode, LvsTopo
+from lvslab.plan.topology import LvsTopo
 
 
 class TunTopo(LvsTopo):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from lvslab.bench.measurements import Handling, Measurement
 from lvslab.bench.records import Record
 from lvslab.bench.setup import Pass, passes
-from lvslab.measure.stats import median
+from lvslab.runs.stats import median
 
 
 def problem(measurement: Measurement, record: Record) -> str:

@@ -18,8 +18,8 @@ from lvslab.bench.kernel import BenchKernel
 from lvslab.bench.machine import Boot
 from lvslab.bench.measurements import NOT_MEASURED, Measurement
 from lvslab.events import Event, Listener
-from lvslab.measure.costs import METRIC, UNIT
-from lvslab.measure.rundir import RunWriter
+from lvslab.runs.costs import METRIC, UNIT
+from lvslab.runs.rundir import RunWriter
 
 _LOOK_SECONDS = 0.1
 _TELL_PERCENT = 5

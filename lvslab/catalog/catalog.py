@@ -27,10 +27,9 @@ from lvslab.errors import CannotError, LabError
 from lvslab.kernels import probe
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.machine import Kernel
-from lvslab.kernels.needs import KernelFacts, KernelKind
+from lvslab.kernels.needs import KernelFacts, KernelKind, Kernels
 from lvslab.kernels.qemu import QemuKernel
 from lvslab.kernels.uml import UmlKernel
-from lvslab.plan import Kernels
 
 ENTRY = "entry.json"
 _VERSION = 1

@@ -239,7 +239,7 @@ def run_trial(directory: Path, console: Path, result: Path) -> dict[str, Any]:
         CannotError: it did not end by itself.
         KeyboardInterrupt: it was interrupted.
     """
-    command = [sys.executable, "-m", "lvslab.kernels.trial", *map(str, (directory, console, result))]
+    command = [sys.executable, "-m", "lvslab.catalog.trial", *map(str, (directory, console, result))]
     try:
         done = subprocess.run(
             ["setpriv", "--pdeathsig", "KILL", *command],

@@ -113,7 +113,7 @@ def _measure(
     from lvslab.cli.matrix import compared_json, print_compared, settle_baseline
     from lvslab.exitcodes import gravest
     from lvslab.host import provenance
-    from lvslab.measure.rundir import RunWriter, load
+    from lvslab.runs.rundir import RunWriter, load
     from lvslab.terminal import Progress, print_error, print_lines
 
     parameters = {

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lvslab.catalog.choice import check_kernel
 from lvslab.errors import LvslabError, UsageError
 from lvslab.exitcodes import ExitCode
-from lvslab.kernels.choice import check_kernel
 
 if TYPE_CHECKING:
-    from lvslab.plan import Kernels, LabPlan
+    from lvslab.kernels.needs import Kernels
+    from lvslab.plan.plan import LabPlan
 
 
 def options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -100,9 +101,9 @@ def planner(
     everything, to check the rest.
     """
     check_kernel(kernel)
-    from lvslab.experiment import plan_lab
     from lvslab.ipvs.service import Scheduler
-    from lvslab.plan import any_kernel
+    from lvslab.kernels.needs import any_kernel
+    from lvslab.plan.plan import plan_lab
 
     if "scheduler" in options:
         options["scheduler"] = Scheduler(options["scheduler"])

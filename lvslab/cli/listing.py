@@ -24,10 +24,11 @@ def list_(checks: bool, as_json: bool) -> int:
     """List forwarding modes, topologies and scenarios, or the checks of the conformance suite."""
     if checks:
         return _list_checks(as_json)
-    from lvslab import scenario, shipped
+    from lvslab import scenario
     from lvslab.modes import MODES
+    from lvslab.plan import files as shipped
+    from lvslab.plan.files import load_module
     from lvslab.terminal import print_json, print_lines, print_table
-    from lvslab.topology import load_module
 
     scenarios = [
         scenario.load(name, shipped.shipped_files("scenarios")) for name in shipped.shipped_files("scenarios")

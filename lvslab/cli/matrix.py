@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lvslab.catalog.choice import check_kernel, kernels_for
 from lvslab.errors import CannotError, UsageError
 from lvslab.exitcodes import ExitCode
-from lvslab.kernels.choice import check_kernel, kernels_for
 
 if TYPE_CHECKING:
     from lvslab.comparison.compare import Comparison
     from lvslab.events import Listener
     from lvslab.jobs import Settings
+    from lvslab.kernels.needs import Kernels
     from lvslab.matrix import Cell
-    from lvslab.plan import Kernels
 
 KERNELS = click.option(
     "--kernel",

@@ -82,9 +82,10 @@ def run(
     turns, repetition by repetition, and each is compared with the first; a regression is exit code
     1.
     """
-    from lvslab import scenario, shipped
+    from lvslab import scenario
     from lvslab.jobs import plan_jobs, read_settings
     from lvslab.modes import MODES, mode_named
+    from lvslab.plan import files as shipped
 
     read, names = read_settings(settings, words)
     cells = cells_of(kernels, read)
@@ -146,8 +147,8 @@ def run(
 
 def _print_outcome(outcome: Any) -> None:
     """Verdicts and figures of one finished run."""
-    from lvslab.measure import rundir
     from lvslab.report import text
+    from lvslab.runs import rundir
     from lvslab.terminal import print_lines, print_table
 
     finished = rundir.load(outcome.run)
@@ -184,7 +185,7 @@ def _print_all(
     kept: Sequence[str],
 ) -> None:
     """What several runs came to, their overview and comparisons; or everything as JSON."""
-    from lvslab.measure import rundir
+    from lvslab.runs import rundir
     from lvslab.terminal import print_json, print_lines, print_table
 
     overview = None

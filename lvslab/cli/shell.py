@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lvslab.catalog.choice import kernels_for
 from lvslab.cli.common import (
     DRY_RUN,
     KERNEL,
@@ -18,7 +19,6 @@ from lvslab.cli.common import (
     print_plan,
 )
 from lvslab.exitcodes import ExitCode
-from lvslab.kernels.choice import kernels_for
 
 if TYPE_CHECKING:
     pass

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
+from lvslab.catalog.choice import check_kernel
 from lvslab.cli.common import DRY_RUN, JSON, KERNEL
 from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode
-from lvslab.kernels.choice import check_kernel
 
 _NAME = click.option("--name", help="Which of several running labs.")
 
@@ -115,7 +115,7 @@ def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
     name = name or exercise.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UsageError(f"--name {name}: use letters, digits, '.', '_' and '-'")
-    from lvslab.plan import any_kernel
+    from lvslab.kernels.needs import any_kernel
     from lvslab.training.place import plan_exercise
 
     plan = plan_exercise(exercise, any_kernel(*([kernel] if kernel else [])), kernel)

@@ -25,8 +25,9 @@ from lvslab.exitcodes import ExitCode, gravest
 
 if TYPE_CHECKING:
     from lvslab.conformance.suite import Suite
+    from lvslab.kernels.needs import Kernels
     from lvslab.matrix import Cell
-    from lvslab.plan import Kernels, LabPlan
+    from lvslab.plan.plan import LabPlan
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def verify_modes(
     from lvslab.experiment import Experiment, run_directory_name
     from lvslab.host import provenance
     from lvslab.measure import ladder
-    from lvslab.measure.rundir import RunWriter
+    from lvslab.runs.rundir import RunWriter
 
     name = run_directory_name([str(mode.name) for mode, _ in labs])
     rows, results, shown = [], [], []

@@ -27,8 +27,9 @@ from lvslab.events import Listener
 from lvslab.exitcodes import ExitCode
 
 if TYPE_CHECKING:
+    from lvslab.kernels.needs import Kernels
     from lvslab.matrix import Cell
-    from lvslab.plan import Kernels, LabPlan
+    from lvslab.plan.plan import LabPlan
 
 
 @click.command()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lvslab.comparison import likeness
 from lvslab.errors import CannotError, LabError, UsageError
-from lvslab.measure.rundir import Run, load
+from lvslab.runs.rundir import Run, load
 
 FOLDER = "baselines"
 _KEPT = ("run.json", "samples.jsonl")

@@ -19,7 +19,7 @@ from lvslab.comparison.metrics import Series
 from lvslab.comparison.numbers import Limits
 from lvslab.comparison.pairing import Pairing, pair
 from lvslab.exitcodes import ExitCode
-from lvslab.measure.rundir import Run
+from lvslab.runs.rundir import Run
 
 
 @dataclass(frozen=True, slots=True)

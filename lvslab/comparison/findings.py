@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lvslab.measure.records import Verdict
+from lvslab.runs.records import Verdict
 
 
 class Status(StrEnum):

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvslab.comparison.metrics import BENCH
-from lvslab.measure.records import Kernel, Lab
-from lvslab.measure.rundir import Run
+from lvslab.runs.records import Kernel, Lab
+from lvslab.runs.rundir import Run
 
 SELECTION = ("repeat", "only", "tags", "seeds")
 """Parameters that say how much was done, not what: runs that differ in them alone can be compared

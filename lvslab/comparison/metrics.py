@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from lvslab.errors import UsageError
-from lvslab.measure import costs, probes
-from lvslab.measure import outage as compute
-from lvslab.measure.outage import Attempt, Beat
-from lvslab.measure.records import Sample, Trial
-from lvslab.measure.rundir import Run
-from lvslab.measure.stats import median, percentile
+from lvslab.runs import costs, probes
+from lvslab.runs import outage as compute
+from lvslab.runs.outage import Attempt, Beat
+from lvslab.runs.records import Sample, Trial
+from lvslab.runs.rundir import Run
+from lvslab.runs.stats import median, percentile
 
 Worse = Literal["more", "less", ""]
 """Which direction is worse; "": neither, a change is only a change."""

@@ -27,7 +27,7 @@ from lvslab.comparison.significance import (
     repetitions_needed,
     smallest_p,
 )
-from lvslab.measure.stats import median
+from lvslab.runs.stats import median
 
 _MIN_SEEDS = 2
 

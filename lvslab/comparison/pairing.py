@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lvslab.comparison import likeness
 from lvslab.errors import UsageError
-from lvslab.measure.rundir import Run, load
+from lvslab.runs.rundir import Run, load
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from lvslab.comparison.findings import Finding, Status
 from lvslab.comparison.significance import more_often
-from lvslab.measure.records import Verdict
-from lvslab.measure.rundir import Run
+from lvslab.runs.records import Verdict
+from lvslab.runs.rundir import Run
 
 _REPETITION = re.compile(r", \d+(?=: |$)")
 """Where the name of a scenario's result holds the number of its repetition: "with sync, 2: takes

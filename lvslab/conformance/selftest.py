@@ -28,17 +28,17 @@ from lvslab.errors import CannotError, LabError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
 from lvslab.ipvs.service import ForwardingMode, Protocol, RealServer, Scheduler, VirtualService
-from lvslab.kernels.needs import Need
+from lvslab.kernels.needs import Kernels, Need
 from lvslab.modes import mode_named
 from lvslab.modes.base import Ip, ReplyPath, Role, Step, Sysctl
-from lvslab.plan import Kernels, LabPlan, make_plan
-from lvslab.topology import LvsTopo
+from lvslab.plan.plan import LabPlan, make_plan
+from lvslab.plan.topology import LvsTopo
 
 if TYPE_CHECKING:
     from lvslab.experiment import Experiment
     from lvslab.lab import Lab
     from lvslab.measure.judge import Flow
-    from lvslab.measure.rundir import RunWriter
+    from lvslab.runs.rundir import RunWriter
 
 VIP, PORT = "207.175.44.110", 8080
 CIP, GIP, DIP, RIP, SIP = "10.0.0.2", "10.0.0.1", "172.16.0.1", "172.16.0.2", "10.0.0.3"

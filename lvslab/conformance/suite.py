@@ -16,15 +16,14 @@ from lvslab.conformance.bench import Bench
 from lvslab.conformance.check import Check
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
-from lvslab.experiment import plan_lab
 from lvslab.host.provenance import host, tools
-from lvslab.kernels.needs import KernelKind
+from lvslab.kernels.needs import KernelKind, Kernels
 from lvslab.lab import Lab
 from lvslab.measure import provenance
-from lvslab.measure.rundir import RunWriter
 from lvslab.modes import mode_named
-from lvslab.plan import Kernels, LabPlan
+from lvslab.plan.plan import LabPlan, plan_lab
 from lvslab.report import formats
+from lvslab.runs.rundir import RunWriter
 
 _SAVE_EVERY = 20
 """Results go to run.json in batches: it is written anew each time, which hundreds of results would

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lvslab.errors import LabError, UsageError
 from lvslab.lab import Lab
 from lvslab.modes.base import Role
-from lvslab.plan import NodePlan
+from lvslab.plan.plan import NodePlan
 
 _PROOF_SECONDS = 10.0
 """So long a fault or a repair may take to show."""

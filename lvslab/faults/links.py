@@ -11,7 +11,7 @@ from lvslab.faults.base import Fault, broken, planned_node, wait
 from lvslab.host import linux
 from lvslab.kernels.needs import Need
 from lvslab.lab import Lab
-from lvslab.plan import NodePlan
+from lvslab.plan.plan import NodePlan
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.ipvs.service import RealServer, VirtualService
 from lvslab.lab import Lab
 from lvslab.modes.base import Role
-from lvslab.plan import HTTP_PORT
+from lvslab.plan.services import HTTP_PORT
 
 
 @contextmanager

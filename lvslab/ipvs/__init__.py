@@ -1,1 +1,1 @@
-"""The IPVS table: services and servers, their rules in ipvsadm's words, and the table as it is read."""
+"""The IPVS table: services, servers, rules in ipvsadm's words, and the table as it is read."""

@@ -5,8 +5,10 @@ proves it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from lvslab.errors import CannotError
 
 
 class Need(StrEnum):
@@ -133,3 +135,53 @@ class KernelFacts:
     met: frozenset[Need]
     unmet: Mapping[Need, str]
     iptables: str | None
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels there are to choose from: facts of those that were tried, reasons for those that
+    cannot be had.
+    """
+
+    facts: Mapping[str, KernelFacts]
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def choose(self, needs: frozenset[Need], wanted: str | None, who: str) -> tuple[str, str]:
+        """The cheapest kernel that meets the needs, and why.
+
+        Args:
+            wanted: the user's choice, which is taken or refused.
+
+        Raises:
+            CannotError: none does; says what each lacks.
+        """
+        lacking = []
+        for kind in [wanted] if wanted else [str(kind) for kind in KernelKind]:
+            facts = self.facts.get(kind)
+            if facts is None:
+                if not wanted and kind == KernelKind.QEMU and kind not in self.absent:
+                    continue  # slow: only tried when somebody asks for it
+                lacking.append(f"{kind}: {self.absent.get(kind, 'not tried')}")
+                continue
+            unmet = sorted(need for need in needs if need not in facts.met)
+            if not unmet:
+                if wanted:
+                    return kind, "chosen by name"
+                return kind, (
+                    "needs " + ", ".join(sorted(needs)) + (f", which {'; '.join(lacking)}" if lacking else "")
+                    if needs
+                    else ("needs nothing special")
+                )
+            reasons = "; ".join(f"{need} ({facts.unmet.get(need, 'not tried')})" for need in unmet)
+            lacking.append(f"kernel '{kind}' ({facts.release}) lacks {reasons}")
+        raise CannotError(f"{who}: no kernel for it here: {'; '.join(lacking)}; see: lvslab check")
+
+
+def any_kernel(*names: str) -> Kernels:
+    """Kernels that can do everything, also of further names: for checking the user's input before
+    looking at the machine.
+    """
+    every = {
+        str(kind): KernelFacts(kind, "", None, frozenset(Need), {}, "iptables-legacy") for kind in KernelKind
+    }
+    return Kernels({**every, **{name: every[KernelKind.UML] for name in names if name not in every}})

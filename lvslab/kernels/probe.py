@@ -26,10 +26,9 @@ from lvslab.kernels import initramfs, kvm
 from lvslab.kernels.cache import cache_directory as cache_directory
 from lvslab.kernels.cache import keep
 from lvslab.kernels.machine import Kernel
-from lvslab.kernels.needs import IPTABLES_VARIANTS, NEEDS, KernelFacts, KernelKind, Need, modules_for
+from lvslab.kernels.needs import IPTABLES_VARIANTS, NEEDS, KernelFacts, KernelKind, Kernels, Need, modules_for
 from lvslab.kernels.qemu import QemuKernel
 from lvslab.kernels.uml import UmlKernel
-from lvslab.plan import Kernels
 
 _TRIAL_TIMEOUT = 60.0
 """Seconds for one need; an emulated processor on a busy machine takes several."""

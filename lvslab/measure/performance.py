@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from lvslab.errors import GuestError, LabError
 from lvslab.lab import Lab
-from lvslab.measure.rundir import RunWriter
 from lvslab.network.nodes import GuestNode
-from lvslab.plan import HTTP_PORT
+from lvslab.plan.services import HTTP_PORT
+from lvslab.runs.rundir import RunWriter
 from lvslab.traffic import tools
 from lvslab.traffic.servers import start_iperf3
 

@@ -11,7 +11,7 @@ from lvslab.kernels.needs import KernelFacts
 
 if TYPE_CHECKING:
     from lvslab.lab import Lab
-    from lvslab.plan import LabPlan
+    from lvslab.plan.plan import LabPlan
 
 
 def lab_entry(

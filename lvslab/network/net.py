@@ -18,7 +18,7 @@ from mininet.nodelib import LinuxBridge
 from lvslab.errors import LabError
 from lvslab.kernels.machine import Guest
 from lvslab.network.nodes import GuestNode, LabHost
-from lvslab.plan import LabPlan
+from lvslab.plan.plan import LabPlan
 
 
 class PlannedIntf(Intf):  # type: ignore[misc]

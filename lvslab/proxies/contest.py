@@ -16,19 +16,19 @@ from lvslab.errors import CannotError, GuestError, LabError
 from lvslab.kernels.machine import Guest
 from lvslab.kernels.uml import UmlGuest
 from lvslab.lab import Lab
-from lvslab.measure.probes import read_attempts
-from lvslab.measure.rundir import RunWriter
-from lvslab.measure.stats import percentile
 from lvslab.modes.base import Role
 from lvslab.network.nodes import GuestNode, LabMachine
-from lvslab.plan import HTTP_PORT
+from lvslab.plan.services import HTTP_PORT
 from lvslab.proxies.tier import TUNING
 from lvslab.proxies.web import LARGE
+from lvslab.runs.probes import read_attempts
+from lvslab.runs.rundir import RunWriter
+from lvslab.runs.stats import percentile
 from lvslab.traffic import http, tools
 from lvslab.traffic.prober import Prober, ProbeSpec
 
 CONNECTIONS = 16
-"""Connections that wrk keeps busy, as in `lvslab.measure.performance`."""
+"""Connections that wrk keeps busy, as in `lvslab.runs.performance`."""
 
 _PORTS = (1024, 32767)
 """The prober's ports, and below those of the load tools: they must not meet, since a port just used

@@ -13,7 +13,7 @@ from lvslab.ipvs.service import VirtualService
 from lvslab.lab import Lab
 from lvslab.modes.base import ReplyPath
 from lvslab.network.nodes import LabMachine
-from lvslab.plan import HTTP_PORT
+from lvslab.plan.services import HTTP_PORT
 from lvslab.proxies.base import Proxy, listens
 from lvslab.proxies.haproxy import HaProxy, HaProxyTcp
 from lvslab.proxies.nginx import Nginx, NginxStream

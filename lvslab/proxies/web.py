@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 
 from lvslab.errors import CannotError, UsageError
 from lvslab.network.nodes import LabMachine
-from lvslab.plan import HTTP_PORT, HTTP_SERVER_PORT
+from lvslab.plan.services import HTTP_PORT, HTTP_SERVER_PORT
 from lvslab.traffic.servers import ANSWER
 
 LARGE = "large"

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from lvslab.measure.costs import changes, costs, kernels
-from lvslab.measure.rundir import Run
 from lvslab.report import bench_charts as charts
 from lvslab.report.costs import tables
 from lvslab.report.figures import Drawn, Studio
+from lvslab.runs.costs import changes, costs, kernels
+from lvslab.runs.rundir import Run
 
 
 def context(run: Run, studio: Studio, picture: Callable[[Drawn], dict[str, Any]]) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lvslab.measure.costs import Change, Cost
 from lvslab.report import style
 from lvslab.report.units import THIN_SPACE
+from lvslab.runs.costs import Change, Cost
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

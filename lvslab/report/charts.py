@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lvslab.measure.records import Counters, Lab
-from lvslab.measure.rundir import Run
-from lvslab.measure.stats import percentile, present, shares
 from lvslab.report import style
 from lvslab.report.series import Series, Subject
 from lvslab.report.units import THIN_SPACE, Scale, percent, quantity, scale
+from lvslab.runs.records import Counters, Lab
+from lvslab.runs.rundir import Run
+from lvslab.runs.stats import percentile, present, shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvslab.measure.costs import Change, Cost, change, costs, kernels
-from lvslab.measure.rundir import Run
 from lvslab.report.units import MISSING, THIN_SPACE, percent
+from lvslab.runs.costs import Change, Cost, change, costs, kernels
+from lvslab.runs.rundir import Run
 
 _GROUPS = {
     "baseline": "Without a virtual server",

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from lvslab.errors import LvslabError
-from lvslab.measure import outage as compute
-from lvslab.measure import probes
-from lvslab.measure.outage import Attempt, Beat, Stretch, Survival
-from lvslab.measure.records import Lab, Mark, Trial
-from lvslab.measure.rundir import Run
-from lvslab.measure.stats import percentile, present
 from lvslab.report import style
 from lvslab.report.units import MISSING, THIN_SPACE, percent, quantity
+from lvslab.runs import outage as compute
+from lvslab.runs import probes
+from lvslab.runs.outage import Attempt, Beat, Stretch, Survival
+from lvslab.runs.records import Lab, Mark, Trial
+from lvslab.runs.rundir import Run
+from lvslab.runs.stats import percentile, present
 
 _Line = TypeVar("_Line", Attempt, Beat)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lvslab.measure.stats import present
 from lvslab.report import style
 from lvslab.report.failover import Group, count, everything, outcomes_text, share
 from lvslab.report.units import MISSING, quantity
+from lvslab.runs.stats import present
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

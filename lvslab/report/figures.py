@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvslab.measure.records import Flow, Lab
-from lvslab.measure.rundir import Run
 from lvslab.report import charts, failover_charts, ladder, network, style, timeline
 from lvslab.report.failover import Group, Observed
 from lvslab.report.series import Series, Subject
+from lvslab.runs.records import Flow, Lab
+from lvslab.runs.rundir import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

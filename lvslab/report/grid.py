@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lvslab.measure.rundir import Run
 from lvslab.report import failover, style
 from lvslab.report.failover import Group
+from lvslab.runs.rundir import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lvslab.measure.records import Flow, Lab, Step
 from lvslab.report import style
+from lvslab.runs.records import Flow, Lab, Step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

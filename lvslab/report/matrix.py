@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 from lvslab.errors import LabError, UsageError
-from lvslab.measure.rundir import Run, load
 from lvslab.report import failover, figures, grid, style, text
 from lvslab.report.failover import Group
 from lvslab.report.page import Report, outcome, render, started
+from lvslab.runs.rundir import Run, load
 
 
 def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lvslab.measure.records import Flow, Lab, Node
 from lvslab.report import style
+from lvslab.runs.records import Flow, Lab, Node
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,13 +18,13 @@ from typing import Any
 from urllib.parse import quote
 
 from lvslab.errors import LabError
-from lvslab.measure.records import Lab, Result
-from lvslab.measure.rundir import Run, load
-from lvslab.measure.stats import UNSTABLE_SPREAD
 from lvslab.report import bench, failover, figures, grid, style, text, tier, tier_charts
 from lvslab.report.failover import Group, Observed
 from lvslab.report.series import Series, Subject, all_series, subjects
 from lvslab.report.units import MISSING, percent, quantity
+from lvslab.runs.records import Lab, Result
+from lvslab.runs.rundir import Run, load
+from lvslab.runs.stats import UNSTABLE_SPREAD
 
 MAX_FILES = 300
 """So many raw files are linked from the page."""

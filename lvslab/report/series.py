@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lvslab.measure.records import Sample
-from lvslab.measure.rundir import Run
-from lvslab.measure.stats import Summary, percentile, summarize
 from lvslab.report.style import mode_title
+from lvslab.runs.records import Sample
+from lvslab.runs.rundir import Run
+from lvslab.runs.stats import Summary, percentile, summarize
 
 
 @dataclass(frozen=True, slots=True)

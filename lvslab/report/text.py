@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lvslab.measure.rundir import Run
-from lvslab.measure.stats import Summary
 from lvslab.report.failover import Group, observe
 from lvslab.report.series import Series, Subject, all_series, subjects
 from lvslab.report.style import mode_title
 from lvslab.report.units import MISSING, percent, scale
+from lvslab.runs.rundir import Run
+from lvslab.runs.stats import Summary
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lvslab.measure.rundir import Run
-from lvslab.measure.stats import median
 from lvslab.report.units import THIN_SPACE, quantity, significant
+from lvslab.runs.rundir import Run
+from lvslab.runs.stats import median
 
 MUCH = 2.0
 """"Much less efficient" means here: at least this many times the director's processor time, in

@@ -11,11 +11,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lvslab.measure.rundir import Run
-from lvslab.measure.stats import median
 from lvslab.report import style, tier
 from lvslab.report.tier import Ratio
 from lvslab.report.units import significant
+from lvslab.runs.rundir import Run
+from lvslab.runs.stats import median
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

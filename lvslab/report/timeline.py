@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lvslab.measure.records import Mark
 from lvslab.report import style
 from lvslab.report.failover import Length, Observed, count, seconds_text
 from lvslab.report.units import quantity
+from lvslab.runs.records import Mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from lvslab.kernels.needs import KernelFacts, Need
 from lvslab.lab import Lab
 from lvslab.measure.frames import Frame, read_frames
 from lvslab.modes.base import Role
-from lvslab.plan import HTTP_PORT
+from lvslab.plan.services import HTTP_PORT
 from lvslab.trial import Trial
 from lvslab.verify import Verification, taps
 

@@ -17,8 +17,8 @@ from lvslab.errors import LabError
 from lvslab.events import Event
 from lvslab.experiment import Experiment
 from lvslab.host import provenance
-from lvslab.measure.rundir import RunWriter
-from lvslab.plan import Kernels
+from lvslab.kernels.needs import Kernels
+from lvslab.runs.rundir import RunWriter
 from lvslab.testing.lab import LabUnderTest
 from lvslab.testing.settings import check_lab
 

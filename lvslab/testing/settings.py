@@ -90,7 +90,7 @@ def read_settings(
 
 
 def _check_kernel(name: str) -> None:
-    from lvslab.kernels.choice import check_kernel
+    from lvslab.catalog.choice import check_kernel
 
     try:
         check_kernel(name)
@@ -147,11 +147,10 @@ def check_lab(mode: str, options: Mapping[str, Any], *, default_mode: bool = Fal
             that clash, ….
     """
     from lvslab.control.health import control_named
-    from lvslab.experiment import plan_lab
     from lvslab.ipvs.service import Scheduler
-    from lvslab.kernels.needs import Need
+    from lvslab.kernels.needs import Need, any_kernel
     from lvslab.modes import mode_named
-    from lvslab.plan import any_kernel
+    from lvslab.plan.plan import plan_lab
 
     chosen, known = mode_named(mode), _known_options()
     unknown = [name for name in options if name not in known]
@@ -186,7 +185,7 @@ def _known_options() -> list[str]:
     on.
     """
     from lvslab.experiment import Experiment
-    from lvslab.plan import make_plan
+    from lvslab.plan.plan import make_plan
 
     own = [
         each.name

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from lvslab.errors import UsageError
 from lvslab.lab import Lab
 from lvslab.network.nodes import LabHost
-from lvslab.plan import HTTP_PORT
+from lvslab.plan.services import HTTP_PORT
 
 MAX_RATE = 100_000
 """SYNs a second that one thread of the engine sends with room to spare, so that the rate holds also

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lvslab.errors import LabError
 from lvslab.network.nodes import LabMachine
-from lvslab.plan import THROUGHPUT_PORT
+from lvslab.plan.services import THROUGHPUT_PORT
 
 _CONNECT_TRIES = 50
 _BETWEEN_TRIES = 0.1

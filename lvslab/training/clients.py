@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
 
-from lvslab.plan import HTTP_PORT
+from lvslab.plan.services import HTTP_PORT
 from lvslab.training.place import examiner
 
 if TYPE_CHECKING:

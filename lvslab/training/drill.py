@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.ipvs.service import Protocol, RealServer, VirtualService
-from lvslab.plan import HTTP_PORT
+from lvslab.plan.services import HTTP_PORT
 from lvslab.training.clients import Client
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from lvslab.errors import CommandError
 from lvslab.host.completed import Completed
 from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.ipvs.service import Endpoint, PacketForwarding, VirtualService
-from lvslab.measure.records import Verdict
-from lvslab.plan import HTTP_PORT, LabPlan
+from lvslab.plan.plan import LabPlan
+from lvslab.plan.services import HTTP_PORT
+from lvslab.runs.records import Verdict
 from lvslab.training.place import examiner, named
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lvslab.errors import UsageError
-from lvslab.topology import load_module
+from lvslab.plan.files import load_module
 
 if TYPE_CHECKING:
     from lvslab.training.exam import Exam
@@ -41,7 +41,7 @@ class Exercise:
         group, number: where it stands in the course.
         minutes: how long a newcomer needs.
         mode: forwarding mode whose network it uses.
-        lab: further arguments of `lvslab.experiment.plan_lab`: servers, scheduler, without,
+        lab: further arguments of `lvslab.plan.plan.plan_lab`: servers, scheduler, without,
             sysctls, …; and `vrrp`: False if the directors of a pair begin without anything that
             joins them.
         table: whether the directors begin with the mode's virtual services, or with an empty table.

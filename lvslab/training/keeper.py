@@ -27,7 +27,7 @@ from lvslab.events import Event
 from lvslab.exitcodes import ExitCode
 from lvslab.host import linux, sandbox
 from lvslab.lab import Lab
-from lvslab.plan import LabPlan
+from lvslab.plan.plan import LabPlan
 from lvslab.training import exam, scripts, session
 from lvslab.training.exercise import Exercise, load
 from lvslab.training.line import Line, listen

@@ -4,7 +4,7 @@ forwarding mode.
 
 from __future__ import annotations
 
-from lvslab.plan import HTTP_PORT
+from lvslab.plan.services import HTTP_PORT
 from lvslab.training.exam import Exam
 from lvslab.training.place import examiner
 

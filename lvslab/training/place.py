@@ -8,12 +8,11 @@ from dataclasses import replace
 
 from lvslab.control.health import control_named
 from lvslab.errors import UsageError
-from lvslab.experiment import plan_lab
 from lvslab.ipvs.service import Scheduler
-from lvslab.kernels.needs import KernelKind, Need
+from lvslab.kernels.needs import KernelKind, Kernels, Need
 from lvslab.modes import mode_named
 from lvslab.modes.base import Role
-from lvslab.plan import Kernels, LabPlan, NodePlan
+from lvslab.plan.plan import LabPlan, NodePlan, plan_lab
 from lvslab.training.exercise import Exercise
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from lvslab.errors import UsageError
-from lvslab.plan import LabPlan
+from lvslab.plan.plan import LabPlan
 from lvslab.training.exercise import Exercise
 from lvslab.training.place import named
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from lvslab.doctor import gather
-from lvslab.experiment import plan_lab
 from lvslab.host import sandbox
 from lvslab.host.completed import Completed
 from lvslab.kernels import probe
 from lvslab.kernels.needs import Need
 from lvslab.lab import Lab
 from lvslab.modes import mode_named
+from lvslab.plan.plan import plan_lab
 
 THERE = Path(__file__).resolve().parents[1] / "unit" / "data" / "doctor"
 

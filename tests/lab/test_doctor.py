@@ -18,11 +18,11 @@ import click
 import lvslab
 from lvslab.doctor.evidence import Packet
 from lvslab.doctor.watch import watch_here
-from lvslab.experiment import plan_lab
 from lvslab.kernels import probe
 from lvslab.kernels.needs import Need
 from lvslab.lab import Lab
 from lvslab.modes import mode_named
+from lvslab.plan.plan import plan_lab
 from lvslab.traffic import http
 from tests.lab.conftest import in_sandbox, run_lvslab
 

@@ -17,16 +17,16 @@ import pytest
 from lvslab import faults
 from lvslab.errors import LabError, UsageError
 from lvslab.events import Event, nobody
-from lvslab.experiment import Experiment, plan_lab
+from lvslab.experiment import Experiment
 from lvslab.faults import base
 from lvslab.host import programs
 from lvslab.kernels import probe
-from lvslab.kernels.needs import KernelKind, Need
+from lvslab.kernels.needs import KernelKind, Need, any_kernel
 from lvslab.kernels.uml import UmlGuest
 from lvslab.lab import Lab
-from lvslab.measure.rundir import RunWriter
 from lvslab.modes import mode_named
-from lvslab.plan import any_kernel
+from lvslab.plan.plan import plan_lab
+from lvslab.runs.rundir import RunWriter
 from lvslab.traffic import http
 from tests.lab.conftest import in_sandbox
 

@@ -16,13 +16,12 @@ import pytest
 
 from lvslab.errors import CommandError, GuestError, LabError
 from lvslab.events import Event
-from lvslab.experiment import plan_lab
 from lvslab.kernels import probe
 from lvslab.kernels.machine import Guest
 from lvslab.kernels.needs import KernelKind, Need
 from lvslab.lab import Lab
 from lvslab.modes import mode_named
-from lvslab.plan import NodePlan
+from lvslab.plan.plan import NodePlan, plan_lab
 from tests.lab.conftest import in_sandbox
 
 

@@ -12,15 +12,15 @@ import pytest
 from lvslab.control.base import ControlFile
 from lvslab.control.daemon import Daemon
 from lvslab.errors import LabError, UsageError
-from lvslab.experiment import plan_lab
 from lvslab.kernels import probe
 from lvslab.kernels.needs import Need
 from lvslab.lab import Lab
-from lvslab.measure import rundir
 from lvslab.modes import mode_named
+from lvslab.plan.plan import plan_lab
 from lvslab.proxies import contest, pound_package, web
 from lvslab.proxies.haproxy import CONFIGURATION, HaProxy
 from lvslab.proxies.tier import PROXIES, serving
+from lvslab.runs import rundir
 from lvslab.traffic import http
 from tests.lab.conftest import in_sandbox, run_lvslab
 

@@ -14,11 +14,11 @@ import pytest
 from lvslab import faults
 from lvslab.catalog import catalog
 from lvslab.errors import CannotError, GuestError
-from lvslab.experiment import plan_lab
 from lvslab.kernels import initramfs, probe, qemu
 from lvslab.kernels.needs import KernelKind, Need
 from lvslab.lab import Lab
 from lvslab.modes import mode_named
+from lvslab.plan.plan import plan_lab
 from lvslab.traffic import http
 from lvslab.verify import verify
 from tests.lab.conftest import in_sandbox, run_lvslab

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from lvslab.catalog import catalog
-from lvslab.measure import rundir
-from lvslab.measure.probes import read_probes
-from lvslab.shipped import shipped_files
+from lvslab.plan.files import shipped_files
+from lvslab.runs import rundir
+from lvslab.runs.probes import read_probes
 from tests.lab.conftest import LVSLAB, Outcome, run_lvslab
 
 ELSEWHERE = {"compare-modes", "l4-versus-l7"}

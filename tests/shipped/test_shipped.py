@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lvslab import scenario, shipped, topology
-from lvslab.experiment import plan_lab
+from lvslab import scenario
+from lvslab.kernels.needs import any_kernel
 from lvslab.modes import MODES
 from lvslab.modes.base import Role
-from lvslab.plan import any_kernel
+from lvslab.plan import files as shipped
+from lvslab.plan import topology
+from lvslab.plan.plan import plan_lab
 
 TOPOLOGIES, SCENARIOS = shipped.shipped_files("topologies"), shipped.shipped_files("scenarios")
 

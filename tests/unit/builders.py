@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from lvslab.experiment import plan_lab
+from lvslab.kernels.needs import any_kernel
 from lvslab.measure.frames import ArpMessage, Frame, IpPacket, Outer
 from lvslab.measure.judge import Flow, judge
 from lvslab.measure.path import Hop, hops
 from lvslab.modes import mode_named
-from lvslab.plan import LabPlan, any_kernel
+from lvslab.plan.plan import LabPlan, plan_lab
 from lvslab.verify import ports, setting
 
 VIP, CIP, CPORT = "10.0.0.10", "10.0.0.201", 40001

@@ -9,8 +9,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lvslab.measure.costs import METRIC, UNIT
-from lvslab.measure.rundir import RunWriter
+from lvslab.runs.costs import METRIC, UNIT
+from lvslab.runs.rundir import RunWriter
 
 START = 1_760_000_000.0
 HOST = {"kernel": "6.18.0", "machine": "x86_64", "cpus": 2, "cpu_model": "Some CPU", "user": "root"}

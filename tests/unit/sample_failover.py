@@ -14,7 +14,7 @@ from typing import Any
 
 import sample_run
 
-from lvslab.measure.rundir import RunWriter
+from lvslab.runs.rundir import RunWriter
 
 HEADER = "planned,start,connect,first_byte,end,local_port,server,outcome"
 BEATS = "connection,opened,local_port,planned,sent,answered,server,outcome"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvslab.measure.rundir import RunWriter
+from lvslab.runs.rundir import RunWriter
 
 MODES = ("nat", "dr", "tun", "fullnat", "synproxy")
 VIP, CLIENT, PORT = "10.0.0.10", "10.0.0.101", 40312

@@ -14,7 +14,7 @@ import pytest
 from lvslab.comparison.baseline import find, keep
 from lvslab.comparison.compare import compare
 from lvslab.errors import CannotError, LabError, UsageError
-from lvslab.measure import rundir
+from lvslab.runs import rundir
 from tests.unit.compared import START, lab, result, write_run
 
 RATES = [float(each) for each in range(100, 109)]

@@ -19,10 +19,10 @@ from lvslab.comparison import metrics, numbers
 from lvslab.comparison.findings import Status
 from lvslab.errors import CannotError, GuestError, UsageError
 from lvslab.kernels.initramfs import ModuleTree
-from lvslab.measure import costs
-from lvslab.measure.rundir import RunWriter, load
 from lvslab.report.costs import as_data, change_text, tables
 from lvslab.report.page import write_report
+from lvslab.runs import costs
+from lvslab.runs.rundir import RunWriter, load
 
 BY_NAME = {each.name: each for each in MATRIX}
 

@@ -18,11 +18,11 @@ from sample_failover import CRASH, FAULT, Case
 from test_report import Page, _overlaps
 
 from lvslab.errors import LabError, UsageError
-from lvslab.measure.rundir import load
 from lvslab.report import failover, failover_charts, figures, grid, style, text, timeline
 from lvslab.report.failover import Group, Length, Observed
 from lvslab.report.matrix import write_matrix
 from lvslab.report.page import write_report
+from lvslab.runs.rundir import load
 
 START = 1000.0
 INTERVAL = 0.01

@@ -63,14 +63,14 @@ def test_descriptions_import_no_edge(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "report").rglob("*.py")), ids=lambda path: path.stem)
 def test_reports_read_only_the_run_directory(path: Path) -> None:
-    allowed = ("lvslab.errors", "lvslab.measure", "lvslab.comparison", "lvslab.report")
+    allowed = ("lvslab.errors", "lvslab.runs", "lvslab.comparison", "lvslab.report")
     own = {name for name in _imports(path) if name.startswith("lvslab")}
     assert not {name for name in own if not name.startswith(allowed)}
     edges = (
-        "lvslab.measure.performance",
-        "lvslab.measure.provenance",
-        "lvslab.measure.judge",
-        "lvslab.measure.frames",
+        "lvslab.runs.performance",
+        "lvslab.runs.provenance",
+        "lvslab.runs.judge",
+        "lvslab.runs.frames",
     )
     assert not {name for name in own if name.startswith(edges)}
 

@@ -16,11 +16,11 @@ from lvslab.errors import UsageError
 from lvslab.events import Event, nobody
 from lvslab.exitcodes import ExitCode
 from lvslab.jobs import Job, Settings, plan_jobs, read_settings
-from lvslab.measure import rundir
-from lvslab.plan import any_kernel
+from lvslab.kernels.needs import any_kernel
+from lvslab.plan.files import shipped_files
 from lvslab.running import Outcome, overall, run_jobs
+from lvslab.runs import rundir
 from lvslab.scenario import Scenario, load, parameters
-from lvslab.shipped import shipped_files
 
 
 def scene(name: str, in_modes: Sequence[str] = ("nat", "dr"), **defaults: Any) -> Scenario:

@@ -15,12 +15,12 @@ from lvslab.errors import UsageError
 from lvslab.events import Event, nobody
 from lvslab.exitcodes import ExitCode
 from lvslab.jobs import plan_jobs, read_settings
+from lvslab.kernels.needs import any_kernel
 from lvslab.matrix import Cell, cells, turns
-from lvslab.measure import rundir
-from lvslab.plan import any_kernel
+from lvslab.plan.files import shipped_files
 from lvslab.running import Outcome, overall, run_jobs
+from lvslab.runs import rundir
 from lvslab.scenario import load
-from lvslab.shipped import shipped_files
 
 # -- cells -----------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvslab.measure import outage as o
+from lvslab.runs import outage as o
 
 INTERVAL = 0.001
 T0 = 1_700_000_000.0

@@ -12,14 +12,14 @@ from builders import MODES, TWO_ARMS
 
 from lvslab.control.health import Check, HealthSettings, control_named
 from lvslab.control.keepalived import CONFIGURATION, keepalived_files
-from lvslab.control.redundancy import Redundancy
 from lvslab.errors import UsageError
-from lvslab.experiment import plan_lab
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import Protocol
+from lvslab.kernels.needs import any_kernel
 from lvslab.modes import mode_named
 from lvslab.modes.base import Role
-from lvslab.plan import LabPlan, any_kernel
+from lvslab.plan.plan import LabPlan, plan_lab
+from lvslab.plan.redundancy import Redundancy
 
 VIP, GATEWAY, LIPS = "10.0.0.10/32", "10.0.1.254/24", ("10.0.1.201/24", "10.0.1.202/24")
 

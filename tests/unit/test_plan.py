@@ -15,16 +15,16 @@ from builders import MODES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvslab import shipped, topology
 from lvslab.errors import CannotError, UsageError
-from lvslab.experiment import plan_lab
 from lvslab.ipvs.rules import parse_rules
 from lvslab.ipvs.service import PacketForwarding, Protocol, Scheduler
-from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need, modules_for
+from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Kernels, Need, any_kernel, modules_for
 from lvslab.modes import mode_named
 from lvslab.modes.base import ReplyPath, Role
-from lvslab.plan import Kernels, LabPlan, any_kernel, make_plan, union_of_needs
-from lvslab.topology import LvsTopo
+from lvslab.plan import files as shipped
+from lvslab.plan import topology
+from lvslab.plan.plan import LabPlan, make_plan, plan_lab, union_of_needs
+from lvslab.plan.topology import LvsTopo
 
 HOST, UML = KernelKind.HOST, KernelKind.UML
 
@@ -533,7 +533,7 @@ def test_a_director_that_the_clients_cannot_reach_is_refused() -> None:
     ("text", "message"),
     [
         ("x = 1\n", "defines no topology; give it a dictionary `topos"),
-        ("topos = {'mine': int}\n", "topology 'mine' is not a subclass of lvslab.topology.LvsTopo"),
+        ("topos = {'mine': int}\n", "topology 'mine' is not a subclass of lvslab.plan.topology.LvsTopo"),
         ("topos = {\n", "line 1: '{' was never closed"),
         ("\n\nraise RuntimeError('no luck')\n", "line 3: RuntimeError: no luck"),
     ],

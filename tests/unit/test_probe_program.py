@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 
 from lvslab.errors import LabError, UsageError
-from lvslab.measure.outage import Attempt, Beat
-from lvslab.measure.probes import read_probes
 from lvslab.network.nodes import GuestNode, LabHost
+from lvslab.runs.outage import Attempt, Beat
+from lvslab.runs.probes import read_probes
 from lvslab.traffic import probe_program
 from lvslab.traffic.prober import Prober, ProbeSpec
 

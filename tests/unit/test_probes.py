@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lvslab.errors import UsageError
-from lvslab.measure.outage import Attempt, Beat
-from lvslab.measure.probes import read_probes
+from lvslab.runs.outage import Attempt, Beat
+from lvslab.runs.probes import read_probes
 from lvslab.traffic.probe_program import ATTEMPTS_HEADER, BEATS_HEADER
 
 GOOD = "1.000000,1.000010,1.000200,1.000400,1.000500,40000,rs1,ok\n"

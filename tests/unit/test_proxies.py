@@ -12,13 +12,13 @@ import pytest
 
 from lvslab.errors import CannotError, UsageError
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
-from lvslab.measure.rundir import Run, RunWriter, load
 from lvslab.proxies import contest, pound_package, web
 from lvslab.proxies.base import listens
 from lvslab.proxies.contest import Shared, require_alike
 from lvslab.proxies.pound import Pound
 from lvslab.proxies.tier import PROXIES, proxy_named
 from lvslab.report import tier, tier_charts
+from lvslab.runs.rundir import Run, RunWriter, load
 
 FOLDER = PurePath("/mnt/proxy")
 SERVERS = tuple(

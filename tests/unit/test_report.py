@@ -19,12 +19,12 @@ from matplotlib.figure import Figure
 
 import lvslab.report
 from lvslab.errors import LabError, UsageError
-from lvslab.measure.fields import Fields
-from lvslab.measure.records import Lab, PathFile
-from lvslab.measure.rundir import load
 from lvslab.report import charts, ladder, network, style, text, units
 from lvslab.report.page import write_report
 from lvslab.report.series import all_series, subjects
+from lvslab.runs.fields import Fields
+from lvslab.runs.records import Lab, PathFile
+from lvslab.runs.rundir import load
 
 VOID = {"meta", "br", "img", "link", "hr", "input", "path", "use"}
 
@@ -496,7 +496,7 @@ def test_the_report_reads_the_run_directory_and_nothing_else_of_lvslab() -> None
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in names:
                 assert not name.startswith("lvslab") or name.startswith(
-                    ("lvslab.errors", "lvslab.measure", "lvslab.comparison", "lvslab.report")
+                    ("lvslab.errors", "lvslab.runs", "lvslab.comparison", "lvslab.report")
                 ), file
                 assert "pyplot" not in name, file
             assert not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"), file

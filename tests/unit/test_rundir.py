@@ -15,8 +15,8 @@ import sample_failover
 import sample_run
 
 from lvslab.errors import GuestError, LabError, UsageError
-from lvslab.measure import rundir
-from lvslab.measure.rundir import RunWriter, load
+from lvslab.runs import rundir
+from lvslab.runs.rundir import RunWriter, load
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lvslab.modes.base import Action, Ip, Iptables, Step, Sysctl, plain_lines, set_up_script
 from lvslab.modes.synproxy import SynProxy
-from lvslab.plan import LabPlan, NodePlan
+from lvslab.plan.plan import LabPlan, NodePlan
 
 STEPS = (
     Step("addresses", "where it lives", (Ip("address add 10.0.0.1/24 dev a-eth0"), Ip("link set a-eth0 up"))),

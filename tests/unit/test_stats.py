@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lvslab.measure import stats
+from lvslab.runs import stats
 
 
 def test_median_ignores_what_is_missing_and_never_counts_it_as_zero() -> None:

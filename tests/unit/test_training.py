@@ -15,9 +15,8 @@ import pytest
 
 from lvslab import check
 from lvslab.errors import CannotError, LabError, UsageError
-from lvslab.kernels.needs import KernelKind
+from lvslab.kernels.needs import KernelKind, any_kernel
 from lvslab.modes import MODES
-from lvslab.plan import any_kernel
 from lvslab.training import exercise, line, session
 from lvslab.training.exam import Exam, take
 from lvslab.training.exercise import Exercise, Group

@@ -65,8 +65,8 @@ what is in its configuration files: here keepalived is started with that file.
 import time
 from dataclasses import dataclass
 
-from lvslab.control.redundancy import SYNC_FLUSH
 from lvslab.ipvs.ipvsadm import Ipvsadm
+from lvslab.plan.redundancy import SYNC_FLUSH
 from lvslab.training.clients import Broken, Client
 from lvslab.training.drill import open_or_none
 from lvslab.training.exam import Exam

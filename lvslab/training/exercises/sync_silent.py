@@ -33,7 +33,7 @@ makes them change places for a moment.
 `lvslab train check` judges; `lvslab train hint` helps.
 """
 
-from lvslab.control.redundancy import SYNC_FLUSH, Redundancy
+from lvslab.plan.redundancy import SYNC_FLUSH, Redundancy
 from lvslab.training import drill
 from lvslab.training.clients import Broken, Client
 from lvslab.training.exam import Exam

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lvslab.kernels.needs import KernelKind, Need
 
 if TYPE_CHECKING:
-    from lvslab.plan import Kernels
+    from lvslab.kernels.needs import Kernels
 
 
 def check_kernel(name: str | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lvslab.errors import UsageError
-from lvslab.measure.outage import Attempt, Beat
+from lvslab.runs.outage import Attempt, Beat
 
 _ATTEMPT_COLUMNS = ("planned", "start", "connect", "first_byte", "end", "local_port", "server", "outcome")
 _BEAT_COLUMNS = ("connection", "opened", "local_port", "planned", "sent", "answered", "server", "outcome")

@@ -6,35 +6,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from lvslab import layout
 from lvslab.control.health import NO_CONTROL, HealthControl, HealthSettings
 from lvslab.control.keepalived import Vrrp
-from lvslab.control.redundancy import Redundancy, vrrp_of
-from lvslab.errors import CannotError, UsageError
+from lvslab.errors import UsageError
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import (
-    ForwardingMode,
-    Protocol,
-    RealServer,
     Scheduler,
     VirtualService,
     required_modules,
 )
-from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Need, modules_for
-from lvslab.layout import Interface
+from lvslab.kernels.needs import NEEDS, KernelKind, Kernels, Need, modules_for
 from lvslab.modes import MODES
 from lvslab.modes.base import Addresses, Ip, Mode, Role, Step, Sysctl, plain_lines
-from lvslab.topology import LvsTopo
-
-HTTP_PORT, HTTP_SERVER_PORT = 80, 8080
-UDP_PORT, UDP_SERVER_PORT = 5300, 5301
-THROUGHPUT_PORT = 5201
-"""iperf3's own port; it opens two connections, which must reach the same real server, so this
-service is persistent.
-"""
-
-_THROUGHPUT_PERSISTENCE = 300
+from lvslab.plan import files as shipped
+from lvslab.plan import layout, topology
+from lvslab.plan.layout import Interface
+from lvslab.plan.redundancy import Redundancy, vrrp_of
+from lvslab.plan.services import standard_services
+from lvslab.plan.topology import LvsTopo
 
 
 @dataclass(frozen=True)
@@ -132,46 +123,6 @@ class LabPlan:
                     *(f"ipvsadm {rule}" for rule in format_rules(self.services).splitlines()),
                 ]
         return lines
-
-
-@dataclass(frozen=True)
-class Kernels:
-    """The kernels there are to choose from: facts of those that were tried, reasons for those that
-    cannot be had.
-    """
-
-    facts: Mapping[str, KernelFacts]
-    absent: Mapping[str, str] = field(default_factory=dict)
-
-    def choose(self, needs: frozenset[Need], wanted: str | None, who: str) -> tuple[str, str]:
-        """The cheapest kernel that meets the needs, and why.
-
-        Args:
-            wanted: the user's choice, which is taken or refused.
-
-        Raises:
-            CannotError: none does; says what each lacks.
-        """
-        lacking = []
-        for kind in [wanted] if wanted else [str(kind) for kind in KernelKind]:
-            facts = self.facts.get(kind)
-            if facts is None:
-                if not wanted and kind == KernelKind.QEMU and kind not in self.absent:
-                    continue  # slow: only tried when somebody asks for it
-                lacking.append(f"{kind}: {self.absent.get(kind, 'not tried')}")
-                continue
-            unmet = sorted(need for need in needs if need not in facts.met)
-            if not unmet:
-                if wanted:
-                    return kind, "chosen by name"
-                return kind, (
-                    "needs " + ", ".join(sorted(needs)) + (f", which {'; '.join(lacking)}" if lacking else "")
-                    if needs
-                    else ("needs nothing special")
-                )
-            reasons = "; ".join(f"{need} ({facts.unmet.get(need, 'not tried')})" for need in unmet)
-            lacking.append(f"kernel '{kind}' ({facts.release}) lacks {reasons}")
-        raise CannotError(f"{who}: no kernel for it here: {'; '.join(lacking)}; see: lvslab check")
 
 
 def union_of_needs(modes: Iterable[Mode]) -> dict[Role, frozenset[Need]]:
@@ -352,45 +303,6 @@ def _nth(values: Sequence[str], index: int) -> str | None:
     return (values[index] if len(values) > index else values[0]) if values else None
 
 
-def standard_services(
-    mode: Mode,
-    addresses: Addresses,
-    scheduler: Scheduler,
-    weights: Sequence[int] = (),
-    persistence: int = 0,
-    ops: bool = False,
-) -> tuple[VirtualService, ...]:
-    """The virtual services of a lab: HTTP, a UDP echo where the mode carries UDP, and iperf3."""
-    forwarding = ForwardingMode(mode.name).packet_forwarding
-
-    def service(protocol: Protocol, port: int, server_port: int, **options: object) -> VirtualService:
-        real_servers = tuple(
-            RealServer(
-                rip,
-                server_port if mode.maps_ports else port,
-                forwarding,
-                weights[index] if index < len(weights) else 1,
-            )
-            for index, rip in enumerate(addresses.rips.values())
-        )
-        return VirtualService(
-            protocol,
-            addresses.vip,
-            port,
-            scheduler=scheduler,
-            real_servers=real_servers,
-            **options,  # type: ignore[arg-type]
-        )
-
-    services = [service(Protocol.TCP, HTTP_PORT, HTTP_SERVER_PORT, persistence_timeout=persistence)]
-    if mode.carries_udp:
-        services.append(service(Protocol.UDP, UDP_PORT, UDP_SERVER_PORT, ops=ops))
-    services.append(
-        service(Protocol.TCP, THROUGHPUT_PORT, THROUGHPUT_PORT, persistence_timeout=_THROUGHPUT_PERSISTENCE)
-    )
-    return tuple(services)
-
-
 def _check_without(mode: Mode, without: Sequence[str], known: Sequence[str]) -> None:
     for name in without:
         if name not in known:
@@ -429,11 +341,29 @@ def _network_steps(
     return tuple(steps)
 
 
-def any_kernel(*names: str) -> Kernels:
-    """Kernels that can do everything, also of further names: for checking the user's input before
-    looking at the machine.
+def plan_lab(
+    mode: Mode,
+    kernels: Kernels,
+    *,
+    topology_name: str | None = None,
+    clients: int = 1,
+    servers: int = 2,
+    directors: int = 1,
+    alike: Sequence[Mode] = (),
+    **options: Any,
+) -> LabPlan:
+    """The plan of a lab from what a user says.
+
+    Args:
+        topology_name: shipped topology or file; by default the one made for the mode.
+        alike: modes that are compared with each other, so that all get the same kind of kernel for
+            every role.
+        options: further arguments of `lvslab.plan.make_plan`.
+
+    Raises:
+        UsageError, CannotError: as make_plan.
     """
-    every = {
-        str(kind): KernelFacts(kind, "", None, frozenset(Need), {}, "iptables-legacy") for kind in KernelKind
-    }
-    return Kernels({**every, **{name: every[KernelKind.UML] for name in names if name not in every}})
+    size = {"clients": clients, "servers": servers, **({"directors": directors} if directors != 1 else {})}
+    name, topo = topology.load(topology_name or mode.topology, shipped.shipped_files("topologies"), size)
+    needs = union_of_needs(alike) if alike else None
+    return make_plan(mode, name, topo, kernels, needs=needs, **options)

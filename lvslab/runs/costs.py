@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lvslab.measure.rundir import Run
-from lvslab.measure.stats import median
+from lvslab.runs.rundir import Run
+from lvslab.runs.stats import median
 
 METRIC, UNIT = "instructions_per_packet", "instructions"
 

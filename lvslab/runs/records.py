@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from lvslab.errors import UsageError
-from lvslab.measure.fields import Fields
+from lvslab.runs.fields import Fields
 
 Verdict = Literal["pass", "fail", "skip"]
 StepVerdict = Literal["ok", "wrong", "unjudged"]

@@ -7,14 +7,10 @@ Mininet makes the veth pair in the switch's namespace, which is always there.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import ipaddress
-import sys
-import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 from mininet.topo import Topo
@@ -22,6 +18,7 @@ from mininet.topo import Topo
 from lvslab.errors import UsageError
 from lvslab.kernels.needs import Need
 from lvslab.modes.base import ReplyPath, Role
+from lvslab.plan.files import load_module
 
 MAX_CLIENTS = MAX_SERVERS = 50
 """Clients have host numbers 101…150, real servers 11…60, crafted clients 201…250: that is how many
@@ -116,50 +113,10 @@ class LvsTopo(Topo):  # type: ignore[misc]
             self.attach(self.add_node(f"rs{number}", Role.REAL_SERVER, gateway=gateway), switch, address)
 
 
-class LabNode:
-    """Host class for `mn --host lab`: a node on a kernel that has what it needs, on the machine's
-    own where that suffices.
-    """
-
-    def __new__(cls, name: str, **options: Any) -> Any:
-        from lvslab.network.nodes import node_on_fitting_kernel  # loads Mininet's node classes
-
-        return node_on_fitting_kernel(name, **options)
-
-
 def _count(value: Any, what: str, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise UsageError(f"{what}: {value!r} is not a number from 1 to {most}; a lab needs at least one")
     return value
-
-
-def load_module(path: Path) -> ModuleType:
-    """Execute a Python file of topologies or scenarios.
-
-    Raises:
-        UsageError: no such file, or it does not load; names file, line and cause.
-    """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
-    name = f"lvslab_file_{path.stem}_{abs(hash(path.resolve()))}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path}: not a Python file (its name must end in .py)")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickling look a class's module up by name
-    try:
-        spec.loader.exec_module(module)
-    except UsageError:
-        raise
-    except SyntaxError as error:
-        raise UsageError(f"{path}, line {error.lineno}: {error.msg}") from error
-    except Exception as error:
-        lines = [
-            each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == str(path)
-        ]
-        where = f", line {lines[-1]}" if lines else ""
-        raise UsageError(f"{path}{where}: {type(error).__name__}: {error}") from error
-    return module
 
 
 def load(
@@ -191,7 +148,7 @@ def load(
     name = path.stem if path.stem in classes else next(iter(classes))
     chosen = classes[name]
     if not (isinstance(chosen, type) and issubclass(chosen, LvsTopo)):
-        raise UsageError(f"{path}: topology '{name}' is not a subclass of lvslab.topology.LvsTopo")
+        raise UsageError(f"{path}: topology '{name}' is not a subclass of lvslab.plan.topology.LvsTopo")
     known = inspect.signature(chosen.build).parameters
     unknown = [key for key in parameters if key not in known]
     if unknown:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lvslab.errors import UsageError
 from lvslab.modes.base import Addresses, Role
-from lvslab.topology import MAX_DIRECTORS, LvsTopo
+from lvslab.plan.topology import MAX_DIRECTORS, LvsTopo
 
 
 @dataclass(frozen=True)

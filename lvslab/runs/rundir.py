@@ -23,8 +23,8 @@ from typing import Any, NoReturn, Self, cast
 
 from lvslab import __version__
 from lvslab.errors import LabError, LvslabError, UsageError
-from lvslab.measure.fields import Fields
-from lvslab.measure.records import Event, Lab, PathFile, Result, Sample, Status, Trial
+from lvslab.runs.fields import Fields
+from lvslab.runs.records import (Event, Lab, PathFile, Result, Sample, Status, Trial)
 
 FORMAT = "lvslab-run"
 VERSION = 1
