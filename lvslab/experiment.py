@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from lvslab.catalog import catalog
-from lvslab.check import require_control
 from lvslab.control.health import control_named
 from lvslab.errors import UsageError
 from lvslab.events import Event, Listener
 from lvslab.ipvs.service import Scheduler
 from lvslab.kernels.needs import Kernels
-from lvslab.lab import Lab
-from lvslab.measure import provenance
+from lvslab.lab import provenance
+from lvslab.lab.check import require_control
+from lvslab.lab.lab import Lab
 from lvslab.modes import MODES, mode_named
 from lvslab.plan.plan import LabPlan, plan_lab
 from lvslab.plan.services import HTTP_PORT

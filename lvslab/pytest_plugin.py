@@ -170,7 +170,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """Carry out a test that uses a director in a sandbox."""
     if not _uses_a_director(item):
         return None
-    import lvslab.network.net  # noqa: F401  # loaded once here, every test's process has it
+    import lvslab.lab.net  # noqa: F401  # loaded once here, every test's process has it
     from lvslab.testing.protocol import run_item
 
     config, settings = item.config, _settings(item.config)

@@ -11,7 +11,7 @@ from pathlib import Path
 from lvslab.errors import UsageError
 from lvslab.events import Event, Listener
 from lvslab.kernels.needs import Kernels
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.matrix import Cell
 from lvslab.modes import mode_named
 from lvslab.modes.base import Sysctl

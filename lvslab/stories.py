@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvslab.control.health import HealthSettings, control_named
-from lvslab.control.watch import Table
 from lvslab.experiment import Experiment
 from lvslab.faults import Fault
 from lvslab.ipvs.service import VirtualService
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
+from lvslab.lab.watch import Table
 from lvslab.plan.redundancy import SYNC_FLUSH, Redundancy
 from lvslab.plan.services import HTTP_PORT
 from lvslab.trial import Bound, Trial

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lvslab.control.watch import Table, TableWatch
 from lvslab.errors import LabError
 from lvslab.events import Event
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
+from lvslab.lab.watch import Table, TableWatch
 from lvslab.runs.outage import Attempt, Beat, Stretch, Survival, outage, survival
 from lvslab.runs.probes import read_probes
 from lvslab.runs.rundir import RunWriter

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvslab.ipvs.service import ForwardingMode
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.measure import ladder
 from lvslab.measure.frames import read_frames
 from lvslab.measure.judge import Flow, Setting, arp_trespasses, judge, mark_unanswered

@@ -23,7 +23,7 @@ from dataclasses import replace
 from lvslab import faults
 from lvslab.errors import UsageError
 from lvslab.experiment import Experiment
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.plan.redundancy import Redundancy
 from lvslab.plan.services import HTTP_PORT
 from lvslab.scenario import scenario

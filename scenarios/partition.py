@@ -4,7 +4,7 @@ makes itself master.
 
 from lvslab import faults
 from lvslab.experiment import Experiment
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan.redundancy import Redundancy
 from lvslab.scenario import scenario

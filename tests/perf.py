@@ -20,9 +20,10 @@ from lvslab.host import linux, sandbox
 from lvslab.kernels import probe, sockets
 from lvslab.kernels.needs import KernelKind
 from lvslab.kernels.uml import UmlGuest, UmlKernel
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
+from lvslab.lab.nodes import GuestNode, LabHost
+from lvslab.lab.servers import start_iperf3
 from lvslab.modes import mode_named
-from lvslab.network.nodes import GuestNode, LabHost
 from lvslab.plan.plan import plan_lab
 from lvslab.runs.outage import outage, start_errors
 from lvslab.runs.probes import read_probes
@@ -30,7 +31,6 @@ from lvslab.traffic import http, tools
 from lvslab.traffic.engine import Draw, Engine, Received, Span, Stream, host
 from lvslab.traffic.engine.compile import compile_stream
 from lvslab.traffic.prober import Prober, ProbeSpec, ProbeSummary
-from lvslab.traffic.servers import start_iperf3
 
 REPEAT = 5
 OUTAGE = 0.02

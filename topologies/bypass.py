@@ -16,7 +16,7 @@ mn --custom topologies/bypass.py --topo bypass,clients=2,servers=3 --host lab --
 --controller none
 """
 
-from lvslab.lab_mn import LabNode
+from lvslab.lab.mn import LabNode
 from lvslab.modes.base import ReplyPath
 from lvslab.plan.topology import LvsTopo
 

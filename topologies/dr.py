@@ -13,7 +13,7 @@ mn --custom topologies/dr.py --topo dr,clients=2,servers=3 --host lab --switch l
 none
 """
 
-from lvslab.lab_mn import LabNode
+from lvslab.lab.mn import LabNode
 from lvslab.modes.base import ReplyPath
 from lvslab.plan.topology import LvsTopo
 

@@ -17,7 +17,7 @@ mn --custom topologies/fullnat.py --topo fullnat,clients=2,servers=3 --host lab 
 """
 
 from lvslab.kernels.needs import Need
-from lvslab.lab_mn import LabNode
+from lvslab.lab.mn import LabNode
 from lvslab.modes.base import ReplyPath, Role
 from lvslab.plan.topology import LvsTopo
 

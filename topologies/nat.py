@@ -16,7 +16,7 @@ mn --custom topologies/nat.py --topo nat,clients=2,servers=3 --host lab --switch
 none
 """  # noqa: E501, W505
 
-from lvslab.lab_mn import LabNode
+from lvslab.lab.mn import LabNode
 from lvslab.modes.base import ReplyPath
 from lvslab.plan.topology import LvsTopo
 

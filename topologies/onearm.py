@@ -18,7 +18,7 @@ mn --custom topologies/onearm.py --topo onearm,clients=2,servers=3 --host lab --
 --controller none
 """
 
-from lvslab.lab_mn import LabNode
+from lvslab.lab.mn import LabNode
 from lvslab.modes.base import ReplyPath, Role
 from lvslab.plan.topology import LvsTopo
 

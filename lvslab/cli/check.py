@@ -25,7 +25,7 @@ def check(as_json: bool) -> int:
     """
 
     def work() -> int:
-        from lvslab.check import check_machine
+        from lvslab.lab.check import check_machine
         from lvslab.terminal import print_json, print_table
 
         lines = list(check_machine())

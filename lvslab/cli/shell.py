@@ -62,7 +62,7 @@ def shell(
         import tempfile
 
         from lvslab.host.sandbox import PRIVATE_DIRECTORY
-        from lvslab.lab import Lab
+        from lvslab.lab.lab import Lab
         from lvslab.terminal import Progress, print_error
 
         plan = plans(chosen, kernels_for([need for needs in chosen.needs.values() for need in needs], kernel))

@@ -27,7 +27,7 @@ from lvslab.errors import CommandError, LabError
 from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.modes.base import Iptables, Step, set_up_script
 
 ROUTER_MAC = "02:00:00:fe:00:01"

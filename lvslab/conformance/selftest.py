@@ -36,7 +36,7 @@ from lvslab.plan.topology import LvsTopo
 
 if TYPE_CHECKING:
     from lvslab.experiment import Experiment
-    from lvslab.lab import Lab
+    from lvslab.lab.lab import Lab
     from lvslab.measure.judge import Flow
     from lvslab.runs.rundir import RunWriter
 

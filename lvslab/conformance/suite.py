@@ -18,8 +18,8 @@ from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
 from lvslab.host.provenance import host, tools
 from lvslab.kernels.needs import KernelKind, Kernels
-from lvslab.lab import Lab
-from lvslab.measure import provenance
+from lvslab.lab import provenance
+from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.plan.plan import LabPlan, plan_lab
 from lvslab.report import formats

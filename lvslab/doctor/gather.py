@@ -20,7 +20,7 @@ from lvslab.host.completed import Completed
 from lvslab.modes.base import Role
 
 if TYPE_CHECKING:
-    from lvslab.lab import Lab
+    from lvslab.lab.lab import Lab
 
 _SECONDS = 20.0
 _MOST_CLIENTS = 20

@@ -15,7 +15,7 @@ from lvslab.doctor.evidence import Packet
 from lvslab.errors import CannotError
 
 if TYPE_CHECKING:
-    from lvslab.lab import Lab
+    from lvslab.lab.lab import Lab
     from lvslab.measure.frames import Frame
 
 _BODY = 400

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lvslab.errors import LabError, UsageError
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan.plan import NodePlan
 

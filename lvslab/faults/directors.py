@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from lvslab.errors import UsageError
 from lvslab.faults.base import Fault, broken, planned_node, power_cut, wait
 from lvslab.kernels.machine import Guest
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 
 

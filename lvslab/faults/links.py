@@ -10,7 +10,7 @@ from lvslab.errors import LabError, UsageError
 from lvslab.faults.base import Fault, broken, planned_node, wait
 from lvslab.host import linux
 from lvslab.kernels.needs import Need
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.plan.plan import NodePlan
 
 

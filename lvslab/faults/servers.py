@@ -12,9 +12,9 @@ from pathlib import Path
 
 from lvslab.errors import LabError, UsageError
 from lvslab.faults.base import Fault, broken, planned_node, power_cut, wait
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
+from lvslab.lab.servers import start_nginx
 from lvslab.modes.base import Role
-from lvslab.traffic.servers import start_nginx
 
 
 @contextmanager

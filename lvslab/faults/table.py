@@ -10,7 +10,7 @@ from lvslab.errors import UsageError
 from lvslab.faults.base import Fault, broken, planned_node
 from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.ipvs.service import RealServer, VirtualService
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan.services import HTTP_PORT
 

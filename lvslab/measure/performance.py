@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 
 from lvslab.errors import GuestError, LabError
-from lvslab.lab import Lab
-from lvslab.network.nodes import GuestNode
+from lvslab.lab.lab import Lab
+from lvslab.lab.nodes import GuestNode
+from lvslab.lab.servers import start_iperf3
 from lvslab.plan.services import HTTP_PORT
 from lvslab.runs.rundir import RunWriter
 from lvslab.traffic import tools
-from lvslab.traffic.servers import start_iperf3
 
 CONNECTIONS = 16
 """Connections that wrk keeps busy: enough that the slowest node never idles, few enough that queues

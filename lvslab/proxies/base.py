@@ -18,7 +18,7 @@ from lvslab.ipvs.service import Protocol, Scheduler, VirtualService
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: as many as the real servers let wait
-(`lvslab.traffic.servers`).
+(`lvslab.lab.servers`).
 """
 
 

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvslab.control.daemon import Daemon
 from lvslab.errors import CannotError, GuestError, LabError
 from lvslab.kernels.machine import Guest
 from lvslab.kernels.uml import UmlGuest
-from lvslab.lab import Lab
+from lvslab.lab.daemon import Daemon
+from lvslab.lab.lab import Lab
+from lvslab.lab.nodes import GuestNode, LabMachine
 from lvslab.modes.base import Role
-from lvslab.network.nodes import GuestNode, LabMachine
 from lvslab.plan.services import HTTP_PORT
 from lvslab.proxies.tier import TUNING
 from lvslab.proxies.web import LARGE

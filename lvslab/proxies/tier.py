@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from lvslab.control.daemon import Daemon
 from lvslab.errors import LabError, UsageError
 from lvslab.ipvs.service import VirtualService
-from lvslab.lab import Lab
+from lvslab.lab.daemon import Daemon
+from lvslab.lab.lab import Lab
+from lvslab.lab.nodes import LabMachine
 from lvslab.modes.base import ReplyPath
-from lvslab.network.nodes import LabMachine
 from lvslab.plan.services import HTTP_PORT
 from lvslab.proxies.base import Proxy, listens
 from lvslab.proxies.haproxy import HaProxy, HaProxyTcp

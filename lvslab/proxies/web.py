@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 
 from lvslab.errors import CannotError, UsageError
-from lvslab.network.nodes import LabMachine
+from lvslab.lab.nodes import LabMachine
+from lvslab.lab.servers import ANSWER
 from lvslab.plan.services import HTTP_PORT, HTTP_SERVER_PORT
-from lvslab.traffic.servers import ANSWER
 
 LARGE = "large"
 """Name of the large file."""

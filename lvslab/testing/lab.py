@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lvslab.errors import GuestError, LabError
 from lvslab.experiment import Experiment
 from lvslab.kernels.needs import KernelFacts, Need
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.measure.frames import Frame, read_frames
 from lvslab.modes.base import Role
 from lvslab.plan.services import HTTP_PORT

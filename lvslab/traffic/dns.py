@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 
 from lvslab.control.base import ControlFile
-from lvslab.control.daemon import Daemon
 from lvslab.host.programs import require_scripts
-from lvslab.network.nodes import LabMachine
+from lvslab.lab.daemon import Daemon
+from lvslab.lab.nodes import LabMachine
 from lvslab.traffic import http
 
 _CONFIGURATION = "dnsmasq.conf"

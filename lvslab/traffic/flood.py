@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lvslab.errors import UsageError
-from lvslab.lab import Lab
-from lvslab.network.nodes import LabHost
+from lvslab.lab.lab import Lab
+from lvslab.lab.nodes import LabHost
 from lvslab.plan.services import HTTP_PORT
 
 MAX_RATE = 100_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvslab.network.nodes import LabMachine
+from lvslab.lab.nodes import LabMachine
 
 _FORMAT = "%{exitcode} %{http_code} %{local_port} %{time_connect} %{time_total}\\n"
 

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, Literal
 
 from lvslab.errors import LabError, UsageError
-from lvslab.network.nodes import LabHost, LabMachine
+from lvslab.lab.nodes import LabHost, LabMachine
 
 PROTOCOLS = ("tcp", "udp")
 MAX_RATE = 5000.0

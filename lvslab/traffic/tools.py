@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvslab.errors import LabError
-from lvslab.network.nodes import LabMachine
+from lvslab.lab.nodes import LabMachine
 from lvslab.plan.services import THROUGHPUT_PORT
 
 _CONNECT_TRIES = 50

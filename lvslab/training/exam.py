@@ -23,8 +23,8 @@ from lvslab.runs.records import Verdict
 from lvslab.training.place import examiner, named
 
 if TYPE_CHECKING:
-    from lvslab.lab import Lab
-    from lvslab.network.nodes import LabMachine
+    from lvslab.lab.lab import Lab
+    from lvslab.lab.nodes import LabMachine
     from lvslab.traffic.http import Answer
 
 

@@ -26,7 +26,7 @@ from lvslab.errors import LvslabError, UsageError
 from lvslab.events import Event
 from lvslab.exitcodes import ExitCode
 from lvslab.host import linux, sandbox
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.plan.plan import LabPlan
 from lvslab.training import exam, scripts, session
 from lvslab.training.exercise import Exercise, load

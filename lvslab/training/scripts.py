@@ -12,7 +12,7 @@ from lvslab.training.exercise import Exercise
 from lvslab.training.place import named
 
 if TYPE_CHECKING:
-    from lvslab.lab import Lab
+    from lvslab.lab.lab import Lab
 
 _SECONDS = 120.0
 

@@ -21,7 +21,7 @@ def nginx_service(name: str, blocks: str) -> str:
     """A further nginx: the configuration in /etc/NAME/nginx.conf, its messages in
     /var/log/NAME.err.
 
-    It listens when the script ends. As in `lvslab.traffic.servers` one process stays root, because
+    It listens when the script ends. As in `lvslab.lab.servers` one process stays root, because
     a guest may have only that user.
 
     Args:

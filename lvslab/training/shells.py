@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 
 from lvslab.errors import GuestError
-from lvslab.network.nodes import GuestNode, GuestProcess
+from lvslab.lab.nodes import GuestNode, GuestProcess
 from lvslab.training.line import DATA, END, SIZE, Line
 
 _RC_FILE = "student.bashrc"

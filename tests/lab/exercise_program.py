@@ -20,7 +20,7 @@ from lvslab.doctor.watch import LabWatch
 from lvslab.host import sandbox
 from lvslab.kernels import probe
 from lvslab.kernels.needs import KernelKind, Need
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.training import exam, scripts
 from lvslab.training.exercise import Exercise, load
 from lvslab.training.place import plan_exercise, student_nodes

@@ -17,7 +17,7 @@ from lvslab.host import sandbox
 from lvslab.host.completed import Completed
 from lvslab.kernels import probe
 from lvslab.kernels.needs import Need
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.plan.plan import plan_lab
 

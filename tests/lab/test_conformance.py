@@ -18,7 +18,7 @@ from lvslab.conformance.check import all_checks, select
 from lvslab.conformance.runner import NEEDED, run_checks
 from lvslab.ipvs.service import PacketForwarding, Scheduler, VirtualService
 from lvslab.kernels import probe
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.plan.plan import plan_lab
 from tests.lab.conftest import Outcome, in_sandbox, run_lvslab

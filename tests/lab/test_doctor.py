@@ -20,7 +20,7 @@ from lvslab.doctor.evidence import Packet
 from lvslab.doctor.watch import watch_here
 from lvslab.kernels import probe
 from lvslab.kernels.needs import Need
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.plan.plan import plan_lab
 from lvslab.traffic import http

@@ -16,7 +16,7 @@ from scapy.layers.l2 import Ether
 
 from lvslab.errors import LabError
 from lvslab.host import linux, sandbox
-from lvslab.network.nodes import LabHost
+from lvslab.lab.nodes import LabHost
 from lvslab.traffic.engine import Draw, Engine, Received, Sent, Span, Stream, Values
 from lvslab.traffic.engine.compile import compile_stream
 from lvslab.traffic.engine.flows import FlowTable, records_of

@@ -23,7 +23,7 @@ from lvslab.host import programs
 from lvslab.kernels import probe
 from lvslab.kernels.needs import KernelKind, Need, any_kernel
 from lvslab.kernels.uml import UmlGuest
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.plan.plan import plan_lab
 from lvslab.runs.rundir import RunWriter

@@ -19,7 +19,7 @@ from lvslab.events import Event
 from lvslab.kernels import probe
 from lvslab.kernels.machine import Guest
 from lvslab.kernels.needs import KernelKind, Need
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.plan.plan import NodePlan, plan_lab
 from tests.lab.conftest import in_sandbox

@@ -16,18 +16,18 @@ from typing import Any
 import pytest
 
 from lvslab.control.base import ControlFile
-from lvslab.control.daemon import Daemon, health_daemon
 from lvslab.control.health import HealthSettings, control_named
 from lvslab.control.keepalived import SyncDaemon, Vrrp, keepalived_command, keepalived_files, vrrp_ready
 from lvslab.errors import LabError
 from lvslab.ipvs.service import VirtualService
 from lvslab.kernels import probe
 from lvslab.kernels.needs import KernelKind, Need
-from lvslab.lab import Lab
+from lvslab.lab.daemon import Daemon, health_daemon
+from lvslab.lab.lab import Lab
+from lvslab.lab.servers import start_nginx
 from lvslab.modes import mode_named
 from lvslab.plan.plan import plan_lab
 from lvslab.traffic import http
-from lvslab.traffic.servers import start_nginx
 from tests.lab.conftest import in_sandbox
 
 SECONDS = 30.0

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from lvslab.control.base import ControlFile
-from lvslab.control.daemon import Daemon
 from lvslab.errors import LabError, UsageError
 from lvslab.kernels import probe
 from lvslab.kernels.needs import Need
-from lvslab.lab import Lab
+from lvslab.lab.daemon import Daemon
+from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.plan.plan import plan_lab
 from lvslab.proxies import contest, pound_package, web

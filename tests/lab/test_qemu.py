@@ -16,7 +16,7 @@ from lvslab.catalog import catalog
 from lvslab.errors import CannotError, GuestError
 from lvslab.kernels import initramfs, probe, qemu
 from lvslab.kernels.needs import KernelKind, Need
-from lvslab.lab import Lab
+from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.plan.plan import plan_lab
 from lvslab.traffic import http

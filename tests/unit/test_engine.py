@@ -19,7 +19,7 @@ from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.packet import Raw
 
 from lvslab.errors import UsageError
-from lvslab.network.nodes import GuestNode
+from lvslab.lab.nodes import GuestNode
 from lvslab.traffic.engine import Draw, Engine, Flow, Flows, Received, Sent, Span, Stream, Values
 from lvslab.traffic.engine.compile import compile_stream
 from lvslab.traffic.engine.flows import RECORD, FlowTable, records_of

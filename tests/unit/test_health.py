@@ -23,7 +23,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvslab.control.base import checked
-from lvslab.control.daemon import Daemon, health_daemon
 from lvslab.control.health import CONTROLS, NO_CONTROL, Check, ControlFile, HealthSettings, control_named
 from lvslab.control.keepalived import SyncDaemon, Vrrp, keepalived_files, vrrp_event, vrrp_ready
 from lvslab.errors import LabError, UsageError
@@ -37,6 +36,7 @@ from lvslab.ipvs.service import (
     TunnelType,
     VirtualService,
 )
+from lvslab.lab.daemon import Daemon, health_daemon
 
 WORKING = [control for control in CONTROLS.values() if control.programs]
 CHECKS = list(Check)

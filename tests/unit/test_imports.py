@@ -25,7 +25,7 @@ DESCRIPTIONS = [
 ]
 EDGES = (
     "lvslab.lab",
-    "lvslab.network",
+    "lvslab.lab",
     "lvslab.traffic",
     "lvslab.report",
     "lvslab.cli",

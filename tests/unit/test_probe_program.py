@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from lvslab.errors import LabError, UsageError
-from lvslab.network.nodes import GuestNode, LabHost
+from lvslab.lab.nodes import GuestNode, LabHost
 from lvslab.runs.outage import Attempt, Beat
 from lvslab.runs.probes import read_probes
 from lvslab.traffic import probe_program

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lvslab import check
 from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.kernels.needs import KernelKind, any_kernel
+from lvslab.lab import check
 from lvslab.modes import MODES
 from lvslab.training import exercise, line, session
 from lvslab.training.exam import Exam, take

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvslab.control.watch import changes, parse_table
 from lvslab.errors import LabError
+from lvslab.lab.watch import changes, parse_table
 
 WEB = "TCP 10.0.0.10:80"
 

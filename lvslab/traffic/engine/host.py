@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from lvslab.errors import LabError, UsageError
-from lvslab.network.nodes import LabHost, LabMachine
+from lvslab.lab.nodes import LabHost, LabMachine
 from lvslab.traffic.engine.results import Flows, Received, Sent
 from lvslab.traffic.engine.stream import MAX_SECONDS, Stream
 

@@ -158,7 +158,7 @@ def _try_packet_socket() -> str:
 
 
 def _try_nginx() -> str:
-    from lvslab.traffic.servers import nginx_configuration
+    from lvslab.lab.servers import nginx_configuration
 
     with tempfile.TemporaryDirectory(dir="/dev/shm") as home:
         (Path(home) / "nginx.conf").write_text(nginx_configuration("check", Path(home)))

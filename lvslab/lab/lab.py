@@ -22,10 +22,10 @@ from lvslab.modes.base import Role, set_up_script
 from lvslab.plan.plan import LabPlan, NodePlan
 
 if TYPE_CHECKING:  # Mininet and the guests' code are loaded while guests boot
-    from lvslab.control.director import DirectorControl
     from lvslab.kernels.machine import Guest
-    from lvslab.network.net import LabNet
-    from lvslab.network.nodes import LabMachine
+    from lvslab.lab.director import DirectorControl
+    from lvslab.lab.net import LabNet
+    from lvslab.lab.nodes import LabMachine
 
 
 class Lab:
@@ -117,7 +117,7 @@ class Lab:
         self._stack.callback(self._end_processes)
         for node in guests:
             self._boot(node)
-        from lvslab.network.net import LabNet  # while the guests boot
+        from lvslab.lab.net import LabNet  # while the guests boot
 
         self._net = LabNet(plan, self._guests, self._directory)
         self._stack.callback(self._end_nodes)
@@ -152,7 +152,7 @@ class Lab:
         return guest
 
     def _set_up(self, planned: NodePlan) -> None:
-        from lvslab.traffic.servers import start_nginx
+        from lvslab.lab.servers import start_nginx
 
         node = self.node(planned.name)
         steps = (*planned.network_steps, *planned.mode_steps)
@@ -175,7 +175,7 @@ class Lab:
         """Start what watches servers and the other director, one director after the other: the
         first one becomes master.
         """
-        from lvslab.control.director import DirectorControl
+        from lvslab.lab.director import DirectorControl
 
         for each in directors:
             control = DirectorControl(self.plan, self.node(each.name), self._logs, self._hear_vrrp)

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lvslab.control.daemon import Daemon, health_daemon
 from lvslab.control.keepalived import Keepalived, keepalived_command, keepalived_files, vrrp_event, vrrp_ready
-from lvslab.network.nodes import LabMachine
+from lvslab.lab.daemon import Daemon, health_daemon
+from lvslab.lab.nodes import LabMachine
 from lvslab.plan.plan import LabPlan
 
 _READY_SECONDS = 30.0

@@ -10,7 +10,7 @@ from lvslab.ipvs.rules import format_rules
 from lvslab.kernels.needs import KernelFacts
 
 if TYPE_CHECKING:
-    from lvslab.lab import Lab
+    from lvslab.lab.lab import Lab
     from lvslab.plan.plan import LabPlan
 
 

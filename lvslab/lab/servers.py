@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lvslab.network.nodes import LabMachine
+from lvslab.lab.nodes import LabMachine
 from lvslab.plan.services import HTTP_PORT, HTTP_SERVER_PORT, THROUGHPUT_PORT, UDP_PORT, UDP_SERVER_PORT
 
 _STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"

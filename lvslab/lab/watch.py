@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from lvslab.errors import LabError
-from lvslab.network.nodes import LabMachine
+from lvslab.lab.nodes import LabMachine
 
 PERIOD = 0.02
 """Seconds between two looks at the table: the resolution of a change's time. The kernel announces

@@ -29,7 +29,7 @@ from lvslab.host import linux
 from lvslab.host.completed import Completed
 from lvslab.kernels import initramfs
 from lvslab.kernels.machine import Guest
-from lvslab.kernels.needs import KernelKind, Need, modules_for
+from lvslab.kernels.needs import Need, modules_for
 from lvslab.kernels.uml import UmlKernel
 from lvslab.modes.base import Action, Ip, Step, Sysctl, set_up_script
 
@@ -392,20 +392,6 @@ echo "$modprobe" >/proc/sys/kernel/modprobe
 
 LabMachine = LabHost | GuestNode
 """What the nodes of a lab are."""
-
-
-def node_on_fitting_kernel(name: str, needs: frozenset[Need] = frozenset(), **options: Any) -> LabMachine:
-    """A node on the cheapest kernel that has what it needs: what `mn --host lab` makes.
-
-    Raises:
-        CannotError: there is no such kernel here.
-    """
-    from lvslab.kernels import probe
-
-    kernel, _ = probe.kernels_here(needs).choose(needs, None, name)
-    if kernel == KernelKind.HOST:
-        return LabHost(name, **options)
-    return GuestNode(name, needs=needs, **options)
 
 
 def _apply(node: LabMachine, routes: Sequence[str], sysctls: dict[str, int] | None) -> None:

@@ -21,7 +21,7 @@ from lvslab.errors import LabError
 from lvslab.ipvs.service import VirtualService
 
 if TYPE_CHECKING:
-    from lvslab.network.nodes import GuestProcess, LabMachine
+    from lvslab.lab.nodes import GuestProcess, LabMachine
 
 Listener = Callable[[float, str], None]
 """Takes the time when a line arrived, in seconds since the epoch, and the line. It is called by

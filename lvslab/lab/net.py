@@ -17,7 +17,7 @@ from mininet.nodelib import LinuxBridge
 
 from lvslab.errors import LabError
 from lvslab.kernels.machine import Guest
-from lvslab.network.nodes import GuestNode, LabHost
+from lvslab.lab.nodes import GuestNode, LabHost
 from lvslab.plan.plan import LabPlan
 
 

@@ -1,0 +1,32 @@
+"""Lab nodes for Mininet's own command, `mn --host lab`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lvslab.kernels.needs import KernelKind, Need
+from lvslab.lab.nodes import GuestNode, LabHost, LabMachine
+
+
+class LabNode:
+    """Host class for `mn --host lab`: a node on a kernel that has what it needs, on the machine's
+    own where that suffices.
+    """
+
+    def __new__(cls, name: str, **options: Any) -> Any:
+
+        return node_on_fitting_kernel(name, **options)
+
+
+def node_on_fitting_kernel(name: str, needs: frozenset[Need] = frozenset(), **options: Any) -> LabMachine:
+    """A node on the cheapest kernel that has what it needs: what `mn --host lab` makes.
+
+    Raises:
+        CannotError: there is no such kernel here.
+    """
+    from lvslab.kernels import probe
+
+    kernel, _ = probe.kernels_here(needs).choose(needs, None, name)
+    if kernel == KernelKind.HOST:
+        return LabHost(name, **options)
+    return GuestNode(name, needs=needs, **options)

@@ -1,1 +1,0 @@
-"""The private network: sandbox, namespaces, Mininet nodes and links, capture taps."""
