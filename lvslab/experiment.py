@@ -24,7 +24,7 @@ from lvslab.plan.services import HTTP_PORT
 from lvslab.runs.rundir import RunWriter
 from lvslab.traffic.prober import ProbeSpec
 from lvslab.trial import Bound, Trial
-from lvslab.verify import Verification, verify
+from lvslab.verify.verification import Verification, verify
 
 _PORTS = (1024, 60999)
 """Local ports that a trial's attempts go round in: a port that comes back too soon would meet the

@@ -183,8 +183,8 @@ def verify_modes(
     """Verify modes one after the other, into one run directory."""
     from lvslab.experiment import Experiment, run_directory_name
     from lvslab.host import provenance
-    from lvslab.measure import ladder
     from lvslab.runs.rundir import RunWriter
+    from lvslab.verify import ladder
 
     name = run_directory_name([str(mode.name) for mode, _ in labs])
     rows, results, shown = [], [], []

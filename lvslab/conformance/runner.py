@@ -13,7 +13,7 @@ from lvslab.conformance.bench import Bench
 from lvslab.conformance.check import Check, CheckFailed, CheckSkipped
 from lvslab.errors import CommandError, GuestError, LabError
 from lvslab.kernels.needs import NEEDS, Need
-from lvslab.network.pcapng import INBOUND, OUTBOUND, PcapngWriter
+from lvslab.verify.pcapng import INBOUND, OUTBOUND, PcapngWriter
 
 NEEDED = (Need.IPVS_SNAT, Need.SYNPROXY, Need.IPIP)
 """What some checks need from the director's kernel besides IPVS; checks that need what it lacks are

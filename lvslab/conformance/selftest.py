@@ -37,8 +37,8 @@ from lvslab.plan.topology import LvsTopo
 if TYPE_CHECKING:
     from lvslab.experiment import Experiment
     from lvslab.lab.lab import Lab
-    from lvslab.measure.judge import Flow
     from lvslab.runs.rundir import RunWriter
+    from lvslab.verify.judge import Flow
 
 VIP, PORT = "207.175.44.110", 8080
 CIP, GIP, DIP, RIP, SIP = "10.0.0.2", "10.0.0.1", "172.16.0.1", "172.16.0.2", "10.0.0.3"
@@ -239,12 +239,12 @@ def _result(case: Case, verdict: str, reason: str, **more: Any) -> dict[str, Any
 
 
 def _run_case(case: Case, plan: LabPlan, log: Experiment, run: RunWriter) -> dict[str, Any]:
-    from lvslab.measure import ladder
-    from lvslab.measure.frames import read_frames
-    from lvslab.measure.judge import Setting, judge, mark_unanswered
-    from lvslab.measure.path import hops
-    from lvslab.network.capture import Capture
-    from lvslab.verify import ports, taps
+    from lvslab.verify import ladder
+    from lvslab.verify.capture import Capture
+    from lvslab.verify.frames import read_frames
+    from lvslab.verify.judge import Setting, judge, mark_unanswered
+    from lvslab.verify.path import hops
+    from lvslab.verify.verification import ports, taps
 
     capture_file = run.captures / f"{plan.name}.pcapng"
     sent = os.urandom(BYTES)

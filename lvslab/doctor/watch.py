@@ -16,7 +16,7 @@ from lvslab.errors import CannotError
 
 if TYPE_CHECKING:
     from lvslab.lab.lab import Lab
-    from lvslab.measure.frames import Frame
+    from lvslab.verify.frames import Frame
 
 _BODY = 400
 """Bytes of a packet's payload that are kept: enough for the head of an HTTP message."""
@@ -30,7 +30,7 @@ class LabWatch:
     """
 
     def __init__(self, lab: Lab, names: Collection[str]) -> None:
-        from lvslab.verify import taps
+        from lvslab.verify.verification import taps
 
         self._owners = {
             each.name: node.name for node in lab.plan.nodes if node.name in names for each in node.interfaces
@@ -75,8 +75,8 @@ def watch_here(name: str, seconds: float) -> tuple[Packet, ...]:
 @contextmanager
 def _captured(taps: Mapping[str, str]) -> Iterator[list[Frame]]:
     """Capture during the block; the list is filled when it is left."""
-    from lvslab.measure.frames import read_frames
-    from lvslab.network.capture import Capture
+    from lvslab.verify.capture import Capture
+    from lvslab.verify.frames import read_frames
 
     frames: list[Frame] = []
     with tempfile.TemporaryDirectory(prefix="lvslab-doctor-") as directory:

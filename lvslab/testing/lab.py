@@ -14,11 +14,11 @@ from lvslab.errors import GuestError, LabError
 from lvslab.experiment import Experiment
 from lvslab.kernels.needs import KernelFacts, Need
 from lvslab.lab.lab import Lab
-from lvslab.measure.frames import Frame, read_frames
 from lvslab.modes.base import Role
 from lvslab.plan.services import HTTP_PORT
 from lvslab.trial import Trial
-from lvslab.verify import Verification, taps
+from lvslab.verify.frames import Frame, read_frames
+from lvslab.verify.verification import Verification, taps
 
 if TYPE_CHECKING:
     from lvslab.traffic.crafted import CraftedHost
@@ -212,7 +212,7 @@ class LabUnderTest(Lab):
         Raises:
             LabError: the kernel lost frames.
         """
-        from lvslab.network.capture import Capture
+        from lvslab.verify.capture import Capture
 
         number, folder = 1, self._experiment.run.captures
         while (

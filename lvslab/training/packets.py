@@ -30,11 +30,11 @@ def must_travel(exam: Exam, requests: int = 2, name: str = "packets") -> None:
 
 def _travel(exam: Exam, requests: int) -> tuple[str, str]:
     """What was wrong with the packets of some requests, "" if nothing; and what to say then."""
-    from lvslab.measure.frames import read_frames
-    from lvslab.measure.judge import judge
-    from lvslab.measure.path import hops
-    from lvslab.network.capture import Capture
-    from lvslab.verify import ports, setting, taps
+    from lvslab.verify.capture import Capture
+    from lvslab.verify.frames import read_frames
+    from lvslab.verify.judge import judge
+    from lvslab.verify.path import hops
+    from lvslab.verify.verification import ports, setting, taps
 
     plan = exam.plan
     file = exam.directory / "packets.pcapng"

@@ -20,7 +20,7 @@ from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.plan.plan import plan_lab
 from lvslab.traffic import http
-from lvslab.verify import verify
+from lvslab.verify.verification import verify
 from tests.lab.conftest import in_sandbox, run_lvslab
 
 ORDINARY_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000")

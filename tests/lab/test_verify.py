@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lvslab.measure.frames import read_frames
 from lvslab.modes import MODES
+from lvslab.verify.frames import read_frames
 from tests.lab.conftest import run_lvslab
 
 ORDINARY_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000")

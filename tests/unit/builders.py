@@ -10,12 +10,12 @@ from functools import cache
 from typing import Any
 
 from lvslab.kernels.needs import any_kernel
-from lvslab.measure.frames import ArpMessage, Frame, IpPacket, Outer
-from lvslab.measure.judge import Flow, judge
-from lvslab.measure.path import Hop, hops
 from lvslab.modes import mode_named
 from lvslab.plan.plan import LabPlan, plan_lab
-from lvslab.verify import ports, setting
+from lvslab.verify.frames import ArpMessage, Frame, IpPacket, Outer
+from lvslab.verify.judge import Flow, judge
+from lvslab.verify.path import Hop, hops
+from lvslab.verify.verification import ports, setting
 
 VIP, CIP, CPORT = "10.0.0.10", "10.0.0.201", 40001
 CLIENT_ISN, SERVER_ISN, COOKIE = 1000, 9000, 5000

@@ -14,10 +14,10 @@ from builders import CIP, CPORT, MODES, TWO_ARMS, Conversation, conversation, da
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lvslab.measure.frames import Outer
-from lvslab.measure.judge import Flow, arp_trespasses, judge, mark_unanswered
-from lvslab.measure.path import hops
-from lvslab.verify import ports, setting
+from lvslab.verify.frames import Outer
+from lvslab.verify.judge import Flow, arp_trespasses, judge, mark_unanswered
+from lvslab.verify.path import hops
+from lvslab.verify.verification import ports, setting
 
 NOT_PROXIED = tuple(mode for mode in MODES if mode != "synproxy")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lvslab.errors import LabError
-from lvslab.network.pcapng import CHECKSUM_PENDING
+from lvslab.verify.pcapng import CHECKSUM_PENDING
 
 _FLAG_NAMES = (("SYN", "S"), ("FIN", "F"), ("RST", "R"), ("PSH", "P"), ("ACK", "A"), ("URG", "U"))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from lvslab.errors import LabError
-from lvslab.network.pcapng import CHECKSUM_PENDING, INBOUND, OUTBOUND, PcapngWriter
+from lvslab.verify.pcapng import CHECKSUM_PENDING, INBOUND, OUTBOUND, PcapngWriter
 
 _ETH_P_ALL = 3
 _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35

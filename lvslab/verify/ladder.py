@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lvslab.measure.frames import IpPacket
-from lvslab.measure.judge import Flow, JudgedHop
 from lvslab.modes.base import Role
+from lvslab.verify.frames import IpPacket
+from lvslab.verify.judge import Flow, JudgedHop
 
 _COLUMN = 22
 _ORDER = (Role.CLIENT, Role.DIRECTOR, Role.ROUTER, Role.REAL_SERVER)

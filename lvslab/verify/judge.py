@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lvslab.measure.frames import Frame, IpPacket
-from lvslab.measure.path import Hop
 from lvslab.modes.base import Role
 from lvslab.modes.contract import Address, Contract, Leg, Party
+from lvslab.verify.frames import Frame, IpPacket
+from lvslab.verify.path import Hop
 
 _IPIP = 4
 

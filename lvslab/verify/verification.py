@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from lvslab.ipvs.service import ForwardingMode
 from lvslab.lab.lab import Lab
-from lvslab.measure import ladder
-from lvslab.measure.frames import read_frames
-from lvslab.measure.judge import Flow, Setting, arp_trespasses, judge, mark_unanswered
-from lvslab.measure.path import Port, hops
 from lvslab.modes.base import Role
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.services import HTTP_PORT, HTTP_SERVER_PORT, UDP_PORT, UDP_SERVER_PORT
+from lvslab.verify import ladder
+from lvslab.verify.frames import read_frames
+from lvslab.verify.judge import Flow, Setting, arp_trespasses, judge, mark_unanswered
+from lvslab.verify.path import Port, hops
 
 if TYPE_CHECKING:
     from lvslab.traffic.crafted import Exchange
@@ -105,7 +105,7 @@ def verify(lab: Lab, run_directory: Path) -> Verification:
     Raises:
         LabError: the lab broke meanwhile.
     """
-    from lvslab.network.capture import Capture
+    from lvslab.verify.capture import Capture
 
     plan = lab.plan
     capture_file = run_directory / "captures" / f"{plan.name}.pcapng"

@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from lvslab.measure.frames import Frame, IpPacket
+from lvslab.verify.frames import Frame, IpPacket
 
 
 @dataclass(frozen=True)
