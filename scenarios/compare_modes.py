@@ -5,9 +5,9 @@ Every role runs on the same kind of kernel in every mode, or the figures would c
 the modes take turns, so that a slow minute of the machine does not fall on one mode alone.
 """
 
-from lvslab.experiment import Experiment
-from lvslab.measure.performance import Performance
 from lvslab.scenario import scenario
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.performance import Performance
 
 MODES = ("nat", "dr", "tun", "fullnat", "synproxy")
 

@@ -3,10 +3,10 @@ moment there are two.
 """
 
 from lvslab import faults
-from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
-from lvslab.stories import director_fails
-from lvslab.trial import Trial
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import director_fails
+from lvslab.scenario.trial import Trial
 
 
 def two_masters(log: Experiment, trial: Trial, woke: float, name: str) -> None:

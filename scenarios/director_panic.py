@@ -1,9 +1,9 @@
 """The master's kernel panics and does not come back by itself."""
 
 from lvslab import faults
-from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
-from lvslab.stories import director_fails
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import director_fails
 
 
 @scenario(

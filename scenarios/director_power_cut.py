@@ -3,9 +3,9 @@ decides who notices.
 """
 
 from lvslab import faults
-from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
-from lvslab.stories import director_fails
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import director_fails
 
 
 @scenario(

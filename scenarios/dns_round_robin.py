@@ -22,12 +22,12 @@ from dataclasses import replace
 
 from lvslab import faults
 from lvslab.errors import UsageError
-from lvslab.experiment import Experiment
 from lvslab.lab.lab import Lab
 from lvslab.plan.redundancy import Redundancy
 from lvslab.plan.services import HTTP_PORT
 from lvslab.scenario import scenario
-from lvslab.stories import http_service, takeover_bound
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import http_service, takeover_bound
 from lvslab.traffic import dns
 
 NAME, OTHER = "www.shop.test", "10.0.0.20"

@@ -4,9 +4,9 @@ late.
 
 from lvslab import faults
 from lvslab.control.health import CONTROLS, HealthSettings
-from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
-from lvslab.stories import SETTLE
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import SETTLE
 
 
 @scenario(

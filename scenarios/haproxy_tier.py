@@ -17,13 +17,13 @@ HAProxy.
 from contextlib import ExitStack
 from dataclasses import replace
 
-from lvslab.experiment import Experiment
 from lvslab.ipvs.service import PacketForwarding, RealServer
 from lvslab.plan.services import HTTP_SERVER_PORT
 from lvslab.proxies.haproxy import StickyHaProxy
 from lvslab.proxies.tier import http_service, running
 from lvslab.proxies.web import stop_web_server
 from lvslab.scenario import scenario
+from lvslab.scenario.experiment import Experiment
 from lvslab.traffic import http
 
 PERSISTENCE = {"persistence": 300, "no persistence": 0}

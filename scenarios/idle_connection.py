@@ -2,8 +2,8 @@
 to nobody.
 """
 
-from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
+from lvslab.scenario.experiment import Experiment
 
 TIMEOUT = 2
 

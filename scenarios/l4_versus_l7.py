@@ -10,12 +10,12 @@ on one alone. All run in the same kind of kernel, or the comparison is refused.
 from contextlib import nullcontext
 
 from lvslab.errors import UsageError
-from lvslab.experiment import Experiment
 from lvslab.proxies import contest, web
 from lvslab.proxies.tier import PROXIES, proxy_named, serving
 from lvslab.report import tier
 from lvslab.runs import rundir
 from lvslab.scenario import scenario
+from lvslab.scenario.experiment import Experiment
 
 LVS = {"lvs-nat": "nat", "lvs-dr": "dr"}
 ENOUGH = 110

@@ -3,12 +3,12 @@ makes itself master.
 """
 
 from lvslab import faults
-from lvslab.experiment import Experiment
 from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan.redundancy import Redundancy
 from lvslab.scenario import scenario
-from lvslab.stories import SETTLE, takeover_bound
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import SETTLE, takeover_bound
 
 VARIANTS = ("backup cut off", "master cut off", "master cut off + garp_master_refresh")
 

@@ -5,9 +5,9 @@ director's table.
 from collections import Counter
 
 from lvslab import faults
-from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
-from lvslab.stories import SETTLE, weight_of
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import SETTLE, weight_of
 
 VARIANTS = (
     "conntrack=0 conn_reuse_mode=1",

@@ -3,9 +3,9 @@ expire_nodest_conn says.
 """
 
 from lvslab import faults
-from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
-from lvslab.stories import SETTLE, weight_of
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import SETTLE, weight_of
 
 BEAT_TIMEOUT = 2.0
 

@@ -4,9 +4,9 @@ every second connection there.
 
 from lvslab import faults
 from lvslab.control.health import CONTROLS
-from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
-from lvslab.stories import server_fails
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import server_fails
 
 
 @scenario(

@@ -5,10 +5,10 @@ its turns.
 from statistics import median
 
 from lvslab import faults
-from lvslab.experiment import Experiment
 from lvslab.kernels.needs import Need
 from lvslab.scenario import scenario
-from lvslab.stories import SETTLE
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import SETTLE
 
 
 @scenario(

@@ -3,9 +3,9 @@
 from collections import Counter
 
 from lvslab import faults
-from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
-from lvslab.stories import SETTLE
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import SETTLE
 
 
 @scenario(

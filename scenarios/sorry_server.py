@@ -4,10 +4,10 @@ from collections import Counter
 
 from lvslab import faults
 from lvslab.control.health import CONTROLS, HealthSettings
-from lvslab.experiment import Experiment
 from lvslab.plan.services import HTTP_SERVER_PORT
 from lvslab.scenario import scenario
-from lvslab.stories import SETTLE, weight_of
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import SETTLE, weight_of
 
 
 @scenario(

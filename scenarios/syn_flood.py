@@ -2,9 +2,9 @@
 director's memory, SYNPROXY the servers.
 """
 
-from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
-from lvslab.stories import SETTLE
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import SETTLE
 from lvslab.traffic.flood import syn_flood
 
 VARIANTS = ("nat", "nat + drop_entry", "nat + secure_tcp", "synproxy")

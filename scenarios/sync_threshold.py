@@ -3,10 +3,10 @@ backup.
 """
 
 from lvslab import faults
-from lvslab.experiment import Experiment
 from lvslab.plan.redundancy import Redundancy
 from lvslab.scenario import scenario
-from lvslab.stories import SETTLE, Connections, takeover_bound
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import SETTLE, Connections, takeover_bound
 
 
 @scenario(

@@ -3,10 +3,10 @@ unless something makes IPVS forget.
 """
 
 from lvslab import faults
-from lvslab.experiment import Experiment
 from lvslab.plan.services import UDP_PORT
 from lvslab.scenario import scenario
-from lvslab.stories import SETTLE
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories import SETTLE
 
 VARIANTS = ("defaults", "udp timeout 1 s", "one-packet scheduling", "expire_nodest_conn")
 

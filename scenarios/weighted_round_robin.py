@@ -1,7 +1,7 @@
 """Weighted round robin: the weights decide how many requests each real server gets."""
 
-from lvslab.experiment import Experiment
 from lvslab.scenario import scenario
+from lvslab.scenario.experiment import Experiment
 
 
 @scenario(

@@ -28,7 +28,7 @@ def main() -> None:
         help_asked.show()
         code = ExitCode.USAGE
     except click.ClickException as problem:
-        from lvslab.terminal import print_error
+        from lvslab.cli.terminal import print_error
 
         print_error(f"{problem.format_message()}; see: lvslab --help")
         code = ExitCode.USAGE

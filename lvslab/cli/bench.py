@@ -75,7 +75,7 @@ def bench(
     from lvslab.bench.machine import require_qemu
     from lvslab.bench.measurements import MATRIX, select
     from lvslab.bench.runner import subjects
-    from lvslab.jobs import read_settings
+    from lvslab.scenario.jobs import read_settings
 
     if list_:
         return _print_list(select(only, full=True) if only else MATRIX, as_json)
@@ -93,7 +93,7 @@ def bench(
     try:
         return _measure(found, seeds, read.sysctls, only, report, baseline, runs, as_json)
     except KeyboardInterrupt:
-        from lvslab.terminal import print_error
+        from lvslab.cli.terminal import print_error
 
         print_error("interrupted; no kernel is left running, what was measured so far is kept")
         return ExitCode.INTERRUPTED
@@ -111,10 +111,10 @@ def _measure(
 ) -> int:
     from lvslab.bench import machine, runner
     from lvslab.cli.matrix import compared_json, print_compared, settle_baseline
+    from lvslab.cli.terminal import Progress, print_error, print_lines
     from lvslab.exitcodes import gravest
     from lvslab.host import provenance
     from lvslab.runs.rundir import RunWriter, load
-    from lvslab.terminal import Progress, print_error, print_lines
 
     parameters = {
         "kernels": [each.label for each in found],
@@ -154,8 +154,8 @@ def _measure(
 
 
 def _print_run(run: Any, html: Path | None, as_json: bool, more: Mapping[str, Any]) -> None:
+    from lvslab.cli.terminal import print_json, print_lines, print_table
     from lvslab.report.costs import as_data, tables
-    from lvslab.terminal import print_json, print_lines, print_table
 
     if as_json:
         print_json(as_data(run) | {"report": str(html) if html else None} | dict(more))
@@ -171,7 +171,7 @@ def _print_run(run: Any, html: Path | None, as_json: bool, more: Mapping[str, An
 
 def _print_plan(found: Sequence[Subject], seeds: int) -> int:
     from lvslab.bench import runner
-    from lvslab.terminal import print_lines
+    from lvslab.cli.terminal import print_lines
 
     for each in found:
         count = len(each.measurements)
@@ -189,7 +189,7 @@ def _print_plan(found: Sequence[Subject], seeds: int) -> int:
 
 def _print_list(chosen: Sequence[Measurement], as_json: bool) -> int:
     from lvslab.bench.measurements import NOT_MEASURED
-    from lvslab.terminal import print_json, print_lines, print_table
+    from lvslab.cli.terminal import print_json, print_lines, print_table
 
     if as_json:
         print_json(

@@ -25,8 +25,8 @@ def check(as_json: bool) -> int:
     """
 
     def work() -> int:
+        from lvslab.cli.terminal import print_json, print_table
         from lvslab.lab.check import check_machine
-        from lvslab.terminal import print_json, print_table
 
         lines = list(check_machine())
         if as_json:

@@ -61,7 +61,7 @@ WITHOUT = click.option(
 
 
 def report_problem(problem: LvslabError) -> int:
-    from lvslab.terminal import print_error
+    from lvslab.cli.terminal import print_error
 
     print_error(str(problem))
     return int(problem.exit_code)
@@ -79,7 +79,7 @@ def in_sandbox(work: Callable[[], int]) -> int:
         except LvslabError as problem:
             return report_problem(problem)
         except KeyboardInterrupt:
-            from lvslab.terminal import print_error
+            from lvslab.cli.terminal import print_error
 
             print_error("interrupted; the lab is gone, what was measured so far is kept")
             return ExitCode.INTERRUPTED
@@ -123,7 +123,7 @@ def planner(
 
 
 def print_plan(plan: LabPlan) -> None:
-    from lvslab.terminal import print_lines, print_table
+    from lvslab.cli.terminal import print_lines, print_table
 
     rows = [
         (

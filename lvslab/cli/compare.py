@@ -124,8 +124,8 @@ def compare(
     found = compare_places(base, places[-1], limits, strict)
     write_files(found, junit, tap, markdown)
     if as_json:
+        from lvslab.cli.terminal import print_json
         from lvslab.report.comparison import as_json as whole
-        from lvslab.terminal import print_json
 
         print_json(whole(found))
     elif markdown is None or str(markdown) != "-":
@@ -139,8 +139,8 @@ def write_files(found: Comparison, junit: Path | None, tap: Path | None, markdow
     Raises:
         LabError: a file cannot be written.
     """
+    from lvslab.cli.terminal import print_lines
     from lvslab.report import comparison, formats
-    from lvslab.terminal import print_lines
 
     results = comparison.results(found)
     texts: list[tuple[Path | None, Callable[[], str]]] = [
@@ -162,8 +162,8 @@ def write_files(found: Comparison, junit: Path | None, tap: Path | None, markdow
 
 def show(found: Comparison, every_number: bool = False) -> None:
     """Print a comparison for people."""
+    from lvslab.cli.terminal import print_lines, print_table
     from lvslab.report import comparison
-    from lvslab.terminal import print_lines, print_table
 
     print_lines([*comparison.sides(found), ""])
     tables = [comparison.finding_table(found), comparison.group_table(found)]

@@ -40,7 +40,7 @@ def doctor(name: str | None, here: bool, capture: float, as_json: bool) -> int:
     It only reads: it sends nothing and changes nothing. Exit code 0 when nothing was found, 1 when
     something was, 4 when it cannot look.
     """
-    from lvslab.terminal import print_json, print_lines
+    from lvslab.cli.terminal import print_json, print_lines
 
     if here and name:
         raise UsageError(f"--here and --name {name} exclude each other: this machine, or a training lab")

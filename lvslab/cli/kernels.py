@@ -61,8 +61,8 @@ def kernels_fetch(specs: tuple[str, ...]) -> int:
     """
     from lvslab.catalog.fetch import fetch
     from lvslab.catalog.names import Spec
+    from lvslab.cli.terminal import Progress
     from lvslab.host.programs import require_programs
-    from lvslab.terminal import Progress
 
     for spec in specs:
         Spec.parse(spec)
@@ -130,8 +130,8 @@ def kernels_remove(names: tuple[str, ...]) -> int:
     says which.
     """
     from lvslab.catalog import catalog, store
+    from lvslab.cli.terminal import Progress, print_lines
     from lvslab.kernels.cache import cache_directory
-    from lvslab.terminal import Progress, print_lines
 
     found = [catalog.find_entry(name) for name in names]
     with Progress() as progress:
@@ -146,7 +146,7 @@ def kernels_remove(names: tuple[str, ...]) -> int:
 
 def _add_in_sandbox(work: Callable[[Any], CatalogEntry]) -> int:
     """Run what adds a kernel where all its programs end with it, also by `kill -9`."""
-    from lvslab.terminal import Progress, print_error
+    from lvslab.cli.terminal import Progress, print_error
 
     def guarded() -> int:
         try:
@@ -162,7 +162,7 @@ def _add_in_sandbox(work: Callable[[Any], CatalogEntry]) -> int:
 
 
 def _print_entry(entry: CatalogEntry) -> None:
-    from lvslab.terminal import print_lines
+    from lvslab.cli.terminal import print_lines
 
     use = f"--kernel {entry.name}" if entry.facts.met else f"lvslab bench --kernel {entry.name}"
     print_lines(
@@ -177,7 +177,7 @@ def _print_entry(entry: CatalogEntry) -> None:
 
 
 def _list(as_json: bool) -> int:
-    from lvslab.terminal import Progress, print_json, print_lines, print_table
+    from lvslab.cli.terminal import Progress, print_json, print_lines, print_table
 
     def work() -> int:
         from lvslab.catalog.listing import kernels_listed
@@ -226,7 +226,7 @@ def _list_available(suites: tuple[str, ...], as_json: bool) -> int:
     from lvslab.catalog import catalog
     from lvslab.catalog.mirror import offers
     from lvslab.catalog.names import SUITES, Spec
-    from lvslab.terminal import Progress, print_json, print_lines, print_table
+    from lvslab.cli.terminal import Progress, print_json, print_lines, print_table
 
     for suite in suites:
         Spec.parse(f"debian/{suite}")

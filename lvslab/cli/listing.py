@@ -24,18 +24,15 @@ def list_(checks: bool, as_json: bool) -> int:
     """List forwarding modes, topologies and scenarios, or the checks of the conformance suite."""
     if checks:
         return _list_checks(as_json)
-    from lvslab import scenario
+    from lvslab.cli.terminal import print_json, print_lines, print_table
     from lvslab.modes import MODES
-    from lvslab.plan import files as shipped
-    from lvslab.plan.files import load_module
-    from lvslab.terminal import print_json, print_lines, print_table
+    from lvslab.plan.files import load_module, shipped_files
+    from lvslab.scenario import description
 
-    scenarios = [
-        scenario.load(name, shipped.shipped_files("scenarios")) for name in shipped.shipped_files("scenarios")
-    ]
+    scenarios = [description.load(name, shipped_files("scenarios")) for name in shipped_files("scenarios")]
     topologies = {
         name: " ".join((load_module(path).__doc__ or "").partition("\n\n")[0].split())
-        for name, path in shipped.shipped_files("topologies").items()
+        for name, path in shipped_files("topologies").items()
     }
     if as_json:
         print_json(
@@ -76,7 +73,7 @@ def list_(checks: bool, as_json: bool) -> int:
         [
             (
                 each.name,
-                " ".join(f"--{name} {scenario.shown(value)}" for name, value in each.parameters.items()),
+                " ".join(f"--{name} {description.shown(value)}" for name, value in each.parameters.items()),
             )
             for each in scenarios
         ],
@@ -85,8 +82,8 @@ def list_(checks: bool, as_json: bool) -> int:
 
 
 def _list_checks(as_json: bool) -> int:
+    from lvslab.cli.terminal import print_json, print_lines, print_table
     from lvslab.conformance.check import all_checks
-    from lvslab.terminal import print_json, print_lines, print_table
 
     found = all_checks()
     if as_json:

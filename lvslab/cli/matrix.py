@@ -19,9 +19,9 @@ from lvslab.exitcodes import ExitCode
 if TYPE_CHECKING:
     from lvslab.comparison.compare import Comparison
     from lvslab.events import Listener
-    from lvslab.jobs import Settings
     from lvslab.kernels.needs import Kernels
-    from lvslab.matrix import Cell
+    from lvslab.scenario.cells import Cell
+    from lvslab.scenario.jobs import Settings
 
 KERNELS = click.option(
     "--kernel",
@@ -49,7 +49,7 @@ def cells_of(kernels: Sequence[str], read: Settings) -> tuple[Cell, ...]:
     Raises:
         UsageError, CannotError: a kernel that there is not.
     """
-    from lvslab.matrix import cells
+    from lvslab.scenario.cells import cells
 
     for kernel in kernels:
         check_kernel(kernel)
@@ -77,7 +77,7 @@ def try_settings(cells: Sequence[Cell], machine: Kernels, listener: Listener) ->
     import tempfile
 
     from lvslab.host.sandbox import PRIVATE_DIRECTORY
-    from lvslab.settings_trial import tried
+    from lvslab.scenario.settings import tried
 
     with tempfile.TemporaryDirectory(dir=PRIVATE_DIRECTORY) as logs:
         return tried(cells, machine, listener, Path(logs))
@@ -170,7 +170,7 @@ def _compared(title: str, base: Path, new: Path) -> Compared:
 def print_compared(compared: Sequence[Compared]) -> None:
     """Print comparisons one below the other."""
     from lvslab.cli.compare import show
-    from lvslab.terminal import print_lines
+    from lvslab.cli.terminal import print_lines
 
     for each in compared:
         print_lines(["", f"== {each.title} =="])

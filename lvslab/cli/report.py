@@ -23,8 +23,8 @@ def report(directories: tuple[Path, ...], as_json: bool) -> int:
     """Draw the report of run directories: one self-contained HTML page and the figures as PNG, from
     what the directory holds.
     """
+    from lvslab.cli.terminal import print_json, print_lines
     from lvslab.report.page import write_report
-    from lvslab.terminal import print_json, print_lines
 
     written = [write_report(directory) for directory in directories]
     if as_json:

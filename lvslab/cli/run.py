@@ -27,7 +27,7 @@ from lvslab.exitcodes import ExitCode, gravest
 
 if TYPE_CHECKING:
     from lvslab.cli.matrix import Compared
-    from lvslab.running import Outcome
+    from lvslab.scenario.running import Outcome
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -82,21 +82,21 @@ def run(
     turns, repetition by repetition, and each is compared with the first; a regression is exit code
     1.
     """
-    from lvslab import scenario
-    from lvslab.jobs import plan_jobs, read_settings
     from lvslab.modes import MODES, mode_named
-    from lvslab.plan import files as shipped
+    from lvslab.plan.files import shipped_files
+    from lvslab.scenario import description
+    from lvslab.scenario.jobs import plan_jobs, read_settings
 
     read, names = read_settings(settings, words)
     cells = cells_of(kernels, read)
-    files = shipped.shipped_files("scenarios")
+    shipped = shipped_files("scenarios")
     if all_ == bool(names):
         raise UsageError("run: name scenarios, or give --all; `lvslab list` shows them")
     asked = [str(mode_named(mode).name) for mode in (MODES if "all" in modes else modes)]
-    chosen = [scenario.load(name, files) for name in (files if all_ else names)]
+    chosen = [description.load(name, shipped) for name in (shipped if all_ else names)]
     jobs = plan_jobs(chosen, read, asked, repeat, every_mode=all_ or "all" in modes)
     if dry_run:
-        from lvslab.terminal import print_lines
+        from lvslab.cli.terminal import print_lines
 
         for job in jobs:
             print_lines(
@@ -110,9 +110,9 @@ def run(
         return ExitCode.OK
 
     def work() -> int:
+        from lvslab.cli.terminal import Progress
         from lvslab.kernels.needs import Need
-        from lvslab.running import overall, run_jobs
-        from lvslab.terminal import Progress
+        from lvslab.scenario.running import overall, run_jobs
 
         outcomes = []
         machine = kernels_of(tuple(Need), cells)
@@ -147,9 +147,9 @@ def run(
 
 def _print_outcome(outcome: Any) -> None:
     """Verdicts and figures of one finished run."""
+    from lvslab.cli.terminal import print_lines, print_table
     from lvslab.report import text
     from lvslab.runs import rundir
-    from lvslab.terminal import print_lines, print_table
 
     finished = rundir.load(outcome.run)
     print_lines([f"{outcome.job.scenario.title}{f' [{outcome.cell.name}]' if outcome.cell.name else ''}"])
@@ -185,8 +185,8 @@ def _print_all(
     kept: Sequence[str],
 ) -> None:
     """What several runs came to, their overview and comparisons; or everything as JSON."""
+    from lvslab.cli.terminal import print_json, print_lines, print_table
     from lvslab.runs import rundir
-    from lvslab.terminal import print_json, print_lines, print_table
 
     overview = None
     if draw and len(outcomes) > 1:

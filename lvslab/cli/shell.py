@@ -61,9 +61,9 @@ def shell(
     def work() -> int:
         import tempfile
 
+        from lvslab.cli.terminal import Progress, print_error
         from lvslab.host.sandbox import PRIVATE_DIRECTORY
         from lvslab.lab.lab import Lab
-        from lvslab.terminal import Progress, print_error
 
         plan = plans(chosen, kernels_for([need for needs in chosen.needs.values() for need in needs], kernel))
         if dry_run:

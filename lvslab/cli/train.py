@@ -40,7 +40,7 @@ def _progress(text: str) -> None:
 def _show(markdown: str) -> None:
     from rich.markdown import Markdown
 
-    from lvslab.terminal import result_console
+    from lvslab.cli.terminal import result_console
 
     if sys.stdout.isatty():
         result_console().print(Markdown(markdown, code_theme="bw"))
@@ -52,7 +52,7 @@ def _show(markdown: str) -> None:
 @JSON
 def list_(as_json: bool) -> int:
     """List the training labs in the order of the course: what was passed, what is running."""
-    from lvslab.terminal import print_json, print_lines, print_table
+    from lvslab.cli.terminal import print_json, print_lines, print_table
     from lvslab.training import session
     from lvslab.training.exercise import load_all
 
@@ -105,8 +105,8 @@ def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
     """
     import re
 
+    from lvslab.cli.terminal import print_lines
     from lvslab.host.programs import require_programs, require_scripts
-    from lvslab.terminal import print_lines
     from lvslab.training import session
     from lvslab.training.exercise import load
 
@@ -158,7 +158,7 @@ def task(name: str | None) -> int:
 @JSON
 def status(name: str | None, as_json: bool) -> int:
     """Say what runs: nodes with their addresses, hints and checks so far."""
-    from lvslab.terminal import print_json, print_lines, print_table
+    from lvslab.cli.terminal import print_json, print_lines, print_table
     from lvslab.training import session
 
     chosen = [session.the_session(name)] if name else session.sessions()
@@ -205,7 +205,7 @@ def status(name: str | None, as_json: bool) -> int:
 @JSON
 def hint(name: str | None, as_json: bool) -> int:
     """Show one more hint; each is more concrete than the one before."""
-    from lvslab.terminal import print_json
+    from lvslab.cli.terminal import print_json
     from lvslab.training import session
 
     found = session.the_session(name).ask({"do": "hint"})
@@ -230,7 +230,7 @@ def check(name: str | None, as_json: bool) -> int:
     """Judge what was built or repaired, by what clients and packets say. Exit code 0 when it holds,
     1 when not.
     """
-    from lvslab.terminal import print_json, print_lines, print_table
+    from lvslab.cli.terminal import print_json, print_lines, print_table
     from lvslab.training import session
 
     chosen = session.the_session(name)
@@ -252,7 +252,7 @@ def check(name: str | None, as_json: bool) -> int:
 @_NAME
 def solve(name: str | None) -> int:
     """Run the lab's own solution, command by command, in the running lab."""
-    from lvslab.terminal import print_lines
+    from lvslab.cli.terminal import print_lines
     from lvslab.training import session
 
     session.the_session(name).ask({"do": "solve"}, lambda text: print_lines([text]))

@@ -26,8 +26,8 @@ from lvslab.exitcodes import ExitCode, gravest
 if TYPE_CHECKING:
     from lvslab.conformance.suite import Suite
     from lvslab.kernels.needs import Kernels
-    from lvslab.matrix import Cell
     from lvslab.plan.plan import LabPlan
+    from lvslab.scenario.cells import Cell
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def verify_cells(
     """Verify once, or in cells that take turns; print what came of it."""
     if len(cells) > 1 or repeat > 1:
         return _verify_matrix(work, cells, repeat, machine, runs, as_json, baseline)
-    from lvslab.terminal import Progress, print_json, print_lines
+    from lvslab.cli.terminal import Progress, print_json, print_lines
 
     with Progress() as progress:
         done = work(cells[0], machine, runs, progress)
@@ -98,8 +98,8 @@ def _verify_matrix(
     """Verify in cells that take turns, each repetition with a run directory in the cell's folder;
     compare each cell with the first.
     """
-    from lvslab.matrix import turns
-    from lvslab.terminal import Progress, print_json, print_lines, print_table
+    from lvslab.cli.terminal import Progress, print_json, print_lines, print_table
+    from lvslab.scenario.cells import turns
 
     done: list[tuple[Cell, Verified]] = []
     problems: list[tuple[Cell, LvslabError]] = []
@@ -181,9 +181,9 @@ def verify_modes(
     parameters: Mapping[str, Any],
 ) -> Verified:
     """Verify modes one after the other, into one run directory."""
-    from lvslab.experiment import Experiment, run_directory_name
     from lvslab.host import provenance
     from lvslab.runs.rundir import RunWriter
+    from lvslab.scenario.experiment import Experiment, run_directory_name
     from lvslab.verify import ladder
 
     name = run_directory_name([str(mode.name) for mode, _ in labs])
@@ -240,7 +240,7 @@ def verify_modes(
         run.update(tools=provenance.tools())
 
     def show() -> None:
-        from lvslab.terminal import print_lines, print_table
+        from lvslab.cli.terminal import print_lines, print_table
 
         print_table(("mode", "verdict", "director", "what was seen"), rows)
         print_lines([*shown, "", f"run: {run.path}", f"report: lvslab report {run.path}"])
@@ -261,7 +261,7 @@ def show_suite(suite: Suite) -> None:
     """Print a finished suite: failures with what was wrong, skips with their reasons, and subjects
     with their counts.
     """
-    from lvslab.terminal import print_lines, print_table
+    from lvslab.cli.terminal import print_lines, print_table
 
     for each in suite.results:
         if each["verdict"] == "fail":

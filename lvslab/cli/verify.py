@@ -28,8 +28,8 @@ from lvslab.exitcodes import ExitCode
 
 if TYPE_CHECKING:
     from lvslab.kernels.needs import Kernels
-    from lvslab.matrix import Cell
     from lvslab.plan.plan import LabPlan
+    from lvslab.scenario.cells import Cell
 
 
 @click.command()
@@ -99,8 +99,8 @@ def verify(
     one director; `lvslab list --checks` shows what. Several kernels or values of a sysctl take
     turns and are compared with the first; a regression is exit code 1.
     """
-    from lvslab.jobs import read_settings
     from lvslab.modes import MODES, mode_named
+    from lvslab.scenario.jobs import read_settings
 
     read, _ = read_settings(settings)
     if read.parameters:
@@ -181,7 +181,7 @@ def _conformance(
 
     checks = [] if profile else select(all_checks(), only, tags)
     if dry_run:
-        from lvslab.terminal import print_lines
+        from lvslab.cli.terminal import print_lines
 
         _print_cells(cells, repeat)
         print_lines([f"{each.name}: {each.expects}" for each in checks] or [f"profile {profile}"])
@@ -205,7 +205,7 @@ def _conformance(
 
 
 def _print_cells(cells: Sequence[Cell], repeat: int) -> None:
-    from lvslab.terminal import print_lines
+    from lvslab.cli.terminal import print_lines
 
     if len(cells) > 1:
         print_lines([*cell_lines(cells, repeat), ""])

@@ -35,9 +35,9 @@ from lvslab.plan.plan import LabPlan, make_plan
 from lvslab.plan.topology import LvsTopo
 
 if TYPE_CHECKING:
-    from lvslab.experiment import Experiment
     from lvslab.lab.lab import Lab
     from lvslab.runs.rundir import RunWriter
+    from lvslab.scenario.experiment import Experiment
     from lvslab.verify.judge import Flow
 
 VIP, PORT = "207.175.44.110", 8080
@@ -194,7 +194,7 @@ def run_selftest(
         For each case what the run directory keeps: name, verdict ("pass", "fail", or "skip" where
         no kernel here can do it), reason, evidence, checks, detail, seconds.
     """
-    from lvslab.experiment import Experiment
+    from lvslab.scenario.experiment import Experiment
 
     log = Experiment(run_writer, kernels, listener, director_kernels)
     results = []

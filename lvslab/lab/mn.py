@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvslab.kernels.needs import KernelKind, Need
-from lvslab.lab.nodes import GuestNode, LabHost, LabMachine
+
+if TYPE_CHECKING:
+    from lvslab.lab.nodes import LabMachine
 
 
 class LabNode:
@@ -14,7 +16,6 @@ class LabNode:
     """
 
     def __new__(cls, name: str, **options: Any) -> Any:
-
         return node_on_fitting_kernel(name, **options)
 
 
@@ -25,6 +26,10 @@ def node_on_fitting_kernel(name: str, needs: frozenset[Need] = frozenset(), **op
         CannotError: there is no such kernel here.
     """
     from lvslab.kernels import probe
+    from lvslab.lab.nodes import (
+        GuestNode,
+        LabHost,
+    )  # topologies name this class; Mininet is for those that run
 
     kernel, _ = probe.kernels_here(needs).choose(needs, None, name)
     if kernel == KernelKind.HOST:

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from lvslab.errors import UsageError
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped_files(kind: str) -> dict[str, Path]:

@@ -20,7 +20,6 @@ from lvslab.ipvs.service import (
 from lvslab.kernels.needs import NEEDS, KernelKind, Kernels, Need, modules_for
 from lvslab.modes import MODES
 from lvslab.modes.base import Addresses, Ip, Mode, Role, Step, Sysctl, plain_lines
-from lvslab.plan import files as shipped
 from lvslab.plan import layout, topology
 from lvslab.plan.layout import Interface
 from lvslab.plan.redundancy import Redundancy, vrrp_of
@@ -364,6 +363,6 @@ def plan_lab(
         UsageError, CannotError: as make_plan.
     """
     size = {"clients": clients, "servers": servers, **({"directors": directors} if directors != 1 else {})}
-    name, topo = topology.load(topology_name or mode.topology, shipped.shipped_files("topologies"), size)
+    name, topo = topology.load(topology_name or mode.topology, shipped_files("topologies"), size)
     needs = union_of_needs(alike) if alike else None
     return make_plan(mode, name, topo, kernels, needs=needs, **options)

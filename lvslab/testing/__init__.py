@@ -1,4 +1,4 @@
-"""What the pytest plugin (lvslab/pytest_plugin.py) is made of; docs/testing.md is its manual.
+"""What the pytest plugin (lvslab/testing/plugin.py) is made of; docs/testing.md is its manual.
 
 settings    the command line's options, and what a test asks for with its marker: descriptions,
 checked before any test starts protocol    a test's whole protocol, carried out in a sandbox; its

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvslab.errors import GuestError, LabError
-from lvslab.experiment import Experiment
 from lvslab.kernels.needs import KernelFacts, Need
 from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan.services import HTTP_PORT
-from lvslab.trial import Trial
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.trial import Trial
 from lvslab.verify.frames import Frame, read_frames
 from lvslab.verify.verification import Verification, taps
 
@@ -183,7 +183,7 @@ class LabUnderTest(Lab):
         expects: str = "see the test",
         **probe: Any,
     ) -> Iterator[Trial]:
-        """Put the lab under the load of a prober (`lvslab.experiment.Experiment.trial`); outages
+        """Put the lab under the load of a prober (`lvslab.scenario.experiment`); outages
         are read off it after the block.
         """
         with self._experiment.trial(self, variant=variant, expects=expects, rate=rate, **probe) as trial:

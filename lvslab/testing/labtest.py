@@ -15,10 +15,10 @@ from typing import Any
 
 from lvslab.errors import LabError
 from lvslab.events import Event
-from lvslab.experiment import Experiment
 from lvslab.host import provenance
 from lvslab.kernels.needs import Kernels
 from lvslab.runs.rundir import RunWriter
+from lvslab.scenario.experiment import Experiment
 from lvslab.testing.lab import LabUnderTest
 from lvslab.testing.settings import check_lab
 

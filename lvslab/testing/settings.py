@@ -22,7 +22,7 @@ most of a minute to boot.
 """
 
 _OF_THE_EXPERIMENT = ("alike", "name", "kernels", "breaks")
-"""Arguments of `lvslab.experiment.Experiment.lab` that say nothing about the lab's shape."""
+"""Arguments of `Experiment.lab` that say nothing about the shape of the lab."""
 
 _SET_BY_THE_EXPERIMENT = ("director_kernels", "needs", "health")
 """Arguments of `lvslab.plan.make_plan` that it works out itself."""
@@ -56,7 +56,7 @@ class Asked:
 
     Attributes:
         modes: forwarding modes that the test is about; none: it says nothing.
-        options: arguments of `lvslab.experiment.Experiment.lab`.
+        options: arguments of `lvslab.scenario.experiment.Experiment.lab`.
         timeout: seconds, or None.
     """
 
@@ -140,7 +140,7 @@ def check_lab(mode: str, options: Mapping[str, Any], *, default_mode: bool = Fal
         default_mode: nobody chose the mode, so that it does not fit a topology is no mistake yet.
 
     Returns:
-        The options as `lvslab.experiment.Experiment.lab` takes them.
+        The options as `lvslab.scenario.experiment.Experiment.lab` takes them.
 
     Raises:
         UsageError: an unknown mode or option, a scheduler or step that does not exist, addresses
@@ -184,8 +184,8 @@ def _known_options() -> list[str]:
     """The options of a lab: arguments of `Experiment.lab`, and those of `make_plan` that it passes
     on.
     """
-    from lvslab.experiment import Experiment
     from lvslab.plan.plan import make_plan
+    from lvslab.scenario.experiment import Experiment
 
     own = [
         each.name

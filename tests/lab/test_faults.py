@@ -17,7 +17,6 @@ import pytest
 from lvslab import faults
 from lvslab.errors import LabError, UsageError
 from lvslab.events import Event, nobody
-from lvslab.experiment import Experiment
 from lvslab.faults import base
 from lvslab.host import programs
 from lvslab.kernels import probe
@@ -27,6 +26,7 @@ from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.plan.plan import plan_lab
 from lvslab.runs.rundir import RunWriter
+from lvslab.scenario.experiment import Experiment
 from lvslab.traffic import http
 from tests.lab.conftest import in_sandbox
 

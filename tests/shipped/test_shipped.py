@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from lvslab import scenario
 from lvslab.kernels.needs import any_kernel
 from lvslab.modes import MODES
 from lvslab.modes.base import Role
-from lvslab.plan import files as shipped
 from lvslab.plan import topology
+from lvslab.plan.files import shipped_files
 from lvslab.plan.plan import plan_lab
+from lvslab.scenario import description
 
-TOPOLOGIES, SCENARIOS = shipped.shipped_files("topologies"), shipped.shipped_files("scenarios")
+TOPOLOGIES, SCENARIOS = shipped_files("topologies"), shipped_files("scenarios")
 
 
 def test_there_is_a_topology_for_every_mode() -> None:
@@ -39,7 +39,7 @@ def test_every_topology_explains_itself_and_works_with_mn(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_scenario_loads_and_says_what_it_is(name: str) -> None:
-    found = scenario.load(name, SCENARIOS)
+    found = description.load(name, SCENARIOS)
     assert found.title and found.teaches and found.seconds > 0 and found.modes
     assert set(found.modes) <= set(map(str, MODES))
-    assert scenario.parameters(found, {}) == found.parameters
+    assert description.parameters(found, {}) == found.parameters

@@ -90,7 +90,7 @@ def test_only_the_command_line_prints_and_nobody_uses_shell_strings(path: Path) 
     assert not [name for name in printed if name in ("print", "sys.stdout.write", "sys.stderr.write")]
 
 
-@pytest.mark.parametrize("module", ["lvslab", "lvslab.cli", "lvslab.pytest_plugin"])
+@pytest.mark.parametrize("module", ["lvslab", "lvslab.cli", "lvslab.testing.plugin"])
 def test_importing_loads_nothing_heavy(module: str) -> None:
     code = (
         f"import {module}, sys; print([m for m in ('scapy', 'matplotlib', 'numpy', 'mininet', 'rich') if m in"

@@ -15,12 +15,12 @@ import pytest
 from lvslab.errors import UsageError
 from lvslab.events import Event, nobody
 from lvslab.exitcodes import ExitCode
-from lvslab.jobs import Job, Settings, plan_jobs, read_settings
 from lvslab.kernels.needs import any_kernel
 from lvslab.plan.files import shipped_files
-from lvslab.running import Outcome, overall, run_jobs
 from lvslab.runs import rundir
-from lvslab.scenario import Scenario, load, parameters
+from lvslab.scenario.description import Scenario, load, parameters
+from lvslab.scenario.jobs import Job, Settings, plan_jobs, read_settings
+from lvslab.scenario.running import Outcome, overall, run_jobs
 
 
 def scene(name: str, in_modes: Sequence[str] = ("nat", "dr"), **defaults: Any) -> Scenario:

@@ -14,13 +14,13 @@ from lvslab.comparison.compare import compare
 from lvslab.errors import UsageError
 from lvslab.events import Event, nobody
 from lvslab.exitcodes import ExitCode
-from lvslab.jobs import plan_jobs, read_settings
 from lvslab.kernels.needs import any_kernel
-from lvslab.matrix import Cell, cells, turns
 from lvslab.plan.files import shipped_files
-from lvslab.running import Outcome, overall, run_jobs
 from lvslab.runs import rundir
-from lvslab.scenario import load
+from lvslab.scenario.cells import Cell, cells, turns
+from lvslab.scenario.description import load
+from lvslab.scenario.jobs import plan_jobs, read_settings
+from lvslab.scenario.running import Outcome, overall, run_jobs
 
 # -- cells -----------------------------------------------------------------------------------------
 

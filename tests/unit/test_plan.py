@@ -21,8 +21,8 @@ from lvslab.ipvs.service import PacketForwarding, Protocol, Scheduler
 from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Kernels, Need, any_kernel, modules_for
 from lvslab.modes import mode_named
 from lvslab.modes.base import ReplyPath, Role
-from lvslab.plan import files as shipped
 from lvslab.plan import topology
+from lvslab.plan.files import shipped_files
 from lvslab.plan.plan import LabPlan, make_plan, plan_lab, union_of_needs
 from lvslab.plan.topology import LvsTopo
 
@@ -414,7 +414,7 @@ def test_a_parameter_that_a_topology_does_not_have_is_refused_with_those_it_has(
     with pytest.raises(
         UsageError, match="topology 'nat' has no parameter 'colour'; it has: clients, servers"
     ):
-        topology.load("nat", shipped.shipped_files("topologies"), {"colour": 3})
+        topology.load("nat", shipped_files("topologies"), {"colour": 3})
 
 
 def _two_arms(topo: LvsTopo) -> None:
@@ -550,7 +550,7 @@ def test_a_file_that_is_no_topology_is_refused_with_file_and_cause(
 
 def test_a_topology_file_of_ones_own_is_planned_like_a_shipped_one(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
-    path.write_text(shipped.shipped_files("topologies")["nat"].read_text())
+    path.write_text(shipped_files("topologies")["nat"].read_text())
     made = plan(topology_name=str(path), servers=4)
     assert made.topology == "nat" and len(made.addresses.rips) == 4
 

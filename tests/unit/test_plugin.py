@@ -19,7 +19,7 @@ from lvslab.testing.settings import Asked, Settings, asked_by, is_wanted, modes_
 
 HEAVY = (
     "lvslab.lab",
-    "lvslab.experiment",
+    "lvslab.scenario.experiment",
     "lvslab.plan",
     "mininet",
     "scapy",
@@ -134,7 +134,7 @@ def test_modes_of_test_and_command_line() -> None:
 
 
 def test_the_plugin_is_an_entry_point() -> None:
-    assert {each.value for each in entry_points(group="pytest11", name="lvslab")} == {"lvslab.pytest_plugin"}
+    assert {each.value for each in entry_points(group="pytest11", name="lvslab")} == {"lvslab.testing.plugin"}
 
 
 def test_a_session_without_such_tests_loads_nothing(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from lvslab.modes import MODES, mode_named
 from lvslab.plan.plan import LabPlan, plan_lab
 from lvslab.plan.services import HTTP_PORT
 from lvslab.runs.rundir import RunWriter
+from lvslab.scenario.trial import Bound, Trial
 from lvslab.traffic.prober import ProbeSpec
-from lvslab.trial import Bound, Trial
 from lvslab.verify.verification import Verification, verify
 
 _PORTS = (1024, 60999)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvslab.errors import UsageError
-from lvslab.scenario import Scenario, parameters
+from lvslab.scenario.description import Scenario, parameters
 
 _SYSCTL = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_*/-]+)+")
 """Names of sysctls, as sysctl(8) takes them."""

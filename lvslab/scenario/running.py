@@ -16,12 +16,12 @@ from types import TracebackType
 from lvslab.errors import CannotError, LvslabError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode, gravest
-from lvslab.experiment import Experiment
 from lvslab.host import provenance
-from lvslab.jobs import Job
 from lvslab.kernels.needs import Kernels
-from lvslab.matrix import Cell, turns
 from lvslab.runs.rundir import RunWriter
+from lvslab.scenario.cells import Cell, turns
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.jobs import Job
 
 
 @dataclass(frozen=True)

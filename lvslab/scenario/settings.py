@@ -12,10 +12,10 @@ from lvslab.errors import UsageError
 from lvslab.events import Event, Listener
 from lvslab.kernels.needs import Kernels
 from lvslab.lab.lab import Lab
-from lvslab.matrix import Cell
 from lvslab.modes import mode_named
 from lvslab.modes.base import Sysctl
 from lvslab.plan.plan import plan_lab
+from lvslab.scenario.cells import Cell
 
 
 def tried(cells: Sequence[Cell], kernels: Kernels, listener: Listener, logs: Path) -> tuple[Cell, ...]:

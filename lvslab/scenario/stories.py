@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvslab.control.health import HealthSettings, control_named
-from lvslab.experiment import Experiment
 from lvslab.faults import Fault
 from lvslab.ipvs.service import VirtualService
 from lvslab.lab.lab import Lab
 from lvslab.lab.watch import Table
 from lvslab.plan.redundancy import SYNC_FLUSH, Redundancy
 from lvslab.plan.services import HTTP_PORT
-from lvslab.trial import Bound, Trial
+from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.trial import Bound, Trial
 
 SETTLE = 1.0
 """Seconds of undisturbed load before a fault and after the repair, to see both."""
