@@ -116,7 +116,7 @@ def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UsageError(f"--name {name}: use letters, digits, '.', '_' and '-'")
     from lvslab.kernels.needs import any_kernel
-    from lvslab.training.place import plan_exercise
+    from lvslab.training.network import plan_exercise
 
     plan = plan_exercise(exercise, any_kernel(*([kernel] if kernel else [])), kernel)
     if dry_run:

@@ -15,25 +15,11 @@ from lvslab.errors import UsageError
 from lvslab.kernels.needs import Need
 
 if TYPE_CHECKING:
-    from lvslab.conformance.bench import Bench
+    from lvslab.conformance.testbed import Bench
 
 _MARK = "__lvslab_checks__"
 
 Body = Callable[..., None]
-
-
-class CheckFailed(Exception):
-    """An expectation did not hold. `detail`: lines that show it, for example the wrong packet
-    beside the expected one.
-    """
-
-    def __init__(self, reason: str, detail: Sequence[str] = ()) -> None:
-        super().__init__(reason)
-        self.detail = tuple(detail)
-
-
-class CheckSkipped(Exception):
-    """The kernel under test cannot do this; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lvslab.conformance.bench import NETS, PORT, SERVER_PORT, Bench
-from lvslab.conformance.check import CheckFailed
 from lvslab.conformance.flows import at_client, at_server, ip_layer, one_hop
 from lvslab.conformance.packets import changed, must, must_equal
+from lvslab.conformance.testbed import NETS, PORT, SERVER_PORT, Bench
+from lvslab.conformance.verdict import CheckFailed
 
 SPORT = 40000
 """Every client's port."""

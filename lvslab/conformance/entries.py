@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvslab.conformance.bench import NETS, SERVER_PORT, Bench, Seen
-from lvslab.conformance.check import CheckFailed, CheckSkipped
+from lvslab.conformance.testbed import NETS, SERVER_PORT, Bench, Seen
+from lvslab.conformance.verdict import CheckFailed, CheckSkipped
 from lvslab.ipvs.ipvsadm import Connection
 
 _blocks = itertools.count(1)

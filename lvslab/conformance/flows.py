@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lvslab.conformance.bench import NETS, PORT, ROUTER_MAC, SERVER_PORT, SERVERS, Bench, Seen, server_mac
-from lvslab.conformance.check import CheckFailed
 from lvslab.conformance.packets import changed, must_equal
+from lvslab.conformance.testbed import NETS, PORT, ROUTER_MAC, SERVER_PORT, SERVERS, Bench, Seen, server_mac
+from lvslab.conformance.verdict import CheckFailed
 
 CLIENT_SEQ, SERVER_SEQ = 1000, 5_000_000
 """First sequence numbers of both sides."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lvslab.conformance.check import CheckFailed
+from lvslab.conformance.verdict import CheckFailed
 
 _COMPUTED = {"chksum", "len", "ihl", "dataofs", "plen"}
 """Fields that scapy fills in when a packet is built."""

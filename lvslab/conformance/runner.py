@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lvslab.conformance.bench import Bench
-from lvslab.conformance.check import Check, CheckFailed, CheckSkipped
+from lvslab.conformance.check import Check
+from lvslab.conformance.testbed import Bench
+from lvslab.conformance.verdict import CheckFailed, CheckSkipped
 from lvslab.errors import CommandError, GuestError, LabError
 from lvslab.kernels.needs import NEEDS, Need
 from lvslab.verify.pcapng import INBOUND, OUTBOUND, PcapngWriter

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvslab.conformance.bench import NETS, SERVER_PORT, SERVERS, Bench, Net, Seen, server_mac
-from lvslab.conformance.check import CheckFailed
-from lvslab.conformance.models import Flow, Model, TwoRandomChoices, ways
+from lvslab.conformance.models import Flow, Model, TwoRandomChoices
 from lvslab.conformance.packets import must
+from lvslab.conformance.testbed import NETS, SERVER_PORT, SERVERS, Bench, Net, Seen, server_mac
+from lvslab.conformance.verdict import CheckFailed
+from lvslab.conformance.ways import ways
 from lvslab.ipvs.service import (
     PacketForwarding,
     Protocol,

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lvslab.conformance import runner, shards
-from lvslab.conformance.bench import Bench
 from lvslab.conformance.check import Check
+from lvslab.conformance.testbed import Bench
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
 from lvslab.host.provenance import host, tools

@@ -21,6 +21,7 @@ from lvslab.kernels.needs import NEEDS, KernelKind, Kernels, Need, modules_for
 from lvslab.modes import MODES
 from lvslab.modes.base import Addresses, Ip, Mode, Role, Step, Sysctl, plain_lines
 from lvslab.plan import layout, topology
+from lvslab.plan.files import shipped_files
 from lvslab.plan.layout import Interface
 from lvslab.plan.redundancy import Redundancy, vrrp_of
 from lvslab.plan.services import standard_services

@@ -12,7 +12,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
 
 from lvslab.plan.services import HTTP_PORT
-from lvslab.training.place import examiner
+from lvslab.training.nodes import examiner
 
 if TYPE_CHECKING:
     from lvslab.training.exam import Exam

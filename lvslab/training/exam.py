@@ -20,7 +20,7 @@ from lvslab.ipvs.service import Endpoint, PacketForwarding, VirtualService
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.services import HTTP_PORT
 from lvslab.runs.records import Verdict
-from lvslab.training.place import examiner, named
+from lvslab.training.nodes import examiner, named
 
 if TYPE_CHECKING:
     from lvslab.lab.lab import Lab

@@ -31,7 +31,8 @@ from lvslab.plan.plan import LabPlan
 from lvslab.training import exam, scripts, session
 from lvslab.training.exercise import Exercise, load
 from lvslab.training.line import Line, listen
-from lvslab.training.place import named, plan_exercise, student_nodes
+from lvslab.training.network import plan_exercise
+from lvslab.training.nodes import named, student_nodes
 
 _LOOK = 0.5
 """Seconds between looks at whether a guest has died."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from lvslab.plan.services import HTTP_PORT
 from lvslab.training.exam import Exam
-from lvslab.training.place import examiner
+from lvslab.training.nodes import examiner
 
 _TRIES = 3
 """Servers repeat their answers to connections that failed before the cure for up to a minute; one

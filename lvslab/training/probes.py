@@ -10,7 +10,7 @@ import time
 
 from lvslab.host import linux
 from lvslab.training.exam import Exam
-from lvslab.training.place import examiner
+from lvslab.training.nodes import examiner
 
 _ETH_P_ARP = 0x0806
 _REQUEST, _REPLY = 1, 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lvslab.errors import UsageError
 from lvslab.plan.plan import LabPlan
 from lvslab.training.exercise import Exercise
-from lvslab.training.place import named
+from lvslab.training.nodes import named
 
 if TYPE_CHECKING:
     from lvslab.lab.lab import Lab

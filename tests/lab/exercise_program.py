@@ -23,7 +23,8 @@ from lvslab.kernels.needs import KernelKind, Need
 from lvslab.lab.lab import Lab
 from lvslab.training import exam, scripts
 from lvslab.training.exercise import Exercise, load
-from lvslab.training.place import plan_exercise, student_nodes
+from lvslab.training.network import plan_exercise
+from lvslab.training.nodes import student_nodes
 
 
 def run(exercise: Exercise) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lvslab.conformance import bench as bench_module
-from lvslab.conformance.bench import Bench
+from lvslab.conformance import testbed as bench_module
 from lvslab.conformance.check import all_checks, select
 from lvslab.conformance.runner import NEEDED, run_checks
+from lvslab.conformance.testbed import Bench
 from lvslab.ipvs.service import PacketForwarding, Scheduler, VirtualService
 from lvslab.kernels import probe
 from lvslab.lab.lab import Lab

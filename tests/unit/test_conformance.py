@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
-from lvslab.conformance.check import CheckFailed, all_checks, select
+from lvslab.conformance.check import all_checks, select
 from lvslab.conformance.packets import changed, differences, must, must_equal
+from lvslab.conformance.verdict import CheckFailed
 from lvslab.errors import UsageError
 
 CHECKS = all_checks()

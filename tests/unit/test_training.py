@@ -20,7 +20,8 @@ from lvslab.modes import MODES
 from lvslab.training import exercise, line, session
 from lvslab.training.exam import Exam, take
 from lvslab.training.exercise import Exercise, Group
-from lvslab.training.place import examiner, named, plan_exercise, student_nodes
+from lvslab.training.network import plan_exercise
+from lvslab.training.nodes import examiner, named, student_nodes
 
 EXERCISES = exercise.load_all()
 

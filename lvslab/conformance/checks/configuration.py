@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
-from lvslab.conformance.bench import Bench
-from lvslab.conformance.check import CheckFailed, check
-from lvslab.conformance.models import ways
+from lvslab.conformance.check import check
 from lvslab.conformance.packets import must
+from lvslab.conformance.testbed import Bench
+from lvslab.conformance.verdict import CheckFailed
+from lvslab.conformance.ways import ways
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import (
     PacketForwarding,

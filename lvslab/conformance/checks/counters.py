@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvslab.conformance.bench import NETS, SERVER_PORT, Bench, Seen
-from lvslab.conformance.check import CheckFailed, check
+from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     awaited,
     chosen,
@@ -25,6 +24,8 @@ from lvslab.conformance.entries import (
     udp_reply,
 )
 from lvslab.conformance.packets import must
+from lvslab.conformance.testbed import NETS, SERVER_PORT, Bench, Seen
+from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.ipvsadm import Counters, ServiceStats, parse_thresholds
 from lvslab.ipvs.service import Protocol, VirtualService
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lvslab.conformance.bench import NETS, PORT, ROUTER_MAC, SERVER_PORT, Bench, server_mac
 from lvslab.conformance.check import check
 from lvslab.conformance.datagrams import (
     SPORT,
@@ -31,6 +30,7 @@ from lvslab.conformance.datagrams import (
 )
 from lvslab.conformance.flows import Conversation, at_client, at_server, server_number
 from lvslab.conformance.packets import must, must_equal
+from lvslab.conformance.testbed import NETS, PORT, ROUTER_MAC, SERVER_PORT, Bench, server_mac
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
 
 MODES = ("nat", "dr", "tun")

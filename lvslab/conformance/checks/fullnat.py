@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from lvslab.conformance.bench import PORT, ROUTER_MAC, SERVER_PORT, V4, Bench, Seen
-from lvslab.conformance.check import CheckFailed, check
+from lvslab.conformance.check import check
 from lvslab.conformance.flows import Conversation, at_client, at_server
 from lvslab.conformance.packets import changed, must, must_equal
+from lvslab.conformance.testbed import PORT, ROUTER_MAC, SERVER_PORT, V4, Bench, Seen
+from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.service import Protocol
 from lvslab.kernels.needs import Need
 

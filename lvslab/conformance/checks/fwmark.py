@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lvslab.conformance.bench import NETS, ROUTER_MAC, SERVER_PORT, Bench, server_mac
-from lvslab.conformance.check import CheckSkipped, check
+from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     chosen,
     client_in_block,
@@ -25,6 +24,8 @@ from lvslab.conformance.entries import (
     udp,
 )
 from lvslab.conformance.packets import changed, must, must_equal
+from lvslab.conformance.testbed import NETS, ROUTER_MAC, SERVER_PORT, Bench, server_mac
+from lvslab.conformance.verdict import CheckSkipped
 from lvslab.ipvs.service import Protocol
 
 _TABLE = 4711

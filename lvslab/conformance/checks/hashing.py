@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lvslab.conformance.bench import Bench
 from lvslab.conformance.check import check
 from lvslab.conformance.models import Hashing, LocalityBasedReplicated, Server
 from lvslab.conformance.packets import must
 from lvslab.conformance.scheduling import Rig
+from lvslab.conformance.testbed import Bench
 from lvslab.ipvs.service import Protocol, Scheduler, SchedulerFlag
 
 _PORT = {Scheduler.SH: SchedulerFlag.SH_PORT, Scheduler.MH: SchedulerFlag.MH_PORT}

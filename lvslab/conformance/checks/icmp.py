@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lvslab.conformance.bench import NETS, PORT, ROUTER_MAC, SERVER_PORT, Bench, Seen, server_mac
 from lvslab.conformance.check import check
 from lvslab.conformance.datagrams import (
     SPORT,
@@ -25,6 +24,7 @@ from lvslab.conformance.datagrams import (
 )
 from lvslab.conformance.flows import Conversation, at_server, ip_layer
 from lvslab.conformance.packets import must, must_equal
+from lvslab.conformance.testbed import NETS, PORT, ROUTER_MAC, SERVER_PORT, Bench, Seen, server_mac
 from lvslab.ipvs.service import Protocol
 
 VERSIONS = (4, 6)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lvslab.conformance.bench import NETS, ROUTER_MAC, SERVER_PORT, Bench
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     awaited,
@@ -18,6 +17,7 @@ from lvslab.conformance.entries import (
     udp_reply,
 )
 from lvslab.conformance.packets import changed, must, must_equal
+from lvslab.conformance.testbed import NETS, ROUTER_MAC, SERVER_PORT, Bench
 from lvslab.ipvs.service import Protocol
 
 _MODES = [{"mode": mode, "version": version} for mode in ("nat", "dr", "tun") for version in (4, 6)]

@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from lvslab.conformance.bench import NETS, SERVER_PORT, Bench
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     awaited,
@@ -26,6 +25,7 @@ from lvslab.conformance.entries import (
     udp_reply,
 )
 from lvslab.conformance.packets import must
+from lvslab.conformance.testbed import NETS, SERVER_PORT, Bench
 from lvslab.ipvs.service import Protocol
 
 _MODES = [

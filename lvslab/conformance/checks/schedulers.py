@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import random
 
-from lvslab.conformance.bench import SERVER_PORT, Bench
 from lvslab.conformance.check import check
 from lvslab.conformance.models import Flow
 from lvslab.conformance.packets import must
 from lvslab.conformance.scheduling import Rig, Step
+from lvslab.conformance.testbed import SERVER_PORT, Bench
 from lvslab.ipvs.service import Protocol, Scheduler
 
 RULES = {

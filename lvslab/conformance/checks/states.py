@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lvslab.conformance.bench import NETS, SERVER_PORT, Bench
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     awaited,
@@ -25,6 +24,7 @@ from lvslab.conformance.entries import (
     udp_reply,
 )
 from lvslab.conformance.packets import must
+from lvslab.conformance.testbed import NETS, SERVER_PORT, Bench
 from lvslab.ipvs.ipvsadm import Connection
 from lvslab.ipvs.service import Protocol
 

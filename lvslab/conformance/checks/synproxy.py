@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from lvslab.conformance.bench import NETS, PORT, ROUTER_MAC, SERVER_PORT, V4, Bench, Seen, server_mac
-from lvslab.conformance.check import CheckFailed, check
+from lvslab.conformance.check import check
 from lvslab.conformance.flows import at_server
 from lvslab.conformance.packets import changed, must, must_equal
+from lvslab.conformance.testbed import NETS, PORT, ROUTER_MAC, SERVER_PORT, V4, Bench, Seen, server_mac
+from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.service import Protocol
 from lvslab.kernels.needs import Need
 

@@ -12,8 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from lvslab.conformance.bench import NETS, ROUTER_MAC, Bench, Seen, server_mac
-from lvslab.conformance.check import CheckSkipped, check
+from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     awaited,
     chosen,
@@ -32,6 +31,8 @@ from lvslab.conformance.entries import (
     udp_reply,
 )
 from lvslab.conformance.packets import changed, must, must_equal
+from lvslab.conformance.testbed import NETS, ROUTER_MAC, Bench, Seen, server_mac
+from lvslab.conformance.verdict import CheckSkipped
 from lvslab.ipvs.service import Protocol
 
 _VS = "net.ipv4.vs."

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 
-from lvslab.conformance.bench import Bench
-from lvslab.conformance.check import CheckFailed, check
+from lvslab.conformance.check import check
 from lvslab.conformance.checks.schedulers import RULES
 from lvslab.conformance.packets import must
 from lvslab.conformance.scheduling import Rig, Step
+from lvslab.conformance.testbed import Bench
+from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.service import Protocol, Scheduler, SchedulerFlag
 
 _FLAGS = {Scheduler.SH: (SchedulerFlag.SH_FALLBACK,), Scheduler.MH: (SchedulerFlag.MH_FALLBACK,)}

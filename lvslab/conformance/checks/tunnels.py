@@ -11,8 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lvslab.conformance.bench import NETS, PORT, V4, Bench, server_mac
-from lvslab.conformance.check import CheckFailed, CheckSkipped, check
+from lvslab.conformance.check import check
 from lvslab.conformance.checks.icmp import error
 from lvslab.conformance.datagrams import (
     SPORT,
@@ -26,8 +25,10 @@ from lvslab.conformance.datagrams import (
     too_big,
 )
 from lvslab.conformance.flows import ip_layer, one_hop, outer_class
-from lvslab.conformance.models import ways
 from lvslab.conformance.packets import changed, must, must_equal
+from lvslab.conformance.testbed import NETS, PORT, V4, Bench, server_mac
+from lvslab.conformance.verdict import CheckFailed, CheckSkipped
+from lvslab.conformance.ways import ways
 from lvslab.ipvs.service import (
     PacketForwarding,
     Protocol,

@@ -32,7 +32,7 @@ When the shop is open: `lvslab train check`. If you are stuck: `lvslab train hin
 
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
-from lvslab.training.place import examiner
+from lvslab.training.nodes import examiner
 from lvslab.training.services import nginx_service, table
 
 _HOST = "shop.example.test"

@@ -33,7 +33,7 @@ because the log files are evaluated.
 from lvslab.training.clients import ask
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
-from lvslab.training.place import examiner
+from lvslab.training.nodes import examiner
 
 _PUBLIC = "10.0.0.12"
 

@@ -34,7 +34,7 @@ import re
 
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
-from lvslab.training.place import examiner
+from lvslab.training.nodes import examiner
 from lvslab.training.services import nginx_service, table
 
 _LOG = "/var/log/traps.log"

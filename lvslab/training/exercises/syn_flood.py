@@ -35,7 +35,7 @@ from lvslab.kernels.needs import Need
 from lvslab.modes.base import Role
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
-from lvslab.training.place import examiner
+from lvslab.training.nodes import examiner
 from lvslab.training.programs import LEGACY_IPTABLES
 
 _RATE, _REQUESTS, _FRESH = 300.0, 4, 3

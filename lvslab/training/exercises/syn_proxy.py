@@ -45,8 +45,8 @@ from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.ipvs.service import Endpoint
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
+from lvslab.training.nodes import examiner
 from lvslab.training.packets import must_travel
-from lvslab.training.place import examiner
 from lvslab.training.programs import LEGACY_IPTABLES
 
 _FLOOD = 300.0

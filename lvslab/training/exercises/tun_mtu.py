@@ -36,7 +36,7 @@ When large files arrive: `lvslab train check`. If you are stuck: `lvslab train h
 from lvslab.ipvs.service import PacketForwarding
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
-from lvslab.training.place import examiner
+from lvslab.training.nodes import examiner
 from lvslab.training.programs import LEGACY_IPTABLES
 from lvslab.training.services import RESTART_NGINX
 

@@ -20,8 +20,8 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
 
-from lvslab.conformance.check import CheckFailed, CheckSkipped
-from lvslab.conformance.models import upstream_version
+from lvslab.conformance.verdict import CheckFailed, CheckSkipped
+from lvslab.conformance.ways import upstream_version
 from lvslab.conformance.wire import Wire
 from lvslab.errors import CommandError, LabError
 from lvslab.ipvs.ipvsadm import Ipvsadm

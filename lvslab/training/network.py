@@ -12,7 +12,7 @@ from lvslab.ipvs.service import Scheduler
 from lvslab.kernels.needs import KernelKind, Kernels, Need
 from lvslab.modes import mode_named
 from lvslab.modes.base import Role
-from lvslab.plan.plan import LabPlan, NodePlan, plan_lab
+from lvslab.plan.plan import LabPlan, plan_lab
 from lvslab.training.exercise import Exercise
 
 
@@ -59,20 +59,3 @@ def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = Non
     if alone:  # the student is to make a pair of them
         plan = replace(plan, redundancy=None, vrrp={})
     return replace(plan, nodes=(examiner, *guests), tables=exercise.table)
-
-
-def examiner(plan: LabPlan) -> NodePlan:
-    """The client from which the exam is taken."""
-    return plan.of_role(Role.CLIENT)[0]
-
-
-def student_nodes(plan: LabPlan) -> tuple[NodePlan, ...]:
-    """The nodes on which the student may open shells."""
-    return tuple(each for each in plan.nodes if each is not examiner(plan))
-
-
-def named(plan: LabPlan, name: str) -> NodePlan | None:
-    """A node of the student's by its name, or by its role when that is "director" or "client"."""
-    nodes = student_nodes(plan)
-    by_role = {"director": Role.DIRECTOR, "client": Role.CLIENT}
-    return next((each for each in nodes if each.name == name or each.role == by_role.get(name)), None)
