@@ -35,7 +35,7 @@ def test_a_sysctl_that_no_kernel_has_is_refused_before_the_matrix_starts(tmp_pat
 
 
 QUICK = """\
-from lvslab.measure.performance import Performance
+from lvslab.scenario.performance import Performance
 from lvslab.scenario import scenario
 
 

@@ -116,7 +116,7 @@ def test_connections_that_are_picked_up_fail_the_promise_of_no_sync(tmp_path: Pa
 BLIND = """\
 from lvslab import faults
 from lvslab.scenario import scenario
-from lvslab.stories import server_fails
+from lvslab.scenario.stories import server_fails
 
 
 @scenario(title="Wrong", teaches="that a TCP check notices a hung server", modes=["nat"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lvslab.kernels.needs import any_kernel
+from lvslab.lab.mn import LabNode
 from lvslab.modes import MODES
 from lvslab.modes.base import Role
-from lvslab.plan import topology
-from lvslab.plan.files import shipped_files
+from lvslab.plan.files import load_module, shipped_files
 from lvslab.plan.plan import plan_lab
 from lvslab.scenario import description
 
@@ -31,8 +31,8 @@ def test_every_topology_plans_for_its_mode(mode, clients: int, servers: int) -> 
 
 @pytest.mark.parametrize("name", TOPOLOGIES)
 def test_every_topology_explains_itself_and_works_with_mn(name: str) -> None:
-    module = topology.load_module(TOPOLOGIES[name])
-    assert name in module.topos and module.hosts == {"lab": topology.LabNode}
+    module = load_module(TOPOLOGIES[name])
+    assert name in module.topos and module.hosts == {"lab": LabNode}
     for text in ("10.0.0.0/24", "lvs", "rs1", f"lvslab shell {name}", f"mn --custom topologies/{name}.py"):
         assert text in (module.__doc__ or "")
 

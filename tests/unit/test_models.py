@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvslab.conformance import models
+from lvslab.conformance import models, ways
 from lvslab.conformance.models import MH_SLOTS, SH_SLOTS, Flow, Hashing, Model, Server
 from lvslab.ipvs.service import Scheduler, SchedulerFlag
 
@@ -297,7 +297,7 @@ def test_editing_thresholds() -> None:
 
 
 def test_late_kernels_judge_at_every_edit() -> None:
-    made = Model(Scheduler.RR, ways=models.LATE)
+    made = Model(Scheduler.RR, ways=ways.LATE)
     made.add(1, "10.0.1.11", 8080)
     places(made, 8)
     made.edit(1, weight=1, upper=3)
@@ -309,7 +309,7 @@ def test_late_kernels_judge_at_every_edit() -> None:
 
 
 def test_late_kernels_count_an_active_connection_257_times() -> None:
-    made = Model(Scheduler.LC, ways=models.LATE)
+    made = Model(Scheduler.LC, ways=ways.LATE)
     made.add(1, "10.0.1.11", 8080)
     made.add(2, "10.0.1.12", 8080)
     made.server(1).inactive, made.server(2).active = 256, 1
@@ -319,28 +319,28 @@ def test_late_kernels_count_an_active_connection_257_times() -> None:
 @pytest.mark.parametrize(
     ("version", "expected"),
     [
-        ("6.1.176", models.EARLY),
-        ("6.1.178", models.Ways(error_counts_tunnel=True)),
-        ("6.1.182", models.Ways(error_counts_tunnel=True)),
-        ("6.1.183", models.LATE),
-        ("6.1.192", models.LATE),
-        ("6.12.50", models.EARLY),
-        ("6.12.113", models.LATE),
-        ("6.12.117+deb13-amd64", models.LATE),
-        ("6.13.200", models.EARLY),
-        ("7.2.7", models.LATEST),
-        ("7.2", models.LATEST),
+        ("6.1.176", ways.EARLY),
+        ("6.1.178", ways.Ways(error_counts_tunnel=True)),
+        ("6.1.182", ways.Ways(error_counts_tunnel=True)),
+        ("6.1.183", ways.LATE),
+        ("6.1.192", ways.LATE),
+        ("6.12.50", ways.EARLY),
+        ("6.12.113", ways.LATE),
+        ("6.12.117+deb13-amd64", ways.LATE),
+        ("6.13.200", ways.EARLY),
+        ("7.2.7", ways.LATEST),
+        ("7.2", ways.LATEST),
     ],
 )
-def test_ways(version: str, expected: models.Ways) -> None:
-    assert models.ways(version) == expected
+def test_ways(version: str, expected: ways.Ways) -> None:
+    assert ways.ways(version) == expected
 
 
 def test_debians_stock_kernels_tell_their_version_in_the_build() -> None:
     build = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-14)"
-    assert models.upstream_version("6.1.0-56-cloud-amd64", build) == "6.1.192"
-    assert models.upstream_version("6.12.113", "#1 Debian 6.12um1") == "6.12.113"
-    assert models.upstream_version("6.1.192", "#1 Mon Nov 23 15:16:41 UTC 2026") == "6.1.192"
+    assert ways.upstream_version("6.1.0-56-cloud-amd64", build) == "6.1.192"
+    assert ways.upstream_version("6.12.113", "#1 Debian 6.12um1") == "6.12.113"
+    assert ways.upstream_version("6.1.192", "#1 Mon Nov 23 15:16:41 UTC 2026") == "6.1.192"
 
 
 def test_a_server_comes_back_with_its_connections() -> None:

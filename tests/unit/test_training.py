@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from lvslab.errors import CannotError, LabError, UsageError
+from lvslab.host import programs
 from lvslab.kernels.needs import KernelKind, any_kernel
-from lvslab.lab import check
 from lvslab.modes import MODES
 from lvslab.training import exercise, line, session
 from lvslab.training.exam import Exam, take
@@ -87,10 +87,10 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
     def which(name: str, **options: object) -> str | None:
         return None if name in ("mon", "nc") else f"/bin/{name}"
 
-    monkeypatch.setattr(check.shutil, "which", which)
-    check.require_scripts("lab 'x'", ["month=1 echo monitor"])
+    monkeypatch.setattr(programs.shutil, "which", which)
+    programs.require_scripts("lab 'x'", ["month=1 echo monitor"])
     with pytest.raises(CannotError, match=r"lab 'x': mon not found; run: .*apt-get install .*\bmon\b"):
-        check.require_scripts("lab 'x'", ["sleep 1; mon -f -c /etc/mon.cf"])
+        programs.require_scripts("lab 'x'", ["sleep 1; mon -f -c /etc/mon.cf"])
 
 
 @pytest.mark.parametrize("each", EXERCISES, ids=lambda each: each.name)
