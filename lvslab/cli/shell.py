@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,24 +70,22 @@ def shell(
         if dry_run:
             print_plan(plan)
             return ExitCode.OK
-        with tempfile.TemporaryDirectory(dir=PRIVATE_DIRECTORY) as logs:
+        with ExitStack() as stack:
+            logs = stack.enter_context(tempfile.TemporaryDirectory(dir=PRIVATE_DIRECTORY))
             with Progress() as progress:
-                lab = Lab(plan, Path(logs), progress).__enter__()
-            try:
-                from mininet.cli import CLI
-                from mininet.log import lg, setLogLevel
+                lab = stack.enter_context(Lab(plan, Path(logs), progress))
+            from mininet.cli import CLI
+            from mininet.log import lg, setLogLevel
 
-                setLogLevel("output")  # what commands print
-                for handler in lg.handlers:
-                    handler.setStream(sys.stdout)
-                if script is None and sys.stdin.isatty():
-                    nodes = ", ".join(f"{node.name} ({node.role}, {node.ip})" for node in plan.nodes)
-                    print_error(
-                        f"{chosen.title}: virtual address {plan.addresses.vip}; {nodes}; type help or exit"
-                    )
-                CLI(lab.net, script=str(script) if script else None)
-            finally:
-                lab.__exit__(None, None, None)
+            setLogLevel("output")  # what commands print
+            for handler in lg.handlers:
+                handler.setStream(sys.stdout)
+            if script is None and sys.stdin.isatty():
+                nodes = ", ".join(f"{node.name} ({node.role}, {node.ip})" for node in plan.nodes)
+                print_error(
+                    f"{chosen.title}: virtual address {plan.addresses.vip}; {nodes}; type help or exit"
+                )
+            CLI(lab.net, script=str(script) if script else None)
         return ExitCode.OK
 
     return in_sandbox(work)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvslab.control.keepalived import Keepalived
-from lvslab.errors import CannotError, LabError, LvslabError
+from lvslab.errors import CannotError, LvslabError
 from lvslab.host.programs import install_command, missing_packages, packages
 from lvslab.kernels import kvm, probe
 from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Kernels, Need
@@ -91,14 +91,14 @@ def require_control(plan: LabPlan) -> None:
     """Refuse a lab whose directors lack a program that watches servers or the other director.
 
     Raises:
-        LabError: names it and the command that installs it.
+        CannotError: names it and the command that installs it.
     """
     wanted = {*plan.health.programs, *((Keepalived.name,) if plan.vrrp else ())}
     missing = [package for package in missing_packages() if package.program in wanted]
     if missing:
         names = ", ".join(str(package.program) for package in missing)
         cure = install_command(package.name for package in missing)
-        raise LabError(f"lab '{plan.name}': {names} not found; run: {cure}")
+        raise CannotError(f"lab '{plan.name}': {names} not found; run: {cure}")
 
 
 def _programs() -> Line:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lvslab import faults
-from lvslab.errors import LabError, UsageError
+from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.events import Event, nobody
 from lvslab.faults import base
 from lvslab.host import programs
@@ -617,7 +617,7 @@ def test_a_missing_program_is_named_with_its_package_before_anything_starts(
     monkeypatch.setattr(programs, "program_path", lambda: str(tmp_path))
     with RunWriter(tmp_path, "run", kind="run", command=["pytest"]) as run:
         log = Experiment(run, any_kernel(), nobody)
-        with pytest.raises(LabError) as caught:
+        with pytest.raises(CannotError) as caught:
             with log.lab("nat", **options):
                 raise AssertionError("a lab that cannot work must not start")
     assert (
