@@ -1,7 +1,7 @@
 """The prober: a program of its own, run in a client's namespace; needs nothing but the standard
 library.
 
-usage: probe_program.py SPEC ATTEMPTS.csv BEATS.csv        (SPEC: a JSON object, see
+usage: python -m lvslab.traffic.probe_program SPEC ATTEMPTS.csv BEATS.csv   (SPEC: JSON, see
 `lvslab.traffic.prober.ProbeSpec`)
 
 It asks a virtual service at a fixed rate over a new connection (TCP) or datagram (UDP) each, and
@@ -878,7 +878,7 @@ def fail(message: str) -> NoReturn:
 
 def main(arguments: list[str]) -> None:
     if len(arguments) != 3:
-        fail("usage: probe_program.py SPEC ATTEMPTS.csv BEATS.csv")
+        fail("usage: probe_program SPEC ATTEMPTS.csv BEATS.csv")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:

@@ -1,5 +1,5 @@
 """The prober in a client: what it shall do, typed; its start and its end. The program itself is
-`probe_program.py`.
+`lvslab.traffic.probe_program`.
 """
 
 from __future__ import annotations
@@ -7,21 +7,15 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
-import select
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal
+from typing import Literal
 
 from lvslab.errors import LabError, UsageError
 from lvslab.lab.nodes import LabHost, LabMachine
+from lvslab.lab.program import SPARE_SECONDS, NodeProgram
 
 PROTOCOLS = ("tcp", "udp")
 MAX_RATE = 5000.0
@@ -33,9 +27,6 @@ _PORTS = (1024, 65535)
 """What a client may use; those that attempts go round in are kept out of the kernel's own choice,
 so that they never meet.
 """
-
-_START_TIMEOUT = 15.0
-_SPARE = 10.0  # seconds that the program gets beyond its own bounds before it is killed
 
 
 @dataclass(frozen=True)
@@ -200,8 +191,7 @@ class Prober:
             )
         self._node, self._spec = node, spec
         self._paths = (attempts_path.resolve(), beats_path.resolve())
-        self._process: subprocess.Popen[str] | None = None
-        self._errors: IO[str] | None = None
+        self._program: NodeProgram | None = None
         self._summary: ProbeSummary | None = None
         self.start = math.nan
 
@@ -214,24 +204,10 @@ class Prober:
         low, high = _own_choice(self._spec.ports)
         widen = f"echo '{low} {high}' >/proc/sys/net/ipv4/ip_local_port_range"
         self._node.run(widen).check(self._node.name, widen)
-        self._errors = tempfile.TemporaryFile("w+", errors="replace")
-        try:
-            self._process = subprocess.Popen(
-                self._command(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                text=True,
-                # a terminal's Ctrl-C reaches the program through this process only
-                start_new_session=True,
-            )
-            line = self._line(_START_TIMEOUT)
-            if not line.startswith("started "):
-                raise self._broken("did not start")
-            self.start = float(line.split()[1])
-        except BaseException:
-            self._end()
-            raise
+        spec = json.dumps({**asdict(self._spec), "interval": self._spec.interval})
+        arguments = [spec, *map(str, self._paths)]
+        self._program = NodeProgram(self._title, "lvslab.traffic.probe_program", arguments, self._node)
+        self.start = float(self._program.greeting)
         return self
 
     def __exit__(
@@ -240,35 +216,23 @@ class Prober:
         """Stop it unless that was done. After an error in the block nothing is waited for, but what
         was measured is written.
         """
+        assert self._program is not None
         try:
             if error is None:
                 self.stop()
-            elif self._process is not None and self._process.poll() is None:
-                self._process.send_signal(signal.SIGTERM)
-                with suppress(subprocess.TimeoutExpired):
-                    self._process.wait(self._spec.patience + 1)
+            else:
+                self._program.terminate(self._spec.patience + 1)
         finally:
-            self._end()
+            self._program.close()
 
-    def _command(self) -> list[str]:
-        spec = json.dumps({**asdict(self._spec), "interval": self._spec.interval})
-        program = str(Path(__file__).with_name("probe_program.py"))
-        return [
-            "mnexec",
-            "-a",
-            str(self._node.pid),
-            sys.executable,
-            "-I",
-            "-S",
-            program,
-            spec,
-            *map(str, self._paths),
-        ]
+    @property
+    def _title(self) -> str:
+        return f"prober in {self._node.name}"
 
     @property
     def alive(self) -> bool:
         """Whether it is still probing."""
-        return self._process is not None and self._process.poll() is None
+        return self._program is not None and self._program.running
 
     def check_alive(self) -> None:
         """Make sure that it is still probing.
@@ -276,10 +240,12 @@ class Prober:
         Raises:
             LabError: it has ended, by itself or by an accident.
         """
-        if self._process is not None and self._process.poll() == 0:
-            raise LabError(f"prober in {self._node.name}: has ended after its {self._spec.seconds:g} s")
-        if not self.alive:
-            raise self._broken("is not running")
+        if self.alive:
+            return
+        program = self._started()
+        if program.code == 0:
+            raise LabError(f"{self._title}: has ended after its {self._spec.seconds:g} s")
+        raise program.broken("is not running")
 
     def stop(self) -> ProbeSummary:
         """Begin nothing new, wait for what is under way, and return the summary; again: the same
@@ -288,57 +254,14 @@ class Prober:
         Raises:
             LabError: it ended in another way, or does not end.
         """
-        if self._summary is not None:
-            return self._summary
-        if self._process is None or self._process.stdin is None:
-            raise LabError(f"prober in {self._node.name}: not started; use it as a context manager")
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        patience = self._spec.patience + _SPARE
-        line = self._line(patience)
-        try:
-            code = self._process.wait(patience)
-        except subprocess.TimeoutExpired:
-            self._end()
-            raise LabError(
-                f"prober in {self._node.name}: did not end within {patience:g} s after it was told to stop"
-            ) from None
-        if code != 0 or not line:
-            raise self._broken(f"ended with {code}")
-        said = json.loads(line)
-        self._summary = ProbeSummary(start=self.start, **said)
+        if self._summary is None:
+            program = self._started()
+            program.tell_to_end()
+            totals = program.totals(self._spec.patience + SPARE_SECONDS)
+            self._summary = ProbeSummary(start=self.start, **totals)
         return self._summary
 
-    def _line(self, seconds: float) -> str:
-        """The next line that it prints; empty when it ended or said nothing in time."""
-        assert self._process is not None and self._process.stdout is not None
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            if select.select([self._process.stdout], [], [], left)[0]:
-                return self._process.stdout.readline()
-        return ""
-
-    def _broken(self, what: str) -> LabError:
-        """The error that says what it complained about last."""
-        if self._process is not None and self._process.poll() is None:
-            with suppress(subprocess.TimeoutExpired):  # it may just be on its way out
-                self._process.wait(1)
-        text = ""
-        if self._errors is not None and not self._errors.closed:
-            self._errors.seek(0)
-            text = " / ".join(self._errors.read().strip().splitlines()[-3:])
-        return LabError(f"prober in {self._node.name} {what}: {text or 'it said nothing'}")
-
-    def _end(self) -> None:
-        """Leave no process behind."""
-        process = self._process
-        if process is not None:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    with suppress(OSError):
-                        stream.close()
-        if self._errors is not None:
-            self._errors.close()
+    def _started(self) -> NodeProgram:
+        if self._program is None:
+            raise LabError(f"{self._title}: not started; use it as a context manager")
+        return self._program

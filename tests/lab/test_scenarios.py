@@ -193,7 +193,9 @@ def test_ctrl_c_in_a_trial_keeps_its_attempts_and_leaves_nothing_running(tmp_pat
     assert any("power cut" in line for line in process.stderr), "the fault never came"
     family = _family(process.pid)
     programs = " ".join(family.values())
-    assert all(word in programs for word in ("umid=", "nginx", "probe_program.py")), "the lab was running"
+    assert all(word in programs for word in ("umid=", "nginx", "lvslab.traffic.probe_program")), (
+        "the lab was running"
+    )
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

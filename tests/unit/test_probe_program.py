@@ -28,7 +28,6 @@ from lvslab.runs.probes import read_probes
 from lvslab.traffic import probe_program
 from lvslab.traffic.prober import Prober, ProbeSpec
 
-PROGRAM = Path(probe_program.__file__)
 PATIENCE = 30.0
 
 Handler = Callable[[socket.socket, tuple[str, int]], None]
@@ -143,7 +142,7 @@ class Run:
         self.files = folder / "attempts.csv", folder / "beats.csv"
         text = json.dumps({**asdict(given), "interval": given.interval})
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(PROGRAM), text, *map(str, self.files)],
+            [sys.executable, "-I", "-m", probe_program.__name__, text, *map(str, self.files)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -358,7 +357,15 @@ def test_without_a_watchable_input_it_ends_by_itself(tmp_path: Path) -> None:
         given = spec(port)
         text = json.dumps({**asdict(given), "interval": given.interval})
         subprocess.run(
-            [sys.executable, "-I", "-S", str(PROGRAM), text, str(tmp_path / "a"), str(tmp_path / "b")],
+            [
+                sys.executable,
+                "-I",
+                "-m",
+                probe_program.__name__,
+                text,
+                str(tmp_path / "a"),
+                str(tmp_path / "b"),
+            ],
             stdin=subprocess.DEVNULL,
             check=True,
             timeout=PATIENCE,
@@ -370,7 +377,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     given = spec(9)
     text = json.dumps({**asdict(given), "interval": given.interval})
     for file, reason in ((tmp_path / "none" / "a", "No such file"), (Path("/dev/full"), "No space left")):
-        command = [sys.executable, "-I", "-S", str(PROGRAM), text, str(file), str(tmp_path / "b")]
+        command = [sys.executable, "-I", "-m", probe_program.__name__, text, str(file), str(tmp_path / "b")]
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE
         )
@@ -587,8 +594,8 @@ def test_what_kills_the_prober_is_told(host: LabHost, tmp_path: Path) -> None:
         pass
     with tcp_server(answer_as("rs1")) as port, pytest.raises(LabError, match="ended with -9"):
         with Prober(host, spec(port, seconds=600.0), tmp_path / "a", tmp_path / "b") as prober:
-            assert prober._process is not None
-            prober._process.kill()
+            assert prober._program is not None
+            os.kill(prober._program.pid, signal.SIGKILL)
 
 
 def test_an_error_in_the_block_ends_it_and_keeps_the_records(host: LabHost, tmp_path: Path) -> None:

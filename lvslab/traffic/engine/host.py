@@ -6,18 +6,13 @@ from __future__ import annotations
 
 import json
 import os
-import select
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from lvslab.errors import LabError, UsageError
 from lvslab.lab.nodes import LabHost, LabMachine
+from lvslab.lab.program import SPARE_SECONDS, NodeProgram
 from lvslab.traffic.engine.results import Flows, Received, Sent
 from lvslab.traffic.engine.stream import MAX_SECONDS, Stream
 
@@ -29,96 +24,18 @@ ONE_WORKER_RATE = 150_000.0
 otherwise.
 """
 
-_START_SECONDS = 15.0
-_SPARE_SECONDS = 10.0  # beyond a program's own bounds before it is killed
 
+def _program(name: str, node: LabHost | None, spec: Mapping[str, Any], descriptor: int) -> NodeProgram:
+    """Start the program `<name>_program` of the engine, whose `spec` names the descriptor that it
+    inherits.
 
-class _Program:
-    """A program of the engine, from its start to its last line."""
-
-    def __init__(self, name: str, node: LabHost | None, spec: Mapping[str, Any], descriptor: int) -> None:
-        """
-        Args:
-            name: the module's.
-            node: whose network namespace it runs in; None: that of the calling thread.
-            descriptor: that it inherits, and `spec` names.
-
-        Raises:
-            LabError: it did not start; the message is its own.
-        """
-        self._name = (
-            f"{'sender' if name.startswith('send') else 'receiver'} on"
-            f" {spec['interface']}{f' of {node.name}' if node else ''}"
-        )
-        command = [sys.executable, "-I", "-m", f"lvslab.traffic.engine.{name}", json.dumps(spec)]
-        if node is not None:
-            command = ["mnexec", "-a", str(node.pid), *command]
-        self._errors: IO[str] = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed in `close`
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            # a terminal's Ctrl-C reaches the program through this process only
-            start_new_session=True,
-            pass_fds=[descriptor],
-        )
-        try:
-            if self._line(_START_SECONDS) != "started":
-                raise self._broken("did not start")
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended yet."""
-        return self._process.poll() is None
-
-    def tell_to_end(self) -> None:
-        """Close its standard input."""
-        if self._process.stdin is not None:
-            with suppress(OSError):
-                self._process.stdin.close()
-
-    def totals(self, seconds: float) -> dict[str, Any]:
-        """What it prints at its end, awaited for some seconds.
-
-        Raises:
-            LabError: it ended in another way, or does not end.
-        """
-        began = time.monotonic()
-        line = self._line(seconds)
-        if not line and self.running and time.monotonic() - began >= seconds:
-            raise LabError(f"{self._name}: did not end within {seconds:g} s")
-        if not line or self._process.wait(_SPARE_SECONDS) != 0:
-            raise self._broken("failed")
-        totals: dict[str, Any] = json.loads(line)
-        return totals
-
-    def close(self) -> None:
-        """Leave no process behind."""
-        if self.running:
-            self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
-
-    def _line(self, seconds: float) -> str:
-        assert self._process.stdout is not None
-        if select.select([self._process.stdout], [], [], seconds)[0]:
-            return self._process.stdout.readline().strip()
-        return ""
-
-    def _broken(self, what: str) -> LabError:
-        with suppress(subprocess.TimeoutExpired):  # it may just be on its way out
-            self._process.wait(1)
-        self._errors.seek(0)
-        text = " / ".join(self._errors.read().strip().splitlines()[-3:])
-        return LabError(f"{self._name} {what}: {text or 'it said nothing'}")
+    Raises:
+        LabError: it did not start; the message is its own.
+    """
+    role = "sender" if name == "send" else "receiver"
+    title = f"{role} on {spec['interface']}{f' of {node.name}' if node else ''}"
+    module = f"lvslab.traffic.engine.{name}_program"
+    return NodeProgram(title, module, [json.dumps(spec)], node, [descriptor])
 
 
 class Engine:
@@ -194,7 +111,7 @@ class Sending:
         self._frames = compile_stream(stream)
         self._workers = stream.workers or _workers(stream)
         self._seconds = MAX_SECONDS if stream.seconds is None else stream.seconds
-        self._program: _Program | None = None
+        self._program: NodeProgram | None = None
         self._sent: Sent | None = None
 
     def __enter__(self) -> Sending:
@@ -217,7 +134,7 @@ class Sending:
                 "seconds": self._seconds,
                 "workers": self._workers,
             }
-            self._program = _Program("send_program", self._node, spec, memory)
+            self._program = _program("send", self._node, spec, memory)
         finally:
             os.close(memory)
         return self
@@ -240,7 +157,7 @@ class Sending:
         """
         if self._program is not None:
             self._program.tell_to_end()
-        return self._result(_SPARE_SECONDS)
+        return self._result(SPARE_SECONDS)
 
     def wait(self) -> Sent:
         """Wait until all was sent or the stream's time is over; what was sent.
@@ -248,7 +165,7 @@ class Sending:
         Raises:
             LabError: the kernel refused to send.
         """
-        return self._result(self._seconds + _SPARE_SECONDS)
+        return self._result(self._seconds + SPARE_SECONDS)
 
     def check(self) -> None:
         """Make sure that nothing has failed so far.
@@ -257,7 +174,7 @@ class Sending:
             LabError: the kernel refused to send.
         """
         if self._program is not None and not self._program.running:
-            self._result(_SPARE_SECONDS)
+            self._result(SPARE_SECONDS)
 
     def _result(self, seconds: float) -> Sent:
         if self._sent is None:
@@ -300,7 +217,7 @@ class Receiver:
         self._spec = {"interface": interface, "flows": flows, "sample": sample, "quiet": quiet}
         self._spec |= {"ethertype": ethertype, "slots": slots, "room": room}
         self._memory = -1
-        self._program: _Program | None = None
+        self._program: NodeProgram | None = None
 
     def __enter__(self) -> Receiver:
         """Start it; when this returns frames are received.
@@ -310,8 +227,8 @@ class Receiver:
         """
         self._memory = os.memfd_create("lvslab-received")
         try:
-            self._program = _Program(
-                "receive_program", self._node, {**self._spec, "descriptor": self._memory}, self._memory
+            self._program = _program(
+                "receive", self._node, {**self._spec, "descriptor": self._memory}, self._memory
             )
         except BaseException:
             os.close(self._memory)
@@ -325,7 +242,7 @@ class Receiver:
         try:
             if error is None:
                 self._program.tell_to_end()
-                self.result = self._read(self._program.totals(_START_SECONDS + self._quiet))
+                self.result = self._read(self._program.totals(SPARE_SECONDS + self._quiet))
         finally:
             self._program.close()
             os.close(self._memory)
