@@ -27,6 +27,7 @@ from lvslab.runs.outage import Attempt, Beat
 from lvslab.runs.probes import read_probes
 from lvslab.traffic import probe_program
 from lvslab.traffic.prober import Prober, ProbeSpec
+from lvslab.traffic.probing.answers import outcome_of
 
 PATIENCE = 30.0
 
@@ -527,7 +528,7 @@ def test_a_slow_answer_leaves_heartbeats_out_but_does_not_end_the_connection(
 
 def test_errors_have_outcomes() -> None:
     named = {
-        each: probe_program.outcome_of(each)
+        each: outcome_of(each)
         for each in (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EMFILE, errno.EADDRNOTAVAIL)
     }
     assert list(named.values()) == ["unreachable", "timeout", "local", "local"]

@@ -9,7 +9,7 @@ import pytest
 from lvslab.errors import UsageError
 from lvslab.runs.outage import Attempt, Beat
 from lvslab.runs.probes import read_probes
-from lvslab.traffic.probe_program import ATTEMPTS_HEADER, BEATS_HEADER
+from lvslab.traffic.probing.lines import ATTEMPTS_HEADER, BEATS_HEADER
 
 GOOD = "1.000000,1.000010,1.000200,1.000400,1.000500,40000,rs1,ok\n"
 FAILED = "2.000000,2.000010,,,2.500010,,,timeout\n"
