@@ -15,7 +15,8 @@ from pathlib import PurePath
 from typing import ClassVar
 
 from lvslab.errors import UsageError
-from lvslab.ipvs.service import Endpoint, Protocol, RealServer, VirtualService
+from lvslab.ipvs.endpoint import Endpoint
+from lvslab.ipvs.service import Protocol, RealServer, VirtualService
 
 CHECK_SCRIPT = "check"
 """Name of the program that `Check.MISC` runs."""

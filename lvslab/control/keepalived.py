@@ -23,14 +23,8 @@ from lvslab.control.base import (
     sorry_server,
 )
 from lvslab.errors import UsageError
-from lvslab.ipvs.service import (
-    PacketForwarding,
-    Protocol,
-    RealServer,
-    TunnelChecksum,
-    TunnelType,
-    VirtualService,
-)
+from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
+from lvslab.ipvs.tunnels import TunnelChecksum, TunnelType
 
 CONFIGURATION = "keepalived.conf"
 

@@ -22,7 +22,8 @@ from lvslab.control.base import (
     sorry_server,
     whole_seconds,
 )
-from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, TunnelType, VirtualService
+from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
+from lvslab.ipvs.tunnels import TunnelType
 
 CONFIGURATION = "ldirectord.cf"
 _EXTERNAL = "check.external"

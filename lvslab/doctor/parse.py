@@ -13,10 +13,11 @@ from typing import Any
 from lvslab.doctor.evidence import Address, Ipvs, Link, Machine, Neighbour, Route, Socket, SyncDaemon
 from lvslab.doctor.script import MARK, MOST_CONNECTIONS
 from lvslab.errors import LvslabError, UsageError
+from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.ipvsadm import Connection, Counters, Timeouts, parse_connections, parse_stats, parse_timeouts
 from lvslab.ipvs.proc import read_table
 from lvslab.ipvs.rules import parse_rules
-from lvslab.ipvs.service import Endpoint, VirtualService
+from lvslab.ipvs.service import VirtualService
 from lvslab.modes.base import Role
 
 _TCP_STATES = {"01": "ESTABLISHED", "02": "SYN_SENT", "03": "SYN_RECV", "0A": "LISTEN", "08": "CLOSE_WAIT"}

@@ -16,8 +16,9 @@ from typing import Protocol as Interface
 
 from lvslab.errors import CommandError, LabError, UsageError
 from lvslab.host.completed import Completed
+from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.rules import format_rules, parse_rules
-from lvslab.ipvs.service import TIMEOUT_MAX, Endpoint, RealServer, VirtualService, unsigned_mark
+from lvslab.ipvs.service import TIMEOUT_MAX, RealServer, VirtualService, unsigned_mark
 
 _SPLIT = "==== lvslab ===="
 """Stands between the outputs of two commands of one script; ipvsadm never prints it."""

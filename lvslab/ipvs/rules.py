@@ -14,16 +14,12 @@ from lvslab.ipvs.service import (
     RealServer,
     Scheduler,
     SchedulerFlag,
-    TunnelChecksum,
-    TunnelType,
     VirtualService,
-    _check_fit,
-    _in_range,
-    _member,
-    _number,
-    _split_endpoint,
+    check_fit,
     unsigned_mark,
 )
+from lvslab.ipvs.tunnels import TunnelChecksum, TunnelType
+from lvslab.ipvs.words import check_range, member, split_endpoint, whole_number
 
 
 def format_rules(services: Iterable[VirtualService]) -> str:
@@ -221,27 +217,25 @@ def _parse_identity(options: Mapping[str, str | None]) -> VirtualService:
     protocol, value = _SELECTORS[selectors[0]], options[selectors[0]] or ""
     if protocol is Protocol.FWMARK:
         return VirtualService(
-            protocol, fwmark=unsigned_mark(_number(value, "firewall mark")), ipv6="-6" in options
+            protocol, fwmark=unsigned_mark(whole_number(value, "firewall mark")), ipv6="-6" in options
         )
     if "-6" in options:
         raise UsageError(f"-6 goes with -f only, not with {selectors[0]}; drop it")
-    address, port = _split_endpoint(value)
+    address, port = split_endpoint(value)
     # Whether port 0 is allowed depends on -p; a timeout here keeps that question for
     # _parse_service.
     return VirtualService(protocol, address, port or 0, persistence_timeout=1)
 
 
 def _parse_service(options: Mapping[str, str | None]) -> VirtualService:
-    scheduler = _member(Scheduler, options.get("-s") or "wlc", "scheduler")
+    scheduler = member(Scheduler, options.get("-s") or "wlc", "scheduler")
     timeout = 0
     if "-p" in options:
         value = options["-p"]
-        timeout = PERSISTENCE_DEFAULT if value is None else _number(value, "persistence timeout")
-        _in_range(timeout, 1, TIMEOUT_MAX, "persistence", "timeout")
+        timeout = PERSISTENCE_DEFAULT if value is None else whole_number(value, "persistence timeout")
+        check_range(timeout, 1, TIMEOUT_MAX, "persistence", "timeout")
     flags = [
-        _member(SchedulerFlag, word, "scheduler flag")
-        for word in (options.get("-b") or "").split(",")
-        if word
+        member(SchedulerFlag, word, "scheduler flag") for word in (options.get("-b") or "").split(",") if word
     ]
     return replace(
         _parse_identity(options),
@@ -258,7 +252,7 @@ def _parse_server(options: Mapping[str, str | None], service: VirtualService) ->
     where = options.get("-r")
     if where is None:
         raise UsageError("a rule with -a needs a real server; give -r ADDRESS:PORT")
-    address, port = _split_endpoint(where)
+    address, port = split_endpoint(where)
     forwardings = [_FORWARDING[key] for key in _FORWARDING if key in options]
     checksums = [_CHECKSUMS[key] for key in _CHECKSUMS if key in options]
     if len(forwardings) > 1 or len(checksums) > 1:
@@ -269,14 +263,14 @@ def _parse_server(options: Mapping[str, str | None], service: VirtualService) ->
         address,
         service.port if port is None else port,
         forwardings[0] if forwardings else PacketForwarding.DR,
-        weight=_number(options.get("-w") or "1", "weight"),
-        upper_threshold=_number(options.get("-x") or "0", "upper threshold"),
-        lower_threshold=_number(options.get("-y") or "0", "lower threshold"),
-        tun_type=_member(TunnelType, options.get("--tun-type") or "ipip", "tunnel type"),
-        tun_port=_number(options.get("--tun-port") or "0", "tunnel port"),
+        weight=whole_number(options.get("-w") or "1", "weight"),
+        upper_threshold=whole_number(options.get("-x") or "0", "upper threshold"),
+        lower_threshold=whole_number(options.get("-y") or "0", "lower threshold"),
+        tun_type=member(TunnelType, options.get("--tun-type") or "ipip", "tunnel type"),
+        tun_port=whole_number(options.get("--tun-port") or "0", "tunnel port"),
         tun_csum=checksums[0] if checksums else TunnelChecksum.NOCSUM,
     )
-    _check_fit(service, server)
+    check_fit(service, server)
     return server
 
 

@@ -11,17 +11,15 @@ prints them so.
 
 from __future__ import annotations
 
-import re
-import socket
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import NoReturn, TypeVar
 
 from lvslab.errors import UsageError
-
-_E = TypeVar("_E", bound=StrEnum)
+from lvslab.ipvs.endpoint import Endpoint
+from lvslab.ipvs.tunnels import TunnelChecksum, TunnelType
+from lvslab.ipvs.words import check_range, dotted_mask, numeric_address, prefix_length
 
 WEIGHT_MAX = 65535
 """Largest weight that every ipvsadm takes: upstream 1.31 and keepalived stop here, Debian's 1.31
@@ -143,65 +141,6 @@ class SchedulerFlag(StrEnum):
         return None if word == "flag" else Scheduler(word)
 
 
-class TunnelType(StrEnum):
-    """Encapsulation toward a real server in tunnel mode, `--tun-type`. GUE needs Linux 5.2, GRE
-    5.3.
-    """
-
-    IPIP = "ipip"
-    GUE = "gue"
-    GRE = "gre"
-
-
-class TunnelChecksum(StrEnum):
-    """Checksum of the encapsulation: none, full, or GUE's remote checksum offload."""
-
-    NOCSUM = "nocsum"
-    CSUM = "csum"
-    REMCSUM = "remcsum"
-
-    @property
-    def option(self) -> str:
-        """ipvsadm's option for it."""
-        return f"--tun-{self.value}"
-
-
-@dataclass(frozen=True, order=True)
-class Endpoint:
-    """A numeric address with a port; prints as ipvsadm does, with brackets around IPv6.
-
-    Raises:
-        UsageError: the address is no IP address, or the port is outside 0..65535.
-    """
-
-    address: str
-    port: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "address", _address(self.address, "endpoint"))
-        _in_range(self.port, 0, 65535, "endpoint", "port")
-
-    def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if self.ipv6 else f"{self.address}:{self.port}"
-
-    @property
-    def ipv6(self) -> bool:
-        """Whether the address is an IPv6 one."""
-        return ":" in self.address
-
-    @classmethod
-    def parse(cls, text: str) -> Endpoint:
-        """Read `10.0.0.1:80` or `[fd00::1]:80`.
-
-        Raises:
-            UsageError: it is neither.
-        """
-        address, port = _split_endpoint(text)
-        if port is None:
-            raise UsageError(f"endpoint '{text}': the port is missing; write ADDRESS:PORT or [IPV6]:PORT")
-        return cls(address, port)
-
-
 @dataclass(frozen=True)
 class RealServer:
     """A destination of a virtual service, as `ipvsadm -a` adds it.
@@ -236,17 +175,17 @@ class RealServer:
     tun_csum: TunnelChecksum = TunnelChecksum.NOCSUM
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "address", _address(self.address, "real server"))
-        _in_range(self.port, 0, 65535, f"real server {self.address}", "port")
+        object.__setattr__(self, "address", numeric_address(self.address, "real server"))
+        check_range(self.port, 0, 65535, f"real server {self.address}", "port")
         what = f"real server {self.name}"
         parsed = ip_address(self.address)
         if parsed.is_multicast or parsed.is_unspecified or self.address == "255.255.255.255":
             raise UsageError(
                 f"{what}: the kernel takes unicast addresses only; give the server's own address"
             )
-        _in_range(self.weight, 0, WEIGHT_MAX, what, "weight")
-        _in_range(self.upper_threshold, 0, THRESHOLD_MAX, what, "upper threshold")
-        _in_range(self.lower_threshold, 0, THRESHOLD_MAX, what, "lower threshold")
+        check_range(self.weight, 0, WEIGHT_MAX, what, "weight")
+        check_range(self.upper_threshold, 0, THRESHOLD_MAX, what, "upper threshold")
+        check_range(self.lower_threshold, 0, THRESHOLD_MAX, what, "lower threshold")
         if self.lower_threshold > self.upper_threshold:
             raise UsageError(
                 f"{what}: lower threshold {self.lower_threshold} is above upper threshold"
@@ -265,7 +204,7 @@ class RealServer:
                 " them"
             )
         if self.tun_type is TunnelType.GUE:
-            _in_range(self.tun_port, 1, 65535, what, "tunnel port")
+            check_range(self.tun_port, 1, 65535, what, "tunnel port")
         elif self.tun_port != 0:
             raise UsageError(
                 f"{what}: tunnel type {self.tun_type.value} has no port; drop tunnel port {self.tun_port}"
@@ -363,7 +302,7 @@ class VirtualService:
             if server.name in seen:
                 raise UsageError(f"{what}: real server {server.name} is there twice; drop one")
             seen.add(server.name)
-            _check_fit(self, server)
+            check_fit(self, server)
 
     def _check_identity(self) -> None:
         if self.protocol is Protocol.FWMARK:
@@ -372,11 +311,11 @@ class VirtualService:
                     f"virtual service FWM {self.fwmark}: a firewall mark has no address and no port; drop"
                     " them"
                 )
-            _in_range(self.fwmark, 1, 2**32 - 1, "virtual service by firewall mark", "mark")
+            check_range(self.fwmark, 1, 2**32 - 1, "virtual service by firewall mark", "mark")
             return
         label = self.protocol.label
-        object.__setattr__(self, "address", _address(self.address, f"virtual service {label}"))
-        _in_range(self.port, 0, 65535, f"virtual service {label} {self.address}", "port")
+        object.__setattr__(self, "address", numeric_address(self.address, f"virtual service {label}"))
+        check_range(self.port, 0, 65535, f"virtual service {label} {self.address}", "port")
         if self.fwmark:
             raise UsageError(
                 f"virtual service {self.name}: {label} and firewall mark {self.fwmark} exclude each other;"
@@ -389,7 +328,7 @@ class VirtualService:
             )
 
     def _check_persistence(self, what: str) -> None:
-        _in_range(self.persistence_timeout, 0, TIMEOUT_MAX, what, "persistence timeout")
+        check_range(self.persistence_timeout, 0, TIMEOUT_MAX, what, "persistence timeout")
         if self.protocol is not Protocol.FWMARK and self.port == 0 and not self.persistence_timeout:
             raise UsageError(
                 f"{what}: port 0 (every port) needs persistence; give a port or a persistence timeout"
@@ -406,9 +345,9 @@ class VirtualService:
                 " timeout too"
             )
         mask = (
-            _prefix_length(self.persistence_netmask, what)
+            prefix_length(self.persistence_netmask, what)
             if self.is_ipv6
-            else _dotted_mask(self.persistence_netmask, what)
+            else dotted_mask(self.persistence_netmask, what)
         )
         object.__setattr__(self, "persistence_netmask", "" if mask in ("128", "255.255.255.255") else mask)
 
@@ -477,7 +416,7 @@ def unsigned_mark(mark: int) -> int:
     return mark + 2**32 if -(2**31) <= mark < 0 else mark
 
 
-def _check_fit(service: VirtualService, server: RealServer) -> None:
+def check_fit(service: VirtualService, server: RealServer) -> None:
     """What holds between a service and each of its real servers."""
     what = f"virtual service {service.name}: real server {server.name}"
     tunnel = server.forwarding is PacketForwarding.TUN
@@ -504,67 +443,3 @@ def _check_flag(flag: SchedulerFlag, scheduler: Scheduler, what: str) -> None:
         raise UsageError(
             f"{what}: flag {flag.value} is not one of scheduler {word}; drop it or change the scheduler"
         )
-
-
-def _address(text: str, what: str) -> str:
-    """An address in the form of inet_ntop(3), which ipvsadm prints; ipaddress writes mapped IPv4
-    addresses differently.
-    """
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            return socket.inet_ntop(family, socket.inet_pton(family, text))
-        except (OSError, ValueError):
-            continue
-    raise UsageError(f"{what}: '{text}' is not an IP address; give an IPv4 or IPv6 address, not a name")
-
-
-def _split_endpoint(text: str) -> tuple[str, int | None]:
-    """Address and port, None where the port is left out; the address is not checked yet."""
-    bracketed = re.fullmatch(r"\[([^]]*)\](?::(.*))?", text)
-    if bracketed:
-        address, port = bracketed[1], bracketed[2]
-    elif text.count(":") == 1:
-        address, _, port = text.partition(":")
-    else:
-        address, port = text, None
-    return address, None if port is None else _number(port, f"endpoint '{text}': port")
-
-
-def _number(text: str, what: str) -> int:
-    if not re.fullmatch(r"-?[0-9]+", text):
-        raise UsageError(f"{what} '{text}' is not a number; give digits, not a name")
-    return int(text)
-
-
-def _in_range(value: int, low: int, high: int, what: str, field: str) -> None:
-    if not low <= value <= high:
-        raise UsageError(f"{what}: {field} {value} is outside {low}..{high}; choose one inside")
-
-
-def _prefix_length(text: str, what: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,3}", text):
-        _bad_mask(text, what, "a prefix length, 1..128")
-    _in_range(int(text), 1, 128, what, "persistence netmask")
-    return str(int(text))
-
-
-def _dotted_mask(text: str, what: str) -> str:
-    try:
-        return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))
-    except (OSError, ValueError):
-        # ipvsadm takes "24" for 0.0.0.24, which groups clients by the last byte: never what was
-        # meant.
-        _bad_mask(text, what, "a dotted mask such as 255.255.255.0")
-
-
-def _bad_mask(text: str, what: str, wanted: str) -> NoReturn:
-    raise UsageError(
-        f"{what}: persistence netmask '{text}' does not fit the service's address family; give {wanted}"
-    )
-
-
-def _member(kind: type[_E], text: str, what: str) -> _E:
-    try:
-        return kind(text)
-    except ValueError:
-        raise UsageError(f"{what} '{text}' is unknown; choose one of {', '.join(kind)}") from None

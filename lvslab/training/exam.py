@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from lvslab.errors import CommandError
 from lvslab.host.completed import Completed
+from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.ipvsadm import Ipvsadm
-from lvslab.ipvs.service import Endpoint, PacketForwarding, VirtualService
+from lvslab.ipvs.service import PacketForwarding, VirtualService
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.services import HTTP_PORT
 from lvslab.runs.records import Verdict

@@ -32,10 +32,9 @@ from lvslab.ipvs.service import (
     RealServer,
     Scheduler,
     SchedulerFlag,
-    TunnelChecksum,
-    TunnelType,
     VirtualService,
 )
+from lvslab.ipvs.tunnels import TunnelChecksum, TunnelType
 from lvslab.lab.daemon import Daemon, health_daemon
 
 WORKING = [control for control in CONTROLS.values() if control.programs]

@@ -19,6 +19,7 @@ import pytest
 
 from lvslab.errors import CommandError, LabError, UsageError
 from lvslab.host.completed import Completed
+from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.ipvsadm import (
     Connection,
     Ipvsadm,
@@ -32,15 +33,8 @@ from lvslab.ipvs.ipvsadm import (
     parse_timeouts,
 )
 from lvslab.ipvs.rules import parse_rules
-from lvslab.ipvs.service import (
-    Endpoint,
-    PacketForwarding,
-    Protocol,
-    RealServer,
-    Scheduler,
-    TunnelType,
-    VirtualService,
-)
+from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
+from lvslab.ipvs.tunnels import TunnelType
 
 DATA = Path(__file__).parent / "data"
 RESTORED: list[dict[str, Any]] = json.loads((DATA / "restore.json").read_text())

@@ -16,20 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvslab.errors import UsageError
+from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.rules import format_rules, parse_rules
 from lvslab.ipvs.service import (
-    Endpoint,
     ForwardingMode,
     PacketForwarding,
     Protocol,
     RealServer,
     Scheduler,
     SchedulerFlag,
-    TunnelChecksum,
-    TunnelType,
     VirtualService,
     required_modules,
 )
+from lvslab.ipvs.tunnels import TunnelChecksum, TunnelType
 
 DATA = Path(__file__).parent / "data"
 DR, TUN, MASQ = PacketForwarding.DR, PacketForwarding.TUN, PacketForwarding.MASQ

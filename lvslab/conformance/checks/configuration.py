@@ -27,10 +27,9 @@ from lvslab.ipvs.service import (
     RealServer,
     Scheduler,
     SchedulerFlag,
-    TunnelChecksum,
-    TunnelType,
     VirtualService,
 )
+from lvslab.ipvs.tunnels import TunnelChecksum, TunnelType
 
 _VIP, _RIP = "192.0.2.10", "192.0.2.100"
 _SPLIT, _AGAIN = "--lvslab--", "--again--"

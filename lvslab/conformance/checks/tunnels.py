@@ -29,14 +29,8 @@ from lvslab.conformance.packets import changed, must, must_equal
 from lvslab.conformance.testbed import NETS, PORT, V4, Bench, server_mac
 from lvslab.conformance.verdict import CheckFailed, CheckSkipped
 from lvslab.conformance.ways import ways
-from lvslab.ipvs.service import (
-    PacketForwarding,
-    Protocol,
-    RealServer,
-    TunnelChecksum,
-    TunnelType,
-    VirtualService,
-)
+from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
+from lvslab.ipvs.tunnels import TunnelChecksum, TunnelType
 
 GUE_PORT = 6080
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from lvslab.doctor.evidence import Evidence, Machine
 from lvslab.doctor.finding import Finding
+from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.ipvsadm import Connection
-from lvslab.ipvs.service import Endpoint, Protocol, RealServer, VirtualService
+from lvslab.ipvs.service import Protocol, RealServer, VirtualService
 
 _SHOWN = 3
 _LASTING = ("ESTABLISHED", "UDP")

@@ -8,7 +8,7 @@ from lvslab.doctor.evidence import Destination, Evidence, Link, Machine
 from lvslab.doctor.finding import Finding
 from lvslab.doctor.netfilter import Rule, rules
 from lvslab.doctor.rules.traffic import shown
-from lvslab.ipvs.service import TunnelType
+from lvslab.ipvs.tunnels import TunnelType
 
 _STRICT = 1
 """rp_filter 1: a packet is dropped unless the way back to its source leads out of the link on which

@@ -41,8 +41,8 @@ made it in the client's name. `cat /proc/net/stat/synproxy` counts SYNs and vali
 
 from ipaddress import ip_address, ip_network
 
+from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.ipvsadm import Ipvsadm
-from lvslab.ipvs.service import Endpoint
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 from lvslab.training.nodes import examiner
