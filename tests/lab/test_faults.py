@@ -17,6 +17,7 @@ import pytest
 from lvslab import faults
 from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.events import Event, nobody
+from lvslab.exitcodes import ExitCode
 from lvslab.faults import base
 from lvslab.host import programs
 from lvslab.kernels import probe
@@ -624,3 +625,4 @@ def test_a_missing_program_is_named_with_its_package_before_anything_starts(
         str(caught.value)
         == f"lab 'nat': {program} not found; run: apt-get install --no-install-recommends {program}"
     )
+    assert caught.value.exit_code == ExitCode.CANNOT
