@@ -1,0 +1,14 @@
+"""What all tests need of the process that they run in."""
+
+from __future__ import annotations
+
+import signal
+
+
+def pytest_configure() -> None:
+    """Let interrupts arrive, here and in every program that a test starts.
+
+    A shell starts what it puts into the background with SIGINT ignored, children inherit that
+    (signal(7)), and Python then installs no handler: tests of an interruption would wait in vain.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
