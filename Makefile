@@ -6,7 +6,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 LVSLAB := $(VENV)/bin/lvslab
 
-.PHONY: help install packages kernels demo test slow lint perf clean
+.PHONY: help install packages kernels demo unit lab test slow lint perf clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,8 +31,13 @@ kernels: install ## from newer Debian suites: a guest kernel, a stock one for QE
 	-@$(LVSLAB) kernels fetch debian/trixie:uml debian/bookworm:amd64
 	-@$(VENV)/bin/python -m lvslab.proxies.pound_program
 
-test: install kernels ## all tests; lab tests boot kernels
-	$(VENV)/bin/pytest
+unit: install ## tests without a kernel: pure logic, and everything shipped loads
+	$(VENV)/bin/pytest -n 2 tests/unit tests/shipped
+
+lab: install kernels ## tests that boot kernels and judge packets
+	$(VENV)/bin/pytest --durations=20 tests/lab
+
+test: unit lab ## all tests; lab tests boot kernels
 
 slow: install ## tests that build kernels from source: minutes each, and they need the compilers of `lvslab kernels build --help`
 	$(VENV)/bin/pytest tests/slow

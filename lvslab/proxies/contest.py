@@ -28,7 +28,7 @@ from lvslab.traffic import http, tools
 from lvslab.traffic.prober import Prober, ProbeSpec
 
 CONNECTIONS = 16
-"""Connections that wrk keeps busy, as in `lvslab.runs.performance`."""
+"""Connections that wrk keeps busy, as in `lvslab.scenario.performance`."""
 
 _PORTS = (1024, 32767)
 """The prober's ports, and below those of the load tools: they must not meet, since a port just used
