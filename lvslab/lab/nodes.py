@@ -210,7 +210,7 @@ class GuestNode(Node):  # type: ignore[misc]
             CommandError: a set-up command failed.
         """
         names = [each.name for each in self.intfList()] if interfaces is None else interfaces
-        with linux.network_of(self.pid):
+        with linux.inside_network(self.guest.network):
             linux.silence_ipv6()
             for name in names:
                 linux.set_link_up(name)
