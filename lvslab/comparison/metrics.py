@@ -7,23 +7,19 @@ independent, so a repetition counts as one value, its median or its 99th percent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from lvslab.errors import UsageError
-from lvslab.runs import costs, probes
-from lvslab.runs import outage as compute
-from lvslab.runs.outage import Attempt, Beat
+from lvslab.runs import costs
 from lvslab.runs.records import Sample, Trial
 from lvslab.runs.rundir import Run
 from lvslab.runs.stats import median, percentile
+from lvslab.runs.trials import observed
 
 Worse = Literal["more", "less", ""]
 """Which direction is worse; "": neither, a change is only a change."""
-
-_Record = TypeVar("_Record", Attempt, Beat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,57 +188,28 @@ def _files(run: Run, trial: Trial) -> list[str]:
 
 def _figures(run: Run, trial: Trial, problems: list[str]) -> list[tuple[str, str, float]]:
     """The figures of one trial: title, unit and value. An outage that did not end counts with the
-    length that was seen.
+    length that was seen; one that is not known is no figure but a problem.
     """
-    found: list[tuple[str, str, float]] = []
-    fault = next((mark.t for mark in trial.marks if mark.kind == "fault"), None)
-    attempts = _read(run, trial, "attempts", trial.interval, probes.read_attempts, problems)
-    if attempts:
-        if fault is not None and trial.interval is not None:
-            stretch = compute.outage(attempts, trial.interval, fault)
-            found.append(("outage", "s", stretch.seconds if stretch else 0.0))
-        found.append(("failed attempts", "1", sum(each.failed for each in attempts) / len(attempts)))
+    seen = observed(run.probes, trial)
+    problems += [f"{run.path}: trial '{trial.name}': {problem}" for problem in seen.problems]
+    figures: list[tuple[str, str, float]] = []
+    if seen.attempts:
+        if seen.fault is not None and seen.outage_seconds is not None:
+            figures.append(("outage", "s", seen.outage_seconds))
+        figures.append(("failed attempts", "1", seen.failed / len(seen.attempts)))
         waits = [
-            each.first_byte - each.start
-            for each in attempts
-            if not each.failed and each.first_byte is not None
+            attempt.first_byte - attempt.start
+            for attempt in seen.attempts
+            if not attempt.failed and attempt.first_byte is not None
         ]
         middle = median(waits)
         if middle is not None:
-            found.append(("response time, p50", "s", middle))
-    noticed = compute.detection(trial.marks, fault) if fault is not None else None
-    if noticed is not None:
-        found.append(("detection", "s", noticed))
-    beats = _read(run, trial, "beats", trial.heartbeat, probes.read_beats, problems)
-    if beats and fault is not None:
-        fate = compute.survival(beats, fault)
-        if fate.total:
-            found.append(("connections lost", "1", 1 - fate.survived / fate.total))
-    return found
-
-
-def _read(
-    run: Run,
-    trial: Trial,
-    kind: str,
-    planned: float | None,
-    read: Callable[[Path, list[str]], tuple[_Record, ...]],
-    problems: list[str],
-) -> tuple[_Record, ...]:
-    """The records of one file of a trial; none, and a sentence in `problems`, when it should be
-    there and cannot be read.
-    """
-    if planned is None:
-        return ()
-    file = run.probes / f"{trial.name}.{kind}.csv"
-    warnings: list[str] = []
-    try:
-        records = read(file, warnings)
-    except UsageError as error:
-        problems.append(f"{error}; the trial's numbers are left out")
-        return ()
-    problems += [f"{run.path}: {warning}" for warning in warnings]
-    return records
+            figures.append(("response time, p50", "s", middle))
+    if seen.detection is not None:
+        figures.append(("detection", "s", seen.detection))
+    if seen.survival is not None:
+        figures.append(("connections lost", "1", 1 - seen.survival.survived / seen.survival.total))
+    return figures
 
 
 # -- virtual time ----------------------------------------------------------------------------------

@@ -358,7 +358,7 @@ def plan_lab(
         topology_name: shipped topology or file; by default the one made for the mode.
         alike: modes that are compared with each other, so that all get the same kind of kernel for
             every role.
-        options: further arguments of `lvslab.plan.make_plan`.
+        options: further arguments of `lvslab.plan.plan.make_plan`.
 
     Raises:
         UsageError, CannotError: as make_plan.

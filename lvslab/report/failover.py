@@ -11,22 +11,18 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-from lvslab.errors import LvslabError
 from lvslab.report import style
 from lvslab.report.units import MISSING, THIN_SPACE, percent, quantity
 from lvslab.runs import outage as compute
-from lvslab.runs import probes
-from lvslab.runs.outage import Attempt, Beat, Stretch, Survival
+from lvslab.runs.outage import Survival
 from lvslab.runs.records import Lab, Mark, Trial
 from lvslab.runs.rundir import Run
 from lvslab.runs.stats import percentile, present
-
-_Line = TypeVar("_Line", Attempt, Beat)
+from lvslab.runs.trials import Observation, observed
 
 MIN_ERRORS = 100
 """Below so many attempts there is no 99th percentile of their start errors."""
@@ -51,22 +47,9 @@ class Length:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """One trial with its probes. `attempts` and `beats` are None where there is no file; `problems`
-    are sentences about what is missing.
-    """
+class Observed(Observation):
+    """One trial with its probes, in the words of a report."""
 
-    trial: Trial
-    attempts: tuple[Attempt, ...] | None
-    beats: tuple[Beat, ...] | None
-    problems: tuple[str, ...]
-    fault: float | None
-    stretch: Stretch | None
-    unknown: str
-    """Why the outage is not known; "" when it is."""
-    survival: Survival | None
-    later: tuple[Stretch, ...] = ()
-    """Failures after the service had been whole again: a second fault, the repair."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Address of a real server → its name."""
     directors: int = 1
@@ -82,16 +65,6 @@ class Observed:
     def length_text(self) -> str:
         """The outage in words."""
         return self.length.text(self.trial.interval) if self.length else MISSING
-
-    @property
-    def detection(self) -> float | None:
-        """Seconds from the fault to the first change of the director's table or VRRP state."""
-        return None if self.fault is None else compute.detection(self.trial.marks, self.fault)
-
-    @property
-    def failed(self) -> int:
-        """How many attempts failed in the whole trial."""
-        return sum(attempt.failed for attempt in self.attempts or ())
 
     @property
     def failed_early(self) -> int:
@@ -430,84 +403,14 @@ def _label(variant: str, mode: str, variants: int, modes: int) -> str:
 
 
 def _observe(folder: Path, trial: Trial, lab: Lab | None) -> Observed:
-    missing: list[str] = []
-    attempts = _read(folder, trial, "attempts", trial.interval, probes.read_attempts, missing)
-    beats = _read(folder, trial, "beats", trial.heartbeat, probes.read_beats, missing)
-    fault = next((mark.t for mark in trial.marks if mark.kind == "fault"), None)
-    stretch, unknown = None, ""
-    if attempts is None:
-        unknown = "attempts were not made" if trial.interval is None else "the attempts are not there"
-    elif fault is None:
-        calm = trial.end is not None and attempts and not any(attempt.failed for attempt in attempts)
-        unknown = "" if calm else "no fault was recorded"
-    elif not any(attempt.planned >= fault for attempt in attempts):
-        unknown = "no attempt was made after the fault"
-    else:
-        stretch = compute.outage(attempts, trial.interval or 0, fault)
-        if stretch is None and trial.end is None:
-            unknown = "the trial was cut short before any attempt failed"
-    if trial.end is None:
-        missing.append(
-            "it has no end: it was cut short or is still running, and what follows its last attempt is not"
-            " known."
-        )
-    if unknown and attempts is not None:
-        missing.append(f"its outage is not known: {unknown}.")
-    survival = compute.survival(beats, fault) if beats and fault is not None else None
+    seen = observed(folder, trial)
     nodes = lab.nodes if lab else ()
+    directors = sum(node.role == "director" for node in nodes)
     return Observed(
-        trial=trial,
-        attempts=attempts,
-        beats=beats,
-        problems=tuple(missing),
-        fault=fault,
-        stretch=stretch,
-        unknown=unknown,
-        survival=survival if survival and survival.total else None,
-        later=_later(attempts or (), trial.interval or 0, stretch),
+        **vars(seen),
         names=_names(lab),
-        directors=sum(node.role == "director" for node in nodes)
-        or len({m.node for m in trial.marks if m.kind in ("table", "vrrp")}),
+        directors=directors or len({m.node for m in trial.marks if m.kind in ("table", "vrrp")}),
     )
-
-
-def _later(attempts: Sequence[Attempt], interval: float, first: Stretch | None) -> tuple[Stretch, ...]:
-    if first is None or not first.ended:
-        return ()
-    return compute.stretches([attempt for attempt in attempts if attempt.planned >= first.end], interval)
-
-
-def _read(
-    folder: Path,
-    trial: Trial,
-    kind: str,
-    planned: float | None,
-    read: Callable[[Path, list[str]], tuple[_Line, ...]],
-    missing: list[str],
-) -> tuple[_Line, ...] | None:
-    """The lines of one of the trial's files; None, and a sentence in `missing`, when it should be
-    there and cannot be read.
-    """
-    file = folder / f"{trial.name}.{kind}.csv"
-    if planned is None and not file.is_file():
-        return None
-    if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
-        missing.append(f"probes/{file.name} is not there.")
-        return None
-    warnings: list[str] = []
-    try:
-        lines = read(file, warnings)
-    except LvslabError as error:
-        missing.append(f"probes/{file.name} cannot be used: {str(error).replace(str(file), file.name)}.")
-        return None
-    missing.extend(f"probes/{warning}." for warning in warnings)
-    if (
-        planned is None and not lines
-    ):  # the prober writes both files, also the one for which there was nothing to do
-        return None
-    if not lines and not warnings:
-        missing.append(f"probes/{file.name} holds not one line.")
-    return lines
 
 
 def _names(lab: Lab | None) -> dict[str, str]:

@@ -131,8 +131,8 @@ class Experiment:
             kernels: of the directors, in their order, where the command line does not say; names as
                 `--kernel` takes them.
             breaks: nodes that will be broken: they must be there, or nothing is started.
-            options: further arguments of `lvslab.plan.make_plan`: weights, without, persistence,
-                ops, spare, sysctls, health_settings, redundancy, more_needs.
+            options: further arguments of `lvslab.plan.plan.make_plan`: weights, without,
+                persistence, ops, spare, sysctls, health_settings, redundancy, more_needs.
 
         Raises:
             UsageError, CannotError: as make_plan.

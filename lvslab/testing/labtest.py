@@ -117,7 +117,7 @@ class LabTest:
         marker.
 
         Raises:
-            UsageError, CannotError: as `lvslab.plan.make_plan`.
+            UsageError, CannotError: as `lvslab.plan.plan.make_plan`.
             LabError: it did not come up.
         """
         chosen, merged = mode or self._mode, {**self._options, **options}

@@ -25,7 +25,7 @@ _OF_THE_EXPERIMENT = ("alike", "name", "kernels", "breaks")
 """Arguments of `Experiment.lab` that say nothing about the shape of the lab."""
 
 _SET_BY_THE_EXPERIMENT = ("director_kernels", "needs", "health")
-"""Arguments of `lvslab.plan.make_plan` that it works out itself."""
+"""Arguments of `lvslab.plan.plan.make_plan` that it works out itself."""
 
 
 @dataclass(frozen=True)

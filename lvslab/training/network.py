@@ -27,8 +27,8 @@ def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = Non
         kernel: of the directors, by default User-Mode Linux like all the student's nodes.
 
     Raises:
-        UsageError, CannotError: as `lvslab.plan.make_plan`; or the directors were to run on the
-            machine's own kernel.
+        UsageError, CannotError: as `lvslab.plan.plan.make_plan`; or the directors were to run on
+            the machine's own kernel.
     """
     if kernel == KernelKind.HOST:
         raise UsageError(

@@ -7,7 +7,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,16 +47,19 @@ def _module(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").strip(".")
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
-    """Everything of lvslab that a file names in an import, wherever it stands: lazy imports inside
-    functions and those under TYPE_CHECKING count like all others.
+@cache
+def _imported(source: str) -> tuple[str, ...]:
+    """Everything that a file names in an import, wherever it stands: lazy imports inside functions
+    and those under TYPE_CHECKING count like all others.
     """
-    for node in ast.walk(tree):
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute here"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)
 
 
 def _arrows(sources: Mapping[str, str]) -> dict[str, set[str]]:
@@ -63,7 +67,7 @@ def _arrows(sources: Mapping[str, str]) -> dict[str, set[str]]:
     arrows: dict[str, set[str]] = {}
     for name, source in sources.items():
         arrows[name] = set()
-        for imported in _imported(ast.parse(source)):
+        for imported in _imported(source):
             target = imported.removeprefix("lvslab.") if imported.startswith("lvslab.") else ""
             while target and target not in sources:
                 target = target.rpartition(".")[0]
@@ -144,7 +148,7 @@ def test_a_circle_is_found(sources: dict[str, str]) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "report").rglob("*.py")), ids=_module)
 def test_reports_read_only_the_run_directory(path: Path) -> None:
     allowed = ("lvslab.errors", "lvslab.runs", "lvslab.comparison", "lvslab.report")
-    own = [name for name in _imported(ast.parse(path.read_text())) if name.startswith("lvslab")]
+    own = [name for name in _imported(path.read_text()) if name.startswith("lvslab")]
     assert not [name for name in own if not name.startswith(allowed)]
 
 

@@ -1,0 +1,84 @@
+"""What an outage was is one answer, in the words of a report and in the numbers of a comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sample_failover
+import sample_run
+
+from lvslab.comparison.metrics import Series, all_series
+from lvslab.report import failover
+from lvslab.runs.rundir import Run, load
+from lvslab.runs.trials import observed
+
+START = 1000.0
+INTERVAL = 0.01
+FAULT = START + 1
+
+
+def _run(root: Path, attempts: int, failed: range, **more: Any) -> Run:
+    """A run of one trial whose fault comes 1 s after its start: attempts every 10 ms."""
+    trial = {
+        "name": "plain-1",
+        "variant": "plain",
+        "mode": "nat",
+        "lab": "nat",
+        "repeat": 1,
+        "start": START,
+        "end": START + 4,
+        "interval": INTERVAL,
+        "timeout": 0.5,
+        "heartbeat": None,
+        "marks": [{"t": FAULT, "kind": "fault", "node": "rs1", "text": "killed"}],
+        "bound": None,
+        "expects": "a short outage",
+        "verdict": "pass",
+        **more,
+    }
+    lines = [sample_failover.HEADER]
+    for number in range(attempts):
+        planned = START + number * INTERVAL
+        server, outcome = ("", "refused") if number in failed else ("rs1", "ok")
+        times = f"{planned:.6f},{planned:.6f},,,{planned + 0.001:.6f}"
+        lines.append(f"{times},{20000 + number},{server},{outcome}")
+    with sample_failover.writer(root, "trials", "Trials") as run:
+        run.add_lab(sample_run.lab("nat"))
+        run.add_trial(trial)
+        (run.probes / "plain-1.attempts.csv").write_text("\n".join([*lines, ""]))
+    return load(run.path)
+
+
+def _outages(run: Run) -> tuple[list[Series], tuple[str, ...]]:
+    series, problems = all_series(run)
+    return [one for one in series if one.key.endswith("outage")], problems
+
+
+def test_an_outage_is_the_same_in_a_report_and_in_a_comparison(tmp_path: Path) -> None:
+    run = _run(tmp_path, 400, range(100, 150))
+    seen = observed(run.probes, run.trials[0])
+    (group,) = failover.observe(run)
+    (outage,), problems = _outages(run)
+    assert seen.outage_seconds is not None and 0.48 < seen.outage_seconds < 0.52
+    assert group.lengths[0].seconds == seen.outage_seconds == outage.values[0] and not problems
+
+
+def test_no_failure_after_the_fault_is_an_outage_of_no_length(tmp_path: Path) -> None:
+    run = _run(tmp_path, 400, range(0))
+    (outage,), problems = _outages(run)
+    assert observed(run.probes, run.trials[0]).outage_seconds == 0.0 == outage.values[0]
+    assert failover.observe(run)[0].lengths[0].seconds == 0.0 and not problems
+
+
+def test_without_an_attempt_after_the_fault_the_outage_is_not_known_to_anybody(tmp_path: Path) -> None:
+    run = _run(tmp_path, 100, range(0))
+    assert run.trials[0].end is not None, "the trial is complete: only its attempts end too early"
+    seen = observed(run.probes, run.trials[0])
+    assert seen.outage_seconds is None and seen.unknown == "no attempt was made after the fault"
+    assert failover.observe(run)[0].lengths == ()
+    outages, problems = _outages(run)
+    assert outages == []
+    assert [
+        text for text in problems if "its outage is not known: no attempt was made after the fault" in text
+    ]
