@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 from lvslab.errors import CannotError
 
@@ -88,3 +89,36 @@ def program_path() -> str:
 
 def install_command(names: Iterator[str] | Sequence[str]) -> str:
     return "apt-get install --no-install-recommends " + " ".join(names)
+
+
+def has_apt() -> bool:
+    """Whether Debian's package manager is here, so that `install_command` can be typed."""
+    return shutil.which("apt-get", path=program_path()) is not None
+
+
+def how_to_get(names: Iterable[str]) -> str:
+    """What to do for Debian packages to be here: the command, or, where there is no apt, the
+    programs themselves, since the names of packages are Debian's and other distributions have their
+    own.
+    """
+    wanted = list(names)
+    if has_apt():
+        return install_command(wanted)
+    programs = {package.name: package.program for package in packages()}
+    needed = ", ".join(
+        f"{programs[name]} (Debian's package {name})"
+        if programs.get(name)
+        else f"what Debian's package {name} has"
+        for name in wanted
+    )
+    return f"no apt here: with your own package manager, install {needed}"
+
+
+def distribution(release: Path = Path("/etc/os-release")) -> str:
+    """This machine's distribution as os-release(5) names it."""
+    try:
+        lines = release.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "unknown distribution"
+    fields = dict(line.partition("=")[::2] for line in lines)
+    return fields.get("PRETTY_NAME", "unknown distribution").strip("\"'")

@@ -14,7 +14,14 @@ from pathlib import Path
 
 from lvslab.control.keepalived import Keepalived
 from lvslab.errors import CannotError, LvslabError
-from lvslab.host.programs import install_command, missing_packages, packages
+from lvslab.host.programs import (
+    distribution,
+    has_apt,
+    how_to_get,
+    install_command,
+    missing_packages,
+    packages,
+)
 from lvslab.kernels import kvm, probe
 from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Kernels, Need
 from lvslab.kernels.uml import UmlKernel
@@ -30,7 +37,7 @@ class Line:
         verdict: "pass", "fail" (something needed is missing) or "skip" (something optional is
             missing or could not be tried).
         finding: what the trial showed.
-        cure: the command that helps, or "".
+        cure: what helps, a command where there is one, or "".
     """
 
     name: str
@@ -42,13 +49,14 @@ class Line:
 def check_machine() -> Iterator[Line]:
     """All trials, one after the other. Call it inside the sandbox, whose own start is the first."""
     yield Line("Python", "pass", f"{sys.version.split()[0]} ({sys.executable})")
+    yield _system()
     yield Line("sandbox", "pass", "private network, mount, process and IPC namespaces made")
     yield _programs()
-    yield _attempt("network", _try_network, "apt-get install --no-install-recommends mininet iproute2")
+    yield _attempt("network", _try_network, how_to_get(["mininet", "iproute2"]))
     yield _attempt(
         "packet sockets", _try_packet_socket, "run in an environment with CAP_NET_RAW in its own namespaces"
     )
-    yield _attempt("web server", _try_nginx, "apt-get install nginx-light libnginx-mod-stream")
+    yield _attempt("web server", _try_nginx, how_to_get(["nginx-light", "libnginx-mod-stream"]))
     facts = probe.host_facts(tuple(Need))
     met = sorted(facts.met)
     yield Line(
@@ -61,7 +69,7 @@ def check_machine() -> Iterator[Line]:
     try:
         guest = probe.guest_facts(UmlKernel.find(), fresh=True)
     except LvslabError as error:
-        yield Line("kernel 'uml'", "fail", str(error), "apt-get install user-mode-linux busybox-static")
+        yield Line("kernel 'uml'", "fail", str(error), how_to_get(["user-mode-linux", "busybox-static"]))
     else:
         took, has = time.monotonic() - started, ", ".join(sorted(guest.met))
         yield Line("kernel 'uml'", "pass", f"{guest.release}: booted and tried in {took:.1f} s: has {has}")
@@ -101,13 +109,23 @@ def require_control(plan: LabPlan) -> None:
         raise CannotError(f"lab '{plan.name}': {names} not found; run: {cure}")
 
 
+def _system() -> Line:
+    """Other distributions are not refused: what lvslab needs is found by trial."""
+    if has_apt():
+        return Line("system", "pass", distribution())
+    return Line(
+        "system",
+        "skip",
+        f"{distribution()}: no apt here, and lvslab names packages as Debian does; Debian 12 and 13 are"
+        " supported",
+    )
+
+
 def _programs() -> Line:
     missing = missing_packages()
     if missing:
         names = ", ".join(f"{package.program} ({package.why})" for package in missing)
-        return Line(
-            "programs", "fail", f"missing: {names}", install_command(package.name for package in missing)
-        )
+        return Line("programs", "fail", f"missing: {names}", how_to_get(package.name for package in missing))
     count = sum(
         (package.needed or package.controls) and package.program is not None for package in packages()
     )
@@ -180,7 +198,7 @@ def _try_kvm() -> Line:
         return replace(
             optional,
             finding=f"not tried: {kvm.PROGRAM} is not installed",
-            cure=install_command(["qemu-system-x86"]),
+            cure=how_to_get(["qemu-system-x86"]),
         )
     images = sorted(Path("/boot").glob("vmlinuz-*"), reverse=True)
     image = next((path for path in images if os.access(path, os.R_OK)), None)
@@ -188,7 +206,7 @@ def _try_kvm() -> Line:
         return replace(
             optional,
             finding="not tried: no readable kernel image in /boot",
-            cure=install_command(["linux-image-cloud-amd64"]),
+            cure=how_to_get(["linux-image-cloud-amd64"]),
         )
     found = kvm.try_once(image)
     return replace(optional, verdict="pass" if found.works else "skip", finding=found.text)
