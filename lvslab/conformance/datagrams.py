@@ -7,6 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from scapy.layers.inet import ICMP, TCP, UDP
+from scapy.layers.inet6 import IPv6ExtHdrFragment
+from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP, SCTPChunkInit, SCTPChunkInitAck
+
 from lvslab.conformance.flows import at_client, at_server, ip_layer, one_hop
 from lvslab.conformance.packets import changed, must, must_equal
 from lvslab.conformance.testbed import NETS, PORT, SERVER_PORT, Bench
@@ -18,9 +23,6 @@ SPORT = 40000
 
 def transport(protocol: str, sport: int, dport: int, payload: bytes = b"") -> Any:
     """The first packet of a conversation: a SYN, a datagram, an INIT chunk."""
-    from scapy.layers.inet import TCP, UDP
-    from scapy.layers.sctp import SCTP, SCTPChunkInit
-
     if protocol == "tcp":
         return TCP(sport=sport, dport=dport, seq=1000, flags="S", options=[("MSS", 1460)])
     if protocol == "sctp":
@@ -32,9 +34,6 @@ def transport(protocol: str, sport: int, dport: int, payload: bytes = b"") -> An
 
 def answer(protocol: str, sport: int, dport: int, payload: bytes = b"") -> Any:
     """A real server's first packet: a SYN-ACK, a datagram, an INIT-ACK chunk."""
-    from scapy.layers.inet import TCP, UDP
-    from scapy.layers.sctp import SCTP, SCTPChunkInitAck
-
     if protocol == "tcp":
         return TCP(sport=sport, dport=dport, seq=5000, ack=1001, flags="SA", options=[("MSS", 1460)])
     if protocol == "sctp":
@@ -64,8 +63,6 @@ def datagram(bench: Bench, version: int, payload: bytes = b"lvslab", client: str
     """A datagram of a client to the VIP, of a new client when none is given; `fields` of the IP
     header.
     """
-    from scapy.layers.inet import UDP
-
     net = NETS[version]
     return (
         net.packet(client or bench.client(version), net.vip, **fields)
@@ -76,8 +73,6 @@ def datagram(bench: Bench, version: int, payload: bytes = b"lvslab", client: str
 
 def answer_to(request: Any, payload: bytes = b"answer", number: int = 1, **fields: Any) -> Any:
     """What the real server of mode nat answers to a client's datagram."""
-    from scapy.layers.inet import UDP
-
     net = NETS[request.version]
     return (
         net.packet(net.server(number), request.src, **fields)
@@ -105,8 +100,6 @@ def is_error(frame: Any, version: int, kind: int, code: int, what: str) -> None:
     Raises:
         CheckFailed: it is something else.
     """
-    from scapy.layers.inet import ICMP
-
     packet = frame.payload
     if version == 4 and ICMP in packet:
         found = (packet[ICMP].type, packet[ICMP].code)
@@ -133,9 +126,6 @@ def reassembled(frames: Sequence[Any], what: str) -> Any:
         CheckFailed: pieces are missing or overlap, they are not of one packet, or one is longer
             than 1500 bytes.
     """
-    from scapy.layers.inet6 import IPv6ExtHdrFragment
-    from scapy.layers.l2 import Ether
-
     pieces = []
     for frame in frames:
         packet = frame.payload
@@ -165,8 +155,6 @@ def reassembled(frames: Sequence[Any], what: str) -> Any:
 
 def fragments(packet: Any, size: int, identification: int = 0x4242) -> list[Any]:
     """A packet cut into fragments with `size` bytes of payload each, a multiple of 8."""
-    from scapy.layers.inet6 import IPv6ExtHdrFragment
-
     whole = type(packet)(bytes(packet))
     data, header = bytes(whole.payload), whole.copy()
     header.remove_payload()
@@ -233,8 +221,6 @@ def expect_refused(bench: Bench, packet: Any, what: str) -> None:
     """The director itself must refuse a packet of a client: TCP with a RST, the rest with ICMP port
     unreachable, from where it went to.
     """
-    from scapy.layers.inet import TCP
-
     frame = bench.from_client(packet).one("outside", what)
     answer = frame.payload
     if TCP in packet:

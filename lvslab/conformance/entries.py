@@ -14,6 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scapy.layers.inet import ICMP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6DestUnreach
+
 from lvslab.conformance.testbed import NETS, SERVER_PORT, Bench, Seen
 from lvslab.conformance.verdict import CheckFailed, CheckSkipped
 from lvslab.ipvs.ipvsadm import Connection
@@ -42,8 +45,6 @@ def tcp(
     data: bytes = b"",
 ) -> Any:
     """A client's segment to the VIP of its IP version."""
-    from scapy.layers.inet import TCP
-
     net = NETS[6 if ":" in client else 4]
     packet = net.packet(client, net.vip) / TCP(sport=sport, dport=dport, flags=flags, seq=seq, ack=ack)
     return packet / data if data else packet
@@ -51,8 +52,6 @@ def tcp(
 
 def udp(client: str, dport: int, *, sport: int = 40000, data: bytes = b"lvslab") -> Any:
     """A client's datagram to the VIP of its IP version."""
-    from scapy.layers.inet import UDP
-
     net = NETS[6 if ":" in client else 4]
     return net.packet(client, net.vip) / UDP(sport=sport, dport=dport) / data
 
@@ -68,8 +67,6 @@ def tcp_reply(
     data: bytes = b"",
 ) -> Any:
     """A real server's segment to a client, as in NAT."""
-    from scapy.layers.inet import TCP
-
     net = NETS[6 if ":" in client else 4]
     packet = net.packet(net.server(number), client) / TCP(
         sport=sport, dport=dport, flags=flags, seq=seq, ack=1001
@@ -81,8 +78,6 @@ def udp_reply(
     number: int, client: str, *, sport: int = SERVER_PORT, dport: int = 40000, data: bytes = b"answer"
 ) -> Any:
     """A real server's datagram to a client, as in NAT."""
-    from scapy.layers.inet import UDP
-
     net = NETS[6 if ":" in client else 4]
     return net.packet(net.server(number), client) / UDP(sport=sport, dport=dport) / data
 
@@ -140,8 +135,6 @@ def must_reset(seen: Seen, what: str) -> None:
     Raises:
         CheckFailed: something else came out.
     """
-    from scapy.layers.inet import TCP
-
     frame = seen.one("outside", what)
     if TCP not in frame or "R" not in frame[TCP].flags:
         raise CheckFailed(f"{what}: a TCP RST of the director was expected", shown(seen))
@@ -159,9 +152,6 @@ def must_refuse(seen: Seen, what: str) -> None:
 
 def is_port_unreachable(frame: Any) -> bool:
     """Whether a frame is ICMP or ICMPv6 "port unreachable"."""
-    from scapy.layers.inet import ICMP
-    from scapy.layers.inet6 import ICMPv6DestUnreach
-
     if ICMP in frame:
         return bool(frame[ICMP].type == 3 and frame[ICMP].code == 3)
     return ICMPv6DestUnreach in frame and frame[ICMPv6DestUnreach].code == 4

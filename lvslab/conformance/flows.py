@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+
 from lvslab.conformance.packets import changed, must_equal
 from lvslab.conformance.testbed import NETS, PORT, ROUTER_MAC, SERVER_PORT, SERVERS, Bench, Seen, server_mac
 from lvslab.conformance.verdict import CheckFailed
@@ -20,9 +24,6 @@ CLIENT_SEQ, SERVER_SEQ = 1000, 5_000_000
 
 def ip_layer(version: int) -> Any:
     """scapy's class for the header of an IP version."""
-    from scapy.layers.inet import IP
-    from scapy.layers.inet6 import IPv6
-
     return IP if version == 4 else IPv6
 
 
@@ -65,10 +66,6 @@ def at_server(
         seen: in tun over IPv4 the frame that came: the identification of the outer header is taken
             from it, the kernel chooses it.
     """
-    from scapy.layers.inet import IP, TCP, UDP
-    from scapy.layers.inet6 import IPv6
-    from scapy.layers.l2 import Ether
-
     packet = sent.payload if isinstance(sent, Ether) else sent
     frame = bench.framed(packet, bench.inside.mac, server_mac(number))
     net = NETS[frame.payload.version]
@@ -107,9 +104,6 @@ def at_client(bench: Bench, sent: Any, *, port: int = PORT) -> Any:
     """The frame that a client must get for a real server's packet or frame, in mode nat: the source
     is the VIP and its port.
     """
-    from scapy.layers.inet import TCP, UDP
-    from scapy.layers.l2 import Ether
-
     packet = sent.payload if isinstance(sent, Ether) else sent
     frame = bench.framed(packet, bench.outside.mac, ROUTER_MAC)
 
@@ -169,8 +163,6 @@ class Conversation:
 
     def from_client(self, flags: str, data: bytes = b"", **fields: Any) -> Any:
         """The client's next segment as an IP packet, not sent; `fields` of TCP."""
-        from scapy.layers.inet import TCP
-
         ack = self.sequence["server"] if "A" in flags else 0
         header = {
             "sport": self.sport,
@@ -187,8 +179,6 @@ class Conversation:
         """The real server's next segment as an IP packet, as the server of the mode sends it; not
         sent.
         """
-        from scapy.layers.inet import TCP
-
         ack = self.sequence["client"] if "A" in flags else 0
         header = {
             "sport": self.server_port,

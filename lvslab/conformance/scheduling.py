@@ -14,6 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scapy.layers.inet import ICMP, TCP, UDP, IPerror, TCPerror, UDPerror
+from scapy.layers.inet6 import ICMPv6DestUnreach, IPerror6
+
 from lvslab.conformance.models import Flow, Model, TwoRandomChoices
 from lvslab.conformance.packets import must
 from lvslab.conformance.testbed import NETS, SERVER_PORT, SERVERS, Bench, Net, Seen, server_mac
@@ -168,8 +171,6 @@ class Rig:
 
     def packet(self, step: Step) -> Any:
         """The client's packet of a step."""
-        from scapy.layers.inet import TCP, UDP
-
         flow = step.flow
         ip = self.net.packet(flow.source, flow.destination)
         if self.protocol is Protocol.UDP:
@@ -313,8 +314,6 @@ def _words(place: str) -> str:
 
 def _key(frame: Any) -> tuple[str, int, str]:
     """Source, port and kind of step of a client's packet inside."""
-    from scapy.layers.inet import TCP, UDP
-
     ip = frame.payload
     if TCP in frame:
         flags = frame[TCP].flags
@@ -336,9 +335,6 @@ def _number(frame: Any, net: Net) -> int:
 
 def _quoted(frame: Any) -> tuple[str, int]:
     """The client's address and port that an ICMP port unreachable quotes."""
-    from scapy.layers.inet import ICMP, IPerror, TCPerror, UDPerror
-    from scapy.layers.inet6 import ICMPv6DestUnreach, IPerror6
-
     for layer, error, kind in ((ICMP, IPerror, _CLOSED_PORT), (ICMPv6DestUnreach, IPerror6, _CLOSED_PORT_6)):
         if layer in frame and (frame[layer].type, frame[layer].code) == kind and error in frame:
             for transport in (TCPerror, UDPerror):

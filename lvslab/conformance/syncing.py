@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from scapy.layers.inet import IP, TCP, UDP
+
 from lvslab.conformance.flows import CLIENT_SEQ, SERVER_SEQ
 from lvslab.conformance.packets import must
 from lvslab.conformance.testbed import NETS, PORT, SERVER_PORT, V4, Bench, Seen, server_mac
@@ -187,8 +189,6 @@ class Master:
         Raises:
             CheckFailed: it is none.
         """
-        from scapy.layers.inet import UDP
-
         udp = frame[UDP]
         try:
             return decode(bytes(udp.original[8 : udp.len]))
@@ -207,15 +207,11 @@ class Master:
         self.bench.log.append((time.time(), "inside", "received", frame))
 
     def _is_sync(self, frame: Any) -> bool:
-        from scapy.layers.inet import UDP
-
         return UDP in frame and frame.payload.dst == self._group and frame[UDP].dport in self._ports
 
 
 def udp(version: int, client: str, port: int = PORT, data: bytes = b"lvslab") -> Any:
     """A datagram of a client to the VIP."""
-    from scapy.layers.inet import UDP
-
     net = NETS[version]
     return net.packet(client, net.vip) / UDP(sport=SPORT, dport=port) / data
 
@@ -224,8 +220,6 @@ def segments(version: int, client: str, *flags: str) -> list[Any]:
     """A client's segments to the VIP, one for each word of flags, as if a server that sends no data
     answered properly.
     """
-    from scapy.layers.inet import TCP
-
     net, sequence, packets = NETS[version], CLIENT_SEQ, []
     for each in flags:
         ack = SERVER_SEQ + 1 if "A" in each else 0
@@ -334,8 +328,6 @@ class Backup:
 
     def inject(self, data: bytes, *, port: int = SYNC_PORT, wire: str = "inside") -> None:
         """Send a datagram of the other director."""
-        from scapy.layers.inet import IP, UDP
-
         side = self.bench.inside if wire == "inside" else self.bench.outside
         packet = (
             IP(src=PEER if wire == "inside" else V4.router, dst=SYNC_GROUP, ttl=1)

@@ -20,6 +20,11 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
 
+from scapy.contrib.igmp import IGMP
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet6 import ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RS, IPv6
+from scapy.layers.l2 import ARP, Ether
+
 from lvslab.conformance.verdict import CheckFailed, CheckSkipped
 from lvslab.conformance.ways import upstream_version
 from lvslab.conformance.wire import Wire
@@ -77,9 +82,6 @@ class Net:
 
     def packet(self, source: str, destination: str, **fields: Any) -> Any:
         """A scapy IP or IPv6 header."""
-        from scapy.layers.inet import IP
-        from scapy.layers.inet6 import IPv6
-
         return (IP if self.version == 4 else IPv6)(src=source, dst=destination, **fields)
 
 
@@ -392,8 +394,6 @@ ipvsadm -C
     @staticmethod
     def framed(packet: Any, source: str, destination: str) -> Any:
         """A packet in an Ethernet frame, all computed fields filled in."""
-        from scapy.layers.l2 import Ether
-
         return Ether(bytes(Ether(src=source, dst=destination) / packet))
 
     def _exchange(self, wire: Wire, frames: Sequence[Any]) -> Seen:
@@ -415,8 +415,6 @@ ipvsadm -C
         """Wait until everything sent before has gone through the director, by an echo request
         behind it.
         """
-        from scapy.layers.inet import ICMP, IP
-
         number = next(self._barriers) & 0xFFFF
         source, destination = (V4.router, V4.dip) if wire is self.outside else (V4.server(1), V4.inner)
         mac = ROUTER_MAC if wire is self.outside else server_mac(1)
@@ -467,11 +465,6 @@ ipvsadm -C
 
 def _is_noise(frame: Any) -> bool:
     """What an idle host says by itself, and the bench's own echo replies."""
-    from scapy.contrib.igmp import IGMP
-    from scapy.layers.inet import ICMP, IP
-    from scapy.layers.inet6 import ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RS
-    from scapy.layers.l2 import ARP
-
     if ARP in frame or IGMP in frame or (IP in frame and frame[IP].proto == 2):
         return True
     if any(layer in frame for layer in (ICMPv6ND_NS, ICMPv6ND_NA, ICMPv6ND_RS, ICMPv6MLReport2)):

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from scapy.layers.l2 import Ether
+from scapy.utils import checksum
+
 _ETH_P_ALL = 3
 _PACKET_OUTGOING = 4
 _SOL_PACKET, _PACKET_VNET_HDR = 263, 15
@@ -83,8 +86,6 @@ class Wire:
         """The next frame from the director, or None; one whose checksum its kernel left to a card
         that does not exist gets it filled in.
         """
-        from scapy.layers.l2 import Ether
-
         if timeout > 0:
             self._socket.settimeout(timeout)
         else:
@@ -109,8 +110,6 @@ def with_checksum(data: bytes, start: int, offset: int) -> bytes:
         offset: where in it the checksum belongs; there is already the sum of the pseudo-header, if
             there is one.
     """
-    from scapy.utils import checksum
-
     value = int(checksum(data[start:]))
     if value == 0 and offset == _UDP_CHECKSUM:
         value = 0xFFFF

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scapy.layers.inet import ICMP
+
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     awaited,
@@ -160,8 +162,6 @@ def _played(
     tags=("icmp", "nat", "timer"),
 )
 def icmp(bench: Bench) -> None:
-    from scapy.layers.inet import ICMP
-
     net, port, client = NETS[4], bench.port(), bench.client()
     service = bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
     request = udp(client, port)

@@ -9,6 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from scapy.layers.inet import TCP, UDP, IPOption_NOP, IPOption_Router_Alert
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt, PadN
+from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP
+
 from lvslab.conformance.check import check
 from lvslab.conformance.datagrams import (
     SPORT,
@@ -285,8 +290,6 @@ def flow_label(bench: Bench, mode: str) -> None:
     each=[{"mode": mode} for mode in MODES],
 )
 def ip_options(bench: Bench, mode: str) -> None:
-    from scapy.layers.inet import IPOption_NOP, IPOption_Router_Alert
-
     bench.service(mode, protocol=Protocol.UDP, weights=(1,))
     sent = datagram(
         bench,
@@ -304,9 +307,6 @@ def ip_options(bench: Bench, mode: str) -> None:
     each=[{"mode": mode} for mode in MODES],
 )
 def extension_header(bench: Bench, mode: str) -> None:
-    from scapy.layers.inet import UDP
-    from scapy.layers.inet6 import IPv6ExtHdrDestOpt, PadN
-
     bench.service(mode, protocol=Protocol.UDP, version=6, weights=(1,))
     net = NETS[6]
     header = IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)])
@@ -396,8 +396,6 @@ def lengths(bench: Bench, mode: str, version: int) -> None:
 def udp_zero_checksum_nat(bench: Bench, version: int) -> None:
     # udp_dnat_handler and udp_snat_handler: the incremental update is for a checksum that is not 0;
     # else "full checksum calculation".
-    from scapy.layers.inet import UDP
-
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
     for payload in (b"even", b"odd"):
         request = datagram(bench, version, payload)
@@ -419,8 +417,6 @@ def udp_zero_checksum_nat(bench: Bench, version: int) -> None:
     each=[{"mode": mode, "version": version} for mode in ("dr", "tun") for version in VERSIONS],
 )
 def udp_zero_checksum(bench: Bench, mode: str, version: int) -> None:
-    from scapy.layers.inet import UDP
-
     bench.service(mode, protocol=Protocol.UDP, version=version, weights=(1,))
     request = datagram(bench, version)
     request[UDP].chksum = 0
@@ -437,8 +433,6 @@ def udp_zero_checksum(bench: Bench, mode: str, version: int) -> None:
     each=_NAT,
 )
 def udp_checksum_ffff(bench: Bench, version: int) -> None:
-    from scapy.layers.inet import UDP
-
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
     request = datagram(bench, version, b"\0\0")
     sum_now = at_server(bench, request, "nat")[UDP].chksum
@@ -458,9 +452,6 @@ def udp_checksum_ffff(bench: Bench, version: int) -> None:
 
 def _with_checksum(frame: Any, value: int) -> Any:
     """The frame with the transport layer's checksum overwritten, nothing else recomputed."""
-    from scapy.layers.inet import TCP, UDP
-    from scapy.layers.l2 import Ether
-
     copy = frame.copy()
     layer = next(layer for layer in (TCP, UDP) if layer in copy)
     copy[layer].chksum = value
@@ -482,8 +473,6 @@ def _with_checksum(frame: Any, value: int) -> Any:
 def wrong_checksum(bench: Bench, mode: str, version: int, protocol: str) -> None:
     # tcp_fast_csum_update, udp_fast_csum_update: what changes is added to the checksum, nothing is
     # verified unless an application helper (ftp) looks at the payload.
-    from scapy.layers.inet import TCP, UDP
-
     layer, net = TCP if protocol == "tcp" else UDP, NETS[version]
     bench.service(mode, protocol=Protocol(protocol), version=version, weights=(1,))
     packet = bench.framed(
@@ -515,8 +504,6 @@ def _sum(one: int, other: int) -> int:
 def wrong_checksum_sctp(bench: Bench, version: int) -> None:
     # sctp_dnat_handler calls sctp_nat_csum whenever the port changes; a CRC cannot be updated by
     # the difference. The damage that the sender's checksum would have shown is thereby hidden.
-    from scapy.layers.sctp import SCTP
-
     net = NETS[version]
     bench.service("nat", protocol=Protocol.SCTP, version=version, weights=(1,))
     right = net.packet(bench.client(version), net.vip) / transport("sctp", SPORT, PORT)

@@ -12,6 +12,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.l2 import Ether
+from scapy.utils import checksum
+
 from lvslab.conformance.check import check
 from lvslab.conformance.flows import Conversation, at_client, at_server
 from lvslab.conformance.packets import changed, must, must_equal
@@ -78,8 +82,6 @@ def compose(
 
 def request(client: str, sport: int = SPORT, protocol: str = "tcp", flags: str = "S", **fields: Any) -> Any:
     """A client's packet to the VIP."""
-    from scapy.layers.inet import TCP, UDP
-
     if protocol == "udp":
         return V4.packet(client, V4.vip) / UDP(sport=sport, dport=PORT) / b"lvslab"
     return V4.packet(client, V4.vip) / TCP(sport=sport, dport=PORT, flags=flags, seq=1000, **fields)
@@ -107,8 +109,6 @@ def outside(bench: Bench, sent: Any, client: str, port: int) -> Any:
 
 def reply(frame: Any, number: int = 1, flags: str = "SA") -> Any:
     """The real server's answer to a frame that it got."""
-    from scapy.layers.inet import TCP, UDP
-
     header = frame.payload
     back = V4.packet(header.dst, header.src)
     if UDP in frame:
@@ -361,9 +361,6 @@ def each_server(bench: Bench) -> None:
     needs=_NEEDS,
 )
 def icmp_from_server(bench: Bench) -> None:
-    from scapy.layers.inet import ICMP, IP, UDP
-    from scapy.layers.l2 import Ether
-
     (lip,) = compose(bench, protocol="udp")
     client = bench.client()
     frame = bench.from_client(request(client, protocol="udp")).one("inside", "a datagram")
@@ -398,9 +395,6 @@ def icmp_from_server(bench: Bench) -> None:
     needs=_NEEDS,
 )
 def icmp_from_client(bench: Bench) -> None:
-    from scapy.layers.inet import ICMP, IP
-    from scapy.utils import checksum
-
     (lip,) = compose(bench)
     client = bench.client()
     frame = bench.from_client(request(client)).one("inside", "a SYN")

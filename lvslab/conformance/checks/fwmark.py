@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from scapy.layers.inet import TCP
+
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     chosen,
@@ -84,8 +86,6 @@ def several_ports(bench: Bench, mode: str, version: int) -> None:
     ],
 )
 def real_port(bench: Bench, port: int, where: str) -> None:
-    from scapy.layers.inet import TCP
-
     mark, asked, client = bench.mark(), (bench.port(), bench.port()), bench.client()
     _mark(bench, 4, mark, *_ports(4, "tcp", asked))
     bench.service(protocol=Protocol.FWMARK, fwmark=mark, port=port and 80, weights=(1,))
@@ -255,8 +255,6 @@ def _deliver(bench: Bench, version: int, mark: int) -> None:
     each=_MODES,
 )
 def foreign(bench: Bench, mode: str, version: int) -> None:
-    from scapy.layers.inet import TCP
-
     net, mark, port, client = NETS[version], bench.mark(), bench.port(), bench.client(version)
     _mark(bench, version, mark, f"-d {_CLOUD[version]} -p tcp --dport {port}")
     bench.service(mode, protocol=Protocol.FWMARK, fwmark=mark, version=version, port=0, weights=(1,))

@@ -9,6 +9,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
+    ICMPv6EchoReply,
+    ICMPv6EchoRequest,
+    ICMPv6PacketTooBig,
+    ICMPv6ParamProblem,
+    ICMPv6TimeExceeded,
+)
+from scapy.utils import checksum
+
 from lvslab.conformance.check import check
 from lvslab.conformance.datagrams import (
     SPORT,
@@ -46,14 +57,6 @@ _ROUTERS = {4: ("203.0.113.1", "10.0.1.200"), 6: ("2001:db8:ffff::1", "2001:db8:
 
 def error(source: str, destination: str, kind: str, quote: bytes, hops: int = 64) -> Any:
     """An ICMP error as an IP packet."""
-    from scapy.layers.inet import ICMP
-    from scapy.layers.inet6 import (
-        ICMPv6DestUnreach,
-        ICMPv6PacketTooBig,
-        ICMPv6ParamProblem,
-        ICMPv6TimeExceeded,
-    )
-
     version = 6 if ":" in source else 4
     number, code = _KINDS[version].get(kind, (12, 0))
     header = NETS[version].packet(source, destination, **{"ttl" if version == 4 else "hlim": hops})
@@ -77,8 +80,6 @@ def requoted(quote: bytes, **fields: Any) -> bytes:
 
     The director leaves that checksum alone: nobody can check it in a quote that may be cut.
     """
-    from scapy.layers.inet import IP
-
     packet = ip_layer(quote[0] >> 4)(quote)
     for name in ("src", "dst"):
         if name in fields:
@@ -112,8 +113,6 @@ def without_pseudo_header(packet: Any) -> Any:
     """An ICMPv6 packet whose checksum is that of its bytes alone, as in IPv4: wrong after
     RFC 4443.
     """
-    from scapy.utils import checksum
-
     data = bytearray(bytes(packet))
     data[42:44] = b"\0\0"
     data[42:44] = checksum(bytes(data[40:])).to_bytes(2, "big")
@@ -232,9 +231,6 @@ def short_quote(bench: Bench, version: int) -> None:
     each=[{"version": version} for version in VERSIONS],
 )
 def unrelated(bench: Bench, version: int) -> None:
-    from scapy.layers.inet import ICMP
-    from scapy.layers.inet6 import ICMPv6EchoRequest
-
     net = NETS[version]
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
     frame = forwarded(bench, datagram(bench, version), "nat", "the request")
@@ -443,9 +439,6 @@ def schedule_icmp_unserved(bench: Bench, version: int) -> None:
     each=[{"version": version} for version in VERSIONS],
 )
 def echo(bench: Bench, version: int) -> None:
-    from scapy.layers.inet import ICMP
-    from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest
-
     net, client = NETS[version], bench.client(version)
     bench.service("nat", protocol=Protocol.UDP, version=version)
     bench.service("dr", version=version)

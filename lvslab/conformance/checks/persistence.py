@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from scapy.layers.inet import TCP
+
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     awaited,
@@ -190,8 +192,6 @@ def waits(bench: Bench) -> None:
     each=[{"version": 4}, {"version": 6}],
 )
 def port_zero(bench: Bench, version: int) -> None:
-    from scapy.layers.inet import TCP
-
     special, client = bench.port(), bench.client(version)
     bench.service(port=0, version=version, persistence_timeout=1, weights=(1, 1, 1))
     seen = bench.from_client(*(tcp(client, port) for port in (1, 80, 65535)))
@@ -217,8 +217,6 @@ def port_zero(bench: Bench, version: int) -> None:
 def ftp(bench: Bench, port: int, other: int) -> None:
     # ip_vs_service_find: FTPPORT for FTPDATA and for ports from PROT_SOCK on; the template then has
     # port 0.
-    from scapy.layers.inet import TCP
-
     client = bench.client()
     service = bench.service(port=21, persistence_timeout=1, weights=(1, 1, 1))
     start = chosen(bench, tcp(client, 21))[0]

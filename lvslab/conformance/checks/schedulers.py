@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import random
 
+from scapy.layers.inet import TCP, UDP
+
 from lvslab.conformance.check import check
 from lvslab.conformance.models import Flow
 from lvslab.conformance.packets import must
@@ -357,8 +359,6 @@ def active_against_inactive(bench: Bench) -> None:
     ],
 )
 def counts(bench: Bench, protocol: Protocol, rule: str) -> None:
-    from scapy.layers.inet import UDP
-
     rig = Rig(bench, Scheduler.RR, (1, 1), protocol=protocol)
     flows = rig.flows(4)
     rig.open("four connections", flows)
@@ -384,8 +384,6 @@ def counts(bench: Bench, protocol: Protocol, rule: str) -> None:
     tags=("connections", "tcp"),
 )
 def counts_fin(bench: Bench) -> None:
-    from scapy.layers.inet import TCP
-
     rig = Rig(bench, Scheduler.LC, (1,))
     (flow,) = rig.flows(1)
     rig.open("the SYN", [flow])
@@ -441,8 +439,6 @@ def counts_fin(bench: Bench) -> None:
 def counts_reset(bench: Bench, state: str, what: str, active: bool) -> None:
     # tcp_states in ip_vs_proto_tcp.c: "rst" from the client takes ESTABLISHED to CLOSE, but
     # SYN_RECV to SYN_RECV.
-    from scapy.layers.inet import TCP
-
     rig = Rig(bench, Scheduler.LC, (1,))
     (flow,) = rig.flows(1)
     rig.open("the SYN", [flow])

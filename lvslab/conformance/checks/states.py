@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scapy.layers import sctp
+from scapy.layers.sctp import SCTP
+
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     awaited,
@@ -473,8 +476,6 @@ _SCTP_ONE_WAY: Sequence[tuple[str, str, str]] = (
 
 
 def _sctp(kind: str) -> Any:
-    from scapy.layers import sctp
-
     chunks = {
         "INIT": sctp.SCTPChunkInit(init_tag=1),
         "INIT-ACK": sctp.SCTPChunkInitAck(init_tag=2),
@@ -501,8 +502,6 @@ def _sctp(kind: str) -> Any:
     ],
 )
 def sctp_states(bench: Bench, mode: str, story: str, steps: Sequence[tuple[str, str, str]]) -> None:
-    from scapy.layers.sctp import SCTP
-
     net, port, client = NETS[4], bench.port(), bench.client()
     bench.service(mode, protocol=Protocol.SCTP, port=port, weights=(1,))
     seen = []

@@ -12,6 +12,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+
 from lvslab.conformance.check import check
 from lvslab.conformance.flows import Conversation
 from lvslab.conformance.packets import must
@@ -50,8 +53,6 @@ from lvslab.traffic.layers.sync import (
     each=[{"mode": mode, "version": version} for mode in ("nat", "dr", "tun") for version in (4, 6)],
 )
 def master_fields(bench: Bench, mode: str, version: int) -> None:
-    from scapy.layers.inet import IP, UDP
-
     bench.service(mode, version=version, weights=(1,))
     master = Master(bench)
     client = bench.client(version)
@@ -518,8 +519,6 @@ def syncid(bench: Bench, syncid: int) -> None:
     "--mcast-group, --mcast-port and --mcast-ttl say where datagrams go, and none goes to the default group",
 )
 def group(bench: Bench) -> None:
-    from scapy.layers.inet import IP
-
     options = "--mcast-group 239.1.2.3 --mcast-port 9000 --mcast-ttl 5"
     master = Master(bench, group="239.1.2.3", ports=[9000], options=options)
     client, packets = master.mark()
@@ -546,8 +545,6 @@ def group(bench: Bench) -> None:
 
 @check("sync:group:ipv6", "with an IPv6 group the same datagrams go to it over IPv6", tags=("ipv6",))
 def group_ipv6(bench: Bench) -> None:
-    from scapy.layers.inet6 import IPv6
-
     master = Master(bench, group="ff02::81", options="--mcast-group ff02::81")
     client, packets = master.mark()
     master.client(*packets, *master.mark()[1])
@@ -572,8 +569,6 @@ def group_ipv6(bench: Bench) -> None:
     tags=("sysctl",),
 )
 def two_ports(bench: Bench) -> None:
-    from scapy.layers.inet import UDP
-
     bench.sysctl("net.ipv4.vs.sync_ports", 2)
     master = Master(bench, ports=(SYNC_PORT, SYNC_PORT + 1), threshold=(0, 1))
     clients = [bench.client() for _ in range(32)]
@@ -620,8 +615,6 @@ def stopped(bench: Bench) -> None:
     tags=("persistence", "sip"),
 )
 def persistence_engine(bench: Bench) -> None:
-    from scapy.layers.inet import UDP
-
     bench.service(
         "dr",
         protocol=Protocol.UDP,

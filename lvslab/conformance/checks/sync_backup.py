@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from scapy.layers.inet import TCP
+
 from lvslab.conformance.check import check
 from lvslab.conformance.checks.sync import template
 from lvslab.conformance.flows import at_server
@@ -62,8 +64,6 @@ def backup_forwards(bench: Bench, mode: str, version: int, sync: int) -> None:
     " server sees it",
 )
 def backup_reverse(bench: Bench) -> None:
-    from scapy.layers.inet import TCP
-
     bench.service("dr")
     Backup(bench)
     data = segments(4, bench.client(), "PA")[0] / b"data"
@@ -303,8 +303,6 @@ def backup_elsewhere(bench: Bench) -> None:
     ],
 )
 def backup_only(bench: Bench, value: int, word: str) -> None:
-    from scapy.layers.inet import TCP
-
     bench.sysctl("net.ipv4.vs.backup_only", value)
     bench.service("dr")
     Backup(bench)

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.l2 import Ether
+
 from lvslab.conformance.check import check
 from lvslab.conformance.flows import at_server
 from lvslab.conformance.packets import changed, must, must_equal
@@ -89,8 +92,6 @@ class Proxied:
 
     def segment(self, flags: str, data: bytes = b"", **fields: Any) -> Any:
         """The client's next segment, its acknowledgement in the proxy's numbers; not sent."""
-        from scapy.layers.inet import TCP
-
         ack = (self.next["server"] - SERVER_ISN + self.isn) % 2**32
         values = {
             "flags": flags,
@@ -104,8 +105,6 @@ class Proxied:
 
     def server_segment(self, flags: str, data: bytes = b"", **fields: Any) -> Any:
         """The real server's next segment, in its own numbers; not sent."""
-        from scapy.layers.inet import TCP
-
         options = (
             [("NOP", None), ("NOP", None), ("Timestamp", (self.server_stamp, self.client_stamp))]
             if self.stamps
@@ -138,8 +137,6 @@ class Proxied:
         """The client's SYN; the proxy's SYN-ACK as it came, with its cookie and time stamp
         noted.
         """
-        from scapy.layers.inet import TCP
-
         frame = self.bench.from_client(self.syn_packet()).one("outside", "the client's SYN")
         must(str(frame[TCP].flags) == "SA", f"the SYN is answered with {frame.summary()}")
         self.isn = frame[TCP].seq
@@ -184,7 +181,6 @@ class Proxied:
         """The frame that the real server must get for a segment of the client: acknowledgements in
         its own numbers and time stamps.
         """
-        from scapy.layers.inet import TCP
 
         def translate(frame: Any) -> None:
             frame[TCP].ack = (frame[TCP].ack - self.isn + SERVER_ISN) % 2**32
@@ -194,7 +190,6 @@ class Proxied:
 
     def at_client(self, sent: Any) -> Any:
         """The frame that the client must get for a segment of the real server."""
-        from scapy.layers.inet import TCP
 
         def translate(frame: Any) -> None:
             frame.payload.ttl -= 1
@@ -224,9 +219,6 @@ class Proxied:
         """A frame that the proxy makes itself: identification 0, DF, TTL 64, from which IPVS takes
         one off on the way to the server.
         """
-        from scapy.layers.inet import IP, TCP
-        from scapy.layers.l2 import Ether
-
         ends = (
             (self.client, V4.server(1), self.sport, SERVER_PORT)
             if inside
@@ -283,8 +275,6 @@ def _kept(letters: str) -> str:
     each=_VARIANTS,
 )
 def syn_ack(bench: Bench, name: str, letters: str, words: str) -> None:
-    from scapy.layers.inet import TCP
-
     compose(bench)
     talk = Proxied(bench, _options(letters))
     frame = talk.syn()
@@ -346,8 +336,6 @@ def server_syn(bench: Bench, name: str, letters: str, words: str) -> None:
     ],
 )
 def mss(bench: Bench, sent: int, kept: int) -> None:
-    from scapy.layers.inet import TCP
-
     compose(bench)
     talk = Proxied(bench, (("MSS", sent),))
     talk.syn()
@@ -365,8 +353,6 @@ def mss(bench: Bench, sent: int, kept: int) -> None:
     needs=_NEEDS,
 )
 def handshake(bench: Bench) -> None:
-    from scapy.layers.inet import TCP
-
     compose(bench)
     talk = Proxied(bench)
     talk.syn()
@@ -583,8 +569,6 @@ def keep_alive(bench: Bench) -> None:
     needs=_NEEDS,
 )
 def ack_with_data(bench: Bench) -> None:
-    from scapy.layers.inet import TCP
-
     compose(bench)
     talk = Proxied(bench)
     talk.syn()
@@ -652,8 +636,6 @@ def reset_before(bench: Bench) -> None:
     needs=_NEEDS,
 )
 def refused_by_server(bench: Bench) -> None:
-    from scapy.layers.inet import TCP
-
     compose(bench)
     talk = Proxied(bench)
     talk.syn()
@@ -735,8 +717,6 @@ def other_port(bench: Bench) -> None:
 
 @check("synproxy:udp", "UDP of the same address and port is balanced as ever", tags=("udp",), needs=_NEEDS)
 def udp(bench: Bench) -> None:
-    from scapy.layers.inet import UDP
-
     compose(bench)
     bench.service("nat", protocol=Protocol.UDP, weights=(1,))
     net = NETS[4]
@@ -754,8 +734,6 @@ def udp(bench: Bench) -> None:
     needs=_NEEDS,
 )
 def wrong_checksum(bench: Bench) -> None:
-    from scapy.layers.inet import TCP
-
     compose(bench)
     packet = Proxied(bench).syn_packet()
     packet[TCP].chksum = 0x1234

@@ -12,6 +12,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from scapy.layers.inet import TCP
+from scapy.layers.sctp import SCTP, SCTPChunkData, SCTPChunkInit
+
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     awaited,
@@ -257,8 +260,6 @@ def sloppy_tcp(bench: Bench, value: int, flags: str, does: str) -> None:
     ],
 )
 def sloppy_sctp(bench: Bench, mode: str, value: int, does: str) -> None:
-    from scapy.layers.sctp import SCTP, SCTPChunkData, SCTPChunkInit
-
     bench.sysctl(_VS + "sloppy_sctp", value)
     port, client, net = bench.port(), bench.client(), NETS[4]
     bench.service(protocol=Protocol.SCTP, port=port)
@@ -403,8 +404,6 @@ def nat_icmp_send(bench: Bench, protocol: str, version: int) -> None:
     tags=("fwmark",),
 )
 def cache_bypass(bench: Bench) -> None:
-    from scapy.layers.inet import TCP
-
     net, mark, port, client = NETS[4], bench.mark(), bench.port(), bench.client()
     bench.rule(f"-t mangle -A PREROUTING -d {_CLOUD} -p tcp --dport {port} -j MARK --set-mark {mark}")
     bench.apply(

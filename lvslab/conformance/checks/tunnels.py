@@ -11,6 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import GRE, Ether
+
 from lvslab.conformance.check import check
 from lvslab.conformance.checks.icmp import error
 from lvslab.conformance.datagrams import (
@@ -89,10 +93,6 @@ def wrapped(
             are the director's to choose.
         df: of the outer IPv4 header; as in the packet when left out.
     """
-    from scapy.layers.inet import IP, UDP
-    from scapy.layers.inet6 import IPv6
-    from scapy.layers.l2 import GRE, Ether
-
     from lvslab.traffic.layers import Gue
 
     what, net = KINDS[kind], NETS[outer]
@@ -147,8 +147,6 @@ def _has_outer(frame: Any, kind: str, outer: int, what: str) -> None:
     Raises:
         CheckFailed: it has others.
     """
-    from scapy.layers.inet import UDP
-
     packet = frame.payload
     good = isinstance(packet, ip_layer(outer)) and (
         KINDS[kind].type is not TunnelType.GUE or isinstance(packet.payload, UDP)
@@ -202,8 +200,6 @@ def gue_port(bench: Bench, port: int) -> None:
 )
 def gue_source_port(bench: Bench, kind: str) -> None:
     # udp_flow_src_port: a hash of the connection, in the range of local ports.
-    from scapy.layers.inet import UDP
-
     tunnel(bench, kind, 4, 4)
     ports = set()
     for _ in range(8):
@@ -251,8 +247,6 @@ def edit(bench: Bench) -> None:
     each=[{"kind": "gue-remcsum"}, {"kind": "gue-csum"}],
 )
 def local_client(bench: Bench, kind: str) -> None:
-    from scapy.layers.inet import IP, UDP
-
     from lvslab.traffic.layers import Gue, remote_checksum
 
     tunnel(bench, kind, 4, 4)
@@ -494,8 +488,6 @@ def path_mtu_learned(bench: Bench, kind: str) -> None:
     tags=("tun", "icmp", "boundary"),
 )
 def error_unrelated(bench: Bench) -> None:
-    from scapy.layers.inet import IP, UDP
-
     tunnel(bench, "ipip", 4, 4)
     inside = through(bench, datagram(bench, 4, flags="DF"), "ipip", 4, "the request")
     other = inside.payload.copy()
