@@ -24,7 +24,7 @@ from typing import Any, NoReturn, Self, cast
 from lvslab import __version__
 from lvslab.errors import LabError, LvslabError, UsageError
 from lvslab.runs.fields import Fields
-from lvslab.runs.records import (Event, Lab, PathFile, Result, Sample, Status, Trial)
+from lvslab.runs.records import Event, Lab, PathFile, Result, Sample, Status, Trial
 
 FORMAT = "lvslab-run"
 VERSION = 1
