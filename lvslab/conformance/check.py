@@ -5,12 +5,13 @@ from the kernel.
 from __future__ import annotations
 
 import importlib
-import pkgutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from lvslab.conformance.checks import MODULES
 from lvslab.errors import UsageError
 from lvslab.kernels.needs import Need
 
@@ -88,20 +89,19 @@ def check(
 
 
 def all_checks() -> list[Check]:
-    """Every check there is, module by module, in the order in which they are written.
+    """Every check there is: module by module in the order of `MODULES`, in each as they are
+    written.
 
     Raises:
         ValueError: two have the same name.
     """
-    from lvslab.conformance import checks
-
     found: list[Check] = []
-    for module in sorted(pkgutil.iter_modules(checks.__path__), key=lambda each: each.name):
-        loaded = importlib.import_module(f"{checks.__name__}.{module.name}")
-        for value in vars(loaded).values():
+    for name in MODULES:
+        module = importlib.import_module(f"lvslab.conformance.checks.{name}")
+        for value in vars(module).values():
             found += getattr(value, _MARK, [])
-    names = [each.name for each in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    count = Counter(check.name for check in found)
+    twice = sorted(name for name, times in count.items() if times > 1)
     if twice:
         raise ValueError(f"checks with the same name: {', '.join(twice)}")
     return found

@@ -5,6 +5,7 @@ packets that differ.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
+from lvslab.conformance import checks
 from lvslab.conformance.check import all_checks, select
+from lvslab.conformance.checks import MODULES
 from lvslab.conformance.packets import changed, differences, must, must_equal
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.errors import UsageError
@@ -30,9 +33,20 @@ def test_there_are_many_checks_and_each_says_what_it_expects() -> None:
         ]
 
 
-def test_no_two_checks_have_one_name() -> None:
-    names = [each.name for each in CHECKS]
-    assert len(names) == len(set(names))
+def test_every_module_with_checks_has_its_place_in_the_order() -> None:
+    here = Path(checks.__file__).parent
+    written = {
+        ".".join(path.relative_to(here).with_suffix("").parts)
+        for path in here.rglob("*.py")
+        if re.search(r"^@check\(", path.read_text(), re.MULTILINE)
+    }
+    assert len(MODULES) == len(set(MODULES)) and set(MODULES) == written
+
+
+def test_two_checks_with_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lvslab.conformance.check.MODULES", ("ops", "ops"))
+    with pytest.raises(ValueError, match="same name: ops:"):
+        all_checks()
 
 
 def test_checks_are_chosen_by_name_and_tag() -> None:
