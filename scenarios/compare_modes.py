@@ -5,11 +5,10 @@ Every role runs on the same kind of kernel in every mode, or the figures would c
 the modes take turns, so that a slow minute of the machine does not fall on one mode alone.
 """
 
+from lvslab.modes import ALL_MODES
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.performance import Performance
-
-MODES = ("nat", "dr", "tun", "fullnat", "synproxy")
 
 
 @scenario(
@@ -18,12 +17,12 @@ MODES = ("nat", "dr", "tun", "fullnat", "synproxy")
         "what each mode does to a packet, and what that costs in throughput, requests, connections, latency"
         " and director time"
     ),
-    modes=MODES,
+    modes=ALL_MODES,
     seconds=110,
 )
 def run(
     log: Experiment,
-    modes: tuple[str, ...] = MODES,
+    modes: tuple[str, ...] = ALL_MODES,
     repeat: int = 3,
     seconds: float = 1.0,
     requests: int = 200,

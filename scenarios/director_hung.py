@@ -3,9 +3,8 @@ moment there are two.
 """
 
 from lvslab import faults
-from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
-from lvslab.scenario.stories import director_fails
+from lvslab.scenario.stories import director_failure
 from lvslab.scenario.trial import Trial
 
 
@@ -32,33 +31,12 @@ def two_masters(log: Experiment, trial: Trial, woke: float, name: str) -> None:
     )
 
 
-@scenario(
+run = director_failure(
+    faults.director_hung,
     title="Director hung, and back as a second master",
     teaches=(
         "a frozen master is replaced like a dead one, but it wakes up as master: two hold the virtual address"
         " until one hears the other"
     ),
-    modes=["nat", "dr", "tun", "fullnat", "synproxy"],
-    seconds=35,
-    choices={"sync": ["yes", "no"]},
+    afterwards=two_masters,
 )
-def run(
-    log: Experiment,
-    mode: str = "nat",
-    sync: tuple[str, ...] = ("yes", "no"),
-    advert: float = 0.2,
-    rate: float = 500.0,
-    connections: int = 40,
-    repeat: int = 1,
-) -> None:
-    director_fails(
-        log,
-        faults.director_hung,
-        mode=mode,
-        sync=sync,
-        advert=advert,
-        rate=rate,
-        connections=connections,
-        repeat=repeat,
-        afterwards=two_masters,
-    )

@@ -5,6 +5,7 @@ expire with it.
 from collections import Counter
 
 from lvslab import faults
+from lvslab.modes import ALL_MODES
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE, weight_of
@@ -18,7 +19,7 @@ VARIANTS = ("not persistent", "persistent", "persistent + expire_quiescent_templ
         "weight 0 keeps new clients away, but a persistent client is sent to its server for as long as its"
         " template lives"
     ),
-    modes=["nat", "dr", "tun", "fullnat", "synproxy"],
+    modes=ALL_MODES,
     seconds=20,
     choices={"variant": VARIANTS},
 )

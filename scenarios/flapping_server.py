@@ -4,6 +4,7 @@ late.
 
 from lvslab import faults
 from lvslab.control.health import CONTROLS, HealthSettings
+from lvslab.modes import ALL_MODES
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE
@@ -15,7 +16,7 @@ from lvslab.scenario.stories import SETTLE
         "health control takes the sting out of a flapping server, but every flap costs the time that it takes"
         " to notice"
     ),
-    modes=["nat", "dr", "tun", "fullnat", "synproxy"],
+    modes=ALL_MODES,
     seconds=35,
     choices={"control": CONTROLS},
 )

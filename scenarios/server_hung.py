@@ -4,6 +4,7 @@ connects sees nothing wrong.
 
 from lvslab import faults
 from lvslab.control.health import CONTROLS
+from lvslab.modes import ALL_MODES
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import server_fails
@@ -15,7 +16,7 @@ from lvslab.scenario.stories import server_fails
         "a TCP check passes on a hung server, because its kernel accepts connections for it; only a check"
         " that wants an answer helps"
     ),
-    modes=["nat", "dr", "tun", "fullnat", "synproxy"],
+    modes=ALL_MODES,
     seconds=90,
     choices={"control": CONTROLS, "check": ["tcp", "http", "misc"]},
 )

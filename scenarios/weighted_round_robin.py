@@ -1,5 +1,6 @@
 """Weighted round robin: the weights decide how many requests each real server gets."""
 
+from lvslab.modes import ALL_MODES
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 
@@ -7,7 +8,7 @@ from lvslab.scenario.experiment import Experiment
 @scenario(
     title="Weighted round robin",
     teaches="with weights 3 and 1 three requests in four go to the first real server, exactly",
-    modes=["nat", "dr", "tun", "fullnat", "synproxy"],
+    modes=ALL_MODES,
     seconds=3,
 )
 def run(log: Experiment, mode: str = "nat", requests: int = 40, weights: tuple[int, ...] = (3, 1)) -> None:

@@ -17,6 +17,9 @@ MODES: dict[ForwardingMode, Mode] = {
     mode.name: mode for mode in (Nat(), DirectRouting(), Tunnelling(), FullNat(), SynProxy())
 }
 
+ALL_MODES = tuple(map(str, MODES))
+"""Their names, in the order in which they are listed."""
+
 
 def mode_named(name: str) -> Mode:
     """The mode of that name.

@@ -49,14 +49,21 @@ def scenario(
     modes: tuple[str, ...] | list[str],
     seconds: float = 10.0,
     choices: Mapping[str, Iterable[str]] | None = None,
+    fixed: Iterable[str] = (),
 ) -> Callable[[_Run], _Run]:
-    """Mark a function as a scenario: `def run(log: Experiment, parameter=default, …)`."""
+    """Mark a function as a scenario: `def run(log: Experiment, parameter=default, …)`.
+
+    Args:
+        title, teaches, modes, seconds, choices: as `Scenario` has them.
+        fixed: arguments of the function that keep their defaults: no parameters of the scenario.
+    """
     facts = {
         "title": title,
         "teaches": teaches,
         "modes": tuple(modes),
         "seconds": seconds,
         "choices": {name: tuple(values) for name, values in (choices or {}).items()},
+        "fixed": frozenset(fixed),
     }
 
     def mark(function: _Run) -> _Run:
@@ -87,24 +94,22 @@ def load(name_or_path: str, shipped: Mapping[str, Path]) -> Scenario:
             " @scenario(title=…, …)"
         )
     function = marked[0]
-    commas = [
-        value
-        for values in function.__lvslab_scenario__["choices"].values()
-        for value in values
-        if re.search("[,|]", value)
-    ]
+    facts = dict(function.__lvslab_scenario__)
+    fixed = facts.pop("fixed")
+    commas = [value for values in facts["choices"].values() for value in values if re.search("[,|]", value)]
     if commas:
         raise UsageError(
             f"{path}: choice '{commas[0]}' holds a separator of lists (, or |), so nobody could choose it;"
             " word it otherwise"
         )
-    _, *arguments = inspect.signature(function).parameters.values()
+    _, *signature = inspect.signature(function).parameters.values()
+    arguments = [argument for argument in signature if argument.name not in fixed]
     for argument in arguments:
         if argument.default is inspect.Parameter.empty:
             raise UsageError(f"{path}: scenario parameter '{argument.name}' has no default; give it one")
     return Scenario(
         name=path.stem.replace("_", "-"),
-        **function.__lvslab_scenario__,
+        **facts,
         parameters={argument.name: argument.default for argument in arguments},
         run=function,
         file=path,

@@ -1,159 +1,89 @@
-"""Plots that several scenarios share: a server fails under health control; a director of a pair
-fails; and what is expected of them.
+"""The master of a pair fails and the backup takes over: the story, what is expected of it, and
+scenarios that tell it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from lvslab.control.health import HealthSettings, control_named
 from lvslab.faults import Fault
-from lvslab.ipvs.service import VirtualService
 from lvslab.lab.lab import Lab
-from lvslab.lab.watch import Table
+from lvslab.modes import ALL_MODES
 from lvslab.plan.redundancy import SYNC_FLUSH, Redundancy
-from lvslab.plan.services import HTTP_PORT
+from lvslab.scenario.description import scenario
 from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.stories.common import SETTLE, Break
 from lvslab.scenario.trial import Bound, Trial
 
-SETTLE = 1.0
-"""Seconds of undisturbed load before a fault and after the repair, to see both."""
+Afterwards = Callable[[Experiment, Trial, float, str], None]
+"""Judges what came after the repair; gets the trial, the time of the repair and a name for its
+expectations.
+"""
 
-Break = Callable[[Lab, str], AbstractContextManager[Fault]]
-
-
-def http_service(lab: Lab) -> VirtualService:
-    """The lab's HTTP service."""
-    return next(each for each in lab.plan.services if each.port == HTTP_PORT)
+_OFFERED = frozenset({"kernels", "preempt"})
+"""Parameters that only some scenarios offer."""
 
 
-def weight_of(table: Table, lab: Lab, server: str) -> int | None:
-    """Weight of a server in the HTTP service of a director's table, None if it is not in it."""
-    entry = next(
-        each for each in http_service(lab).real_servers if each.address == lab.plan.addresses.rips[server]
-    )
-    return table.get(http_service(lab).name, {}).get(entry.name)
-
-
-# -- servers ---------------------------------------------------------------------------------------
-
-
-def server_fails(
-    log: Experiment,
-    break_server: Break,
+def director_failure(
+    break_director: Break,
     *,
-    mode: str,
-    controls: Iterable[str],
-    check: str,
-    server: str = "rs1",
-    interval: float = 1.0,
-    timeout: float = 1.0,
+    title: str,
+    teaches: str,
+    modes: tuple[str, ...] = ALL_MODES,
     rate: float = 500.0,
-    repeat: int = 1,
-    patience: float = 3.0,
-    notices: bool = True,
-) -> None:
-    """A server fails and is repaired, under each health control in turn.
+    kernels: tuple[str, ...] = ("uml",),
+    offers: Iterable[Literal["kernels", "preempt"]] = (),
+    announced: bool = False,
+    afterwards: Afterwards | None = None,
+) -> Callable[..., None]:
+    """A scenario: the master of a pair fails, with connection sync and without.
 
     Args:
-        break_server: one of `lvslab.faults`.
-        check: how the controls ask: tcp, http or misc.
-        interval, timeout: of the health checks, seconds.
-        patience: seconds to wait where nobody will take the server out.
-        notices: whether this kind of check can notice this kind of failure.
+        break_director: one of `lvslab.faults`.
+        title, teaches, modes: as `@scenario` takes them.
+        rate: connections a second, where the user does not say.
+        kernels: of the two directors, where the user does not say.
+        offers: those of `kernels` and `preempt` that the user may set.
+        announced, afterwards: as `director_fails` takes them.
     """
-    settings = HealthSettings(check=check, interval=interval, timeout=timeout)  # type: ignore[arg-type]
-    for repetition in log.repetitions(repeat):
-        for name in controls:
-            control = control_named(name)
-            acts = name != "none" and notices
-            bound = Bound(*control.bound(settings)) if acts else None
-            variant = name if name == "none" else f"{name}, {check} check"
-            expects = (
-                f"{server} leaves the table within {bound.seconds:g} s ({bound.formula}); no attempt fails"
-                " after that"
-                if bound
-                else f"{server} stays in the table, attempts fail until it is repaired"
-            )
-            with log.lab(
-                mode, control=name, health_settings=settings, name=f"{mode}-{name}", breaks=[server]
-            ) as lab:
-                with log.trial(
-                    lab, variant=variant, repeat=repetition, expects=expects, bound=bound, rate=rate
-                ) as trial:
-                    trial.steady(SETTLE)
-                    with break_server(lab, server) as fault:
-                        if bound:
-                            trial.until_table(
-                                lambda table: not weight_of(table, lab, server), 4 * bound.seconds
-                            )
-                            trial.steady(SETTLE)
-                        else:
-                            trial.steady(patience)
-                        repaired = lab.now()
-                    trial.until_table(lambda table: bool(weight_of(table, lab, server)), 30)
-                    trial.until_whole()
-                    trial.steady(SETTLE)
-            judge_server_failure(log, trial, fault, repaired, bound, server, f"{variant}, {repetition}")
 
-
-def judge_server_failure(
-    log: Experiment, trial: Trial, fault: Fault, repaired: float, bound: Bound | None, server: str, name: str
-) -> None:
-    """Whether a server's failure went as expected: noticed within the bound and harmless from then
-    on, or harmful to the end.
-    """
-    during = trial.since(fault.t, repaired)
-    failed = sum(each.failed for each in during)
-    noticed = trial.mark("table", fault.t)
-    if noticed is not None and noticed > repaired:
-        noticed = None
-    if bound is None:
-        late = [each for each in trial.since(repaired - 1.0, repaired) if each.failed]
-        log.expect(
-            f"{name}: nobody helps",
-            noticed is None and bool(late),
-            f"{failed} of {len(during)} attempts failed until the repair; the table "
-            + ("stayed as it was" if noticed is None else f"changed after {noticed - fault.t:.2f} s"),
-            trial=trial,
+    @scenario(
+        title=title,
+        teaches=teaches,
+        modes=modes,
+        seconds=35,
+        choices={"sync": ("yes", "no")},
+        fixed=_OFFERED.difference(offers),
+    )
+    def run(
+        log: Experiment,
+        mode: str = "nat",
+        sync: tuple[str, ...] = ("yes", "no"),
+        kernels: tuple[str, ...] = kernels,
+        advert: float = 0.2,
+        preempt: bool = False,
+        rate: float = rate,
+        connections: int = 40,
+        repeat: int = 1,
+    ) -> None:
+        director_fails(
+            log,
+            break_director,
+            mode=mode,
+            sync=sync,
+            advert=advert,
+            preempt=preempt,
+            rate=rate,
+            connections=connections,
+            repeat=repeat,
+            announced=announced,
+            afterwards=afterwards,
+            kernels=kernels,
         )
-        return
-    if noticed is None:
-        log.expect(
-            f"{name}: {server} is taken out",
-            False,
-            f"{failed} of {len(during)} attempts failed, the table never changed",
-            trial=trial,
-        )
-        return
-    after = noticed - fault.t
-    log.expect(
-        f"{name}: {server} is taken out",
-        after <= bound.seconds,
-        f"after {after:.2f} s; {bound.formula}: at most {bound.seconds:g} s; {failed} of {len(during)}"
-        " attempts failed",
-        trial=trial,
-    )
-    harmed = [each for each in trial.since(noticed, repaired) if each.failed]
-    log.expect(
-        f"{name}: harmless from then on",
-        not harmed,
-        f"{len(harmed)} attempts failed after the table had changed",
-        trial=trial,
-    )
-    back = trial.mark("table", repaired)
-    log.expect(
-        f"{name}: {server} comes back",
-        back is not None,
-        f"{back - repaired:.2f} s after the repair began" if back else "it never came back into the table",
-        trial=trial,
-    )
 
-
-# -- directors -------------------------------------------------------------------------------------
+    return run
 
 
 BEAT_TIMEOUT = 3.0
