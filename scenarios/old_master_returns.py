@@ -2,11 +2,34 @@
 whom the other one had saved.
 """
 
+from dataclasses import dataclass
+
 from lvslab import faults
+from lvslab.lab.lab import Lab
 from lvslab.plan.redundancy import Redundancy
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE, Connections, takeover_bound
+from lvslab.scenario.trial import Trial
+
+
+@dataclass(frozen=True)
+class Return:
+    """How the old master comes back: `name` is keepalived's word; `expects` is what comes of it."""
+
+    name: str
+    preempts: bool
+    expects: str
+
+
+CHOICES = {
+    "yes": Return(
+        "preempt",
+        True,
+        "the returned master takes over and cuts connections off that had survived its failure",
+    ),
+    "no": Return("nopreempt", False, "the returned master waits as backup; no connection notices its return"),
+}
 
 
 @scenario(
@@ -17,7 +40,7 @@ from lvslab.scenario.stories import SETTLE, Connections, takeover_bound
     ),
     modes=["nat", "dr", "tun"],
     seconds=35,
-    choices={"preempt": ["yes", "no"]},
+    choices={"preempt": CHOICES},
 )
 def run(
     log: Experiment,
@@ -31,49 +54,54 @@ def run(
     lasting = Connections(connections)
     for repetition in log.repetitions(repeat):
         for choice in preempt:
-            taking_back = choice == "yes"
-            variant = "preempt" if taking_back else "nopreempt"
-            redundancy = Redundancy(advert=advert, preempt=taking_back)
+            way = CHOICES[choice]
+            pair = Redundancy(advert=advert, preempt=way.preempts)
             with log.lab(
-                mode, directors=2, name=f"{mode}-{variant}", redundancy=redundancy, kernels=["uml"]
+                mode, directors=2, name=f"{mode}-{way.name}", redundancy=pair, kernels=["uml"]
             ) as lab:
-                first, second = (each.name for each in lab.plan.directors)
-                expects = (
-                    "the returned master takes over and cuts connections off that had survived its failure"
-                    if taking_back
-                    else "the returned master waits as backup; no connection notices its return"
-                )
                 trial_of = log.trial(
                     lab,
-                    variant=variant,
+                    variant=way.name,
                     repeat=repetition,
-                    expects=expects,
+                    expects=way.expects,
                     bound=takeover_bound(lab),
                     rate=rate,
                     **lasting.probe,
                 )
                 with trial_of as trial:
                     trial.steady(connections * lasting.stagger)
-                    with faults.director_power_cut(lab, first) as fault:
-                        trial.until_master(second)
-                        trial.until_whole()
-                        trial.steady(SETTLE)
-                        returns = lab.now()
-                    if taking_back:
-                        trial.until_master(first)
-                    trial.until_whole()
-                    trial.steady(2 * SETTLE)
-            saved, kept = trial.survival(fault.t, returns), trial.survival(returns)
-            name = f"{variant}, {repetition}"
-            log.expect(
-                f"{name}: first failure",
-                saved.survived > 0,
-                f"{saved.survived} of {saved.total} connections survived the power cut of {first}",
-                trial=trial,
-            )
-            log.expect(
-                f"{name}: return",
-                kept.survived < kept.total if taking_back else kept.survived == kept.total > 0,
-                f"{kept.survived} of {kept.total} connections survived the return of {first}",
-                trial=trial,
-            )
+                    failed, returned = fail_and_return(lab, trial, way)
+            judge(log, trial, failed, returned, way, f"{way.name}, {repetition}")
+
+
+def fail_and_return(lab: Lab, trial: Trial, way: Return) -> tuple[float, float]:
+    """The first director's power is cut and comes back; when each was, as seconds of the lab."""
+    first, second = (director.name for director in lab.plan.directors)
+    with faults.director_power_cut(lab, first) as fault:
+        trial.until_master(second)
+        trial.until_whole()
+        trial.steady(SETTLE)
+        returned = lab.now()
+    if way.preempts:
+        trial.until_master(first)
+    trial.until_whole()
+    trial.steady(2 * SETTLE)
+    return fault.t, returned
+
+
+def judge(log: Experiment, trial: Trial, failed: float, returned: float, way: Return, name: str) -> None:
+    """Which connections survived the failure, and which of those the return."""
+    first = trial.lab.plan.director.name
+    saved, kept = trial.survival(failed, returned), trial.survival(returned)
+    log.expect(
+        f"{name}: first failure",
+        saved.survived > 0,
+        f"{saved.survived} of {saved.total} connections survived the power cut of {first}",
+        trial=trial,
+    )
+    log.expect(
+        f"{name}: return",
+        kept.survived < kept.total if way.preempts else kept.survived == kept.total > 0,
+        f"{kept.survived} of {kept.total} connections survived the return of {first}",
+        trial=trial,
+    )

@@ -2,6 +2,8 @@
 makes itself master.
 """
 
+from dataclasses import dataclass
+
 from lvslab import faults
 from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
@@ -9,8 +11,54 @@ from lvslab.plan.redundancy import Redundancy
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE, takeover_bound
+from lvslab.scenario.trial import Trial
 
-VARIANTS = ("backup cut off", "master cut off", "master cut off + garp_master_refresh")
+
+@dataclass(frozen=True)
+class Cut:
+    """Who is cut off from the clients' side, and what comes of it.
+
+    Attributes:
+        expects: what is expected, in words.
+        unseen: the backup is cut off, so no client sees the second master; otherwise the master.
+        garp_refresh: seconds between a master's repeated gratuitous ARPs, 0 for none.
+        stale: after the partition clients go on talking to the one that has stepped back.
+    """
+
+    expects: str
+    unseen: bool = False
+    garp_refresh: int = 0
+    stale: bool = False
+
+
+_TAKEN_OVER = "the clients' side gets a new master within the bound; after the partition "
+VARIANTS = {
+    "backup cut off": Cut(
+        "the backup becomes a second master that nobody sees; no attempt fails", unseen=True
+    ),
+    "master cut off": Cut(_TAKEN_OVER + "clients go on talking to the one that has stepped back", stale=True),
+    "master cut off + garp_master_refresh": Cut(
+        _TAKEN_OVER + "the service is whole again at once", garp_refresh=1
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What happened in a trial.
+
+    Attributes:
+        broken, healed: when the partition began and ended.
+        stepped_back, end: when the second director was backup again, and when watching ended.
+        during, afterwards: who was master in the partition, and at the end.
+    """
+
+    broken: float
+    healed: float
+    stepped_back: float
+    end: float
+    during: tuple[str, ...]
+    afterwards: tuple[str, ...]
 
 
 @scenario(
@@ -26,84 +74,93 @@ VARIANTS = ("backup cut off", "master cut off", "master cut off + garp_master_re
 def run(
     log: Experiment,
     mode: str = "nat",
-    variant: tuple[str, ...] = VARIANTS,
+    variant: tuple[str, ...] = tuple(VARIANTS),
     advert: float = 0.2,
     rate: float = 500.0,
     repeat: int = 1,
 ) -> None:
     for repetition in log.repetitions(repeat):
         for kind in variant:
-            unseen, refreshed = kind == VARIANTS[0], kind == VARIANTS[2]
-            pair = Redundancy(advert=advert, garp_refresh=int(refreshed))
-            with log.lab(
-                mode, directors=2, name=f"{mode}-{VARIANTS.index(kind)}", redundancy=pair, kernels=["uml"]
-            ) as lab:
-                first, second = (each.name for each in lab.plan.directors)
-                _know_the_client(lab, (first, second))
-                expects = (
-                    "the backup becomes a second master that nobody sees; no attempt fails"
-                    if unseen
-                    else "the clients' side gets a new master within the bound; after the partition "
-                    + (
-                        "the service is whole again at once"
-                        if refreshed
-                        else "clients go on talking to the one that has stepped back"
-                    )
+            cut = VARIANTS[kind]
+            pair = Redundancy(advert=advert, garp_refresh=cut.garp_refresh)
+            name = f"{mode}-{list(VARIANTS).index(kind)}"
+            with log.lab(mode, directors=2, name=name, redundancy=pair, kernels=["uml"]) as lab:
+                keep_the_clients_address(lab)
+                trial_of = log.trial(
+                    lab,
+                    variant=kind,
+                    repeat=repetition,
+                    expects=cut.expects,
+                    bound=None if cut.unseen else takeover_bound(lab),
+                    rate=rate,
                 )
-                bound = None if unseen else takeover_bound(lab)
-                with log.trial(
-                    lab, variant=kind, repeat=repetition, expects=expects, bound=bound, rate=rate
-                ) as trial:
-                    trial.steady(SETTLE)
-                    with faults.partition(lab, [second if unseen else first]) as fault:
-                        trial.until_master(second)
-                        both = [name for name in (first, second) if lab.vrrp_state(name) == "MASTER"]
-                        trial.until_whole()
-                        trial.steady(SETTLE)
-                        healed = lab.now()
-                    trial.until(lambda: lab.vrrp_state(second) == "BACKUP", 10, None)  # noqa: B023
-                    stepped_back = lab.now()
-                    trial.steady(4 * SETTLE)
-                    left = [name for name in (first, second) if lab.vrrp_state(name) == "MASTER"]
-                    end = lab.now()
-            name = f"{kind}, {repetition}"
-            log.expect(
-                f"{name}: two masters",
-                len(both) == 2,
-                f"master during the partition: {', '.join(both)}",
-                trial=trial,
-            )
-            broken = trial.outage(fault.t)
-            failed = sum(each.failed for each in trial.since(fault.t, healed))
-            log.expect(
-                f"{name}: during the partition",
-                failed == 0 if unseen else broken is not None and broken.ended and broken.end < healed,
-                f"{failed} attempts failed"
-                + (f", outage {broken.end - broken.start:.3f} s" if broken and failed else ""),
-                trial=trial,
-            )
-            log.expect(
-                f"{name}: one master again",
-                left == [first],
-                f"master afterwards: {', '.join(left)}",
-                trial=trial,
-            )
-            stale = kind == VARIANTS[1]
-            # Stale ARP lasts until the client asks anew or the old master does, so its damage is
-            # looked for from the first moment on; with refreshed ARP the first second may still be
-            # bad.
-            last = trial.since(stepped_back if stale else end - 2 * SETTLE, end - trial.timeout)
-            lost = sum(each.failed for each in last)
-            log.expect(
-                f"{name}: after the partition",
-                bool(last) and (lost > 0 if stale else lost == 0),
-                f"{lost} of {len(last)} attempts failed"
-                + (f": {second} still gets the clients' packets" if lost else ""),
-                trial=trial,
-            )
+                with trial_of as trial:
+                    course = divide(lab, trial, cut)
+            judge(log, trial, course, cut, f"{kind}, {repetition}")
 
 
-def _know_the_client(lab: Lab, directors: tuple[str, ...]) -> None:
+def divide(lab: Lab, trial: Trial, cut: Cut) -> Course:
+    """Cut one director off until the service is whole again, and watch what comes afterwards."""
+    first, second = (director.name for director in lab.plan.directors)
+    trial.steady(SETTLE)
+    with faults.partition(lab, [second if cut.unseen else first]) as fault:
+        trial.until_master(second)
+        during = masters(lab)
+        trial.until_whole()
+        trial.steady(SETTLE)
+        healed = lab.now()
+    trial.until(lambda: lab.vrrp_state(second) == "BACKUP", 10, None)
+    stepped_back = lab.now()
+    trial.steady(4 * SETTLE)
+    afterwards = masters(lab)
+    return Course(fault.t, healed, stepped_back, lab.now(), during, afterwards)
+
+
+def judge(log: Experiment, trial: Trial, course: Course, cut: Cut, name: str) -> None:
+    """Whether there were two masters, whom it harmed, and whether all was well afterwards."""
+    first, second = (director.name for director in trial.lab.plan.directors)
+    log.expect(
+        f"{name}: two masters",
+        len(course.during) == 2,
+        f"master during the partition: {', '.join(course.during)}",
+        trial=trial,
+    )
+    outage = trial.outage(course.broken)
+    failed = sum(attempt.failed for attempt in trial.since(course.broken, course.healed))
+    log.expect(
+        f"{name}: during the partition",
+        failed == 0 if cut.unseen else outage is not None and outage.ended and outage.end < course.healed,
+        f"{failed} attempts failed"
+        + (f", outage {outage.end - outage.start:.3f} s" if outage and failed else ""),
+        trial=trial,
+    )
+    log.expect(
+        f"{name}: one master again",
+        course.afterwards == (first,),
+        f"master afterwards: {', '.join(course.afterwards)}",
+        trial=trial,
+    )
+    # Stale ARP lasts until the client asks anew or the old master does, so its damage is looked for
+    # from the first moment on; with refreshed ARP the first second may still be bad.
+    began = course.stepped_back if cut.stale else course.end - 2 * SETTLE
+    attempts = trial.since(began, course.end - trial.timeout)
+    lost = sum(attempt.failed for attempt in attempts)
+    log.expect(
+        f"{name}: after the partition",
+        bool(attempts) and (lost > 0 if cut.stale else lost == 0),
+        f"{lost} of {len(attempts)} attempts failed"
+        + (f": {second} still gets the clients' packets" if lost else ""),
+        trial=trial,
+    )
+
+
+def masters(lab: Lab) -> tuple[str, ...]:
+    """The directors that are VRRP master now."""
+    names = (director.name for director in lab.plan.directors)
+    return tuple(name for name in names if lab.vrrp_state(name) == "MASTER")
+
+
+def keep_the_clients_address(lab: Lab) -> None:
     """Keep the client's MAC address in the directors for good, as that of a router that never
     changes.
 
@@ -111,8 +168,8 @@ def _know_the_client(lab: Lab, directors: tuple[str, ...]) -> None:
     address and thereby correct the client's table by chance (arp_announce=0,
     Documentation/networking/ip-sysctl.rst).
     """
-    port = lab.plan.of_role(Role.CLIENT)[0].interfaces[0]
-    for each in directors:
-        outer = next(own for own in lab.plan.node(each).interfaces if own.network == port.network)
-        command = f"ip neighbour replace {port.ip} lladdr {port.mac} nud permanent dev {outer.name}"
-        lab.node(each).run(command).check(each, command)
+    client = lab.plan.of_role(Role.CLIENT)[0].interfaces[0]
+    for director in lab.plan.directors:
+        outer = next(own for own in director.interfaces if own.network == client.network)
+        command = f"ip neighbour replace {client.ip} lladdr {client.mac} nud permanent dev {outer.name}"
+        lab.node(director.name).run(command).check(director.name, command)

@@ -5,6 +5,7 @@ director's table.
 from collections import Counter
 
 from lvslab import faults
+from lvslab.modes import mode_named
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE, weight_of
@@ -41,7 +42,7 @@ def run(
             # Where replies bypass the director it never sees a connection end, only FIN_WAIT; mode
             # 1 spares TIME_WAIT and CLOSE alone (is_new_conn_expected in
             # net/netfilter/ipvs/ip_vs_core.c).
-            one_way = mode in ("dr", "tun")
+            one_way = mode_named(mode).replies_bypass_director
             tied = kind.endswith("mode=0") or (one_way and kind.endswith("mode=1"))
             sysctls = {
                 f"net.ipv4.vs.{name}": value for name, value in (each.split("=") for each in kind.split())

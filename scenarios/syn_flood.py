@@ -2,13 +2,38 @@
 director's memory, SYNPROXY the servers.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE
 from lvslab.traffic.flood import syn_flood
 
-VARIANTS = ("nat", "nat + drop_entry", "nat + secure_tcp", "synproxy")
-SYSCTLS = {"nat + drop_entry": "drop_entry", "nat + secure_tcp": "secure_tcp"}
+
+@dataclass(frozen=True)
+class Defence:
+    """A mode, and what of IPVS's own defences is switched on (ip_vs.ko's sysctls,
+    Documentation/networking/ipvs-sysctl.rst).
+
+    Attributes:
+        protects: the servers never see the flood.
+        counted: the director's table is compared with what it holds without defence.
+    """
+
+    mode: str = "nat"
+    sysctls: Mapping[str, int] = field(default_factory=dict)
+    protects: bool = False
+    counted: bool = True
+
+
+PLAIN = "nat"
+VARIANTS = {
+    PLAIN: Defence(),
+    "nat + drop_entry": Defence(sysctls={"net.ipv4.vs.drop_entry": 3}),
+    "nat + secure_tcp": Defence(sysctls={"net.ipv4.vs.secure_tcp": 3}, counted=False),
+    "synproxy": Defence(mode="synproxy", protects=True),
+}
 # Without cookies Linux keeps a quarter of tcp_max_syn_backlog for clients that it has met before,
 # such as the prober; a large one leaves the listening socket's own queue as the limit, which is the
 # same for everybody (tcp_conn_request in net/ipv4/tcp_input.c).
@@ -23,13 +48,13 @@ BLACK_HOLE = "ip route add blackhole 198.18.0.0/15"
         "IPVS passes every SYN on: servers without cookies drown; drop_entry spares the director's table,"
         " SYNPROXY the servers too"
     ),
-    modes=["nat", "synproxy"],
+    modes=tuple(dict.fromkeys(defence.mode for defence in VARIANTS.values())),
     seconds=40,
     choices={"variant": VARIANTS},
 )
 def run(
     log: Experiment,
-    variant: tuple[str, ...] = VARIANTS,
+    variant: tuple[str, ...] = tuple(VARIANTS),
     flood: float = 6000.0,
     rate: float = 200.0,
     seconds: float = 4.0,
@@ -40,14 +65,9 @@ def run(
     for repetition in log.repetitions(repeat):
         plain = 0
         for kind in variant:
-            protected = kind == "synproxy"
-            sysctls = {f"net.ipv4.vs.{SYSCTLS[kind]}": 3} if kind in SYSCTLS else {}
-            with log.lab(
-                "synproxy" if protected else "nat",
-                clients=2,
-                sysctls=sysctls,
-                name=f"flood-{VARIANTS.index(kind)}",
-            ) as lab:
+            defence = VARIANTS[kind]
+            name = f"flood-{list(VARIANTS).index(kind)}"
+            with log.lab(defence.mode, clients=2, sysctls=defence.sysctls, name=name) as lab:
                 for server in lab.servers:
                     server.run(UNPROTECTED).check(server.name, UNPROTECTED)
                 lab.director.run(BLACK_HOLE).check(
@@ -55,7 +75,7 @@ def run(
                 )  # answers to the flood vanish as on the Internet
                 expects = (
                     "nobody notices the flood"
-                    if protected
+                    if defence.protects
                     else "the servers' queues are full: most connections fail"
                 )
                 with log.trial(lab, variant=kind, repeat=repetition, expects=expects, rate=rate) as trial:
@@ -70,18 +90,18 @@ def run(
             failed = sum(each.failed for each in during) / len(during)
             log.expect(
                 f"{kind}, {repetition}: clients",
-                failed < 0.01 if protected else failed > 0.5,
+                failed < 0.01 if defence.protects else failed > 0.5,
                 f"{failed:.0%} of {len(during)} attempts failed during the flood of {flood:g} SYNs/s",
                 trial=trial,
             )
-            plain = entries if kind == "nat" else plain
-            due = flood * seconds
-            if kind != "nat + secure_tcp":
+            if kind == PLAIN:
+                plain = entries
+            if defence.counted:
                 log.expect(
                     f"{kind}, {repetition}: director",
-                    entries > due if kind == "nat" else not plain or entries < plain,
+                    entries > flood * seconds if kind == PLAIN else not plain or entries < plain,
                     f"{entries} connections in the director's table"
-                    + (f"; without defence {plain}" if kind != "nat" and plain else ""),
+                    + (f"; without defence {plain}" if kind != PLAIN and plain else ""),
                     trial=trial,
                 )
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from lvslab.ipvs.service import ForwardingMode, VirtualService
 from lvslab.kernels.needs import Need
-from lvslab.modes.contract import Contract
+from lvslab.modes.contract import Contract, Party
 
 
 class Role(StrEnum):
@@ -194,6 +194,11 @@ class Mode(ABC):
     @property
     def title(self) -> str:
         return self.name.title if isinstance(self.name.title, str) else str(self.name)
+
+    @property
+    def replies_bypass_director(self) -> bool:
+        """Whether real servers answer clients straight, so that the director sees requests only."""
+        return all(Party.DIRECTOR not in (leg.sender, leg.receiver) for leg in self.contract.reply)
 
     @abstractmethod
     def director(self, addresses: Addresses, services: Sequence[VirtualService]) -> tuple[Step, ...]:
