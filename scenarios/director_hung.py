@@ -3,6 +3,7 @@ moment there are two.
 """
 
 from lvslab import faults
+from lvslab.runs.words import plural
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import director_failure
 from lvslab.scenario.trial import Trial
@@ -23,7 +24,7 @@ def two_masters(log: Experiment, trial: Trial, woke: float, name: str) -> None:
             else f"{second} did not step back"
         )
         + (
-            f"; {again.failed} attempts failed within {again.end - again.start:.3f} s"
+            f"; {plural(again.failed, 'attempt')} failed within {again.end - again.start:.3f} s"
             if again
             else "; no attempt failed"
         ),

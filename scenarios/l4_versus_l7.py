@@ -48,8 +48,8 @@ def run(
             raise UsageError(f"scenario 'l4-versus-l7': {name} {value:g} is not above 0")
     if rate * seconds < ENOUGH:
         raise UsageError(
-            f"scenario 'l4-versus-l7': rate {rate:g} for {seconds:g} s are {rate * seconds:.0f} requests, and"
-            f" p99 takes {ENOUGH}; raise one"
+            f"scenario 'l4-versus-l7': {rate:g}/s for {seconds:g} s gives {rate * seconds:.0f} requests; a"
+            f" p99 needs {ENOUGH}: raise --rate or --seconds"
         )
     if len(set(contenders)) != len(contenders) or len(contenders) < 2:
         raise UsageError("scenario 'l4-versus-l7': contenders: name two or more, each once")
@@ -78,7 +78,7 @@ def run(
                     )
                     expected = contest.seen_by_servers(lab, proxied=proxy is not None)
                     log.expect(
-                        f"{name}, {repetition}: who the servers see",
+                        f"{name}, {repetition}: client address the servers see",
                         shared.seen == {expected},
                         f"{', '.join(sorted(shared.seen)) or 'nobody'}; expected {expected}, the"
                         f" {'director' if proxy else 'client'}",
@@ -92,9 +92,9 @@ def run(
                     measured.requests(seconds)
                     measured.transfer(seconds)
                     log.expect(
-                        f"{name}, {repetition}: all measured",
+                        f"{name}, {repetition}: every measurement succeeded",
                         not measured.failures,
-                        "; ".join(measured.failures) or "nothing failed",
+                        "; ".join(measured.failures) or "latency, connections, requests and download",
                     )
     if repetition == repeat:
         answer = tier.answer(rundir.load(log.run.path))

@@ -8,6 +8,7 @@ from lvslab import faults
 from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan.redundancy import Redundancy
+from lvslab.runs.words import plural
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE, takeover_bound
@@ -130,7 +131,7 @@ def judge(log: Experiment, trial: Trial, course: Course, cut: Cut, name: str) ->
     log.expect(
         f"{name}: during the partition",
         failed == 0 if cut.unseen else outage is not None and outage.ended and outage.end < course.healed,
-        f"{failed} attempts failed"
+        f"{plural(failed, 'attempt')} failed"
         + (f", outage {outage.end - outage.start:.3f} s" if outage and failed else ""),
         trial=trial,
     )

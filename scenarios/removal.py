@@ -3,6 +3,7 @@ expire_nodest_conn says.
 """
 
 from lvslab import faults
+from lvslab.runs.words import plural
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE, weight_of
@@ -69,6 +70,7 @@ def run(
             log.expect(
                 f"{name}: the others",
                 not others and failed == 0,
-                f"{len(others)} connections to rs2 ended, {failed} new connections failed",
+                f"{plural(len(others), 'connection')} to rs2 ended,"
+                f" {plural(failed, 'new connection')} failed",
                 trial=trial,
             )

@@ -6,6 +6,7 @@ from statistics import median
 
 from lvslab import faults
 from lvslab.kernels.needs import Need
+from lvslab.runs.words import plural
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE
@@ -51,6 +52,6 @@ def run(
                 f"{variant}, {repetition}",
                 bool(calm and slow) and median(slow) - median(calm) >= 0.9 * seconds and failed == 0,
                 f"a connection takes {median(slow) * 1000:.1f} ms instead of {median(calm) * 1000:.1f} ms;"
-                f" {failed} attempts failed",
+                f" {plural(failed, 'attempt')} failed",
                 trial=trial,
             )

@@ -22,7 +22,7 @@ work queue) does not count.
 
 PACKETS = 2000
 """Packets of a pass of established connections: pktgen tells whole microseconds of virtual time,
-0.5 instructions a packet.
+0.5 instructions per packet.
 """
 
 CONNECTIONS = 5000

@@ -38,7 +38,7 @@ def check(as_json: bool) -> int:
                             "verdict": line.verdict,
                             "reason": line.finding,
                             "evidence": [],
-                            "cure": line.cure,
+                            "fix": line.fix,
                         }
                         for line in lines
                     ]
@@ -46,12 +46,12 @@ def check(as_json: bool) -> int:
             )
         else:
             print_table(
-                ("", "verdict", "found by trial"),
+                ("", "verdict", "what the trial showed"),
                 [(line.name, line.verdict.upper(), line.finding) for line in lines],
             )
-            cures = [line for line in lines if line.cure]
-            if cures:
-                print_table(("", "to have it"), [(line.name, line.cure) for line in cures])
+            fixes = [line for line in lines if line.fix]
+            if fixes:
+                print_table(("", "how to get it"), [(line.name, line.fix) for line in fixes])
         return ExitCode.CANNOT if any(line.verdict == "fail" for line in lines) else ExitCode.OK
 
     return in_sandbox(work)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def _percent(context: click.Context, option: click.Parameter, value: str) -> float:
-    """A number of per cent, with or without its sign, as a fraction."""
+    """A percentage, with or without its sign, as a fraction."""
     try:
         number = float(value.removesuffix("%").strip())
     except ValueError:
         number = -1.0
     if not 0 <= number < 1000:
-        raise click.BadParameter(f"'{value}' is no number of per cent from 0 on", context, option)
+        raise click.BadParameter(f"'{value}' is not a percentage (0 or more)", context, option)
     return number / 100
 
 

@@ -9,6 +9,7 @@ import click
 from lvslab.cli.common import JSON
 from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode
+from lvslab.runs.words import plural
 
 _LONGEST_CAPTURE = 600.0
 
@@ -30,7 +31,7 @@ _LONGEST_CAPTURE = 600.0
 @JSON
 def doctor(name: str | None, here: bool, capture: float, as_json: bool) -> int:
     """Look at a director and its network, and name what is likely wrong, with the evidence and the
-    command that cures it.
+    command that fixes it.
 
     \b
     lvslab doctor                 the running training lab
@@ -58,7 +59,7 @@ def doctor(name: str | None, here: bool, capture: float, as_json: bool) -> int:
     for line in found["unread"]:
         _say(f"not read: {line}")
     if found["packets"] is not None:
-        _say(f"{found['packets']} packet(s) were seen")
+        _say(f"{plural(found['packets'], 'packet')} seen")
     elif not findings:
         _say("some faults show in traffic only: --capture SECONDS, and let a client try meanwhile")
     return ExitCode.FAILED if findings else ExitCode.OK
@@ -88,8 +89,8 @@ def _shown(number: int, each: dict[str, Any]) -> list[str]:
         f"   {each['reason']}",
         "   seen:",
         *(f"     {line}" for line in each["evidence"]),
-        "   cure:",
-        *(f"     {line}" for line in each["cure"]),
+        "   fix:",
+        *(f"     {line}" for line in each["fix"]),
         "",
     ]
 

@@ -10,6 +10,7 @@ from lvslab.cli.common import (
     JSON,
 )
 from lvslab.exitcodes import ExitCode
+from lvslab.runs.words import plural
 
 if TYPE_CHECKING:
     pass
@@ -99,5 +100,10 @@ def _list_checks(as_json: bool) -> int:
         ("check", "what it expects", "tags"),
         [(each.name, each.expects, " ".join(each.tags)) for each in found],
     )
-    print_lines(["", f"{len(found)} checks; run them: lvslab verify --full, --only 'SUBJECT:*', --tag TAG"])
+    print_lines(
+        [
+            "",
+            f"{plural(len(found), 'check')}; to run: lvslab verify --full, --only 'SUBJECT:*', --tag TAG",
+        ]
+    )
     return ExitCode.OK

@@ -15,6 +15,7 @@ import click
 from lvslab.catalog.choice import check_kernel, kernels_for
 from lvslab.errors import CannotError, UsageError
 from lvslab.exitcodes import ExitCode
+from lvslab.runs.words import plural
 
 if TYPE_CHECKING:
     from lvslab.comparison.compare import Comparison
@@ -87,7 +88,7 @@ def cell_lines(cells: Sequence[Cell], repeat: int) -> list[str]:
     """The cells for --dry-run."""
     if len(cells) == 1:
         return [f"  {name}={value} (sysctl of the directors)" for name, value in cells[0].sysctls.items()]
-    lines = [f"{len(cells)} cells, {repeat} repetition{'' if repeat == 1 else 's'} of each, in turns:"]
+    lines = [f"{len(cells)} cells, {plural(repeat, 'repetition')} of each, in turns:"]
     for cell in cells:
         own = [f"kernel {cell.kernel}"] if cell.kernel else []
         lines.append(

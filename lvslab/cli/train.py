@@ -13,6 +13,7 @@ from lvslab.catalog.choice import check_kernel
 from lvslab.cli.common import DRY_RUN, JSON, KERNEL
 from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode
+from lvslab.runs.words import plural
 
 _NAME = click.option("--name", help="Which of several running labs.")
 
@@ -80,7 +81,7 @@ def list_(as_json: bool) -> int:
             }
         )
         return ExitCode.OK
-    titles = {"path": "Guided path: build it", "repair": "Break and repair: find out what is wrong, cure it"}
+    titles = {"path": "Guided path: build it", "repair": "Break and repair: find out what is wrong, mend it"}
     for group, title in titles.items():
         rows = [
             (each.name, each.title, each.mode.upper(), f"{each.minutes} min", state(each.name))
@@ -176,7 +177,7 @@ def status(name: str | None, as_json: bool) -> int:
     for state in states:
         minutes = int((time.time() - state["since"]) // 60)
         checks = (
-            f"{len(state['checks'])} check(s), last {'PASS' if state['checks'][-1] else 'FAIL'}"
+            f"{plural(len(state['checks']), 'check')}, last {'PASS' if state['checks'][-1] else 'FAIL'}"
             if state["checks"]
             else "not checked"
         )
@@ -184,7 +185,7 @@ def status(name: str | None, as_json: bool) -> int:
         print_lines(
             [
                 f"{state['session']}: {state['title']}",
-                f"running for {minutes} min; {checks}; {given} of {of} hints"
+                f"running for {minutes} min; {checks}; {given} of {plural(of, 'hint')}"
                 + ("; the solution was applied" if state["solved"] else ""),
                 f"virtual address {state['vip']}",
             ]

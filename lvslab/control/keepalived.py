@@ -25,6 +25,7 @@ from lvslab.control.base import (
 from lvslab.errors import UsageError
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
 from lvslab.ipvs.tunnels import TunnelChecksum, TunnelType
+from lvslab.runs.words import plural
 
 CONFIGURATION = "keepalived.conf"
 
@@ -187,15 +188,15 @@ class Keepalived(HealthControl):
             return (
                 seconds + _SCRIPT_SECONDS,
                 (
-                    f"{retries} failures × delay_loop {max(interval, timeout):g} s + misc_timeout {timeout:g}"
-                    f" s + {_SCRIPT_SECONDS:g} s to start the script"
+                    f"{plural(retries, 'failure')} × delay_loop {max(interval, timeout):g} s +"
+                    f" misc_timeout {timeout:g} s + {_SCRIPT_SECONDS:g} s to start the script"
                 ),
             )
         times = 2 if settings.check == Check.HTTP else 1
         limit = f"{'2 × ' if times == 2 else ''}connect_timeout {timeout:g} s"
         return (
             retries * (interval + times * timeout),
-            f"{retries} failures × (delay_loop {interval:g} s + {limit})",
+            f"{plural(retries, 'failure')} × (delay_loop {interval:g} s + {limit})",
         )
 
     def _refuse(self, services: Sequence[VirtualService], settings: HealthSettings) -> str | None:

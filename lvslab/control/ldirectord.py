@@ -24,6 +24,7 @@ from lvslab.control.base import (
 )
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
 from lvslab.ipvs.tunnels import TunnelType
+from lvslab.runs.words import plural
 
 CONFIGURATION = "ldirectord.cf"
 _EXTERNAL = "check.external"
@@ -112,8 +113,8 @@ class Ldirectord(HealthControl):
         return (
             retries * (interval + timeout) + programs,
             (
-                f"{retries} failures × (checkinterval {interval:g} s + checktimeout {timeout:g} s) +"
-                f" {programs:g} s to start programs"
+                f"{plural(retries, 'failure')} × (checkinterval {interval:g} s + checktimeout {timeout:g} s)"
+                f" + {programs:g} s to start programs"
             ),
         )
 

@@ -22,6 +22,7 @@ from lvslab.control.base import (
     whole_seconds,
 )
 from lvslab.ipvs.service import RealServer, VirtualService
+from lvslab.runs.words import plural
 
 CONFIGURATION = "mon.cf"
 _ALERT = "ipvs.alert"
@@ -92,8 +93,9 @@ class Mon(HealthControl):
         return (
             seconds,
             (
-                f"tick {_TICK:g} s + {retries} failures × (interval {interval:g} s + tick {_TICK:g} s +"
-                f" timeout {timeout:g} s + tick {_TICK:g} s) + {_START_SECONDS:g} s to start programs"
+                f"tick {_TICK:g} s + {plural(retries, 'failure')} × (interval {interval:g} s +"
+                f" tick {_TICK:g} s + timeout {timeout:g} s + tick {_TICK:g} s)"
+                f" + {_START_SECONDS:g} s to start programs"
             ),
         )
 

@@ -2,5 +2,5 @@
 wrong.
 
 gather (reads) → evidence (what was seen) → rules (pure functions) → findings (plain sentences,
-evidence, cure).
+evidence, fix).
 """

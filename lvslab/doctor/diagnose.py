@@ -84,7 +84,7 @@ def _joined(one: Finding, other: Finding) -> Finding:
     return replace(
         one if one.certainty >= other.certainty else other,
         evidence=lines[:_MOST_LINES],
-        cure=tuple(dict.fromkeys(one.cure + other.cure)),
+        fix=tuple(dict.fromkeys(one.fix + other.fix)),
     )
 
 

@@ -29,7 +29,7 @@ class Finding:
         fault: its id, stable, for scripts: "ip-forward-off".
         sentence: what is wrong and what it does, in plain words.
         evidence: lines of what was read or seen, each with the machine it comes from.
-        cure: commands that mend it, each preceded by the machine: "rs1# ip route replace default
+        fix: commands that mend it, each preceded by the machine: "rs1# ip route replace default
             via 10.0.1.1".
         certainty: how sure it is.
     """
@@ -37,7 +37,7 @@ class Finding:
     fault: str
     sentence: str
     evidence: tuple[str, ...]
-    cure: tuple[str, ...]
+    fix: tuple[str, ...]
     certainty: Certainty = Certainty.CERTAIN
 
     def to_json(self) -> dict[str, Any]:
@@ -48,5 +48,5 @@ class Finding:
             "reason": self.sentence,
             "certainty": self.certainty.word,
             "evidence": list(self.evidence),
-            "cure": list(self.cure),
+            "fix": list(self.fix),
         }

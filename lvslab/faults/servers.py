@@ -15,6 +15,7 @@ from lvslab.faults.base import Fault, broken, planned_node, power_cut, wait
 from lvslab.lab.lab import Lab
 from lvslab.lab.servers import start_nginx
 from lvslab.modes.base import Role
+from lvslab.runs.words import plural
 
 
 @contextmanager
@@ -132,7 +133,7 @@ def server_flapping(
         def mend() -> str:
             background.end()
             wait(lambda: program.state() is not None, f"{server}: its web server is not running")
-            return f"{server}: steady after {flaps} flap(s)"
+            return f"{server}: steady after {plural(flaps, 'flap')}"
 
         text = f"{server}: flapping, {down:g} s down, {up:g} s up"
         with broken(

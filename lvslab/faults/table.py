@@ -38,7 +38,7 @@ def server_removed(lab: Lab, server: str, port: int = HTTP_PORT, protocol: str =
     def absent(entry: RealServer | None) -> bool:
         return entry is None
 
-    text = f"{server}: removed from the table"
+    text = f"{server}: removed"
     with _edited(
         lab, server, (protocol, port), text, Ipvsadm.delete_server, Ipvsadm.add_server, absent
     ) as fault:
@@ -79,6 +79,8 @@ def _edited(
     tables = [lab.table(each.name) for each in lab.plan.directors]
     service, entry = _entry(lab.plan.services, planned.ip, *where)
 
+    seen = "in the director's table" if len(tables) == 1 else f"in the tables of {len(tables)} directors"
+
     def found() -> list[RealServer | None]:
         saved = [next((each for each in table.save() if each.name == service.name), None) for table in tables]
         return [
@@ -87,7 +89,7 @@ def _edited(
         ]
 
     def done() -> str | None:
-        return f"so it stands in {len(tables)} table(s)" if all(gone(each) for each in found()) else None
+        return seen if all(gone(each) for each in found()) else None
 
     def edit_all() -> None:
         for table in tables:

@@ -37,13 +37,13 @@ class Line:
         verdict: "pass", "fail" (something needed is missing) or "skip" (something optional is
             missing or could not be tried).
         finding: what the trial showed.
-        cure: what helps, a command where there is one, or "".
+        fix: what helps, a command where there is one, or "".
     """
 
     name: str
     verdict: str
     finding: str
-    cure: str = ""
+    fix: str = ""
 
 
 def check_machine() -> Iterator[Line]:
@@ -105,8 +105,8 @@ def require_control(plan: LabPlan) -> None:
     missing = [package for package in missing_packages() if package.program in wanted]
     if missing:
         names = ", ".join(str(package.program) for package in missing)
-        cure = install_command(package.name for package in missing)
-        raise CannotError(f"lab '{plan.name}': {names} not found; run: {cure}")
+        command = install_command(package.name for package in missing)
+        raise CannotError(f"lab '{plan.name}': {names} not found; run: {command}")
 
 
 def _system() -> Line:
@@ -132,11 +132,11 @@ def _programs() -> Line:
     return Line("programs", "pass", f"all {count} are there")
 
 
-def _attempt(name: str, trial: Callable[[], str], cure: str) -> Line:
+def _attempt(name: str, trial: Callable[[], str], fix: str) -> Line:
     try:
         return Line(name, "pass", trial())
     except (OSError, LvslabError, subprocess.SubprocessError) as error:
-        return Line(name, "fail", str(error), cure)
+        return Line(name, "fail", str(error), fix)
 
 
 def _run(command: Sequence[str], **options: object) -> str:
@@ -198,7 +198,7 @@ def _try_kvm() -> Line:
         return replace(
             optional,
             finding=f"not tried: {kvm.PROGRAM} is not installed",
-            cure=how_to_get(["qemu-system-x86"]),
+            fix=how_to_get(["qemu-system-x86"]),
         )
     images = sorted(Path("/boot").glob("vmlinuz-*"), reverse=True)
     image = next((path for path in images if os.access(path, os.R_OK)), None)
@@ -206,7 +206,7 @@ def _try_kvm() -> Line:
         return replace(
             optional,
             finding="not tried: no readable kernel image in /boot",
-            cure=how_to_get(["linux-image-cloud-amd64"]),
+            fix=how_to_get(["linux-image-cloud-amd64"]),
         )
     found = kvm.try_once(image)
     return replace(optional, verdict="pass" if found.works else "skip", finding=found.text)

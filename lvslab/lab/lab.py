@@ -20,6 +20,7 @@ from lvslab.host import linux, sandbox
 from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.modes.base import Role, set_up_script
 from lvslab.plan.plan import LabPlan, NodePlan
+from lvslab.runs.words import plural
 
 if TYPE_CHECKING:  # Mininet and the guests' code are loaded while guests boot
     from lvslab.kernels.machine import Guest
@@ -113,7 +114,9 @@ class Lab:
         self._directory.mkdir(parents=True)
         (self._logs / "commands.sh").write_text("\n".join(plan.commands()) + "\n")
         guests = [node for node in plan.nodes if node.is_guest]
-        self.tell("boot", f"{plan.mode.title}: booting {len(guests)} guest kernel(s), building the network")
+        self.tell(
+            "boot", f"{plan.mode.title}: booting {plural(len(guests), 'guest kernel')}, building the network"
+        )
         self._stack.callback(self._end_processes)
         for node in guests:
             self._boot(node)

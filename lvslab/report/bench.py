@@ -46,8 +46,8 @@ def _figures(run: Run, studio: Studio) -> list[Drawn]:
         if curves:
             subtitle = {
                 "connections": (
-                    "NAT over routing, instructions a packet: of a known connection (full line) and of a new"
-                    " one (dotted)"
+                    "NAT over routing, instructions per packet: of a known connection (full line) and of a"
+                    " new one (dotted)"
                 ),
                 "servers": "first packet of a connection in NAT over routing, instructions, by scheduler",
             }[name]

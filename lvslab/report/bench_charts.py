@@ -79,7 +79,7 @@ def modes(table: Table, names: Sequence[str]) -> Figure:
         _title(
             sheet,
             "What a forwarding mode costs",
-            "beyond plain routing of the same packet; full: its connection is known, pale: it opens one ·"
+            "beyond plain routing of the same packet; dark: established connection, pale: new ·"
             " less is better",
         )
         _kernel_key(sheet, names, left, _HEAD + 4)
@@ -106,7 +106,7 @@ def modes(table: Table, names: Sequence[str]) -> Figure:
         axes.set_yticks([])
         _thousands(axes, "x")
         axes.grid(True, axis="x")
-        axes.set_xlabel("instructions a packet", loc="right")
+        axes.set_xlabel("instructions per packet", loc="right")
         return figure
 
 
@@ -273,7 +273,7 @@ def change(found: Sequence[Change], base: str, new: str) -> Figure:
         _title(
             sheet,
             f"From {base} to {new}",
-            "change of the instructions a packet · grey: less than 0.1 %, or within what the seeds differ by",
+            "change of the instructions per packet · grey: less than 0.1 %, or within the spread over seeds",
         )
         axes = figure.add_axes(_place((left, _HEAD, _WIDE - left - _EDGE, inner), _WIDE, height))
         least, most = (limit(0.0, *(100 * each.relative for each in found)) for limit in (min, max))

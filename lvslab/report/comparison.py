@@ -13,6 +13,7 @@ from lvslab.comparison.compare import Comparison
 from lvslab.comparison.findings import Change, Finding, Status
 from lvslab.report.text import Table
 from lvslab.report.units import MISSING, percent, scale
+from lvslab.runs.words import plural
 
 _MAIL_COLUMNS = 75
 _MAIL_NAMES = 20
@@ -43,16 +44,13 @@ def headline(comparison: Comparison) -> str:
     """The comparison in one line."""
     regressions = len(comparison.regressions)
     if regressions:
-        verdict = f"REGRESSION: {regressions} {'finding' if regressions == 1 else 'findings'}"
+        verdict = f"REGRESSION: {plural(regressions, 'finding')}"
     elif comparison.code:
-        verdict = "NOTHING COMPARED"
+        verdict = "NOTHING COMPARABLE"
     else:
         verdict = "no regression"
-    counts = comparison.counts
-    return (
-        f"{verdict}"
-        f" ({', '.join(f'{counts[each]} {each}' for each in Status if counts[each]) or 'nothing found'})"
-    )
+    counts = [f"{comparison.counts[status]} {status}" for status in Status if comparison.counts[status]]
+    return f"{verdict} ({', '.join(counts)})" if counts else verdict
 
 
 def sides(comparison: Comparison) -> list[str]:

@@ -52,8 +52,8 @@ def tables(run: Run) -> list[TitledTable]:
 def headers(names: Sequence[str]) -> tuple[str, ...]:
     """The columns for some kernels."""
     if len(names) == 1:
-        return ("figure", "instructions a packet", "whole packet", "seeds apart")
-    return ("figure", *names, *(f"change to {name}" for name in names[1:]), "seeds apart")
+        return ("figure", "instructions per packet", "incl. baseline", "spread over seeds")
+    return ("figure", *names, *(f"change to {name}" for name in names[1:]), "spread over seeds")
 
 
 def _row(figure: str, row: Mapping[str, Cost], names: Sequence[str]) -> tuple[str, ...]:

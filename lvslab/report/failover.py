@@ -317,10 +317,7 @@ def summary(groups: Sequence[Group]) -> list[str]:
         sentences.append(_late_sentence(trials))
     early = sum(trial.failed_early for trial in trials)
     if early:
-        sentences.append(
-            f"{attempts_text(early)} failed before anything was broken: the service was not whole to begin"
-            " with."
-        )
+        sentences.append(f"{attempts_text(early)} failed before the fault: the service was already failing.")
     local = sum(trial.outcomes["local"] for trial in trials)
     if local:
         sentences.append(

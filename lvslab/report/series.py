@@ -59,8 +59,8 @@ class Series:
 
 _METRICS = {  # metric → (title, better, meaning)
     "throughput": ("Throughput", "more", "iperf3, one TCP stream through the virtual service"),
-    "requests_per_second": ("Requests per second", "more", "wrk over kept-alive connections"),
-    "connections_per_second": ("Connections per second", "more", "wrk, one new connection a request"),
+    "requests_per_second": ("Requests per second", "more", "wrk over keep-alive connections"),
+    "connections_per_second": ("Connections per second", "more", "wrk, a new connection per request"),
     "retransmits": ("Retransmitted segments", "less", "by the iperf3 sender in one throughput measurement"),
     "download": ("Download", "more", "one large HTTP answer through the virtual service"),
     "loaded_latency_p50": (
@@ -80,7 +80,7 @@ _METRICS = {  # metric → (title, better, meaning)
         "share of one processor",
     ),
     "director_busy_requests_per_second": (
-        "Director busy with kept connections",
+        "Director busy with keep-alive connections",
         "",
         "share of one processor",
     ),
@@ -92,7 +92,7 @@ _METRICS = {  # metric → (title, better, meaning)
     ),
     "system_call_machine": ("A system call on the machine", "less", "processor time, on its own kernel"),
 }
-_CPU = {"request": "a request", "connection": "a connection", "GB": "a gigabyte"}
+_UNITS = {"GB": "gigabyte"}
 _APART = ("latency", "answers", "director_cpu", "director_calls")
 
 
@@ -164,7 +164,7 @@ def _director(run: Run, metric: str, what: str) -> list[Series]:
             for s in samples
             if (s.labels.get("per", "unit"), s.labels.get("during", "")) == (per, during)
         ]
-        title = f"{what} {_CPU.get(per, f'per {per}')}"
+        title = f"{what} per {_UNITS.get(per, per)}"
         measured = (
             f"while {_METRICS[during][0].lower() if during in _METRICS else during or 'the load'} was"
             " measured"

@@ -24,7 +24,7 @@ every repetition.
 
 WORK: Mapping[str, str] = {
     "connections_per_second": "a new connection with one request",
-    "requests_per_second": "a request over a kept connection",
+    "requests_per_second": "a request over a keep-alive connection",
     "download": "a gigabyte of one large answer",
 }
 """Kinds of work by their metric. The time spent at the fixed rate is recorded, but it is too little
@@ -269,7 +269,7 @@ def _rates(run: Run) -> list[str]:
     if not rates:
         return []
     told = [f"{_title(name)} {rate:,.0f}".replace(",", THIN_SPACE) for name, rate in rates.items()]
-    sentences = [f"New connections a second: {listed(told)}."]
+    sentences = [f"New connections per second: {listed(told)}."]
     idle = {
         name: middle
         for name in rates

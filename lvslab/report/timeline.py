@@ -473,11 +473,14 @@ def _numbers(trial: Observed, left_out: Sequence[Mark]) -> list[tuple[str, dict[
     if trial.fault is not None and trial.attempts is not None:
         seen = trial.detection
         lines.append(
-            ("noticed by nothing" if seen is None else f"noticed after {seconds_text(seen, 0.001)}", muted)
+            ("not detected" if seen is None else f"detected after {seconds_text(seen, 0.001)}", muted)
         )
     if trial.stretch:
         lines.append(
-            (f"in it {count(trial.stretch.failed)} of {count(trial.stretch.attempts)} failed", muted)
+            (
+                f"{count(trial.stretch.failed)} of {count(trial.stretch.attempts)} attempts failed meanwhile",
+                muted,
+            )
         )
     if trial.later:
         number = sum(stretch.failed for stretch in trial.later)

@@ -13,6 +13,7 @@ from lvslab.errors import UsageError
 from lvslab.plan.files import load_module
 
 _Run = TypeVar("_Run", bound=Callable[..., None])
+_NUMBERS: Mapping[type, str] = {int: "whole number", float: "number", str: "word"}
 _TRUE, _FALSE = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
 
 
@@ -153,5 +154,13 @@ def _converted(scenario_name: str, name: str, text: str, default: Any) -> Any:
             return tuple(kind(part) for part in re.split("[,|]", text) if part)
         return type(default)(text) if default is not None else text
     except ValueError:
-        wanted = "yes or no" if isinstance(default, bool) else f"like {shown(default)}"
-        raise UsageError(f"scenario '{scenario_name}': {name}={text} is not {wanted}") from None
+        raise UsageError(
+            f"scenario '{scenario_name}': {name}: expected {_wanted(default)}, got '{text}'"
+        ) from None
+
+
+def _wanted(default: object) -> str:
+    """What a parameter with this default takes, in words."""
+    if isinstance(default, (tuple, list)):
+        return f"{_NUMBERS[type(default[0])]}s separated by commas"
+    return "yes or no" if isinstance(default, bool) else f"one {_NUMBERS[type(default)]}"

@@ -153,7 +153,9 @@ def _modes(scenario: Scenario, asked: Sequence[str], every_mode: bool) -> list[t
             return [("", {"modes": ",".join(fitting)})]
         if every_mode:
             return []
-        raise UsageError(f"scenario '{scenario.name}' takes no mode; it runs in: {', '.join(scenario.modes)}")
+        raise UsageError(
+            f"scenario '{scenario.name}' runs in {', '.join(scenario.modes)} only; leave --mode out"
+        )
     if not asked:
         chosen = scenario.modes if every_mode else (scenario.parameters["mode"],)
     else:

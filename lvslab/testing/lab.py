@@ -15,6 +15,7 @@ from lvslab.kernels.needs import KernelFacts, Need
 from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan.services import HTTP_PORT
+from lvslab.runs.words import plural
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.trial import Trial
 from lvslab.verify.frames import Frame, read_frames
@@ -227,7 +228,8 @@ class LabUnderTest(Lab):
             capture.wait_quiet()
         if capture.lost:
             raise LabError(
-                f"{file.name}: the kernel lost {capture.lost} frames, so not every packet was seen; run again"
+                f"{file.name}: the kernel lost {plural(capture.lost, 'frame')}, so not every packet was seen;"
+                " run again"
             )
         packets.frames = read_frames(file)
 

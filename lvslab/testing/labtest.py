@@ -25,6 +25,7 @@ from lvslab.testing.settings import check_lab
 RUN_DIRECTORY = "lvslab run directory"
 EVENTS = "lvslab events"
 BROKEN = "lvslab: the lab broke"
+CONSOLES = "lvslab: consoles of the guests"
 
 _CONSOLE_LINES = 12
 _LOG = logging.getLogger("lvslab")
@@ -158,7 +159,8 @@ class LabTest:
         if broken is not None or isinstance(error, LabError):
             self._said_broken = True
             said = [str(broken)] if broken is not None and str(broken) != str(error) else []
-            sections.append((BROKEN, "\n".join([*said, *last_lines(self.run.path)])))
+            heading = CONSOLES if broken is None else BROKEN
+            sections.append((heading, "\n".join([*said, *last_lines(self.run.path)])))
         return [*sections, (RUN_DIRECTORY, str(self.run.path))]
 
     def _what_broke(self, ask: bool = False) -> LabError | None:

@@ -5,6 +5,7 @@ forwarding mode.
 from __future__ import annotations
 
 from lvslab.plan.services import HTTP_PORT
+from lvslab.runs.words import plural
 from lvslab.training.exam import Exam
 from lvslab.training.nodes import examiner
 
@@ -63,11 +64,11 @@ def _travel(exam: Exam, requests: int) -> tuple[str, str]:
         elif answer.error:
             problem = f"{flow.title}: {answer.error}"
     if capture.lost and not problem:
-        problem = f"{capture.lost} frames were missed by the capture; check again"
+        problem = f"the capture missed {plural(capture.lost, 'frame')}; check again"
     return (
         problem,
         (
-            f"{len(answers)} requests to {exam.vip}:{HTTP_PORT}, {packets} packets on the links:"
-            f" {plan.mode.contract.in_words}"
+            f"{plural(len(answers), 'request')} to {exam.vip}:{HTTP_PORT}, {plural(packets, 'packet')} on the"
+            f" links: {plan.mode.contract.in_words}"
         ),
     )

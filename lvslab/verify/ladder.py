@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lvslab.modes.base import Role
+from lvslab.runs.words import plural
 from lvslab.verify.frames import IpPacket
 from lvslab.verify.judge import Flow, JudgedHop
 
@@ -77,7 +78,7 @@ def text(flow: Flow, roles: Mapping[str, Role], limit: int | None = None) -> lis
     for each in shown:
         lines += _hop_lines(each, nodes, start)
     if len(shown) < len(flow.hops):
-        lines.append(f"{'':>9}  … {len(flow.hops) - len(shown)} more hops")
+        lines.append(f"{'':>9}  … {plural(len(flow.hops) - len(shown), 'more hop')}")
     return lines
 
 

@@ -17,6 +17,7 @@ from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.services import HTTP_PORT, HTTP_SERVER_PORT, UDP_PORT, UDP_SERVER_PORT
+from lvslab.runs.words import plural
 from lvslab.verify import ladder
 from lvslab.verify.frames import read_frames
 from lvslab.verify.judge import Flow, Setting, arp_trespasses, judge, mark_unanswered
@@ -73,8 +74,8 @@ class Verification:
             return f"{failed.name}: {failed.reason}"
         packets = sum(len(flow.hops) for flow in self.flows.values())
         return (
-            f"{len(self.checks)} checks held: {len(self.flows)} flows, {packets} packets, each as the"
-            " contract says"
+            f"{plural(len(self.checks), 'check')} held: {plural(len(self.flows), 'flow')},"
+            f" {plural(packets, 'packet')}, each as the contract says"
         )
 
     def result(self, name: str) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def verify(lab: Lab, run_directory: Path) -> Verification:
         lab.tell("traffic", "sending test flows")
         traffic = _send(lab)
         capture.wait_quiet()
-    lab.tell("judge", f"judging {capture.frames} frames")
+    lab.tell("judge", f"judging {plural(capture.frames, 'frame')}")
     frames = read_frames(capture_file)
     found = judge(hops(frames, ports(plan)), setting(plan))
     outcome = Verification(evidence=[f"captures/{plan.name}.pcapng"])
@@ -122,7 +123,7 @@ def verify(lab: Lab, run_directory: Path) -> Verification:
             Check(
                 "capture",
                 "fail",
-                f"the kernel lost {capture.lost} frames, so not every packet was seen; run again",
+                f"the kernel lost {plural(capture.lost, 'frame')}, so not every packet was seen; run again",
             )
         )
     outcome.flows = _name_flows(found, traffic, plan)
@@ -266,7 +267,8 @@ def _flow_checks(flows: dict[str, Flow], traffic: _Traffic, plan: LabPlan) -> li
                 kind,
                 "fail" if problem else "pass",
                 (
-                    problem or f"{count} flow(s), {packets} packets: {plan.mode.contract.in_words}"
+                    problem
+                    or f"{plural(count, 'flow')}, {plural(packets, 'packet')}: {plan.mode.contract.in_words}"
                     if kind != "icmp"
                     else problem or "the director answers a ping to the virtual address itself"
                 ),

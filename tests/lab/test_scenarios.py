@@ -248,7 +248,7 @@ def test_the_report_of_an_interrupted_run_can_be_drawn(tmp_path: Path) -> None:
             ["scenario 'sorry-server' does not run in mode 'dr'", "nat, fullnat, synproxy"],
         ),
         (["drain", "--mode", "bridge"], ["mode 'bridge'", "nat, dr, tun"]),
-        (["syn-flood", "--mode", "nat"], ["scenario 'syn-flood' takes no mode"]),
+        (["syn-flood", "--mode", "nat"], ["scenario 'syn-flood' runs in nat"]),
         (["drain", "--rate"], ["--rate: a value is missing"]),
     ],
     ids=lambda value: (

@@ -29,8 +29,8 @@ def test_without_apt_programs_are_named_and_package_names_are_debians() -> None:
 def test_without_apt_no_line_says_apt_get() -> None:
     system, missing = check._system(), check._programs()
     assert system.verdict == "skip" and "lvslab names packages as Debian does" in system.finding
-    assert missing.verdict == "fail" and "mnexec (Debian's package mininet)" in missing.cure
-    assert "apt-get" not in system.finding + missing.cure
+    assert missing.verdict == "fail" and "mnexec (Debian's package mininet)" in missing.fix
+    assert "apt-get" not in system.finding + missing.fix
 
 
 def test_with_apt_the_command_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -494,7 +494,7 @@ def test_one_thing_changed_is_found_as_what_it_is(case: str) -> None:
     first, *others = diagnose(change(recorded(name)))
     assert first.fault == fault, [first, *others]
     assert not others, others
-    assert first.evidence and first.cure and first.sentence.endswith(".")
+    assert first.evidence and first.fix and first.sentence.endswith(".")
     assert all(
         line.partition(":")[0] in {each.name for each in recorded(name).machines} for line in first.evidence
     )
@@ -705,7 +705,7 @@ def test_a_session_that_another_server_does_not_know() -> None:
     refused = _talk(*_AWAY, "HTTP/1.1 403 Forbidden\r\n\r\nwho are you?")
     (finding,) = diagnose(_with_packets(*_LOGIN, *refused))
     assert (finding.fault, finding.certainty) == ("persistence-missing", Certainty.LIKELY)
-    assert finding.cure == ("lvs# ipvsadm -E -t 10.0.0.10:80 -s rr -p 300",)
+    assert finding.fix == ("lvs# ipvsadm -E -t 10.0.0.10:80 -s rr -p 300",)
 
 
 @pytest.mark.parametrize(
@@ -738,7 +738,7 @@ def test_the_surest_comes_first_and_each_fault_once() -> None:
     both = _route(_route(flooded, "rs1", "10.0.1.11", via="10.0.1.254"), "rs2", "10.0.1.12", via="10.0.1.254")
     findings = diagnose(both)
     assert [each.fault for each in findings] == ["wrong-gateway", "syn-flood"]
-    assert findings[0].cure == (
+    assert findings[0].fix == (
         "rs1# ip route replace default via 10.0.1.1",
         "rs2# ip route replace default via 10.0.1.1",
     )

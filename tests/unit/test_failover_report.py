@@ -191,7 +191,7 @@ def test_failures_before_the_fault_and_in_the_client_are_told(tmp_path: Path) ->
     bad = {10: "timeout", 11: "local", **_failing(100, 110)}
     sentences = " ".join(failover.summary([_group(_run(tmp_path, [(_trial(), bad)]))]))
     assert (
-        "2 attempts failed before anything was broken" in sentences
+        "2 attempts failed before the fault" in sentences
         and "1 attempt failed in the client itself" in sentences
     )
 

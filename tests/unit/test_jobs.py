@@ -114,8 +114,8 @@ def test_a_scenario_that_goes_through_modes_gets_those_that_fit() -> None:
     ("scenario", "mode", "message"),
     [
         (ONE_MODE, "tun", "scenario 'one' does not run in mode 'tun'; it runs in: nat, dr"),
-        (NO_MODE, "nat", "scenario 'none' takes no mode; it runs in: nat, synproxy"),
-        (OWN_MODES, "dr", "scenario 'own' takes no mode; it runs in: nat, tun"),
+        (NO_MODE, "nat", "scenario 'none' runs in nat, synproxy only; leave --mode out"),
+        (OWN_MODES, "dr", "scenario 'own' runs in nat, tun only; leave --mode out"),
     ],
 )
 def test_a_mode_that_a_scenario_cannot_use_is_refused_with_those_it_can(
@@ -184,10 +184,11 @@ def test_a_value_takes_the_type_of_its_default(name: str, text: str, value: obje
 @pytest.mark.parametrize(
     ("name", "text", "wanted"),
     [
-        ("flag", "perhaps", "flag=perhaps is not yes or no"),
-        ("count", "1.5", "count=1.5 is not like 1"),
-        ("rate", "fast", "rate=fast is not like 0.5"),
-        ("numbers", "1,two", "numbers=1,two is not like 1,2"),
+        ("flag", "perhaps", "flag: expected yes or no, got 'perhaps'"),
+        ("count", "1,2", "count: expected one whole number, got '1,2'"),
+        ("count", "1.5", "count: expected one whole number, got '1.5'"),
+        ("rate", "fast", "rate: expected one number, got 'fast'"),
+        ("numbers", "1,two", "numbers: expected whole numbers separated by commas, got '1,two'"),
         ("mode", "tun", "mode 'tun' is none of: nat, dr"),
     ],
 )

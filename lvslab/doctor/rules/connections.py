@@ -11,6 +11,7 @@ from lvslab.doctor.finding import Finding
 from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.ipvsadm import Connection
 from lvslab.ipvs.service import Protocol, RealServer, VirtualService
+from lvslab.runs.words import plural
 
 _SHOWN = 3
 _LASTING = ("ESTABLISHED", "UDP")
@@ -48,8 +49,8 @@ def deleted_server_swallows(evidence: Evidence) -> Iterator[Finding]:
             gone = sorted({str(entry.destination) for entry in lost})
             yield Finding(
                 "deleted-server-swallows",
-                f"{len(lost)} connection(s) lead to {', '.join(gone)}, which is no longer in the table: their"
-                " packets are dropped without a word, so the clients wait and wait.",
+                f"{plural(len(lost), 'connection')} to {', '.join(gone)}, which is no longer in the table:"
+                " their packets are dropped without a word, so the clients wait and wait.",
                 (
                     f"{director.name}: net.ipv4.vs.expire_nodest_conn = 0",
                     *(_line(director, entry) for entry in lost[:_SHOWN]),
@@ -89,8 +90,8 @@ def keeps_drained(evidence: Evidence) -> Iterator[Finding]:
                 yield Finding(
                     "persistence-keeps-drained",
                     f"{server.name} has weight 0 and should run empty, but {service.name} is persistent:"
-                    f" {len(templates)} client(s) are remembered and go on to it, each visit for another"
-                    f" {service.persistence_timeout} s.",
+                    f" it goes on serving {plural(len(templates), 'remembered client')}, after each visit for"
+                    f" another {service.persistence_timeout} s.",
                     (
                         f"{director.name}: net.ipv4.vs.expire_quiescent_template = 0",
                         f"{director.name}: {service.name} -> {server.name} weight 0",
@@ -161,9 +162,8 @@ def idle_timeout(evidence: Evidence) -> Iterator[Finding]:
         if forgotten:
             yield Finding(
                 "idle-timeout",
-                f"{len(forgotten)} connection(s) were idle for longer than the {limit} s that the director"
-                " remembers them: it has forgotten them, an end has not, and what that sends next is"
-                " refused.",
+                f"{plural(len(forgotten), 'connection')} idle for longer than the {limit} s that the director"
+                " remembers one: it has forgotten, an end has not, and what that sends next is refused.",
                 (
                     *(
                         f"{machine.name}: ss -tni: ESTAB {socket.local} {socket.remote}, idle for"

@@ -8,6 +8,7 @@ from lvslab.doctor.evidence import Evidence, Machine
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.rules.traffic import shown
 from lvslab.ipvs.service import PacketForwarding, Protocol, VirtualService
+from lvslab.runs.words import plural
 
 _SAME_PORT = {5683: "CoAP (RFC 7252)", 514: "syslog (RFC 5426)"}
 """Services whose senders keep one source port for all that they send, and whose messages need not
@@ -70,7 +71,7 @@ def udp_sticks(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _unless_nat(service: VirtualService) -> tuple[str, ...]:
-    """A warning where the cure would break replies."""
+    """A warning where the fix would break replies."""
     if not any(each.forwarding is PacketForwarding.MASQ for each in service.real_servers):
         return ()
     return (
@@ -136,5 +137,5 @@ def _lopsided(director: Machine, service: VirtualService) -> list[str]:
         return []
     return [
         f"{director.name}: ipvsadm -Ln --stats: {counted[most]} of {whole.in_packets} datagrams went to"
-        f" {most}, by {whole.conns} entries"
+        f" {most}, by {plural(whole.conns, 'entry', 'entries')}"
     ]

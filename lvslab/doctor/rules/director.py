@@ -11,6 +11,7 @@ from lvslab.doctor.finding import Finding
 from lvslab.doctor.netfilter import rules
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import Protocol, VirtualService
+from lvslab.runs.words import plural
 
 _ADDRESS_MOVERS = frozenset({"keepalived", "pacemakerd", "heartbeat", "ucarp", "vrrpd"})
 """Programs that move addresses between directors."""
@@ -149,7 +150,11 @@ def _not_local(director: Machine, service: VirtualService) -> Finding:
         " it, so IPVS, which looks at locally delivered packets only, never sees them.",
         (
             f"{director.name}: no link has {service.address}; its routing {how}",
-            *([f"{director.name}: {service.name}: {counters.conns} connections"] if counters else []),
+            *(
+                [f"{director.name}: {service.name}: {plural(counters.conns, 'connection')}"]
+                if counters
+                else []
+            ),
         ),
         near + far,
     )

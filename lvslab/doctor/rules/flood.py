@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lvslab.doctor.evidence import Evidence
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.netfilter import rules
+from lvslab.runs.words import plural
 
 _MANY = 100
 _SHARE = 0.8
@@ -43,7 +44,7 @@ def syn_flood(evidence: Evidence) -> Iterator[Finding]:
             f"{len(half)} of {len(entries)} connections are half-open, from {len(sources)} addresses that"
             " never finish their handshake: a SYN flood fills the table, and the real servers' queues.",
             (
-                f"{director.name}: ipvsadm -Lnc: {len(half)} entries in SYN_RECV",
+                f"{director.name}: ipvsadm -Lnc: {plural(len(half), 'entry', 'entries')} in SYN_RECV",
                 *(
                     f"{director.name}: net.ipv4.vs.{key} = {director.sysctl(f'net.ipv4.vs.{key}')}"
                     for key in ("drop_entry", "secure_tcp")

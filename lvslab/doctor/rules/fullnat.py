@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from lvslab.doctor.evidence import Evidence, Link
 from lvslab.doctor.finding import Finding
 from lvslab.doctor.netfilter import rules, source_addresses, source_nat, translated_ports
+from lvslab.runs.words import plural
 
 _FULL = 0.9
 _SHOWN = 3
@@ -70,11 +71,14 @@ def local_ports_exhausted(evidence: Evidence) -> Iterator[Finding]:
                     continue
                 yield Finding(
                     "local-ports-exhausted",
-                    f"The director has {room} local port(s) for connections to {server.name}, and"
+                    f"The director has {plural(room, 'local port')} for connections to {server.name}, and"
                     f" {at[server.endpoint]} are in the table: new connections find no free one.",
                     (
                         f"{director.name}: {rule.text}",
-                        f"{director.name}: ipvsadm -Lnc: {at[server.endpoint]} connections to {server.name}",
+                        (
+                            f"{director.name}: ipvsadm -Lnc:"
+                            f" {plural(at[server.endpoint], 'connection')} to {server.name}"
+                        ),
                         (
                             f"{director.name}: conntrack -S:"
                             f" insert_failed={director.counts.get('insert_failed', 0)}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lvslab.doctor.evidence import Evidence, Machine, SyncDaemon
 from lvslab.doctor.finding import Finding
+from lvslab.runs.words import plural
 
 
 def _daemons(evidence: Evidence, role: str) -> list[tuple[Machine, SyncDaemon]]:
@@ -70,8 +71,8 @@ def sync_mismatch(evidence: Evidence) -> Iterator[Finding]:
             f"{sender.name}: ipvsadm -L --daemon: master, {master.link}, syncid {master.syncid}",
             f"{receiver.name}: ipvsadm -L --daemon: backup, {backup.link}, syncid {backup.syncid}",
             (
-                f"{receiver.name}: {receiver.ipvs.synced if receiver.ipvs else 0} connection(s) of its table"
-                " came by sync"
+                f"{receiver.name}: {plural(receiver.ipvs.synced if receiver.ipvs else 0, 'connection')}"
+                " of its table came by sync"
             ),
         ),
         (

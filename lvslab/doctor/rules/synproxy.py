@@ -29,13 +29,13 @@ def half_a_proxy(evidence: Evidence) -> Iterator[Finding]:
                     f"The SYN proxy of {service.name} never acts: it takes untracked SYNs, and no rule leaves"
                     " them untracked."
                 )
-                cure = f"iptables -t raw -A PREROUTING {where} --syn -j CT --notrack"
+                fix = f"iptables -t raw -A PREROUTING {where} --syn -j CT --notrack"
             else:
                 sentence = (
                     f"SYNs to {service.name} are not tracked, as a SYN proxy needs it, but there is no"
                     " SYNPROXY rule."
                 )
-                cure = (
+                fix = (
                     f"iptables -A INPUT {where} -m state --state INVALID,UNTRACKED -j SYNPROXY --sack-perm"
                     " --timestamp --wscale 7 --mss 1460"
                 )
@@ -45,7 +45,7 @@ def half_a_proxy(evidence: Evidence) -> Iterator[Finding]:
                 "syn-proxy-half",
                 sentence,
                 (f"{director.name}: {present.text}",),
-                (f"{director.name}# {cure}",),
+                (f"{director.name}# {fix}",),
             )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 
 from lvslab.doctor.evidence import Destination, Machine
 from lvslab.ipvs.service import VirtualService
+from lvslab.runs.words import plural
 
 _MOST = 3
 
@@ -17,14 +18,14 @@ def one_way(director: Machine) -> tuple[str, ...]:
     if not director.ipvs:
         return ()
     lines = [
-        f"{director.name}: ipvsadm -Ln --stats: {service}: {each.conns} connections, {each.in_packets}"
-        f" packets in, {each.out_packets} out"
+        f"{director.name}: ipvsadm -Ln --stats: {service}: {plural(each.conns, 'connection')},"
+        f" {plural(each.in_packets, 'packet')} in, {each.out_packets} out"
         for (service, server), each in director.ipvs.stats.items()
         if not server and each.in_packets and not each.out_packets
     ]
     half = Counter(str(each.virtual) for each in director.ipvs.connections if each.state == "SYN_RECV")
     lines += [
-        f"{director.name}: ipvsadm -Lnc: {count} connection(s) to {where} in SYN_RECV"
+        f"{director.name}: ipvsadm -Lnc: {plural(count, 'connection')} to {where} in SYN_RECV"
         for where, count in half.most_common(_MOST)
     ]
     return tuple(lines[: 2 * _MOST])

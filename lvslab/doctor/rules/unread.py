@@ -8,6 +8,7 @@ from lvslab.doctor.evidence import Destination, Evidence
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.rules.traffic import shown
 from lvslab.ipvs.ipvsadm import Connection
+from lvslab.runs.words import plural
 
 _FEW = 2
 """A single half-open connection may be one that is just being made."""
@@ -48,9 +49,8 @@ def _does_not_forward(each: Destination) -> bool:
 
 def _finding(each: Destination, half: Sequence[Connection]) -> Finding:
     director, rip = each.director, each.server.address
-    stuck = (
-        f"{director.name}: ipvsadm -Lnc: all {len(half)} connections to {each.server.name} are in SYN_RECV"
-    )
+    half_open = plural(len(half), "half-open connection")
+    stuck = f"{director.name}: ipvsadm -Lnc: {half_open} (SYN_RECV) to {each.server.name}, no other"
     neighbour = next((entry for entry in director.neighbours if entry.ip == rip), None)
     if neighbour and neighbour.state in _GONE:
         return Finding(

@@ -12,6 +12,7 @@ from lvslab.faults import Fault
 from lvslab.lab.lab import Lab
 from lvslab.modes import ALL_MODES
 from lvslab.plan.redundancy import SYNC_FLUSH, Redundancy
+from lvslab.runs.words import plural
 from lvslab.scenario.description import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories.common import SETTLE, Break
@@ -247,8 +248,8 @@ def judge_takeover(
     log.expect(
         f"{name}: outage",
         broken.ended and broken.end < until and outage <= bound.seconds + took + fault.lasted,
-        f"{outage:.3f} s, {broken.failed} attempts failed; the formula's bound plus the detection measured is"
-        f" {bound.seconds + took:.3f} s",
+        f"{outage:.3f} s, {plural(broken.failed, 'attempt')} failed; the formula's bound plus the detection"
+        f" measured is {bound.seconds + took:.3f} s",
         trial=trial,
     )
 

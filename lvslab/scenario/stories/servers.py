@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from lvslab.control.health import CONTROLS, HealthSettings, control_named
 from lvslab.faults import Fault
 from lvslab.modes import ALL_MODES
+from lvslab.runs.words import plural
 from lvslab.scenario.description import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories.common import SETTLE, Break, weight_of
@@ -157,7 +158,7 @@ def judge_server_failure(
     log.expect(
         f"{name}: harmless from then on",
         not harmed,
-        f"{len(harmed)} attempts failed after the table had changed",
+        f"{plural(len(harmed), 'attempt')} failed after the table had changed",
         trial=trial,
     )
     back = trial.mark("table", repaired)

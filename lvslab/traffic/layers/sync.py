@@ -63,6 +63,8 @@ from scapy.layers.inet import UDP
 from scapy.layers.inet6 import IP6Field
 from scapy.packet import Packet, Raw, bind_bottom_up, bind_top_down
 
+from lvslab.runs.words import plural
+
 SYNC_GROUP = "224.0.0.81"
 """IP_VS_SYNC_GROUP."""
 
@@ -521,7 +523,7 @@ class SyncMessage(Packet):  # type: ignore[misc]
 
     def mysummary(self) -> str:
         """One line for people."""
-        return f"IPVS sync v1 id {self.syncid}: {len(self.conns)} connections"
+        return f"IPVS sync v1 id {self.syncid}: {plural(len(self.conns), 'connection')}"
 
 
 class SyncMessageV0(Packet):  # type: ignore[misc]
@@ -543,7 +545,7 @@ class SyncMessageV0(Packet):  # type: ignore[misc]
 
     def mysummary(self) -> str:
         """One line for people."""
-        return f"IPVS sync v0 id {self.syncid}: {len(self.conns)} connections"
+        return f"IPVS sync v0 id {self.syncid}: {plural(len(self.conns), 'connection')}"
 
 
 def decode(data: bytes) -> SyncMessage | SyncMessageV0:

@@ -21,7 +21,7 @@ director (`lvslab train shell director`): `ipvsadm -L -n --stats`, and meanwhile
 `tcpdump -n -i lvs-eth0 tcp port 80`. What does the director do with a packet for an address that it
 does not have? Ask its routing: `ip route get 203.0.113.80 from 10.0.0.101 iif lvs-eth0`.
 
-**Reach.** A request to port 80 of *any* address of 203.0.113.80/28 is answered, and both servers
+**Goal.** A request to port 80 of *any* address of 203.0.113.80/28 is answered, and both servers
 take part. Do not give them to lvs-eth0: the cloud's agent soon takes off whatever it has not put
 there.
 

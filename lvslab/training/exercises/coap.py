@@ -23,7 +23,7 @@ out of service for an update, the gateway went on talking to it, and nobody answ
  VIP 10.0.0.10
 ```
 
-**Reach:** the messages of a client that always sends from the same port are shared out, one by one,
+**Goal:** the messages of a client that always sends from the same port are shared out, one by one,
 between rs1 and rs2.
 
 **How to look.** Let the client send with and without `-p 5683`, then look at `ipvsadm -L -n -c` on

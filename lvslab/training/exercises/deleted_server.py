@@ -22,7 +22,7 @@ whom does the old connection belong to? `tcpdump -n -i lvs-eth0 tcp` shows what 
 goes back. (TCP tries less and less often. Once the cure is in, the program hears of it with its
 next try; `ipvsadm -L -n -c` helps you to tell.)
 
-**Reach.** When a server is deleted from the table, who has a connection to it hears at once that it
+**Goal.** When a server is deleted from the table, who has a connection to it hears at once that it
 is over, and can connect again. The check deletes a server by itself to see, and puts it back.
 Connections to the other server must not suffer. Whether you put rs1 back into the table (it is
 repaired by now) is up to you.

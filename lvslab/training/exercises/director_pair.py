@@ -43,8 +43,8 @@ vrrp_instance service {
   same on both.
 - the line missing in `global_defs` is `lvs_sync_daemon INTERFACE INSTANCE`: sync runs as master or
   backup along with VRRP.
-- `nopreempt`: who comes back stays backup. He has forgotten all connections, and must not take the
-  address at once.
+- `nopreempt`: a director that comes back stays backup. It has forgotten all connections, and must
+  not take the address at once.
 
 Start it on both: `keepalived`. After a change: `kill $(cat /run/keepalived.pid)`, and start it
 again.

@@ -19,7 +19,7 @@ $ dig @10.0.0.10 keys.example.test TXT +short
     rs1 10.0.1.11:53     rs2 10.0.1.12:53     name servers (dnsmasq)
 ```
 
-**Reach:** every record resolves through 10.0.0.10, whatever its size, and both servers take part.
+**Goal:** every record resolves through 10.0.0.10, whatever its size, and both servers take part.
 The TXT record of `whoami.example.test` differs: it names the server that has answered.
 
 **How to look.** Ask for both records on the client, and again with `+ignore` (take the first answer

@@ -21,7 +21,7 @@ noticed: that is the time to live."
 `curl -m 5 http://10.0.0.10/` and `curl -m 5 http://10.0.0.20/`; `ip neighbour` tells why. On the
 director (`lvslab train shell director`): `ipvsadm -L -n` and `ip address`.
 
-**Reach.** Both addresses are answered, and on each both servers take part. The second director will
+**Goal.** Both addresses are answered, and on each both servers take part. The second director will
 not be back today.
 
 (To be found out by hand at three in the morning, this is bad enough. The remedy for good is VRRP:

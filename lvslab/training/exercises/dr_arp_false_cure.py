@@ -20,7 +20,7 @@ director.
  VIP 10.0.0.10    VIP on lo  VIP on lo
 ```
 
-**Reach:** all requests to 10.0.0.10 port 80 go through the director, which shares them out between
+**Goal:** all requests to 10.0.0.10 port 80 go through the director, which shares them out between
 rs1 and rs2, by direct routing. Repair the cure (`/etc/sysctl.d/lvs.conf` too, if you like) and find
 out why it could not work.
 

@@ -18,7 +18,7 @@ connection to port 80 (`ipvsadm -L -n --stats`; its other services do not matter
 the servers is switched off, some clients lose the service although the director has long taken that
 server out.
 
-**Reach:** all requests to 10.0.0.10 port 80 go through the director, which shares them out between
+**Goal:** all requests to 10.0.0.10 port 80 go through the director, which shares them out between
 rs1 and rs2, by direct routing.
 
 **How to look.** On the client (`lvslab train shell client`):

@@ -21,7 +21,7 @@ answered; every request is a new connection. On the director (`lvslab train shel
 remembers where a client belongs. Watch its time to live while the client asks again.
 `ipvsadm -L -n --persistent-conn` counts them.
 
-**Reach.** New connections of *all* clients go to rs2, also of those who were at rs1 before. rs1
+**Goal.** New connections of *all* clients go to rs2, also of those who were at rs1 before. rs1
 stays in the table with weight 0, so that connections that are open now can end in peace. The
 service stays persistent. It must work the same way the next time that a server is drained: the
 check drains one by itself to see, and puts it back.

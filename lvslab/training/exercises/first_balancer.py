@@ -1,6 +1,6 @@
 """# Your first balancer
 
-Two web servers stand behind a director. Clients shall not know that: they ask **10.0.0.10**, the
+Two web servers stand behind a director. Clients must not notice: they ask **10.0.0.10**, the
 virtual address, and each request is answered by one of the two. The director rewrites addresses on
 the way (LVS-NAT), in the kernel: no proxy runs.
 
@@ -18,9 +18,8 @@ Open a shell on the director, and another one on the client:
     lvslab train shell client
 
 **What there is.** The kernel's part is the module `ip_vs` (`lsmod | grep ip_vs`); the tool is
-`ipvsadm`, at work from the package of that name (`apt install ipvsadm`), installed here. For NAT
-the director forwards packets (`sysctl net.ipv4.ip_forward`), and is the servers' default route
-(`ip route` on rs1).
+`ipvsadm`, from the package `ipvsadm` (already installed). For NAT the director forwards packets
+(`sysctl net.ipv4.ip_forward`), and is the servers' default route (`ip route` on rs1).
 
 **Build it.** On the director, with `ipvsadm`:
 

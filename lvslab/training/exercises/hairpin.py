@@ -19,7 +19,7 @@ blocked."
 and where does rs2 send its answer? On the director (`lvslab train shell director`):
 `ipvsadm -L -n -c`. And what if the director chooses rs1 itself?
 
-**Reach.** Requests from rs1 and rs2 to 10.0.0.10 are answered, and balanced over both servers like
+**Goal.** Requests from rs1 and rs2 to 10.0.0.10 are answered, and balanced over both servers like
 everybody's. For clients outside nothing changes: the servers go on seeing their addresses (their
 answers show them), because the log files are evaluated.
 
@@ -98,7 +98,7 @@ def check(exam: Exam) -> None:
     seen = {each.client[0] for each in outside if each.client}
     own = examiner(exam.plan).ip
     exam.must(
-        "who the servers see",
+        "client address the servers see",
         seen == {own},
         "the servers see the outside client's own address",
         f"the servers see {', '.join(sorted(seen)) or 'nobody'} instead of the outside client, {own}",

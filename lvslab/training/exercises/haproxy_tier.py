@@ -30,7 +30,7 @@ stick table of a HAProxy, on rs1 and rs2 (`lvslab train shell rs1`):
 `echo 'show table application' | nc -N -U /run/haproxy.sock`; its configuration:
 /etc/haproxy/haproxy.cfg. On lvs1 and lvs2: `ipvsadm -L -n`.
 
-**Reach.** Who logged in stays known. Both HAProxies and both applications go on sharing the users.
+**Goal.** Who logged in stays known. Both HAProxies and both applications go on sharing the users.
 It must still hold when the other director takes over (the check makes them change places). The
 application cannot be changed; the rest is yours.
 
@@ -39,6 +39,7 @@ application cannot be changed; the rest is yours.
 
 import random
 
+from lvslab.runs.words import plural
 from lvslab.training import drill, sessions
 from lvslab.training.clients import MOST, Reply, ask, take_addresses
 from lvslab.training.exam import Exam
@@ -166,7 +167,7 @@ def _must_know(exam: Exam, users: list[str], passer_by: str, name: str, master: 
         not failed and not forgotten,
         f"{when}, all {count} pages after {len(users)} log-ins knew their user",
         (
-            f"{when}, {failed} request(s) got no answer"
+            f"{when}, {plural(failed, 'request')} got no answer"
             if failed
             else f"{when}, {forgotten} of {count} pages after a log-in did not know the user"
         ),

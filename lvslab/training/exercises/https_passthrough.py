@@ -19,7 +19,7 @@ curl: (35) error:0A00010B:SSL routines::wrong version number
     rs1 10.0.1.11        rs2 10.0.1.12        real servers: HTTP on port 8080, HTTPS on port 443
 ```
 
-**Reach:** `https://10.0.0.10/` is answered by both servers, with the certificates that they hold;
+**Goal:** `https://10.0.0.10/` is answered by both servers, with the certificates that they hold;
 HTTP goes on working.
 
 **How to look.** `ipvsadm -L -n` on the director, and `ss -ltn` on a server: which port expects

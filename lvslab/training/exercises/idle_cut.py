@@ -24,7 +24,7 @@ this lab, and programs rest for **4 seconds** at most, which would be half an ho
 Both questions should be answered. Meanwhile on the director (`lvslab train shell director`):
 `watch -n 0.5 ipvsadm -L -n -c`, and `tcpdump -n -i lvs-eth0 tcp port 80`: who sends the reset?
 
-**Reach.** A connection that rested for four seconds works as before. New connections go on being
+**Goal.** A connection that rested for four seconds works as before. New connections go on being
 balanced over both servers. Servers that were restarted for the purpose do not matter; the clients'
 programs cannot be changed.
 

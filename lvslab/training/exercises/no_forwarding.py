@@ -16,7 +16,7 @@ curl: (28) Connection timed out after 3001 milliseconds
     rs1 10.0.1.11:8080   rs2 10.0.1.12:8080   real servers, default route via 10.0.1.1
 ```
 
-**Reach:** clients of 10.0.0.10 port 80 are served by rs1 and rs2, by NAT as before: the servers go
+**Goal:** clients of 10.0.0.10 port 80 are served by rs1 and rs2, by NAT as before: the servers go
 on seeing the clients' own addresses.
 
 **How to look.** Ask from the client (`lvslab train shell client`), then on the director

@@ -19,7 +19,7 @@ curl: (28) Connection timed out after 3001 milliseconds
 
 A visitor from another network, the day before, was served without trouble.
 
-**Reach:** every client of 10.0.0.0/24 is served at 10.0.0.10 port 80 by rs1 and rs2. It stays
+**Goal:** every client of 10.0.0.0/24 is served at 10.0.0.10 port 80 by rs1 and rs2. It stays
 LVS-NAT (`-m`), and nothing is changed on the clients: there are many of them.
 
 **How to look.** Run `tcpdump -n` on the client while it asks. An answer arrives, and the client

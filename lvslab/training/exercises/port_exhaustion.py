@@ -29,13 +29,14 @@ shows the connections that stand, `iptables -t nat -S POSTROUTING` the translati
 `cat /proc/net/stat/nf_conntrack` counts `insert_failed` and `drop` (hexadecimal).
 `tcpdump -n -i lvs-eth1 tcp` shows what reaches the servers.
 
-**Reach.** 100 connections of many clients at the same time, balanced over both servers.
+**Goal.** 100 connections of many clients at the same time, balanced over both servers.
 
 `lvslab train check` judges; `lvslab train hint` helps.
 """
 
 from collections import Counter
 
+from lvslab.runs.words import plural
 from lvslab.training.clients import Broken, Client, many, take_addresses
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
@@ -113,7 +114,7 @@ def check(exam: Exam) -> None:
             "all get in",
             len(clients) == _COUNT,
             f"{_COUNT} connections stood at the same time",
-            f"{len(clients)} connections stand, the next one fails: {why}",
+            f"after {plural(len(clients), 'connection')} the next one fails: {why}",
         )
         for each in clients:
             server = _ask(each)

@@ -25,7 +25,7 @@ curl: (7) Failed to connect to 10.0.0.10 port 80 after 0 ms: Couldn't connect to
  VIP 10.0.0.10
 ```
 
-**Reach:** clients of 10.0.0.10 port 80 are served by the application on rs1 and rs2, by direct
+**Goal:** clients of 10.0.0.10 port 80 are served by the application on rs1 and rs2, by direct
 routing: answers are too large to go through the director.
 
 **How to look.** Compare what was typed with `ipvsadm -L -n`. Then see which port the client's

@@ -23,7 +23,7 @@ answers come? On rs2 (`lvslab train shell rs2`): `ip address`, `ip route`,
 `ip route get 10.0.0.101`, `ip route get 10.0.0.101 from 10.0.1.12`. On the director:
 `ipvsadm -L -n -c`.
 
-**Reach.** Requests to 10.0.0.10 are answered by both servers. Requests to 10.0.0.12 go on being
+**Goal.** Requests to 10.0.0.10 are answered by both servers. Requests to 10.0.0.12 go on being
 answered by rs2. Both servers go on seeing the addresses of their clients (their answers show them),
 because the log files are evaluated.
 
@@ -83,7 +83,7 @@ def check(exam: Exam) -> None:
     own = examiner(exam.plan).ip
     seen = {each.client[0] for each in exam.get(4) if each.client}
     exam.must(
-        "who the servers see",
+        "client address the servers see",
         seen == {own},
         "the servers see the client's own address",
         f"the servers see {', '.join(sorted(seen)) or 'nobody'} instead of the client, {own}",

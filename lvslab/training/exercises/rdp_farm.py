@@ -21,7 +21,7 @@ nc: connect to 10.0.0.10 port 3389 (tcp) failed: Connection refused
 (The director only carries bytes, for any protocol on TCP. So here a small program stands for each
 session host: it greets with its name.)
 
-**Reach:** users of 10.0.0.10 port 3389 get both session hosts in turn. Whoever installed rs2 had
+**Goal:** users of 10.0.0.10 port 3389 get both session hosts in turn. Whoever installed rs2 had
 reasons for how it was done, and says: "It runs. I work on it all day."
 
 **How to look.** Who refuses: the director, or the host? `tcpdump -n -i lvs-eth1 tcp` on the

@@ -12,7 +12,7 @@ need something else than the round robin that they have now.
     rs1 10.0.1.11:8080   rs2 10.0.1.12:8080   web servers
 ```
 
-**Reach**, on the director (`lvslab train shell director`), by changing the services, not by
+**Goal**, on the director (`lvslab train shell director`), by changing the services, not by
 building them anew: users are on them.
 
 - **port 80**, web pages, many short connections: rs1 is a new machine and has three times the power

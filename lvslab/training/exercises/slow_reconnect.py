@@ -26,7 +26,7 @@ Which server was it, and from which port? On the director (`lvslab train shell d
 `ipvsadm -L -n` and `ipvsadm -L -n -c`. Look for the port, and at the state of its entry, before and
 after such a request.
 
-**Reach.** A new connection never goes to a server whose weight is 0, whatever port it comes from.
+**Goal.** A new connection never goes to a server whose weight is 0, whatever port it comes from.
 rs1 stays in the table with weight 0, as somebody may still be there. The check drains a server by
 itself to see, and puts it back.
 

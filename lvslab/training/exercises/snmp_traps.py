@@ -19,7 +19,7 @@ Send a trap from the device (`lvslab train shell client`), and one to a collecto
 
 Then read what the collector has heard (`lvslab train shell rs1`): `cat /var/log/traps.log`.
 
-**Reach:** traps sent to 10.0.0.10 arrive in the logs of both collectors, with the device's own
+**Goal:** traps sent to 10.0.0.10 arrive in the logs of both collectors, with the device's own
 address.
 
 **How to look.** `ipvsadm -L -n --stats` on the director, then `tcpdump -n udp port 162` on a

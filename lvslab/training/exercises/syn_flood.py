@@ -23,7 +23,7 @@ Meanwhile, in a second shell on the client: `curl -m 3 http://10.0.0.10/`. On th
 On rs1 (`lvslab train shell rs1`): `ss -t -n state syn-recv`,
 `nstat -az | grep -E 'ListenDrops|ReqQFull'`.
 
-**Reach.** While a flood of some hundred SYNs a second goes on, clients are served, and the flood
+**Goal.** While a flood of some hundred SYNs a second goes on, clients are served, and the flood
 leaves no trace in the director's table of connections. The servers stay as they are (their queue
 has 16 places, and they know no SYN cookies). The check makes a flood of its own; it is over when
 the check is.
@@ -33,6 +33,7 @@ the check is.
 
 from lvslab.kernels.needs import Need
 from lvslab.modes.base import Role
+from lvslab.runs.words import plural
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 from lvslab.training.nodes import examiner
@@ -137,8 +138,8 @@ def check(exam: Exam) -> None:
     exam.must(
         "no trace",
         young < _RATE / 10,
-        f"{young} half-open connections of the last {_FRESH} seconds are in the director's table",
-        f"{young} half-open connections of the last {_FRESH} seconds are in the director's table",
+        f"the director's table has {plural(young, 'half-open connection')} of the last {_FRESH} seconds",
+        f"the director's table has {plural(young, 'half-open connection')} of the last {_FRESH} seconds",
     )
     servers = [each.name for each in exam.plan.of_role(Role.REAL_SERVER)]
     changed = [

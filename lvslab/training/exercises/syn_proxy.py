@@ -43,6 +43,7 @@ from ipaddress import ip_address, ip_network
 
 from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.ipvsadm import Ipvsadm
+from lvslab.runs.words import plural
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 from lvslab.training.nodes import examiner
@@ -107,7 +108,10 @@ def check(exam: Exam) -> None:
         "a flood costs nothing",
         entries == 0,
         f"after a flood of {_FLOOD:g} SYNs a second the director's table has no entry of it",
-        f"a flood of {_FLOOD:g} SYNs a second has left {entries} entries in the director's table",
+        (
+            f"a flood of {_FLOOD:g} SYNs a second has left {plural(entries, 'entry', 'entries')} in the"
+            " director's table"
+        ),
     )
     failed = sum(bool(answer.error) for answer in answers)
     exam.must(

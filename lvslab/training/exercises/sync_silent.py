@@ -27,7 +27,7 @@ On lvs1 (`lvslab train shell lvs1`) and lvs2 (`lvslab train shell lvs2`): `ipvsa
 connection is told after some packets (`sysctl net.ipv4.vs.sync_threshold`), and messages are
 collected for up to three seconds.
 
-**Reach.** A connection that was opened with lvs1 as master goes on when lvs2 takes over. The check
+**Goal.** A connection that was opened with lvs1 as master goes on when lvs2 takes over. The check
 makes them change places for a moment.
 
 `lvslab train check` judges; `lvslab train hint` helps.

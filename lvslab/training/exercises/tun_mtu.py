@@ -23,7 +23,7 @@ curl: (28) Operation timed out after 5000 milliseconds with 0 bytes received
 It began when a new firewall policy was rolled out on the director: "ICMP helps attackers; what we
 do not use is blocked."
 
-**Reach:** uploads of any size arrive at both servers, through the tunnels.
+**Goal:** uploads of any size arrive at both servers, through the tunnels.
 
 **How to look.** Try both sizes on the client, and let `tcpdump -n -i lvs-eth0` run on the director.
 Which packets come in and do not go out again, and how long are they? An IP packet on this network

@@ -23,7 +23,7 @@ The update brought `/etc/sysctl.d/90-hardening.conf` to rs1 and rs2. Security wa
 keep a filter against forged senders where that is possible: see whether there is a setting that
 pleases both.
 
-**Reach:** clients of 10.0.0.10 port 80 are served by rs1 and rs2 through the tunnels.
+**Goal:** clients of 10.0.0.10 port 80 are served by rs1 and rs2 through the tunnels.
 
 **How to look.** While the client asks, run `tcpdump -n -i rs1-eth0` on a server, then
 `tcpdump -n -i tunl0`: the packet arrives wrapped, and it arrives unwrapped. What happens to it

@@ -26,7 +26,7 @@ The answer should begin with `101 Switching Protocols`, and the server greets wi
 director (`lvslab train shell director`): `ipvsadm -L -n`, and `ipvsadm -L -n -c` for who was sent
 where.
 
-**Reach.** A user's connections all go to the server that knows the session, at least for the five
+**Goal.** A user's connections all go to the server that knows the session, at least for the five
 minutes that a chat may rest. Users as a whole still share both servers. The chat itself cannot be
 changed.
 

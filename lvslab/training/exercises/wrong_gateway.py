@@ -21,7 +21,7 @@ curl: (28) Connection timed out after 3001 milliseconds
 The colleague who moved it swears that rs2 works: on the director, `curl http://10.0.1.12:8080/`
 answers at once. That is true.
 
-**Reach:** both servers take part again, by NAT as before. To take rs2 out of the table would be no
+**Goal:** both servers take part again, by NAT as before. To take rs2 out of the table would be no
 repair.
 
 **How to look.** `ipvsadm -L -n -c` on the director shows which connections hang, and in which
