@@ -18,7 +18,6 @@ from typing import Any
 
 from lvslab.host import linux, sandbox
 from lvslab.kernels import probe, sockets
-from lvslab.kernels.needs import KernelKind
 from lvslab.kernels.uml import UmlGuest, UmlKernel
 from lvslab.lab.lab import Lab
 from lvslab.lab.nodes import GuestNode, LabHost
@@ -87,7 +86,7 @@ def through_director() -> tuple[list[tools.Throughput], float, float, float]:
     """iperf3 runs, new connections per second, requests per second and UDP packets per second
     through a guest director.
     """
-    plan = plan_lab(mode_named("nat"), probe.kernels_here(), director_kernels=[KernelKind.UML])
+    plan = plan_lab(mode_named("nat"), probe.kernels_here(), director_kernels=["uml"])
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
         assert isinstance(lab.director, GuestNode)
         lab.director.offload()
@@ -145,7 +144,7 @@ def probing() -> tuple[ProbeSummary, list[float], list[float]]:
         The prober's summary, its start errors, and for each injected outage the found one minus the
         injected one, in seconds.
     """
-    plan = plan_lab(mode_named("nat"), probe.kernels_here(), director_kernels=[KernelKind.UML])
+    plan = plan_lab(mode_named("nat"), probe.kernels_here(), director_kernels=["uml"])
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
         guest = lab.guest("lvs")
         assert guest is not None
@@ -330,7 +329,7 @@ def line(what: str, value: str, aim: str = "") -> None:
 
 
 def main() -> int:
-    kernel = UmlKernel.find()
+    kernel = UmlKernel.installed()
     alone = median(boot(kernel, number, hasten=False) for number in range(REPEAT))
     hastened = median(boot(kernel, number, hasten=True) for number in range(REPEAT))
     labs = [start_and_stop() for _ in range(REPEAT)]

@@ -36,7 +36,7 @@ _SEARCH = "/usr/sbin:/sbin:/usr/bin:/bin"
 
 def missing(kernel: BenchKernel, measurement: Measurement) -> list[str]:
     """The modules that a measurement needs and this kernel lacks."""
-    return missing_modules(kernel.modules, measurement.modules)
+    return missing_modules(kernel.stock.modules, measurement.modules)
 
 
 def build(kernel: BenchKernel, measurements: Sequence[Measurement], sysctls: Mapping[str, str]) -> bytes:
@@ -45,7 +45,7 @@ def build(kernel: BenchKernel, measurements: Sequence[Measurement], sysctls: Map
     Raises:
         CannotError: a program, or a module that every measurement needs, is not here.
     """
-    lacking = missing_modules(kernel.modules, COMMON_MODULES)
+    lacking = missing_modules(kernel.stock.modules, COMMON_MODULES)
     if lacking:
         raise CannotError(
             f"kernel '{kernel.name}': has no {', '.join(lacking)}, which every measurement needs; take"
@@ -60,7 +60,7 @@ def build(kernel: BenchKernel, measurements: Sequence[Measurement], sysctls: Map
         Entry("look.sh", _FILE, _script("look.sh")),
         Entry("modules", _FILE, " ".join(COMMON_MODULES).encode()),
         *_programs(),
-        *module_entries(kernel.modules, list(dict.fromkeys(wanted))),
+        *module_entries(kernel.stock.modules, list(dict.fromkeys(wanted))),
     ]
     for index, measurement in enumerate(measurements):
         for name, text in setup.files(measurement, sysctls).items():

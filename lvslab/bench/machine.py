@@ -32,8 +32,8 @@ from typing import Self
 
 from lvslab.bench.kernel import BenchKernel
 from lvslab.errors import CannotError, GuestError
+from lvslab.kernels import kvm
 
-QEMU = "qemu-system-x86_64"
 MEMORY_MIB = 512
 KERNEL_ARGUMENTS = " ".join(
     (
@@ -66,7 +66,8 @@ def require_qemu() -> None:
     Raises:
         CannotError: it is not installed.
     """
-    for program, package in ((QEMU, "qemu-system-x86"), ("setpriv", "util-linux"), ("ldd", "libc-bin")):
+    kvm.program()
+    for program, package in (("setpriv", "util-linux"), ("ldd", "libc-bin")):
         if not shutil.which(program):
             raise CannotError(
                 f"{program}: not installed; run: apt-get install --no-install-recommends {package}"
@@ -75,14 +76,14 @@ def require_qemu() -> None:
 
 def version() -> str | None:
     """QEMU's version as it prints it."""
-    done = subprocess.run([QEMU, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([kvm.PROGRAM, "--version"], capture_output=True, text=True, timeout=20, check=False)
     return next(iter(done.stdout.splitlines()), None)
 
 
 def command(kernel: BenchKernel, archive: Path, seed: int, console: Path, results: Path) -> list[str]:
     """The whole command line of a boot."""
     return [
-        QEMU,
+        kvm.PROGRAM,
         "-accel",
         "tcg,thread=single",
         "-icount",
@@ -107,7 +108,7 @@ def command(kernel: BenchKernel, archive: Path, seed: int, console: Path, result
         "-serial",
         f"file:{results}",
         "-kernel",
-        str(kernel.image),
+        str(kernel.stock.image),
         "-initrd",
         str(archive),
         "-append",

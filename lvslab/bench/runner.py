@@ -269,10 +269,10 @@ class _Progress:
 def lab_entry(subject: Subject) -> dict[str, object]:
     """A kernel as an entry of run.json's `labs`: one director under QEMU."""
     kernel = {
-        "kind": "qemu",
+        "kind": subject.kernel.stock.kind,
         "release": subject.kernel.release,
-        "config_sha256": subject.kernel.config_sha256,
-        "why": f"measured: {subject.kernel.image}",
+        "config_sha256": subject.kernel.stock.config_sha256,
+        "why": f"measured: {subject.kernel.stock.image}",
     }
     director: dict[str, object] = {
         "name": "director",

@@ -5,7 +5,6 @@ copied, booted once, and only then there.
 from __future__ import annotations
 
 import shutil
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,26 +16,8 @@ from lvslab.catalog.store import Candidate
 from lvslab.errors import UsageError
 from lvslab.events import Event, Listener, nobody
 from lvslab.kernels.cache import cache_directory
-from lvslab.kernels.needs import KernelKind
-
-_ELF, _X86_64, _EXECUTABLE = b"\x7fELF", 62, (2, 3)
-_UML_MARK = b"User Mode Linux"
-"""Stands in every User-Mode Linux program: arch/um/kernel/um_arch.c prints it."""
-
-_MACHINES = {
-    3: "32-bit x86",
-    8: "MIPS",
-    20: "PowerPC",
-    21: "PowerPC",
-    22: "s390",
-    40: "32-bit ARM",
-    183: "ARM",
-    243: "RISC-V",
-}
-_ARM64_MAGIC, _RISCV_MAGIC = b"ARM\x64", b"RSC\x05"
-_MAGIC_AT = 0x38
-_NAMES = ("linux.uml", "linux", "vmlinuz", "bzImage")
-"""What the kernel in a directory may be called."""
+from lvslab.kernels.kinds import KINDS, recognise
+from lvslab.kernels.machine import Kernel
 
 
 @dataclass(frozen=True)
@@ -44,15 +25,15 @@ class Addition:
     """A kernel to add.
 
     Attributes:
-        program: the User-Mode Linux program or the bzImage.
-        kind: which of the two.
+        program: the kernel's file, such as a User-Mode Linux program or a bzImage.
+        kind: what it is.
         modules: its tree `…/RELEASE`.
         name: in the catalog.
         config: its configuration, or None where none lies beside it.
     """
 
     program: Path
-    kind: KernelKind
+    kind: type[Kernel]
     modules: Path
     name: LocalName
     config: Path | None
@@ -79,7 +60,7 @@ def prepare(path: Path, name: str | None = None, modules: Path | None = None) ->
     """
     program = _program(path)
     kind = recognise(program)
-    says = stock.image_release(program) if kind is KernelKind.QEMU else None
+    says = kind.release_of(program)
     tree = _modules(program, modules, says)
     if says and says != tree.name:
         raise UsageError(
@@ -110,12 +91,12 @@ def add(addition: Addition, cache: Path | None = None, tell: Listener = nobody) 
         target = new / "modules" / release
         tell(Event("", "fetch", f"{addition.name}: copying {addition.program} and {addition.modules}"))
         shutil.copytree(addition.modules, target, symlinks=True, ignore=_links)
-        program = new / ("linux.uml" if addition.kind is KernelKind.UML else "vmlinuz")
+        program = new / addition.kind.file_names[0]
         shutil.copy2(addition.program, program)
         if addition.config:
             shutil.copy2(addition.config, new / "config")
-        if addition.kind is KernelKind.UML:
-            program.chmod(0o755)
+        program.chmod(0o755)  # of some kinds it is a program
+        if not addition.kind.is_stock:
             stock.depmod(target)
         else:
             left_out = stock.trim(target)
@@ -133,62 +114,15 @@ def add(addition: Addition, cache: Path | None = None, tell: Listener = nobody) 
         return store.admit(Candidate(str(addition.name), "", new, place, origin), cache, tell)
 
 
-def recognise(program: Path) -> KernelKind:
-    """What kind of kernel a file is.
-
-    Raises:
-        UsageError: none that lvslab can boot; says what it seems to be.
-    """
-    try:
-        with program.open("rb") as file:
-            head = file.read(0x400)
-    except OSError as error:
-        raise UsageError(f"{program}: {error.strerror}") from error
-    if head.startswith(_ELF) and len(head) >= 20:
-        _require_uml(program, head)
-        return KernelKind.UML
-    if stock.image_release(program):
-        return KernelKind.QEMU
-    if head[_MAGIC_AT : _MAGIC_AT + 4] in (_ARM64_MAGIC, _RISCV_MAGIC):
-        machine = "ARM" if head[_MAGIC_AT : _MAGIC_AT + 4] == _ARM64_MAGIC else "RISC-V"
-        raise UsageError(f"{program}: a kernel for {machine}; lvslab boots x86-64 only")
-    if head[0x202:0x206] == b"HdrS":
-        raise UsageError(
-            f"{program}: a bzImage that names no release; give the whole file arch/x86/boot/bzImage"
-        )
-    raise UsageError(
-        f"{program}: no kernel; give a User-Mode Linux program (linux, linux.uml) or a bzImage (vmlinuz)"
-    )
-
-
-def _require_uml(program: Path, head: bytes) -> None:
-    kind, machine = struct.unpack_from("<HH", head, 16)
-    if machine != _X86_64:
-        raise UsageError(
-            f"{program}: a program for {_MACHINES.get(machine, f'machine {machine}')}; lvslab boots x86-64"
-            " only"
-        )
-    if kind not in _EXECUTABLE:
-        raise UsageError(
-            f"{program}: an object file, no program; give the program linux that `make ARCH=um` links"
-        )
-    if _UML_MARK not in program.read_bytes():
-        raise UsageError(
-            f"{program}: a program, but not User-Mode Linux; of another kernel give the image"
-            " arch/x86/boot/bzImage, not vmlinux"
-        )
-
-
 def _program(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
         raise UsageError(f"{path}: not there")
-    found = [path / each for each in _NAMES if (path / each).is_file()]
+    *names, last = [name for kind in KINDS.values() for name in kind.file_names]
+    found = [path / name for name in (*names, last) if (path / name).is_file()]
     if not found:
-        raise UsageError(
-            f"{path}: holds no kernel; it must be called {', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
-        )
+        raise UsageError(f"{path}: holds no kernel; it must be called {', '.join(names)} or {last}")
     if len(found) > 1:
         raise UsageError(
             f"{path}: holds several kernels: {', '.join(each.name for each in found)}; give one of these"

@@ -8,7 +8,7 @@ put kernels in, by way of store.py.
     <cache>/work-*                                unfinished work, removed by whoever adds something next
     <cache>/lock                                  held while something is added or removed
 
-An entry's directory holds linux.uml or vmlinuz, modules/<release>/, entry.json, the configuration
+An entry's directory holds the kernel's file, modules/<release>/, entry.json, the configuration
 as `config` where it is known, and libc.so.6 where a foreign one is needed. It appears by one
 rename, after the kernel in it has booted.
 """  # noqa: W505
@@ -26,10 +26,9 @@ from lvslab.catalog.names import Flavour, LocalName, Spec, parse_name
 from lvslab.errors import CannotError, LabError
 from lvslab.kernels import probe
 from lvslab.kernels.cache import cache_directory
+from lvslab.kernels.kinds import HOST, KINDS
 from lvslab.kernels.machine import Kernel
-from lvslab.kernels.needs import KernelFacts, KernelKind, Kernels
-from lvslab.kernels.qemu import QemuKernel
-from lvslab.kernels.uml import UmlKernel
+from lvslab.kernels.needs import KernelFacts, Kernels
 
 ENTRY = "entry.json"
 _VERSION = 1
@@ -69,8 +68,8 @@ class CatalogEntry:
     schedulers: tuple[str, ...] = ()
 
     @property
-    def kind(self) -> KernelKind:
-        """How it is booted: uml or qemu."""
+    def kind(self) -> str:
+        """How it is booted: one of `KINDS`."""
         return self.facts.kind
 
     @property
@@ -102,7 +101,7 @@ class CatalogEntry:
         ):
             raise CannotError(again.format(f"its C library in {self.loader.parent} is gone"))
         try:
-            return kernel_at(self.directory, self.extra_arguments)
+            return KINDS[self.kind].at(self.directory, self.extra_arguments)
         except CannotError as error:
             raise CannotError(again.format(error)) from error
 
@@ -129,17 +128,6 @@ class CatalogEntry:
             "details": self.details,
             "schedulers": list(self.schedulers),
         }
-
-
-def kernel_at(directory: Path, extra_arguments: tuple[str, ...] = ()) -> Kernel:
-    """The kernel in a directory, of the kind that lies there.
-
-    Raises:
-        CannotError: none, or not all of it.
-    """
-    if (directory / "vmlinuz").is_file():
-        return QemuKernel.at(directory, extra_arguments)
-    return UmlKernel.at(directory, extra_arguments)
 
 
 def read_entry(directory: Path) -> CatalogEntry | None:
@@ -213,16 +201,14 @@ def find_entry(name: str, cache: Path | None = None) -> CatalogEntry:
 
 
 def find(name: str, cache: Path | None = None) -> Kernel:
-    """The kernel that a name means: "uml" and "qemu" are the installed ones.
+    """The kernel that a name means; that of a kind is the installed one.
 
     Raises:
         UsageError: this is no kernel's name.
         CannotError: it is not here; names the command that helps.
     """
-    if name == KernelKind.UML:
-        return UmlKernel.find()
-    if name == KernelKind.QEMU:
-        return QemuKernel.installed()
+    if name in KINDS:
+        return KINDS[name].installed()
     return find_entry(name, cache).kernel()
 
 
@@ -236,7 +222,7 @@ def including(kernels: Kernels, names: Iterable[str]) -> Kernels:
     """
     facts, absent = dict(kernels.facts), dict(kernels.absent)
     for name in names:
-        if name in facts or name == KernelKind.HOST:
+        if name in facts or name == HOST:
             continue
         try:
             facts[name] = probe.guest_facts(find(name))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lvslab.kernels.needs import KernelKind, Need
+from lvslab.kernels.kinds import HOST, KINDS
 
 if TYPE_CHECKING:
-    from lvslab.kernels.needs import Kernels
+    from lvslab.kernels.needs import Kernels, Need
 
 
 def check_kernel(name: str | None) -> None:
@@ -18,7 +18,7 @@ def check_kernel(name: str | None) -> None:
         UsageError: this is no kernel's name.
         CannotError: it was not fetched; names the command that fetches it.
     """
-    if name is not None and name not in set(KernelKind):
+    if name is not None and name not in (HOST, *KINDS):
         from lvslab.catalog import catalog
 
         catalog.find_entry(name)
@@ -36,5 +36,5 @@ def kernels_for(needs: Sequence[Need], name: str | None) -> Kernels:
     from lvslab.kernels import probe
 
     require_programs()
-    kind = KernelKind(name) if name in set(KernelKind) else None
+    kind = name if name in (HOST, *KINDS) else None
     return catalog.including(probe.kernels_here(needs, kind), [name] if name else [])

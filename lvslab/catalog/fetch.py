@@ -21,8 +21,8 @@ from lvslab.catalog.names import Flavour, Spec
 from lvslab.catalog.store import Candidate
 from lvslab.errors import CannotError
 from lvslab.events import Event, Listener, nobody
+from lvslab.kernels import bzimage
 from lvslab.kernels.cache import cache_directory
-from lvslab.kernels.needs import KernelKind
 
 LIBC_PACKAGE = "libc6"
 
@@ -85,7 +85,7 @@ class _Fetch:
             return there
         new = self._work / "entry"
         new.mkdir()
-        lay_out = self._lay_out_uml if self._wanted.flavour.kind is KernelKind.UML else self._lay_out_stock
+        lay_out = self._lay_out_uml if self._wanted.flavour is Flavour.UML else self._lay_out_stock
         made = lay_out(source, version, new)
         candidate = Candidate(self._wanted.name, version, new, target, made.origin, made.loader, made.details)
         return store.admit(candidate, self._cache, self._tell)
@@ -129,7 +129,7 @@ class _Fetch:
                 f"{', '.join(packages)}: no image with its modules; these packages are not known to lvslab"
             )
         release = trees[0].name
-        says = stock.image_release(images[0])
+        says = bzimage.release_of(images[0])
         if says != release:
             raise CannotError(
                 f"{', '.join(packages)}: the image is {says or 'no bzImage'}, the modules are for {release}"

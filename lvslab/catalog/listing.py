@@ -13,8 +13,8 @@ from lvslab.errors import LvslabError
 from lvslab.events import Event, Listener
 from lvslab.ipvs.service import Scheduler
 from lvslab.kernels import probe
-from lvslab.kernels.needs import KernelFacts, KernelKind
-from lvslab.kernels.qemu import QemuKernel
+from lvslab.kernels.kinds import KINDS
+from lvslab.kernels.needs import KernelFacts
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def kind(self) -> str:
-        return str(self.facts.kind)
+        return self.facts.kind
 
     @property
     def release(self) -> str:
@@ -77,14 +77,17 @@ def kernels_listed(tell: Listener) -> tuple[list[Row], dict[str, str]]:
     boot.
     """
     here = probe.kernels_here()
-    facts, absent = dict(here.facts), {str(kind): why for kind, why in here.absent.items()}
-    try:
-        installed = QemuKernel.installed()
-        tell(Event("", "boot", f"qemu: {installed.modules.release}, trial boot unless its result is kept"))
-        facts[KernelKind.QEMU] = probe.guest_facts(installed)
-    except LvslabError as error:
-        absent[KernelKind.QEMU] = str(error)
-    rows = [Row(str(name), "", 0, each) for name, each in facts.items()]
+    facts, absent = dict(here.facts), dict(here.absent)
+    for name, kind in KINDS.items():
+        if name in facts or name in absent:
+            continue
+        try:
+            kernel = kind.installed()
+            tell(Event("", "boot", f"{name}: {kernel.modules.release}, trial boot unless its result is kept"))
+            facts[name] = probe.guest_facts(kernel)
+        except LvslabError as error:
+            absent[name] = str(error)
+    rows = [Row(name, "", 0, each) for name, each in facts.items()]
     return [
         *rows,
         *(

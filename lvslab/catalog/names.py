@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lvslab.errors import UsageError
-from lvslab.kernels.needs import KernelKind
 
 
 class Flavour(StrEnum):
@@ -32,11 +31,6 @@ class Flavour(StrEnum):
             Flavour.CLOUD: "linux-image-cloud-amd64",
             Flavour.AMD64: "linux-image-amd64",
         }[self]
-
-    @property
-    def kind(self) -> KernelKind:
-        """How it is booted."""
-        return KernelKind.UML if self is Flavour.UML else KernelKind.QEMU
 
 
 SUITES = ("bookworm", "trixie", "forky", "sid")

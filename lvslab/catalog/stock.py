@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import struct
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from lvslab.errors import CannotError, UsageError
+from lvslab.errors import CannotError
 
 _DEPMOD_SECONDS = 120.0
 
@@ -58,8 +57,6 @@ _NO_HARDWARE = (
     "net/mac802154/",
 )
 """Of the network stack what only hardware brings to life."""
-
-_BOOT_MAGIC, _BOOT_MAGIC_AT, _VERSION_AT = b"HdrS", 0x202, 0x20E
 
 
 def wanted(path: str) -> bool:
@@ -139,24 +136,3 @@ def depmod(tree: Path) -> None:
     if done.returncode != 0 or not (tree / "modules.dep").is_file():
         said = (done.stderr or done.stdout).strip().splitlines()
         raise CannotError(f"depmod: cannot read {tree}: {said[-1] if said else 'no output'}")
-
-
-def image_release(image: Path) -> str | None:
-    """The release that a bzImage's header names, or None when it is no bzImage.
-
-    The header is that of Documentation/arch/x86/boot.rst: the magic number HdrS at 0x202, and at
-    0x20e where the version's text stands, counted from 0x200.
-
-    Raises:
-        UsageError: the file cannot be read.
-    """
-    try:
-        with image.open("rb") as file:
-            head = file.read(1 << 16)
-    except OSError as error:
-        raise UsageError(f"{image}: {error.strerror}") from error
-    if head[_BOOT_MAGIC_AT : _BOOT_MAGIC_AT + 4] != _BOOT_MAGIC:
-        return None
-    (pointer,) = struct.unpack_from("<H", head, _VERSION_AT)
-    text = head[pointer + 0x200 :].split(b"\0", 1)[0].decode(errors="replace") if pointer else ""
-    return text.split(" ", 1)[0] or None if text else None

@@ -22,13 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lvslab.catalog import bare
-from lvslab.catalog.catalog import ENTRY, CatalogEntry, kernel_at, read_entry
+from lvslab.catalog.catalog import ENTRY, CatalogEntry, read_entry
 from lvslab.errors import CannotError, GuestError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
 from lvslab.kernels import probe
-from lvslab.kernels.qemu import QemuKernel
+from lvslab.kernels.kinds import kernel_at
 
 _TRIAL_SECONDS = 240.0
 _WORK = "work-"
@@ -176,11 +175,9 @@ def _tried(candidate: Candidate, cache: Path, tell: Listener) -> CatalogEntry:
     tell(Event("", "boot", f"{candidate.full_name}: trial boot"))
     console = candidate.directory.with_name("console")
     kernel = kernel_at(candidate.directory)
-    if isinstance(kernel, QemuKernel) and (why := bare.lacks_files(kernel)):
+    if why := kernel.cannot_direct():
         tell(Event("", "note", f"{candidate.full_name}: {why}: for lvslab bench only"))
-        found = _try_bare(kernel, why, console)
-    else:
-        found = run_trial(candidate.directory, console, candidate.directory.with_name("result"))
+    found = run_trial(candidate.directory, console, candidate.directory.with_name("result"))
     problem = found.get("error")
     modules = kernel.modules.release
     if not problem and found["facts"]["release"] != modules:
@@ -211,13 +208,6 @@ def _tried(candidate: Candidate, cache: Path, tell: Listener) -> CatalogEntry:
         details=dict(candidate.details),
         schedulers=tuple(found.get("schedulers", ())),
     )
-
-
-def _try_bare(kernel: QemuKernel, why: str, console: Path) -> dict[str, Any]:
-    try:
-        return bare.try_bare(kernel, why, console)
-    except GuestError as error:
-        return {"error": str(error)}
 
 
 def _last_lines(console: Path) -> list[str]:

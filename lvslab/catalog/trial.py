@@ -10,21 +10,20 @@ import json
 import sys
 from pathlib import Path
 
-from lvslab.catalog import catalog
 from lvslab.errors import LvslabError
 from lvslab.exitcodes import ExitCode
 from lvslab.host import sandbox
-from lvslab.kernels import probe
+from lvslab.kernels import kinds, probe
 
 
 def main(directory: Path, console: Path, result: Path) -> int:
-    """Try the kernel in a directory (`catalog.kernel_at`) and write `result`: the finding, or
+    """Try the kernel in a directory (`kinds.kernel_at`) and write `result`: the finding, or
     {"error": message}.
     """
 
     def work() -> int:
         try:
-            trial = probe.try_kernel(catalog.kernel_at(directory), console)
+            trial = probe.try_kernel(kinds.kernel_at(directory), console)
         except LvslabError as error:
             result.write_text(json.dumps({"error": str(error)}))
             return error.exit_code

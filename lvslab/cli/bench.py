@@ -177,8 +177,8 @@ def _print_plan(found: Sequence[Subject], seeds: int) -> int:
         count = len(each.measurements)
         print_lines(
             [
-                f"{each.label}: {each.kernel.image}, {count} measurements in each of {seeds} boots under"
-                " qemu-system-x86_64"
+                f"{each.label}: {each.kernel.stock.image}, {count} measurements in each of {seeds} boots"
+                " under qemu-system-x86_64"
             ]
         )
         print_lines([f"  {name}" for measurement in each.measurements for name in measurement.figures])

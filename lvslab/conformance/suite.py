@@ -17,7 +17,8 @@ from lvslab.conformance.testbed import Bench
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
 from lvslab.host.provenance import host, tools
-from lvslab.kernels.needs import KernelKind, Kernels
+from lvslab.kernels.kinds import CHEAPEST
+from lvslab.kernels.needs import Kernels
 from lvslab.lab import provenance
 from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
@@ -122,7 +123,7 @@ def run_suite(
 
 def _plan(kernels: Kernels, director_kernels: Sequence[str], sysctls: Mapping[str, str]) -> LabPlan:
     """A lab whose director has what checks need, as far as its kernel goes."""
-    wanted = tuple(director_kernels) or (KernelKind.UML,)
+    wanted = tuple(director_kernels) or (CHEAPEST.kind,)
     facts = [kernels.facts[each] for each in wanted if each in kernels.facts]
     met = [need for need in runner.NEEDED if all(need in each.met for each in facts)]
     return plan_lab(

@@ -1,4 +1,4 @@
-"""The kernel inside a bzImage.
+"""What a bzImage says of itself, and the kernel inside.
 
 A bzImage unpacks itself, which takes a processor that QEMU emulates some five seconds (xz). The ELF
 file inside boots at once by its PVH entry, where the kernel has one (CONFIG_PVH; Debian's do). It
@@ -17,13 +17,39 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from lvslab.errors import CannotError
+from lvslab.errors import CannotError, UsageError
 from lvslab.kernels.cache import cache_directory, keep
 
 _MAGIC = 0x53726448  # "HdrS"
 _LEAST_PROTOCOL = 0x0208  # the first with payload_offset and payload_length
 _SECTOR = 512
 _PT_NOTE, _PHYS32_ENTRY = 4, 18  # XEN_ELFNOTE_PHYS32_ENTRY (include/xen/interface/elfnote.h)
+
+
+def release_of(image: Path) -> str | None:
+    """The release that a bzImage's header names, or None when it is no bzImage.
+
+    The header is that of Documentation/arch/x86/boot.rst: at 0x20e stands where the version's text
+    is, counted from 0x200.
+
+    Raises:
+        UsageError: the file cannot be read, or is a bzImage that names no release.
+    """
+    try:
+        with image.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError as error:
+        raise UsageError(f"{image}: {error.strerror}") from error
+    if head[0x202:0x206] != b"HdrS":
+        return None
+    pointer = int.from_bytes(head[0x20E:0x210], "little")
+    text = head[pointer + 0x200 :].split(b"\0", 1)[0].decode(errors="replace") if pointer else ""
+    release = text.split(" ", 1)[0]
+    if not release:
+        raise UsageError(
+            f"{image}: a bzImage that names no release; give the whole file arch/x86/boot/bzImage"
+        )
+    return release
 
 
 def payload(image: bytes) -> bytes:

@@ -18,6 +18,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lvslab.errors import CannotError
 from lvslab.kernels import initramfs
 from lvslab.kernels.cache import cache_directory, keep
 
@@ -30,6 +31,21 @@ five.
 """
 
 _MARK = "lvslab guest is up"
+"""What guest/greet.sh says."""
+
+
+def program() -> str:
+    """QEMU's path.
+
+    Raises:
+        CannotError: it is not installed.
+    """
+    path = shutil.which(PROGRAM)
+    if not path:
+        raise CannotError(
+            f"{PROGRAM}: not installed; run: apt-get install --no-install-recommends qemu-system-x86"
+        )
+    return path
 
 
 @dataclass(frozen=True)
@@ -112,14 +128,13 @@ def _boot(image: Path) -> Finding:
 
 def _greeting_initramfs() -> bytes:
     """A system that says that it is there and switches off."""
-    init = f"#!/bin/busybox sh\n/bin/busybox echo '{_MARK}'\n/bin/busybox poweroff -f\n".encode()
     return initramfs.cpio(
         [
             initramfs.Entry("bin", 0o40755),
             initramfs.Entry("dev", 0o40755),
             initramfs.Entry("dev/console", 0o20600, device=(5, 1)),
             initramfs.Entry("bin/busybox", 0o100755, initramfs.static_busybox().read_bytes()),
-            initramfs.Entry("init", 0o100755, init),
+            initramfs.Entry("init", 0o100755, initramfs.guest_script("greet.sh")),
         ]
     )
 

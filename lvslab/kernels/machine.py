@@ -26,7 +26,6 @@ from lvslab.host import linux
 from lvslab.host.completed import Completed
 from lvslab.kernels import initramfs
 from lvslab.kernels.agent import Agent
-from lvslab.kernels.needs import KernelKind
 
 MEMORY_MIB = 128
 """Host memory is taken only as it is used. A kernel sizes its TCP buffers and its connection
@@ -45,17 +44,98 @@ def fingerprint(program: Path, modules: initramfs.ModuleTree, extra_arguments: S
 
 
 class Kernel(ABC):
-    """A kernel that lvslab can boot.
+    """A kernel that lvslab can boot. Each kind of them is a class with its entry in `kinds.KINDS`.
 
     Attributes:
-        kind: how it runs.
+        kind: its kind's name; in `--kernel` it means the installed kernel of that kind.
+        title: what its file is, in words.
+        file_names: what its file may be called in a directory, first as the catalog calls it.
+        packages: Debian's packages without which none of its kind boots.
+        tried_unasked: whether labs may take it without being told to; not where it is slow.
+        is_stock: whether it is a distribution's, with modules for hardware that no guest has.
         modules: its loadable modules.
         extra_arguments: further words for its command line.
     """
 
-    kind: ClassVar[KernelKind]
+    kind: ClassVar[str]
+    title: ClassVar[str]
+    file_names: ClassVar[tuple[str, ...]]
+    packages: ClassVar[tuple[str, ...]]
+    tried_unasked: ClassVar[bool]
+    is_stock: ClassVar[bool]
     modules: initramfs.ModuleTree
     extra_arguments: tuple[str, ...]
+
+    # -- where one comes from ----------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def installed(cls) -> Kernel:
+        """The one that is installed on this machine.
+
+        Raises:
+            CannotError: there is none; names the command that gets one.
+        """
+
+    @classmethod
+    @abstractmethod
+    def at(cls, directory: Path, extra_arguments: tuple[str, ...] = ()) -> Kernel:
+        """The one in a directory, with one tree of modules below `modules/`.
+
+        Raises:
+            CannotError: it is not there, or not whole.
+        """
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, file: Path) -> bool:
+        """Whether a file that can be read is a kernel of this kind.
+
+        Raises:
+            UsageError: almost; says what is wrong with it.
+        """
+
+    @classmethod
+    def release_of(cls, file: Path) -> str | None:
+        """The release that a kernel's file itself names, where files of this kind do."""
+        return None
+
+    # -- trial -------------------------------------------------------------------------------------
+
+    def prepare_trial(self) -> None:
+        """Find out, once for this machine, what every boot of the kind wants to know."""
+        return
+
+    def worth_trying(self) -> Kernel | None:
+        """This kernel with further arguments that may make it faster and have to prove it, where
+        there are any.
+        """
+        return None
+
+    def proved(self, guest: Guest) -> bool:
+        """Whether a running guest shows the use of what was `worth_trying`."""
+        return False
+
+    def cannot_direct(self) -> str | None:
+        """Why it can be no node of a lab although it boots, or None where it can."""
+        return None
+
+    def boot_alone(self, console: Path) -> str:
+        """Boot a kernel that `cannot_direct` to its end, with what it needs inside its initramfs.
+
+        Args:
+            console: file for what it prints.
+
+        Returns:
+            The release that it says it is.
+
+        Raises:
+            CannotError: something that the boot needs is missing.
+            GuestError: it did not boot, or cannot load IPVS.
+        """
+        raise NotImplementedError
+
+    # -- identity and boot -------------------------------------------------------------------------
 
     @property
     @abstractmethod

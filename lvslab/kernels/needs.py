@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lvslab.errors import CannotError
+from lvslab.kernels.kinds import CHEAPEST, HOST, KINDS
 
 
 class Need(StrEnum):
@@ -26,14 +27,6 @@ class Need(StrEnum):
     """IP-in-IP decapsulation on a real server (net/ipv4/ipip.c)."""
     NETEM = "netem"
     """Delay, loss, reordering on a link (tc-netem(8))."""
-
-
-class KernelKind(StrEnum):
-    """Where a node's kernel comes from, cheapest first."""
-
-    HOST = "host"
-    UML = "uml"
-    QEMU = "qemu"
 
 
 @dataclass(frozen=True)
@@ -121,7 +114,7 @@ class KernelFacts:
     """What trials found out about one kernel.
 
     Attributes:
-        kind: where it runs.
+        kind: `HOST`, or one of `KINDS`.
         release: as `uname -r` in it prints.
         config_sha256: of the kernel's own configuration text, or None where it shows none.
         met: the needs whose trial succeeded.
@@ -129,7 +122,7 @@ class KernelFacts:
         iptables: the variant that worked, or None.
     """
 
-    kind: KernelKind
+    kind: str
     release: str
     config_sha256: str | None
     met: frozenset[Need]
@@ -156,11 +149,11 @@ class Kernels:
             CannotError: none does; says what each lacks.
         """
         lacking = []
-        for kind in [wanted] if wanted else [str(kind) for kind in KernelKind]:
+        for kind in [wanted] if wanted else [HOST, *KINDS]:
             facts = self.facts.get(kind)
             if facts is None:
-                if not wanted and kind == KernelKind.QEMU and kind not in self.absent:
-                    continue  # slow: only tried when somebody asks for it
+                if not wanted and kind in KINDS and not KINDS[kind].tried_unasked and kind not in self.absent:
+                    continue
                 lacking.append(f"{kind}: {self.absent.get(kind, 'not tried')}")
                 continue
             unmet = sorted(need for need in needs if need not in facts.met)
@@ -182,6 +175,6 @@ def any_kernel(*names: str) -> Kernels:
     looking at the machine.
     """
     every = {
-        str(kind): KernelFacts(kind, "", None, frozenset(Need), {}, "iptables-legacy") for kind in KernelKind
+        kind: KernelFacts(kind, "", None, frozenset(Need), {}, "iptables-legacy") for kind in (HOST, *KINDS)
     }
-    return Kernels({**every, **{name: every[KernelKind.UML] for name in names if name not in every}})
+    return Kernels({**every, **{name: every[CHEAPEST.kind] for name in names if name not in every}})

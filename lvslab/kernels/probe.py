@@ -22,13 +22,12 @@ from typing import Any
 from lvslab.errors import CannotError, GuestError, LabError
 from lvslab.host.completed import Completed
 from lvslab.ipvs.schedulers import try_schedulers
-from lvslab.kernels import initramfs, kvm
+from lvslab.kernels import initramfs
 from lvslab.kernels.cache import cache_directory as cache_directory
 from lvslab.kernels.cache import keep
+from lvslab.kernels.kinds import CHEAPEST, HOST, KINDS
 from lvslab.kernels.machine import Kernel
-from lvslab.kernels.needs import IPTABLES_VARIANTS, NEEDS, KernelFacts, KernelKind, Kernels, Need, modules_for
-from lvslab.kernels.qemu import QemuKernel
-from lvslab.kernels.uml import UmlKernel
+from lvslab.kernels.needs import IPTABLES_VARIANTS, NEEDS, KernelFacts, Kernels, Need, modules_for
 
 _TRIAL_TIMEOUT = 60.0
 """Seconds for one need; an emulated processor on a busy machine takes several."""
@@ -36,29 +35,28 @@ _CACHE_VERSION = 1
 
 
 def kernels_here(
-    needs: Iterable[Need] = tuple(Need), wanted: KernelKind | None = None, fresh: bool = False
+    needs: Iterable[Need] = tuple(Need), wanted: str | None = None, fresh: bool = False
 ) -> Kernels:
     """Try the kernels of this machine.
 
     Args:
         needs: what to try on the machine's own kernel.
-        wanted: try only this kind for these needs (others may serve nodes that need nothing). QEMU
-            is tried only if it is wanted.
+        wanted: try only this kind for these needs (others may serve nodes that need nothing); by
+            default all that may be tried unasked, until one meets them.
         fresh: boot a guest's trial again even if its result is kept.
     """
     needs = tuple(dict.fromkeys(needs))
-    host = KernelKind.HOST
-    facts: dict[str, KernelFacts] = {host: host_facts(needs if wanted in (None, host) else ())}
+    facts: dict[str, KernelFacts] = {HOST: host_facts(needs if wanted in (None, HOST) else ())}
     absent: dict[str, str] = {}
-    if wanted == host or set(needs) <= facts[host].met:
+    if wanted == HOST:
         return Kernels(facts, absent)
-    kind = wanted or KernelKind.UML
-    try:
-        facts[kind] = guest_facts(
-            QemuKernel.installed() if kind == KernelKind.QEMU else UmlKernel.find(), fresh
-        )
-    except (CannotError, LabError) as error:
-        absent[kind] = str(error)
+    for kind in [KINDS[wanted]] if wanted else [kind for kind in KINDS.values() if kind.tried_unasked]:
+        if any(set(needs) <= known.met for known in facts.values()):
+            break
+        try:
+            facts[kind.kind] = guest_facts(kind.installed(), fresh)
+        except (CannotError, LabError) as error:
+            absent[kind.kind] = str(error)
     return Kernels(facts, absent)
 
 
@@ -119,7 +117,7 @@ def host_facts(needs: Iterable[Need]) -> KernelFacts:
         return Completed(done.returncode, done.stdout, done.stderr)
 
     met, unmet, iptables = try_needs(needs, run)
-    return KernelFacts(KernelKind.HOST, os.uname().release, _host_config_sha256(), met, unmet, iptables)
+    return KernelFacts(HOST, os.uname().release, _host_config_sha256(), met, unmet, iptables)
 
 
 def _host_config_sha256() -> str | None:
@@ -163,17 +161,9 @@ class Trial:
     schedulers: tuple[str, ...] = ()
 
 
-SECCOMP = ("seccomp=on",)
-"""Lets programs in the guest run under a seccomp filter instead of ptrace, which is faster; known
-since 6.16, ignored before (arch/um/os-Linux/start_up.c).
-"""
-
-
 def try_kernel(kernel: Kernel, console: Path) -> Trial:
-    """Try a kernel that was never booted here.
-
-    Of User-Mode Linux also whether `SECCOMP` is of use: it must boot with it, and trace no process
-    any more.
+    """Try a kernel that was never booted here, also with what is worth trying of its kind; one that
+    can be no node of a lab by booting it alone.
 
     Args:
         console: file for what the kernel prints.
@@ -182,25 +172,36 @@ def try_kernel(kernel: Kernel, console: Path) -> Trial:
         CannotError: a file that the boot needs is missing.
         GuestError: it does not boot.
     """
-    if not isinstance(kernel, UmlKernel):
+    if why := kernel.cannot_direct():
+        return _alone_trial(kernel, why, console)
+    faster = kernel.worth_trying()
+    if faster is None:
         return _boot_trial(kernel, console, schedulers=True)
     try:
-        trial = _boot_trial(
-            replace(kernel, extra_arguments=(*kernel.extra_arguments, *SECCOMP)), console, schedulers=True
-        )
+        trial = _boot_trial(faster, console, schedulers=True)
     except GuestError:
         return _boot_trial(kernel, console, schedulers=True)
-    return trial if trial.untraced else replace(trial, kernel=kernel)
+    return trial if trial.proved else replace(trial, kernel=kernel)
+
+
+def _alone_trial(kernel: Kernel, why: str, console: Path) -> Trial:
+    """It has nothing that a lab asks for, for the one reason."""
+    began = time.monotonic()
+    release = kernel.boot_alone(console)
+    took = time.monotonic() - began
+    unmet = dict.fromkeys(Need, why)
+    return Trial(
+        kernel, KernelFacts(kernel.kind, release, kernel.config_sha256, frozenset(), unmet, None), took
+    )
 
 
 @dataclass(frozen=True)
 class _BootTrial(Trial):
-    untraced: bool = False
+    proved: bool = False
 
 
 def _boot_trial(kernel: Kernel, console: Path | None = None, schedulers: bool = False) -> _BootTrial:
-    if isinstance(kernel, QemuKernel):
-        kvm.try_once(kernel.image)
+    kernel.prepare_trial()
     wanted = modules_for(NEEDS)
     there = [name for name in wanted if name not in set(initramfs.missing_modules(kernel.modules, wanted))]
     base = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -212,7 +213,7 @@ def _boot_trial(kernel: Kernel, console: Path | None = None, schedulers: bool = 
             took = time.monotonic() - began
             met, unmet, iptables = try_needs(NEEDS, lambda script: guest.run(f"({script}\n)", _TRIAL_TIMEOUT))
             release = guest.run("uname -r").out.strip()
-            untraced = _untraced(guest.pid)
+            proved = kernel.proved(guest)
             found = (
                 try_schedulers(lambda script: guest.run(script, _TRIAL_TIMEOUT))
                 if schedulers and Need.IP_VS in met
@@ -221,17 +222,7 @@ def _boot_trial(kernel: Kernel, console: Path | None = None, schedulers: bool = 
         finally:
             guest.close()
     facts = KernelFacts(kernel.kind, release, kernel.config_sha256, met, unmet, iptables)
-    return _BootTrial(kernel, facts, took, found, untraced)
-
-
-def _untraced(pid: int) -> bool:
-    """Whether a guest's programs run without ptrace: it has processes for them, and traces none."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        texts = [Path(f"/proc/{child}/status").read_text() for child in children]
-    except OSError:
-        return False
-    return bool(texts) and all("\nTracerPid:\t0\n" in text for text in texts)
+    return _BootTrial(kernel, facts, took, found, proved)
 
 
 def _kept(kernel: Kernel) -> Path:
@@ -258,10 +249,11 @@ def facts_from_json(kept: Mapping[str, Any]) -> KernelFacts:
     Raises:
         ValueError, KeyError, TypeError: another version wrote them, or they are damaged.
     """
-    if kept["version"] != _CACHE_VERSION:
+    kind = kept.get("kind", CHEAPEST.kind)
+    if kept["version"] != _CACHE_VERSION or kind not in KINDS:
         raise ValueError("another version of lvslab wrote these facts")
     return KernelFacts(
-        KernelKind(kept.get("kind", KernelKind.UML)),
+        kind,
         kept["release"],
         kept["config_sha256"],
         frozenset(map(Need, kept["met"])),

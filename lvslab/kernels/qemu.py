@@ -13,17 +13,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvslab.errors import CannotError, GuestError
 from lvslab.host import linux
-from lvslab.kernels import bzimage, initramfs, kvm, taps
-from lvslab.kernels.kvm import PROGRAM as PROGRAM
+from lvslab.kernels import alone, bzimage, initramfs, kvm, taps
 from lvslab.kernels.machine import Guest, Kernel, Lines, fingerprint
-from lvslab.kernels.needs import KernelKind
+
+BOOT, MODULES = Path("/boot"), Path("/lib/modules")
+"""Where kernels are installed."""
 
 MEMORY_MIB = 256
 """A distribution's kernel takes 60 MB for itself."""
@@ -63,14 +63,17 @@ class QemuKernel(Kernel):
     modules: initramfs.ModuleTree
     extra_arguments: tuple[str, ...] = ()
 
-    kind = KernelKind.QEMU
+    kind = "qemu"
+    title = "bzImage"
+    file_names = ("vmlinuz", "bzImage")
+    packages = ("qemu-system-x86", "busybox-static")
+    tried_unasked = False
+    is_stock = True
 
     @classmethod
-    def installed(cls, boot: Path = Path("/boot"), modules: Path = Path("/lib/modules")) -> QemuKernel:
-        """The newest of /boot/vmlinuz-RELEASE whose modules are in /lib/modules/RELEASE.
-
-        Raises:
-            CannotError: there is none that this user may read.
+    def all_installed(cls, boot: Path = BOOT, modules: Path = MODULES) -> list[QemuKernel]:
+        """Each /boot/vmlinuz-RELEASE that this user may read and whose modules are in
+        /lib/modules/RELEASE, oldest first.
         """
         trees = {path: modules / path.name.removeprefix("vmlinuz-") for path in boot.glob("vmlinuz-*")}
         whole = [
@@ -78,13 +81,25 @@ class QemuKernel(Kernel):
             for path, tree in trees.items()
             if (tree / "modules.dep").is_file() and os.access(path, os.R_OK)
         ]
+        return [
+            cls(path, initramfs.ModuleTree(trees[path]))
+            for path in sorted(whole, key=lambda path: _natural(path.name))
+        ]
+
+    @classmethod
+    def installed(cls, boot: Path = BOOT, modules: Path = MODULES) -> QemuKernel:
+        """The newest of `all_installed`.
+
+        Raises:
+            CannotError: there is none that this user may read.
+        """
+        whole = cls.all_installed(boot, modules)
         if not whole:
             raise CannotError(
                 f"{boot}: no readable kernel image vmlinuz-RELEASE with modules in {modules}/RELEASE; "
                 "get one without installing it: lvslab kernels fetch debian/bookworm:amd64"
             )
-        newest = max(whole, key=lambda path: _natural(path.name))
-        return cls(newest, initramfs.ModuleTree(trees[newest]))
+        return whole[-1]
 
     @classmethod
     def at(cls, directory: Path, extra_arguments: tuple[str, ...] = ()) -> QemuKernel:
@@ -100,16 +115,46 @@ class QemuKernel(Kernel):
             )
         return cls(image, initramfs.ModuleTree(trees[0].parent), extra_arguments)
 
+    @classmethod
+    def recognises(cls, file: Path) -> bool:
+        """See `Kernel.recognises`."""
+        return bzimage.release_of(file) is not None
+
+    @classmethod
+    def release_of(cls, file: Path) -> str | None:
+        """As its header names it."""
+        return bzimage.release_of(file)
+
+    def prepare_trial(self) -> None:
+        """Whether KVM works here."""
+        kvm.try_once(self.image)
+
+    def cannot_direct(self) -> str | None:
+        """Why a guest of this kernel would not see the machine's files, or None where it does."""
+        missing = initramfs.missing_modules(self.modules, initramfs.p9().drivers)
+        if not missing:
+            return None
+        return f"the kernel has no {', '.join(missing)}, so it cannot see the machine's programs"
+
+    def boot_alone(self, console: Path) -> str:
+        """See `Kernel.boot_alone`."""
+        return alone.boot(self.image, self.modules, console)
+
     @property
     def config_sha256(self) -> str | None:
-        """SHA-256 of the configuration that lies beside the image as `config…`, or None where there
-        is none.
+        """SHA-256 of the configuration that lies with the modules, or beside the image as
+        `config-RELEASE` or `config`; None where there is none.
         """
-        beside = self.image.with_name(self.image.name.replace("vmlinuz", "config", 1))
-        try:
-            return hashlib.sha256(beside.read_bytes()).hexdigest()
-        except OSError:
-            return None
+        for path in (
+            self.modules.directory / "config",
+            self.image.with_name(f"config-{self.modules.release}"),
+            self.image.with_name("config"),
+        ):
+            try:
+                return hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError:
+                continue
+        return None
 
     @property
     def identity(self) -> str:
@@ -253,12 +298,7 @@ class QemuGuest(Guest):
         nics: int,
     ) -> None:
         """Start booting (see `Kernel.boot`); `nics` is how many there can ever be."""
-        program = shutil.which(PROGRAM)
-        if not program:
-            raise CannotError(
-                f"{PROGRAM}: not installed; run: apt-get install --no-install-recommends qemu-system-x86"
-            )
-        self._program = program
+        self._program = kvm.program()
         self._kernel, self._modules, self._memory_mib = (
             kernel,
             ["overlay", "virtio_net", *modules],

@@ -23,8 +23,9 @@ from lvslab.host.programs import (
     packages,
 )
 from lvslab.kernels import kvm, probe
-from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Kernels, Need
-from lvslab.kernels.uml import UmlKernel
+from lvslab.kernels.kinds import HOST, KINDS
+from lvslab.kernels.machine import Kernel
+from lvslab.kernels.needs import NEEDS, KernelFacts, Kernels, Need
 from lvslab.modes import MODES
 from lvslab.plan.plan import LabPlan
 
@@ -57,25 +58,21 @@ def check_machine() -> Iterator[Line]:
         "packet sockets", _try_packet_socket, "run in an environment with CAP_NET_RAW in its own namespaces"
     )
     yield _attempt("web server", _try_nginx, how_to_get(["nginx-light", "libnginx-mod-stream"]))
-    facts = probe.host_facts(tuple(Need))
-    met = sorted(facts.met)
+    host = probe.host_facts(tuple(Need))
+    met = sorted(host.met)
     yield Line(
-        "kernel 'host'",
+        f"kernel '{HOST}'",
         "pass",
-        f"{facts.release}: " + (f"has {', '.join(met)}" if met else "has none of what directors need"),
+        f"{host.release}: " + (f"has {', '.join(met)}" if met else "has none of what directors need"),
     )
-    started = time.monotonic()
-    guest: KernelFacts | None = None
-    try:
-        guest = probe.guest_facts(UmlKernel.find(), fresh=True)
-    except LvslabError as error:
-        yield Line("kernel 'uml'", "fail", str(error), how_to_get(["user-mode-linux", "busybox-static"]))
-    else:
-        took, has = time.monotonic() - started, ", ".join(sorted(guest.met))
-        yield Line("kernel 'uml'", "pass", f"{guest.release}: booted and tried in {took:.1f} s: has {has}")
-    kernels = Kernels(
-        {KernelKind.HOST: facts, **({KernelKind.UML: guest} if guest else {})}, {KernelKind.UML: "see above"}
-    )
+    tried = {HOST: host}
+    guests = {name: kind for name, kind in KINDS.items() if kind.tried_unasked}
+    for name, guest in guests.items():
+        line, facts = _try_guest(guest)
+        yield line
+        if facts:
+            tried[name] = facts
+    kernels = Kernels(tried, dict.fromkeys(guests, "see above"))
     for mode in MODES.values():
         places = []
         try:
@@ -130,6 +127,17 @@ def _programs() -> Line:
         (package.needed or package.controls) and package.program is not None for package in packages()
     )
     return Line("programs", "pass", f"all {count} are there")
+
+
+def _try_guest(kind: type[Kernel]) -> tuple[Line, KernelFacts | None]:
+    """Boot the installed kernel of a kind, whether or not it was tried before."""
+    name, started = f"kernel '{kind.kind}'", time.monotonic()
+    try:
+        facts = probe.guest_facts(kind.installed(), fresh=True)
+    except LvslabError as error:
+        return Line(name, "fail", str(error), how_to_get(kind.packages)), None
+    took, has = time.monotonic() - started, ", ".join(sorted(facts.met))
+    return Line(name, "pass", f"{facts.release}: booted and tried in {took:.1f} s: has {has}"), facts
 
 
 def _attempt(name: str, trial: Callable[[], str], fix: str) -> Line:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lvslab.kernels.needs import KernelKind, Need
+from lvslab.kernels.kinds import HOST
+from lvslab.kernels.needs import Need
 
 if TYPE_CHECKING:
     from lvslab.lab.nodes import LabMachine
@@ -32,6 +33,6 @@ def node_on_fitting_kernel(name: str, needs: frozenset[Need] = frozenset(), **op
     )  # topologies name this class; Mininet is for those that run
 
     kernel, _ = probe.kernels_here(needs).choose(needs, None, name)
-    if kernel == KernelKind.HOST:
+    if kernel == HOST:
         return LabHost(name, **options)
     return GuestNode(name, needs=needs, **options)

@@ -28,9 +28,9 @@ from lvslab.errors import LabError
 from lvslab.host import linux
 from lvslab.host.completed import Completed
 from lvslab.kernels import initramfs
+from lvslab.kernels.kinds import CHEAPEST
 from lvslab.kernels.machine import Guest
 from lvslab.kernels.needs import Need, modules_for
-from lvslab.kernels.uml import UmlKernel
 from lvslab.modes.base import Action, Ip, Step, Sysctl, set_up_script
 
 
@@ -125,7 +125,7 @@ class GuestNode(Node):  # type: ignore[misc]
         if guest is None:
             self._own_directory = tempfile.TemporaryDirectory(prefix=f"lvslab-{name}-")
             home = Path(self._own_directory.name)
-            guest = UmlKernel.find().boot(name, modules_for(needs), home / name, home / f"{name}.console")
+            guest = CHEAPEST.installed().boot(name, modules_for(needs), home / name, home / f"{name}.console")
         self.guest = guest
         self.directory, self.inside = guest.share, Path(initramfs.SHARE)
         self._shell_started = False

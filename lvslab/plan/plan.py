@@ -17,7 +17,8 @@ from lvslab.ipvs.service import (
     VirtualService,
     required_modules,
 )
-from lvslab.kernels.needs import NEEDS, KernelKind, Kernels, Need, modules_for
+from lvslab.kernels.kinds import HOST
+from lvslab.kernels.needs import NEEDS, Kernels, Need, modules_for
 from lvslab.modes import MODES
 from lvslab.modes.base import Addresses, Ip, Mode, Role, Step, Sysctl, plain_lines
 from lvslab.plan import layout, topology
@@ -59,7 +60,7 @@ class NodePlan:
     @property
     def is_guest(self) -> bool:
         """Whether it has a kernel of its own."""
-        return self.kernel != KernelKind.HOST
+        return self.kernel != HOST
 
 
 @dataclass(frozen=True)

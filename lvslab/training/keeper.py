@@ -302,12 +302,13 @@ def main(directory: Path, name: str, kernel: str | None, report: int) -> int:
         def work() -> int:
             from lvslab.catalog import catalog
             from lvslab.kernels import probe
-            from lvslab.kernels.needs import KernelKind, Need
+            from lvslab.kernels.kinds import CHEAPEST
+            from lvslab.kernels.needs import Need
 
             try:
                 exercise = load(name)
                 kernels = catalog.including(
-                    probe.kernels_here(tuple(Need), KernelKind.UML), [kernel] if kernel else []
+                    probe.kernels_here(tuple(Need), CHEAPEST.kind), [kernel] if kernel else []
                 )
                 keeper = Keeper(exercise, plan_exercise(exercise, kernels, kernel), directory)
                 listener = listen(directory / "socket")

@@ -9,7 +9,8 @@ from dataclasses import replace
 from lvslab.control.health import control_named
 from lvslab.errors import UsageError
 from lvslab.ipvs.service import Scheduler
-from lvslab.kernels.needs import KernelKind, Kernels, Need
+from lvslab.kernels.kinds import CHEAPEST, HOST
+from lvslab.kernels.needs import Kernels, Need
 from lvslab.modes import mode_named
 from lvslab.modes.base import Role
 from lvslab.plan.plan import LabPlan, plan_lab
@@ -30,7 +31,7 @@ def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = Non
         UsageError, CannotError: as `lvslab.plan.plan.make_plan`; or the directors were to run on
             the machine's own kernel.
     """
-    if kernel == KernelKind.HOST:
+    if kernel == HOST:
         raise UsageError(
             "--kernel host: a student is root on the director, so it needs a kernel of its own, such as uml"
         )
@@ -46,12 +47,12 @@ def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = Non
         kernels,
         clients=clients,
         name=exercise.name,
-        director_kernels=[kernel or KernelKind.UML],
+        director_kernels=[kernel or CHEAPEST.kind],
         **options,
     )
     examiner = plan.of_role(Role.CLIENT)[-1]
     others = [each for each in plan.nodes if each is not examiner]
-    own, why = kernels.choose(frozenset({Need.IP_VS}), KernelKind.UML, "the student's nodes")
+    own, why = kernels.choose(frozenset({Need.IP_VS}), CHEAPEST.kind, "the student's nodes")
     guests = [
         each if each.is_guest else replace(each, kernel=own, why=f"reached by the student, {why}")
         for each in others

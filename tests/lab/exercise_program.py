@@ -19,7 +19,7 @@ from lvslab.doctor.diagnose import diagnose
 from lvslab.doctor.watch import LabWatch
 from lvslab.host import sandbox
 from lvslab.kernels import probe
-from lvslab.kernels.needs import KernelKind, Need
+from lvslab.kernels.needs import Need
 from lvslab.lab.lab import Lab
 from lvslab.training import exam, scripts
 from lvslab.training.exercise import Exercise, load
@@ -29,7 +29,7 @@ from lvslab.training.nodes import student_nodes
 
 def run(exercise: Exercise) -> dict[str, Any]:
     """What became of it."""
-    plan = plan_exercise(exercise, probe.kernels_here(tuple(Need), KernelKind.UML))
+    plan = plan_exercise(exercise, probe.kernels_here(tuple(Need), "uml"))
     names = {node.name for node in student_nodes(plan)}
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:

@@ -17,14 +17,13 @@ import pytest
 
 from lvslab.catalog import catalog
 from lvslab.host import sandbox
-from lvslab.kernels import probe
+from lvslab.kernels import kinds, probe
 from lvslab.kernels.machine import Guest, Kernel
-from lvslab.kernels.needs import KernelKind
 from lvslab.kernels.uml import UmlKernel
 
 from .conftest import LVSLAB, in_sandbox, run_lvslab
 
-ENTRIES = [entry for entry in catalog.entries() if entry.kind is KernelKind.UML and entry.version]
+ENTRIES = [entry for entry in catalog.entries() if entry.kind == "uml" and entry.version]
 needs_entries = pytest.mark.skipif(
     not ENTRIES, reason="no kernel was fetched; run: lvslab kernels fetch debian/trixie:uml"
 )
@@ -39,7 +38,7 @@ def _tried(kernel: Kernel) -> probe.Trial:
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.full_name)
 def test_a_fetched_kernel_is_what_its_entry_says(entry: catalog.CatalogEntry) -> None:
     kernel = catalog.find(entry.full_name)
-    trial = in_sandbox(_tried, catalog.kernel_at(entry.directory))
+    trial = in_sandbox(_tried, kinds.kernel_at(entry.directory))
     assert trial.facts == entry.facts
     assert trial.kernel == kernel, "the extra arguments are of use on one boot and of none on another"
 
@@ -81,7 +80,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _copied(where: Path, release: str | None = None) -> Path:
     """The installed kernel as a user may have it, with its modules under a release's name."""
-    installed = UmlKernel.find()
+    installed = UmlKernel.installed()
     (where / "modules").mkdir(parents=True)
     shutil.copy2(installed.binary, where / "linux")
     shutil.copytree(

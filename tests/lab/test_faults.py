@@ -21,7 +21,7 @@ from lvslab.exitcodes import ExitCode
 from lvslab.faults import base
 from lvslab.host import programs
 from lvslab.kernels import probe
-from lvslab.kernels.needs import KernelKind, Need, any_kernel
+from lvslab.kernels.needs import Need, any_kernel
 from lvslab.kernels.uml import UmlGuest
 from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
@@ -109,8 +109,8 @@ def in_scene(work: Callable[[Scene], Any], mode: str = "nat", **options: Any) ->
     """
 
     def inside() -> Any:
-        kernels = probe.kernels_here([Need.IP_VS, Need.NETEM, Need.IPIP], KernelKind.UML)
-        given = {"weights": (1, 0), "director_kernels": [KernelKind.UML], **options}
+        kernels = probe.kernels_here([Need.IP_VS, Need.NETEM, Need.IPIP], "uml")
+        given = {"weights": (1, 0), "director_kernels": ["uml"], **options}
         plan = plan_lab(mode_named(mode), kernels, **given)
         events: list[Event] = []
         with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs), events.append) as lab:
@@ -589,9 +589,9 @@ def test_a_fault_is_put_back_after_an_error_too() -> None:
 
 def test_a_daemon_that_dies_unasked_ends_the_trial(tmp_path: Path) -> None:
     def inside() -> None:
-        kernels = probe.kernels_here([Need.IP_VS], KernelKind.UML)
+        kernels = probe.kernels_here([Need.IP_VS], "uml")
         with RunWriter(tmp_path, "run", kind="run", command=["pytest"]) as run:
-            log = Experiment(run, kernels, nobody, [KernelKind.UML])
+            log = Experiment(run, kernels, nobody, ["uml"])
             with log.lab("nat", control="keepalived") as lab:
                 with log.trial(lab, variant="killed", expects="nothing", rate=50.0) as trial:
                     trial.steady(0.5)

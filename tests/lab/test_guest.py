@@ -18,14 +18,14 @@ from lvslab.errors import CommandError, GuestError, LabError
 from lvslab.events import Event
 from lvslab.kernels import probe
 from lvslab.kernels.machine import Guest
-from lvslab.kernels.needs import KernelKind, Need
+from lvslab.kernels.needs import Need
 from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.plan.plan import NodePlan, plan_lab
 from tests.lab.conftest import in_sandbox
 
 
-def in_nat_lab(work: Callable[[Lab], Any], kernel: KernelKind | None = KernelKind.UML) -> Any:
+def in_nat_lab(work: Callable[[Lab], Any], kernel: str | None = "uml") -> Any:
     """Run something in a NAT lab whose director is a guest."""
 
     def inside() -> Any:
@@ -152,8 +152,8 @@ def _with_deaths_at_boot(deaths: int) -> tuple[str, list[str]]:
     def inside() -> tuple[str, list[str]]:
         plan = plan_lab(
             mode_named("nat"),
-            probe.kernels_here([Need.IP_VS], KernelKind.UML),
-            director_kernels=[KernelKind.UML],
+            probe.kernels_here([Need.IP_VS], "uml"),
+            director_kernels=["uml"],
         )
         events: list[Event] = []
         with tempfile.TemporaryDirectory() as logs, Unlucky(plan, Path(logs), events.append) as lab:
@@ -187,8 +187,8 @@ def test_a_guest_that_dies_in_its_set_up_is_an_error_at_once() -> None:
     def inside() -> dict[str, int]:
         plan = plan_lab(
             mode_named("nat"),
-            probe.kernels_here([Need.IP_VS], KernelKind.UML),
-            director_kernels=[KernelKind.UML],
+            probe.kernels_here([Need.IP_VS], "uml"),
+            director_kernels=["uml"],
         )
         with tempfile.TemporaryDirectory() as logs:
             lab = Frail(plan, Path(logs))
@@ -215,7 +215,7 @@ def test_a_guest_that_hangs_at_boot_is_given_up_in_time() -> None:
         from lvslab.kernels.uml import UmlGuest, UmlKernel
 
         guest = UmlGuest(
-            UmlKernel.find(),
+            UmlKernel.installed(),
             "hung",
             ["ip_vs"],
             sandbox.PRIVATE_DIRECTORY / "hung",

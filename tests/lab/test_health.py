@@ -21,7 +21,7 @@ from lvslab.control.keepalived import SyncDaemon, Vrrp, keepalived_command, keep
 from lvslab.errors import LabError
 from lvslab.ipvs.service import VirtualService
 from lvslab.kernels import probe
-from lvslab.kernels.needs import KernelKind, Need
+from lvslab.kernels.needs import Need
 from lvslab.lab.daemon import Daemon, health_daemon
 from lvslab.lab.lab import Lab
 from lvslab.lab.servers import start_nginx
@@ -72,8 +72,8 @@ def in_scene(work: Callable[[Scene], Any], mode: str = "nat", clear: bool = True
     """Run something in a lab whose director is a guest; `clear`: with an empty table."""
 
     def inside() -> Any:
-        kernels = probe.kernels_here([Need.IP_VS], KernelKind.UML)
-        plan = plan_lab(mode_named(mode), kernels, servers=3, director_kernels=[KernelKind.UML], **options)
+        kernels = probe.kernels_here([Need.IP_VS], "uml")
+        plan = plan_lab(mode_named(mode), kernels, servers=3, director_kernels=["uml"], **options)
         with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
             scene = Scene(lab, Path(logs))
             lab.ipvsadm.clear()

@@ -15,7 +15,8 @@ from lvslab import faults
 from lvslab.catalog import catalog
 from lvslab.errors import CannotError, GuestError
 from lvslab.kernels import initramfs, probe, qemu
-from lvslab.kernels.needs import KernelKind, Need
+from lvslab.kernels.kinds import HOST
+from lvslab.kernels.needs import Need
 from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.plan.plan import plan_lab
@@ -29,8 +30,8 @@ ORDINARY_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 def _a_kernel() -> str | None:
     """The name of a kernel here that can be a guest under QEMU."""
     for name in (
-        KernelKind.QEMU,
-        *(entry.full_name for entry in catalog.entries() if entry.kind is KernelKind.QEMU),
+        "qemu",
+        *(entry.full_name for entry in catalog.entries() if entry.kind == "qemu"),
     ):
         try:
             qemu.refuse(catalog.find(name))
@@ -48,7 +49,7 @@ pytestmark = pytest.mark.skipif(
 
 def _with_lab(work: Any) -> Any:
     def inside() -> Any:
-        kernels = catalog.including(probe.kernels_here([Need.IP_VS], KernelKind.HOST), [NAME])
+        kernels = catalog.including(probe.kernels_here([Need.IP_VS], HOST), [NAME])
         plan = plan_lab(mode_named("nat"), kernels, director_kernels=[NAME])
         with tempfile.TemporaryDirectory() as home:
             logs, run = Path(home) / "logs", Path(home) / "run"

@@ -19,6 +19,7 @@ from lvslab.comparison import metrics, numbers
 from lvslab.comparison.findings import Status
 from lvslab.errors import CannotError, GuestError, UsageError
 from lvslab.kernels.initramfs import ModuleTree
+from lvslab.kernels.qemu import QemuKernel
 from lvslab.report.costs import as_data, change_text, tables
 from lvslab.report.page import write_report
 from lvslab.runs import costs
@@ -294,18 +295,18 @@ def test_a_kernel_is_found_by_release_or_by_directory(
         (modules / release / "modules.dep").touch()
     (modules / "6.12.0" / "modules.dep").unlink()  # its modules are gone: it cannot be measured
     assert kernel.find(None, boot, modules).release == "6.9.0"
-    assert kernel.find("6.1.0", boot, modules).image == boot / "vmlinuz-6.1.0"
+    assert kernel.find("6.1.0", boot, modules).stock.image == boot / "vmlinuz-6.1.0"
     assert kernel.find(str(_kernel_directory(tmp_path / "mine")), boot, modules).release == "7.2.0"
     with pytest.raises(UsageError, match=r"installed: 6\.1\.0, 6\.9\.0"):
         kernel.find("6.12.0", boot, modules)
-    with pytest.raises(UsageError, match="has not the shape"):
+    with pytest.raises(UsageError, match="needs the image vmlinuz and one tree modules/RELEASE"):
         kernel.find(str(boot), boot, modules)
     with pytest.raises(CannotError, match="lvslab kernels fetch debian/bookworm:cloud"):
         kernel.find(None, tmp_path / "nothing", modules)
 
 
 def test_a_boot_knows_nothing_of_the_machine(tmp_path: Path) -> None:
-    stock = kernel.BenchKernel("k", "6.1.0", tmp_path / "vmlinuz", ModuleTree(tmp_path))
+    stock = kernel.BenchKernel("k", QemuKernel(tmp_path / "vmlinuz", ModuleTree(tmp_path)))
     run = machine.command(stock, tmp_path / "a", 7, tmp_path / "c", tmp_path / "r")
     assert run[run.index("-icount") + 1] == "shift=0,sleep=off" and run[run.index("-seed") + 1] == "7"
     assert run[run.index("-rtc") + 1].startswith("clock=vm,base=") and "nokaslr" in run[-1]
@@ -318,7 +319,7 @@ def test_a_kernel_that_dies_or_hangs_is_an_error_with_its_last_words(
     """In the place of QEMU stands a shell that says something and then works without a word, or a
     program that ends at once.
     """
-    stock = kernel.BenchKernel("k", "6.1.0", tmp_path / "vmlinuz", ModuleTree(tmp_path))
+    stock = kernel.BenchKernel("k", QemuKernel(tmp_path / "vmlinuz", ModuleTree(tmp_path)))
     silent = [program, "-c", f"echo 'the end is near' > {tmp_path}/console.log; while :; do :; done"]
     monkeypatch.setattr(machine, "command", lambda *arguments: silent)
     monkeypatch.setattr(machine, "SILENT_CPU_SECONDS", 0.1)

@@ -26,9 +26,10 @@ from lvslab.errors import CannotError, GuestError, LabError, UsageError
 from lvslab.events import Event
 from lvslab.host.programs import packages
 from lvslab.ipvs.service import Scheduler
-from lvslab.kernels import probe
+from lvslab.kernels import bzimage, kinds, probe
 from lvslab.kernels.cache import cache_directory
-from lvslab.kernels.needs import KernelFacts, KernelKind, Need
+from lvslab.kernels.needs import KernelFacts, Need
+from lvslab.kernels.uml import UmlKernel
 
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not there")
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not there")
@@ -306,9 +307,7 @@ modules_install:
 @pytest.fixture
 def trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """The trial boot's answer, which a test may change; the cache is the test's."""
-    facts = KernelFacts(
-        KernelKind.UML, "6.1.192", "ab", frozenset({Need.IP_VS}), {Need.SYNPROXY: "no table"}, None
-    )
+    facts = KernelFacts("uml", "6.1.192", "ab", frozenset({Need.IP_VS}), {Need.SYNPROXY: "no table"}, None)
     answer: dict[str, Any] = {"extra_arguments": [], "boot_seconds": 0.5, "facts": probe.facts_to_json(facts)}
 
     def run_trial(directory: Path, console: Path, result: Path) -> dict[str, Any]:
@@ -397,7 +396,7 @@ def test_a_built_kernel_that_does_not_boot_is_refused_and_kept_aside(
         with pytest.raises(GuestError, match=refused):
             build.build(_request(tmp_path))
     assert catalog.entries() == [] and _nothing_left("refused.console", "refused")
-    assert catalog.kernel_at(cache_directory() / "refused").modules.release == "6.1.192"
+    assert kinds.kernel_at(cache_directory() / "refused").modules.release == "6.1.192"
 
 
 BUILD = """
@@ -461,7 +460,7 @@ def test_a_full_disk_is_told_before_a_build(
 # -- stock kernels ---------------------------------------------------------------------------------
 
 
-def bzimage(release: str) -> bytes:
+def stock_image(release: str) -> bytes:
     """The first bytes of a bzImage (Documentation/arch/x86/boot.rst)."""
     head = bytearray(0x400)
     head[0x202:0x206] = b"HdrS"
@@ -494,10 +493,10 @@ def test_modules_of_hardware_are_left_out_and_what_is_needed_stays() -> None:
 
 def test_the_release_of_an_image(tmp_path: Path) -> None:
     image = tmp_path / "vmlinuz"
-    image.write_bytes(bzimage("6.1.0-50-amd64"))
-    assert stock.image_release(image) == "6.1.0-50-amd64"
+    image.write_bytes(stock_image("6.1.0-50-amd64"))
+    assert bzimage.release_of(image) == "6.1.0-50-amd64"
     image.write_bytes(b"hello")
-    assert stock.image_release(image) is None
+    assert bzimage.release_of(image) is None
 
 
 # -- adding ----------------------------------------------------------------------------------------
@@ -550,7 +549,7 @@ def test_a_kernel_and_its_modules_are_found(tmp_path: Path) -> None:
     assert add.prepare(tmp_path).program == program
     found = add.prepare(program)
     assert (found.kind, found.modules, str(found.name), found.config) == (
-        KernelKind.UML,
+        UmlKernel,
         tmp_path / "modules" / "6.1.5",
         "local/6.1.5",
         None,
@@ -575,14 +574,14 @@ def test_a_directory_must_say_which_kernel(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not there"):
         add.prepare(tmp_path / "nothing")
     _uml(tmp_path / "linux")
-    (tmp_path / "bzImage").write_bytes(bzimage("6.1.5"))
+    (tmp_path / "bzImage").write_bytes(stock_image("6.1.5"))
     with pytest.raises(UsageError, match="several kernels: linux, bzImage"):
         add.prepare(tmp_path)
 
 
 def test_an_image_must_fit_its_modules(tmp_path: Path) -> None:
     image = tmp_path / "vmlinuz"
-    image.write_bytes(bzimage("6.1.5"))
+    image.write_bytes(stock_image("6.1.5"))
     _modules(tmp_path / "modules", "6.1.6")
     with pytest.raises(UsageError, match=r"says that it is 6\.1\.5, but its modules are for 6\.1\.6"):
         add.prepare(image)
@@ -593,9 +592,9 @@ def test_an_image_must_fit_its_modules(tmp_path: Path) -> None:
 @pytest.mark.skipif(not INSTALLED, reason="user-mode-linux is not installed")
 def test_the_installed_kernel_is_recognised_and_other_programs_are_not() -> None:
     assert INSTALLED
-    assert add.recognise(Path(INSTALLED)) is KernelKind.UML
+    assert kinds.recognise(Path(INSTALLED)) is UmlKernel
     with pytest.raises(UsageError, match="not User-Mode Linux"):
-        add.recognise(Path(sys.executable).resolve())
+        kinds.recognise(Path(sys.executable).resolve())
 
 
 def test_an_added_kernel_is_copied_and_can_be_removed(tmp_path: Path, trial: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lvslab.catalog import apt, apt_output, bare, catalog, fetch, mirror, store
+from lvslab.catalog import apt, apt_output, catalog, fetch, mirror, store
 from lvslab.catalog.apt import PrivateApt
 from lvslab.catalog.apt_output import Source, SuiteError, UntrustedError
 from lvslab.catalog.elf import Elf
@@ -25,11 +25,11 @@ from lvslab.events import Event
 from lvslab.host.completed import Completed
 from lvslab.ipvs import schedulers
 from lvslab.ipvs.service import Scheduler
-from lvslab.kernels import probe, uml
+from lvslab.kernels import alone, probe, uml
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.initramfs import ModuleTree
 from lvslab.kernels.machine import Lines
-from lvslab.kernels.needs import KernelFacts, KernelKind, Need
+from lvslab.kernels.needs import KernelFacts, Need
 from lvslab.kernels.qemu import QemuKernel
 from lvslab.kernels.uml import UmlKernel
 
@@ -37,9 +37,7 @@ needs_apt = pytest.mark.skipif(not shutil.which("apt-get"), reason="apt-get is n
 needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg"), reason="dpkg is not there")
 INSTALLED = shutil.which("linux.uml")
 
-FACTS = KernelFacts(
-    KernelKind.UML, "6.12.1", "ab", frozenset({Need.IP_VS}), {Need.SYNPROXY: "no table"}, None
-)
+FACTS = KernelFacts("uml", "6.12.1", "ab", frozenset({Need.IP_VS}), {Need.SYNPROXY: "no table"}, None)
 
 
 # -- names -----------------------------------------------------------------------------------------
@@ -643,10 +641,10 @@ def test_a_stock_kernel_without_9p_is_for_the_bench_only(tmp_path: Path) -> None
     (tree / "modules.builtin").write_text(
         "kernel/drivers/virtio/virtio_pci.ko\nkernel/drivers/char/virtio_console.ko\n"
     )
-    assert bare.lacks_files(QemuKernel.at(tmp_path)) is None
+    assert QemuKernel.at(tmp_path).cannot_direct() is None
     (tree / "modules.dep").write_text("kernel/net/9p/9pnet_virtio.ko:\n")
     assert (
-        bare.lacks_files(QemuKernel.at(tmp_path))
+        QemuKernel.at(tmp_path).cannot_direct()
         == "the kernel has no 9p, so it cannot see the machine's programs"
     )
-    assert "console=ttyS0 panic=-1 quiet" in bare.command(tmp_path / "vmlinuz", tmp_path / "cpio")
+    assert "console=ttyS0 panic=-1 quiet" in alone.arguments(tmp_path / "vmlinuz", tmp_path / "cpio")

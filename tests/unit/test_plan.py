@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from lvslab.errors import CannotError, UsageError
 from lvslab.ipvs.rules import parse_rules
 from lvslab.ipvs.service import PacketForwarding, Protocol, Scheduler
-from lvslab.kernels.needs import NEEDS, KernelFacts, KernelKind, Kernels, Need, any_kernel, modules_for
+from lvslab.kernels.kinds import HOST
+from lvslab.kernels.needs import NEEDS, KernelFacts, Kernels, Need, any_kernel, modules_for
 from lvslab.modes import mode_named
 from lvslab.modes.base import ReplyPath, Role
 from lvslab.plan import topology
@@ -26,18 +27,16 @@ from lvslab.plan.files import shipped_files
 from lvslab.plan.plan import LabPlan, make_plan, plan_lab, union_of_needs
 from lvslab.plan.topology import LvsTopo
 
-HOST, UML = KernelKind.HOST, KernelKind.UML
+UML = "uml"
 
 
-def facts(kind: KernelKind, *met: Need, iptables: str | None = "iptables-legacy") -> KernelFacts:
+def facts(kind: str, *met: Need, iptables: str | None = "iptables-legacy") -> KernelFacts:
     unmet = {need: f"no {need} here" for need in Need if need not in met}
     return KernelFacts(kind, f"6.1-{kind}", None, frozenset(met), unmet, iptables)
 
 
 def kernels(*found: KernelFacts, **absent: str) -> Kernels:
-    return Kernels(
-        {each.kind: each for each in found}, {KernelKind(kind): why for kind, why in absent.items()}
-    )
+    return Kernels({each.kind: each for each in found}, absent)
 
 
 POOR_HOST = kernels(facts(HOST, Need.NETEM), facts(UML, *Need))
@@ -47,7 +46,7 @@ def plan(mode: str = "nat", kernels: Kernels | None = None, **options: Any) -> L
     return plan_lab(mode_named(mode), kernels or any_kernel(), **options)
 
 
-def placed(made: LabPlan) -> dict[str, KernelKind]:
+def placed(made: LabPlan) -> dict[str, str]:
     return {node.name: node.kernel for node in made.nodes}
 
 
@@ -113,11 +112,10 @@ def test_an_emulated_kernel_is_taken_only_when_it_was_asked_for_or_tried() -> No
     with pytest.raises(CannotError) as caught:
         plan(kernels=kernels(facts(HOST), facts(UML)))
     assert "qemu" not in str(caught.value)  # nobody asked for it
-    tried = kernels(facts(HOST), facts(UML), facts(KernelKind.QEMU, *Need))
+    tried = kernels(facts(HOST), facts(UML), facts("qemu", *Need))
     assert plan(kernels=tried).director.kernel == "qemu"
     assert (
-        plan(kernels=kernels(facts(HOST), facts(UML, *Need), facts(KernelKind.QEMU, *Need))).director.kernel
-        == "uml"
+        plan(kernels=kernels(facts(HOST), facts(UML, *Need), facts("qemu", *Need))).director.kernel == "uml"
     )
     with pytest.raises(CannotError, match="qemu: no tap driver"):
         plan(kernels=kernels(facts(HOST), facts(UML), qemu="no tap driver"), director_kernels=["qemu"])
