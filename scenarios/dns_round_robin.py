@@ -23,6 +23,7 @@ from dataclasses import replace
 from lvslab import faults
 from lvslab.errors import UsageError
 from lvslab.lab.lab import Lab
+from lvslab.modes import modes_that
 from lvslab.plan.redundancy import Redundancy
 from lvslab.plan.services import HTTP_PORT
 from lvslab.scenario import scenario
@@ -45,7 +46,7 @@ Visit = Callable[[str], list[dns.Visit]]
         "DNS shares requests but knows nothing of life and death: half of them fail until the record changes,"
         " or an address moves"
     ),
-    modes=("dr", "tun"),
+    modes=modes_that(lambda mode: mode.replies_bypass_director),
     seconds=25,
     choices={"variant": VARIANTS},
 )
@@ -162,9 +163,9 @@ def give_address(lab: Lab, director: str) -> None:
         director, "second address"
     )
     lab.table(director).restore([replace(http_service(lab), address=OTHER)])
-    for each in lab.servers:
-        device = "tunl0" if lab.plan.mode.name == "tun" else "lo"
-        each.run(f"ip address add {OTHER}/32 dev {device}").check(each.name, "second address")
+    for server in lab.servers:
+        command = f"ip address add {OTHER}/32 dev {lab.plan.mode.vip_device}"
+        server.run(command).check(server.name, command)
 
 
 def until_master(lab: Lab, director: str, timeout: float) -> bool:

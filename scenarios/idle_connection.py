@@ -2,6 +2,7 @@
 to nobody.
 """
 
+from lvslab.modes import IPVS_MODES
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 
@@ -14,7 +15,7 @@ TIMEOUT = 2
         "IPVS forgets idle TCP connections (after 900 s by default, long before TCP keepalive's 7200 s); who"
         " speaks more often lives on"
     ),
-    modes=["nat", "dr", "tun"],
+    modes=IPVS_MODES,
     seconds=25,
     choices={"variant": ["silent", "talking"]},
 )

@@ -4,6 +4,7 @@ growing loss.
 
 from lvslab import faults
 from lvslab.kernels.needs import Need
+from lvslab.modes import modes_that
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE
@@ -15,7 +16,7 @@ from lvslab.scenario.stories import SETTLE
         "a lost SYN or SYN-ACK costs a connection a second, other losses cost 0.2 s: few lost packets make"
         " many slow clients"
     ),
-    modes=["nat", "fullnat", "synproxy"],
+    modes=modes_that(lambda mode: not mode.replies_bypass_director),
     seconds=30,
 )
 def run(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lvslab import faults
 from lvslab.lab.lab import Lab
+from lvslab.modes import IPVS_MODES
 from lvslab.plan.redundancy import Redundancy
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
@@ -38,7 +39,7 @@ CHOICES = {
         "connection sync saves connections from the first failure; a master that preempts right after its"
         " boot loses them again"
     ),
-    modes=["nat", "dr", "tun"],
+    modes=IPVS_MODES,
     seconds=35,
     choices={"preempt": CHOICES},
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lvslab import faults
 from lvslab.lab.lab import Lab
+from lvslab.modes import IPVS_MODES
 from lvslab.modes.base import Role
 from lvslab.plan.redundancy import Redundancy
 from lvslab.runs.words import plural
@@ -68,7 +69,7 @@ class Course:
         "after a partition the old master goes on as if nothing had been, so nobody announces that the"
         " address has moved back; garp_master_refresh does"
     ),
-    modes=["nat", "dr", "tun"],
+    modes=IPVS_MODES,
     seconds=40,
     choices={"variant": VARIANTS},
 )

@@ -5,7 +5,7 @@ director's table.
 from collections import Counter
 
 from lvslab import faults
-from lvslab.modes import mode_named
+from lvslab.modes import IPVS_MODES, mode_named
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE, weight_of
@@ -26,7 +26,7 @@ RETRANSMISSION = 0.9  # a lost SYN is sent again after one second
         "recycled ports stay tied to a drained server with conn_reuse_mode=0, in DR and TUN also with 1; mode"
         " 2 frees them"
     ),
-    modes=["nat", "dr", "tun"],
+    modes=IPVS_MODES,
     seconds=25,
     choices={"variant": VARIANTS},
 )

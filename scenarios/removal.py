@@ -3,6 +3,7 @@ expire_nodest_conn says.
 """
 
 from lvslab import faults
+from lvslab.modes import IPVS_MODES
 from lvslab.runs.words import plural
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
@@ -17,7 +18,7 @@ BEAT_TIMEOUT = 2.0
         "by default packets to a removed server vanish and its clients hang; with expire_nodest_conn=1 they"
         " are told at once"
     ),
-    modes=["nat", "dr", "tun"],
+    modes=IPVS_MODES,
     seconds=25,
     choices={"expire": ["0", "1"]},
 )

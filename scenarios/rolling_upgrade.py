@@ -3,6 +3,7 @@ connections.
 """
 
 from lvslab import faults
+from lvslab.modes import IPVS_MODES
 from lvslab.scenario.stories import director_failure
 
 run = director_failure(
@@ -12,7 +13,7 @@ run = director_failure(
         "connection sync speaks the same language in both kernels: the hand-over to a newer one loses no"
         " synchronised connection"
     ),
-    modes=("nat", "dr", "tun"),
+    modes=IPVS_MODES,
     rate=300.0,
     kernels=("uml", "debian/trixie"),
     offers=["kernels"],

@@ -3,6 +3,7 @@ the backup pick up strangers.
 """
 
 from lvslab import faults
+from lvslab.modes import IPVS_MODES
 from lvslab.plan.redundancy import Redundancy
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
@@ -15,7 +16,7 @@ from lvslab.scenario.stories import SETTLE, Connections, takeover_bound
         "with sloppy_tcp=1 a director schedules packets in mid-connection; source hashing sends them to the"
         " server that knows them"
     ),
-    modes=["nat", "dr", "tun"],
+    modes=IPVS_MODES,
     seconds=35,
     choices={"sloppy": ["0", "1"]},
 )

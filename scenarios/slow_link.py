@@ -6,6 +6,7 @@ from statistics import median
 
 from lvslab import faults
 from lvslab.kernels.needs import Need
+from lvslab.modes import modes_that
 from lvslab.runs.words import plural
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
@@ -15,7 +16,7 @@ from lvslab.scenario.stories import SETTLE
 @scenario(
     title="Delay sweep",
     teaches="a delay on the way back is paid once by the handshake and once by the answer; nothing fails",
-    modes=["nat", "fullnat"],
+    modes=modes_that(lambda mode: not mode.replies_bypass_director and not mode.contract.proxied),
     seconds=20,
 )
 def run(

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from lvslab import faults
+from lvslab.modes import IPVS_MODES
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE
@@ -14,7 +15,7 @@ from lvslab.scenario.stories import SETTLE
         "no health check is needed to spare a slow server: wlc sends less to who has more open connections,"
         " rr does not look"
     ),
-    modes=["nat", "dr", "tun"],
+    modes=IPVS_MODES,
     seconds=20,
 )
 def run(

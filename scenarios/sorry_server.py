@@ -4,6 +4,7 @@ from collections import Counter
 
 from lvslab import faults
 from lvslab.control.health import CONTROLS, HealthSettings
+from lvslab.modes import modes_that
 from lvslab.plan.services import HTTP_SERVER_PORT
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
@@ -16,7 +17,7 @@ from lvslab.scenario.stories import SETTLE, weight_of
         "when no server is left, keepalived and ldirectord can send clients to one that says sorry; without"
         " it nobody answers them"
     ),
-    modes=["nat", "fullnat", "synproxy"],
+    modes=modes_that(lambda mode: mode.maps_ports),
     seconds=40,
     choices={
         "control": [name for name in CONTROLS if name in ("keepalived", "ldirectord")],

@@ -3,6 +3,7 @@ backup.
 """
 
 from lvslab import faults
+from lvslab.modes import IPVS_MODES
 from lvslab.plan.redundancy import Redundancy
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
@@ -15,7 +16,7 @@ from lvslab.scenario.stories import SETTLE, Connections, takeover_bound
         "a connection is synchronised at its third packet by default; with a higher threshold quiet"
         " connections die with their director"
     ),
-    modes=["nat", "dr", "tun"],
+    modes=IPVS_MODES,
     seconds=40,
 )
 def run(

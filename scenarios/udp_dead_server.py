@@ -5,6 +5,7 @@ unless something makes IPVS forget.
 from dataclasses import dataclass
 
 from lvslab import faults
+from lvslab.modes import modes_that
 from lvslab.modes.base import Mode
 from lvslab.plan.services import UDP_PORT
 from lvslab.scenario import scenario
@@ -49,7 +50,7 @@ VARIANTS = {
         "a UDP flow sticks to a dead, even to a removed server: a short timeout, expire_nodest_conn or (not"
         " in NAT) --ops sets it free"
     ),
-    modes=["nat", "dr", "tun", "fullnat"],
+    modes=modes_that(lambda mode: mode.carries_udp),
     seconds=30,
     choices={"variant": VARIANTS},
 )

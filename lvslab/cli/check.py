@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def check(as_json: bool) -> int:
     """Say what this machine can run, each line found by trial, and how to get what is missing.
 
-    Exit code 0 when all five modes can run, 4 when something they need is missing.
+    Exit code 0 when all forwarding modes can run, 4 when something they need is missing.
     """
 
     def work() -> int:

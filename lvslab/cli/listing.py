@@ -39,7 +39,7 @@ def list_(checks: bool, as_json: bool) -> int:
         print_json(
             {
                 "modes": [
-                    {"name": str(mode.name), "summary": mode.summary, "topology": mode.topology}
+                    {"name": mode.name, "summary": mode.summary, "topology": mode.topology}
                     for mode in MODES.values()
                 ],
                 "topologies": [{"name": name, "summary": summary} for name, summary in topologies.items()],
@@ -57,7 +57,7 @@ def list_(checks: bool, as_json: bool) -> int:
             }
         )
         return ExitCode.OK
-    print_table(("mode", "what it does"), [(str(mode.name), mode.summary) for mode in MODES.values()])
+    print_table(("mode", "what it does"), [(mode.name, mode.summary) for mode in MODES.values()])
     print_lines([""])
     print_table(("topology", "network"), list(topologies.items()))
     print_lines([""])

@@ -92,7 +92,7 @@ def run(
     shipped = shipped_files("scenarios")
     if all_ == bool(names):
         raise UsageError("run: name scenarios, or give --all; `lvslab list` shows them")
-    asked = [str(mode_named(mode).name) for mode in (MODES if "all" in modes else modes)]
+    asked = [mode_named(mode).name for mode in (MODES if "all" in modes else modes)]
     chosen = [description.load(name, shipped) for name in (shipped if all_ else names)]
     jobs = plan_jobs(chosen, read, asked, repeat, every_mode=all_ or "all" in modes)
     if dry_run:

@@ -186,7 +186,7 @@ def verify_modes(
     from lvslab.scenario.experiment import Experiment, run_directory_name
     from lvslab.verify import ladder
 
-    name = run_directory_name([str(mode.name) for mode, _ in labs])
+    name = run_directory_name([mode.name for mode, _ in labs])
     rows, results, shown = [], [], []
     writer = RunWriter(
         runs,
@@ -203,14 +203,14 @@ def verify_modes(
                 plan = planned()
             except CannotError as reason:
                 result = {
-                    "name": str(mode.name),
+                    "name": mode.name,
                     "verdict": "skip",
                     "reason": str(reason),
                     "evidence": [],
                     "checks": [],
                 }
                 run.add_result(result)
-                experiment.tell(Event(str(mode.name), "verdict", f"SKIP: {reason}"))
+                experiment.tell(Event(mode.name, "verdict", f"SKIP: {reason}"))
                 results.append(result)
                 rows.append((mode.title, "SKIP", "", str(reason)))
                 continue

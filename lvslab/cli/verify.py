@@ -94,7 +94,7 @@ def verify(
     """Prove what forwarding modes do: build a lab for each MODE, send test flows, judge every
     captured packet.
 
-    MODE is nat, dr, tun, fullnat or synproxy; all five if none is given. `lvslab list` shows them.
+    MODE is a forwarding mode; `lvslab list` shows them. All are proven if none is given.
     With --full (or --only, --tag) every feature of IPVS is checked instead, packet by packet, in
     one director; `lvslab list --checks` shows what. Several kernels or values of a sysctl take
     turns and are compared with the first; a regression is exit code 1.

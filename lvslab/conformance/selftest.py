@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lvslab.errors import CannotError, LabError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
-from lvslab.ipvs.service import ForwardingMode, Protocol, RealServer, Scheduler, VirtualService
+from lvslab.ipvs.service import Protocol, RealServer, Scheduler, VirtualService
 from lvslab.kernels.needs import Kernels, Need
 from lvslab.modes import mode_named
 from lvslab.modes.base import Ip, ReplyPath, Role, Step, Sysctl
@@ -89,7 +89,7 @@ class Case:
         needs: what the nodes need from their kernels.
     """
 
-    mode: ForwardingMode
+    mode: str
     title: str
     topology: type[DirectTopo]
     director: tuple[Step, ...]
@@ -123,7 +123,7 @@ _TUNNEL = Step("tunl0", "the fallback tunnel is up", (Ip("link set tunl0 up"),))
 
 CASES = (
     Case(
-        ForwardingMode.DR,
+        "dr",
         "Testing DR mode...",
         DirectTopo,
         (_VIP_ON_DIRECTOR, _FORWARD),
@@ -131,7 +131,7 @@ CASES = (
         {Role.DIRECTOR: frozenset({Need.IP_VS})},
     ),
     Case(
-        ForwardingMode.NAT,
+        "nat",
         "Testing NAT mode...",
         GatewayTopo,
         (_VIP_ON_DIRECTOR, _FORWARD),
@@ -139,7 +139,7 @@ CASES = (
         {Role.DIRECTOR: frozenset({Need.IP_VS})},
     ),
     Case(
-        ForwardingMode.TUN,
+        "tun",
         "Testing Tunnel mode...",
         DirectTopo,
         (
@@ -168,8 +168,9 @@ def case_plan(case: Case, kernels: Kernels, director_kernels: Sequence[str] = ()
     Raises:
         CannotError: no kernel here can do it.
     """
+    mode = mode_named(case.mode)
     plan = make_plan(
-        mode_named(case.mode),
+        mode,
         "kernel-selftest",
         case.topology(),
         kernels,
@@ -177,7 +178,7 @@ def case_plan(case: Case, kernels: Kernels, director_kernels: Sequence[str] = ()
         director_kernels=director_kernels,
         needs=case.needs,
     )
-    server = RealServer(RIP, PORT, case.mode.packet_forwarding)
+    server = RealServer(RIP, PORT, mode.packet_forwarding)
     steps = {Role.DIRECTOR: case.director, Role.REAL_SERVER: case.server}
     nodes = tuple(replace(node, mode_steps=steps.get(node.role, ())) for node in plan.nodes)
     service = VirtualService(Protocol.TCP, VIP, PORT, scheduler=Scheduler.RR, real_servers=(server,))

@@ -71,28 +71,6 @@ class PacketForwarding(StrEnum):
         return {"Route": "-g", "Tunnel": "-i", "Masq": "-m"}[self.value]
 
 
-class ForwardingMode(StrEnum):
-    """The five modes of lvslab. FullNAT and SYNPROXY are compositions of IPVS masquerading with
-    netfilter.
-    """
-
-    NAT = "nat"
-    DR = "dr"
-    TUN = "tun"
-    FULLNAT = "fullnat"
-    SYNPROXY = "synproxy"
-
-    @property
-    def packet_forwarding(self) -> PacketForwarding:
-        """What IPVS itself does in this mode."""
-        return {"dr": PacketForwarding.DR, "tun": PacketForwarding.TUN}.get(self.value, PacketForwarding.MASQ)
-
-    @property
-    def title(self) -> str:  # type: ignore[override]  # a name for people takes precedence over str.title
-        """The name as people write it."""
-        return "FullNAT" if self is ForwardingMode.FULLNAT else self.value.upper()
-
-
 class Scheduler(StrEnum):
     """The schedulers of the mainline kernel. `twos` came with Linux 5.10 and is missing in Debian's
     User-Mode Linux 6.1.

@@ -23,7 +23,7 @@ def lab_entry(
     """A lab as run.json keeps it (docs/run-directory.md)."""
     return {
         "name": plan.name,
-        "mode": str(plan.mode.name),
+        "mode": plan.mode.name,
         "topology": plan.topology,
         "nodes": [
             {

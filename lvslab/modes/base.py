@@ -9,7 +9,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import ClassVar
 
-from lvslab.ipvs.service import ForwardingMode, VirtualService
+from lvslab.ipvs.service import PacketForwarding, VirtualService
 from lvslab.kernels.needs import Need
 from lvslab.modes.contract import Contract, Party
 
@@ -173,12 +173,31 @@ class Addresses:
     inner_prefix: int
 
 
-class Mode(ABC):
-    """One forwarding mode."""
+@dataclass(frozen=True)
+class Color:
+    """A colour as "#rrggbb": on light ground, and on dark."""
 
-    name: ClassVar[ForwardingMode]
+    light: str
+    dark: str
+
+
+class Mode(ABC):
+    """One forwarding mode: all that the rest of lvslab knows about it."""
+
+    name: ClassVar[str]
+    """As users write it, in small letters."""
+    title: ClassVar[str]
+    """As people write it."""
     summary: ClassVar[str]
     """One sentence for `lvslab list`."""
+    color: ClassVar[Color]
+    """In every figure. Okabe and Ito's palette is told apart with every kind of colour vision; its
+    vermilion is kept for what is wrong.
+    """
+    packet_forwarding: ClassVar[PacketForwarding] = PacketForwarding.MASQ
+    """What IPVS itself does."""
+    composed: ClassVar[bool] = False
+    """Whether it is composed of IPVS and netfilter, because mainline IPVS does not have it."""
     topology: ClassVar[str]
     """Name of the shipped topology made for it."""
     needs: ClassVar[Mapping[Role, frozenset[Need]]]
@@ -189,11 +208,13 @@ class Mode(ABC):
     maps_ports: ClassVar[bool] = False
     """Whether a real server's port may differ from the service's."""
     carries_udp: ClassVar[bool] = True
+    uses_local_addresses: ClassVar[bool] = False
+    """Whether real servers see local addresses of the director instead of the clients'."""
+    survives_sync: ClassVar[bool] = True
+    """Whether connection sync saves established connections when the director dies."""
+    vip_device: ClassVar[str | None] = None
+    """Interface on which real servers have the virtual address; None where they do not."""
     contract: ClassVar[Contract]
-
-    @property
-    def title(self) -> str:
-        return self.name.title if isinstance(self.name.title, str) else str(self.name)
 
     @property
     def replies_bypass_director(self) -> bool:
@@ -217,6 +238,8 @@ class Mode(ABC):
                 ReplyPath.NONE: "real servers have no route to the clients",
             }
             return f"in topology '{topology}' {paths[reply_path]}, but {self.why_reply_path}"
+        if self.uses_local_addresses and not has_local_addresses:
+            return f"topology '{topology}' has no local addresses, but {self.why_reply_path}"
         return None
 
 

@@ -6,17 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lvslab.ipvs.service import ForwardingMode, VirtualService
+from lvslab.ipvs.service import PacketForwarding, VirtualService
 from lvslab.kernels.needs import Need
-from lvslab.modes.base import QUIET_ARP, Addresses, Ip, Mode, ReplyPath, Role, Step, vip_step
+from lvslab.modes.base import QUIET_ARP, Addresses, Color, Ip, Mode, ReplyPath, Role, Step, vip_step
 from lvslab.modes.contract import STRAIGHT_BACK, TO_DIRECTOR, Address, Contract, Leg, Party
 
 
 class DirectRouting(Mode):
-    name = ForwardingMode.DR
+    name = "dr"
+    title = "DR"
     summary = (
         "the director changes only the MAC address; real servers in the same LAN answer the client straight"
     )
+    color = Color("#e69f00", "#f0b429")
+    packet_forwarding = PacketForwarding.DR
+    vip_device = "lo"
     topology = "dr"
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS})}
     reply_paths = frozenset({ReplyPath.DIRECT})
@@ -37,6 +41,6 @@ class DirectRouting(Mode):
         accept = Step(
             "vip-on-lo",
             "the real server accepts packets for the virtual address",
-            (Ip(f"address add {addresses.vip}/32 dev lo"),),
+            (Ip(f"address add {addresses.vip}/32 dev {self.vip_device}"),),
         )
         return (QUIET_ARP, accept)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lvslab.ipvs.service import ForwardingMode, VirtualService
+from lvslab.ipvs.service import VirtualService
 from lvslab.kernels.needs import Need
 from lvslab.modes.base import (
     IP_FORWARD,
     TRACK_MANY,
     Addresses,
+    Color,
     Ip,
     Iptables,
     Mode,
@@ -28,11 +29,15 @@ from lvslab.modes.contract import FROM_DIRECTOR, TO_DIRECTOR, Address, Contract,
 
 
 class FullNat(Mode):
-    name = ForwardingMode.FULLNAT
+    name = "fullnat"
+    title = "FullNAT"
     summary = (
         "the director rewrites both addresses both ways; real servers need no route to the client (composed:"
         " NAT and SNAT)"
     )
+    color = Color("#b5529b", "#d884c2")
+    composed = True
+    uses_local_addresses = True
     topology = "fullnat"
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS, Need.IPVS_SNAT})}
     reply_paths = frozenset({ReplyPath.NONE, ReplyPath.DIRECTOR})
@@ -75,8 +80,3 @@ class FullNat(Mode):
             ),
         )
         return (vip_step(addresses), IP_FORWARD, local, tracking, translate)
-
-    def refuse(self, topology: str, reply_path: ReplyPath, has_local_addresses: bool) -> str | None:
-        if not has_local_addresses and reply_path in self.reply_paths:
-            return f"topology '{topology}' has no local addresses, but {self.why_reply_path}"
-        return super().refuse(topology, reply_path, has_local_addresses)

@@ -6,15 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lvslab.ipvs.service import ForwardingMode, VirtualService
+from lvslab.ipvs.service import VirtualService
 from lvslab.kernels.needs import Need
-from lvslab.modes.base import IP_FORWARD, Addresses, Mode, ReplyPath, Role, Step, vip_step
+from lvslab.modes.base import IP_FORWARD, Addresses, Color, Mode, ReplyPath, Role, Step, vip_step
 from lvslab.modes.contract import FROM_DIRECTOR, TO_DIRECTOR, Address, Contract, Leg, Party
 
 
 class Nat(Mode):
-    name = ForwardingMode.NAT
+    name = "nat"
+    title = "NAT"
     summary = "the director rewrites the destination address inwards and the source address outwards"
+    color = Color("#0072b2", "#4aa8e0")
     topology = "nat"
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS})}
     reply_paths = frozenset({ReplyPath.DIRECTOR})

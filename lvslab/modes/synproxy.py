@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lvslab.ipvs.service import ForwardingMode, Protocol, VirtualService
+from lvslab.ipvs.service import Protocol, VirtualService
 from lvslab.kernels.needs import Need
 from lvslab.modes.base import (
     IP_FORWARD,
     TRACK_MANY,
     Addresses,
+    Color,
     Iptables,
     Mode,
     ReplyPath,
@@ -37,17 +38,22 @@ in net/ipv4/tcp_output.c).
 
 
 class SynProxy(Mode):
-    name = ForwardingMode.SYNPROXY
+    name = "synproxy"
+    title = "SYNPROXY"
     summary = (
         "NAT whose director answers SYNs with cookies; a real server sees a SYN only after the client's ACK"
         " (composed: NAT and SYNPROXY)"
     )
+    color = Color("#56b4e9", "#8fd0f7")
+    composed = True
     topology = "synproxy"
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS, Need.SYNPROXY})}
     reply_paths = frozenset({ReplyPath.DIRECTOR})
     why_reply_path = "SYNPROXY needs every reply to pass the director, which translates the sequence numbers"
     maps_ports = True
     carries_udp = False
+    # The proxy's sequence numbers live in connection tracking, which sync does not carry.
+    survives_sync = False
     contract = Contract(
         request=(TO_DIRECTOR, Leg(Party.DIRECTOR, Party.REAL_SERVER, Address.CIP, Address.RIP)),
         reply=(Leg(Party.REAL_SERVER, Party.DIRECTOR, Address.RIP, Address.CIP), FROM_DIRECTOR),

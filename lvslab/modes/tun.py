@@ -6,18 +6,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lvslab.ipvs.service import ForwardingMode, VirtualService
+from lvslab.ipvs.service import PacketForwarding, VirtualService
 from lvslab.kernels.needs import Need
-from lvslab.modes.base import QUIET_ARP, Addresses, Ip, Mode, ReplyPath, Role, Step, Sysctl, vip_step
+from lvslab.modes.base import QUIET_ARP, Addresses, Color, Ip, Mode, ReplyPath, Role, Step, Sysctl, vip_step
 from lvslab.modes.contract import STRAIGHT_BACK, TO_DIRECTOR, Address, Contract, Leg, Party
 
 
 class Tunnelling(Mode):
-    name = ForwardingMode.TUN
+    name = "tun"
+    title = "TUN"
     summary = (
         "the director wraps the packet in IP protocol 4; real servers in any network unwrap it and answer the"
         " client straight"
     )
+    color = Color("#009e73", "#2fc79a")
+    packet_forwarding = PacketForwarding.TUN
+    vip_device = "tunl0"
     topology = "tun"
     needs = {Role.DIRECTOR: frozenset({Need.IP_VS}), Role.REAL_SERVER: frozenset({Need.IPIP})}
     reply_paths = frozenset({ReplyPath.DIRECT})
@@ -42,7 +46,7 @@ class Tunnelling(Mode):
             "tunl0",
             "the fallback tunnel takes protocol 4 from any sender, and the virtual address on it makes the"
             " inner packet local",
-            (Ip(f"address add {addresses.vip}/32 dev tunl0"), Ip("link set tunl0 up")),
+            (Ip(f"address add {addresses.vip}/32 dev {self.vip_device}"), Ip("link set tunl0 up")),
         )
         # The larger of the two values counts (Documentation/networking/ip-sysctl.rst, rp_filter).
         believe = Step(

@@ -109,6 +109,13 @@ class LabPlan:
     def directors(self) -> tuple[NodePlan, ...]:
         return self.of_role(Role.DIRECTOR)
 
+    @property
+    def local_addresses(self) -> tuple[str, ...]:
+        """Addresses of the director that real servers see instead of the clients'; none in most
+        modes.
+        """
+        return self.addresses.lips if self.mode.uses_local_addresses else ()
+
     def node(self, name: str) -> NodePlan:
         return next(node for node in self.nodes if node.name == name)
 
@@ -267,7 +274,7 @@ def make_plan(
         if node.role == Role.DIRECTOR
     }
     return LabPlan(
-        name or str(mode.name),
+        name or mode.name,
         mode,
         topology,
         topo,

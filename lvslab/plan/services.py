@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lvslab.ipvs.service import (
-    ForwardingMode,
-    Protocol,
-    RealServer,
-    Scheduler,
-    VirtualService,
-)
+from lvslab.ipvs.service import Protocol, RealServer, Scheduler, VirtualService
 from lvslab.modes.base import Addresses, Mode
 
 HTTP_PORT, HTTP_SERVER_PORT = 80, 8080
-
-
 UDP_PORT, UDP_SERVER_PORT = 5300, 5301
-
 
 THROUGHPUT_PORT = 5201
 """iperf3's own port; it opens two connections, which must reach the same real server, so this
 service is persistent.
 """
-
 
 _THROUGHPUT_PERSISTENCE = 300
 
@@ -37,14 +27,13 @@ def standard_services(
     ops: bool = False,
 ) -> tuple[VirtualService, ...]:
     """The virtual services of a lab: HTTP, a UDP echo where the mode carries UDP, and iperf3."""
-    forwarding = ForwardingMode(mode.name).packet_forwarding
 
     def service(protocol: Protocol, port: int, server_port: int, **options: object) -> VirtualService:
         real_servers = tuple(
             RealServer(
                 rip,
                 server_port if mode.maps_ports else port,
-                forwarding,
+                mode.packet_forwarding,
                 weights[index] if index < len(weights) else 1,
             )
             for index, rip in enumerate(addresses.rips.values())

@@ -121,7 +121,7 @@ class Experiment:
         """Bring up a lab; it is torn down when the block is left.
 
         Args:
-            mode: nat, dr, tun, fullnat or synproxy.
+            mode: one of `lvslab.modes.MODES`.
             directors: 1, or 2 for a pair.
             scheduler: as ipvsadm names it.
             alike: modes that will be compared, so that every role gets the same kind of kernel in

@@ -123,7 +123,7 @@ class Trial:
             {
                 "name": self.name,
                 "variant": self.variant,
-                "mode": str(self.lab.plan.mode.name),
+                "mode": self.lab.plan.mode.name,
                 "lab": self.lab.plan.name,
                 "repeat": self._repeat,
                 "start": self.start,

@@ -68,7 +68,7 @@ class Asked:
 def read_settings(
     *, kernels: Sequence[str], modes: Sequence[str], require: bool, runs: Path, keep: bool, timeout: float
 ) -> Settings:
-    """Settings from the options' values; mode "all" stands for all five.
+    """Settings from the options' values; mode "all" stands for all of them.
 
     Raises:
         UsageError: an unknown mode or kernel, a kernel that is not here, a timeout that is none.
@@ -81,11 +81,7 @@ def read_settings(
     if chosen:
         from lvslab.modes import MODES, mode_named
 
-        chosen = (
-            [str(mode) for mode in MODES]
-            if "all" in chosen
-            else [str(mode_named(mode).name) for mode in chosen]
-        )
+        chosen = list(MODES) if "all" in chosen else [mode_named(mode).name for mode in chosen]
     return Settings(tuple(dict.fromkeys(kernels)), tuple(dict.fromkeys(chosen)), require, runs, keep, timeout)
 
 

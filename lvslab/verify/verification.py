@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvslab.ipvs.service import ForwardingMode
 from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan.plan import LabPlan
@@ -165,7 +164,7 @@ def setting(plan: LabPlan) -> Setting:
         plan.addresses.vip,
         plan.addresses.dip,
         plan.addresses.rips,
-        plan.addresses.lips if plan.mode.name == ForwardingMode.FULLNAT else (),
+        plan.local_addresses,
         mapped,
     )
 
@@ -297,7 +296,7 @@ def _http_checks(traffic: _Traffic, plan: LabPlan) -> list[Check]:
     if not answered:
         return []  # the flow checks have said so
     checks = []
-    lips = plan.addresses.lips if plan.mode.name == ForwardingMode.FULLNAT else ()
+    lips = plan.local_addresses
     strange = [
         (address, answer)
         for address, answer in answered

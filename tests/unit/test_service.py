@@ -19,7 +19,6 @@ from lvslab.errors import UsageError
 from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.rules import format_rules, parse_rules
 from lvslab.ipvs.service import (
-    ForwardingMode,
     PacketForwarding,
     Protocol,
     RealServer,
@@ -44,16 +43,6 @@ def masq(address: str = "10.0.1.11", port: int = 80, **options: Any) -> RealServ
 
 
 # --- names ----------------------------------------------------------------------------------------
-
-
-def test_the_five_modes_and_what_ipvs_does_in_each() -> None:
-    assert {mode.value: (mode.packet_forwarding.value, mode.title) for mode in ForwardingMode} == {
-        "nat": ("Masq", "NAT"),
-        "dr": ("Route", "DR"),
-        "tun": ("Tunnel", "TUN"),
-        "fullnat": ("Masq", "FullNAT"),
-        "synproxy": ("Masq", "SYNPROXY"),
-    }
 
 
 def test_schedulers_are_the_fourteen_of_the_kernel_with_their_modules() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from lvslab.faults import Fault
 from lvslab.lab.lab import Lab
-from lvslab.modes import ALL_MODES
+from lvslab.modes import ALL_MODES, mode_named
 from lvslab.plan.redundancy import SYNC_FLUSH, Redundancy
 from lvslab.runs.words import plural
 from lvslab.scenario.description import scenario
@@ -114,11 +114,6 @@ class Connections:
         }
 
 
-UNSAVED = ("synproxy",)
-"""Modes in which connection sync saves nobody: the SYN proxy's sequence numbers live in connection
-tracking, which it does not carry.
-"""
-
 SYNC_WORDS = {"yes": "with sync", "no": "without sync"}
 
 
@@ -149,11 +144,11 @@ def director_fails(
         afterwards: judges what came after the repair; gets the trial, the time of the repair and a
             name for its expectations.
     """
-    lasting = Connections(connections)
+    lasting, survives = Connections(connections), mode_named(mode).survives_sync
     for repetition in log.repetitions(repeat):
         for synced in sync:
             with_sync = synced == "yes"
-            saves = with_sync and mode not in UNSAVED
+            saves = with_sync and survives
             redundancy = Redundancy(advert=advert, preempt=preempt, sync=with_sync)
             name = f"{mode}-{'sync' if with_sync else 'nosync'}"
             with log.lab(mode, directors=2, name=name, redundancy=redundancy, kernels=kernels) as lab:
@@ -181,9 +176,8 @@ def director_fails(
                     with break_director(lab, first) as fault:
                         trial.until_master(second)
                         trial.until_whole()
-                        trial.steady(
-                            BEAT_TIMEOUT if mode in UNSAVED else SETTLE
-                        )  # silence is an end only after the timeout
+                        # silence is an end only after the timeout
+                        trial.steady(SETTLE if survives else BEAT_TIMEOUT)
                         over = lab.now()
                     trial.until_whole()
                     trial.steady(SETTLE)
