@@ -18,12 +18,13 @@ from typing import Any
 
 from lvslab.host import linux, sandbox
 from lvslab.kernels import probe, sockets
+from lvslab.kernels.needs import Need
 from lvslab.kernels.uml import UmlGuest, UmlKernel
 from lvslab.lab.lab import Lab
 from lvslab.lab.nodes import GuestNode, LabHost
 from lvslab.lab.servers import start_iperf3
-from lvslab.modes import mode_named
-from lvslab.plan.plan import plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.spec import LabSpec
 from lvslab.runs.outage import outage, start_errors
 from lvslab.runs.probes import read_probes
 from lvslab.traffic import http, tools
@@ -74,7 +75,7 @@ def boot(kernel: UmlKernel, number: int, hasten: bool) -> float:
 def start_and_stop() -> tuple[float, float]:
     """Seconds from planning a NAT lab to its first answered request, and of its tear-down."""
     began = time.perf_counter()
-    plan = plan_lab(mode_named("nat"), probe.kernels_here(next(iter(mode_named("nat").needs.values()))))
+    plan = make_plan(LabSpec.of("nat"), probe.kernels_here([Need.IP_VS]))
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
         answer = http.get(lab.clients[0], f"http://{plan.addresses.vip}/")[0]
         took = time.perf_counter() - began
@@ -86,7 +87,7 @@ def through_director() -> tuple[list[tools.Throughput], float, float, float]:
     """iperf3 runs, new connections per second, requests per second and UDP packets per second
     through a guest director.
     """
-    plan = plan_lab(mode_named("nat"), probe.kernels_here(), director_kernels=["uml"])
+    plan = make_plan(LabSpec.of("nat", kernels=["uml"]), probe.kernels_here())
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
         assert isinstance(lab.director, GuestNode)
         lab.director.offload()
@@ -144,7 +145,7 @@ def probing() -> tuple[ProbeSummary, list[float], list[float]]:
         The prober's summary, its start errors, and for each injected outage the found one minus the
         injected one, in seconds.
     """
-    plan = plan_lab(mode_named("nat"), probe.kernels_here(), director_kernels=["uml"])
+    plan = make_plan(LabSpec.of("nat", kernels=["uml"]), probe.kernels_here())
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
         guest = lab.guest("lvs")
         assert guest is not None

@@ -1,5 +1,5 @@
-"""What the commands share: their common options, the sandbox around them, and how they choose
-kernels and plans.
+"""What the commands share: their common options, the sandbox around them, and how they check and
+show labs.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lvslab.catalog.choice import check_kernel
-from lvslab.errors import LvslabError, UsageError
+from lvslab.errors import LvslabError
 from lvslab.exitcodes import ExitCode
 
 if TYPE_CHECKING:
-    from lvslab.kernels.needs import Kernels
     from lvslab.plan.plan import LabPlan
+    from lvslab.plan.spec import LabSpec
 
 
 def options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -87,39 +87,18 @@ def in_sandbox(work: Callable[[], int]) -> int:
     return sandbox.run(guarded)
 
 
-def check_scheduler(name: str) -> None:
-    from lvslab.ipvs.service import Scheduler
+def check_lab(spec: LabSpec) -> None:
+    """Find what is wrong with a lab as far as it can be said without looking at the machine.
 
-    if name not in set(Scheduler):
-        raise UsageError(f"scheduler '{name}': no such scheduler; choose from: {', '.join(Scheduler)}")
-
-
-def planner(
-    topology: str | None, clients: int, servers: int, kernel: str | None, **options: Any
-) -> Callable[[Any, Kernels | None], LabPlan]:
-    """A function that plans a lab for a mode; without kernels it assumes that there is one for
-    everything, to check the rest.
+    Raises:
+        UsageError, CannotError: as `lvslab.plan.make.make_plan`; or a kernel that there is not.
     """
-    check_kernel(kernel)
-    from lvslab.ipvs.service import Scheduler
     from lvslab.kernels.needs import any_kernel
-    from lvslab.plan.plan import plan_lab
+    from lvslab.plan.make import make_plan
 
-    if "scheduler" in options:
-        options["scheduler"] = Scheduler(options["scheduler"])
-
-    def plan(mode: Any, kernels: Kernels | None) -> LabPlan:
-        return plan_lab(
-            mode,
-            kernels or any_kernel(*([kernel] if kernel else [])),
-            topology_name=topology,
-            clients=clients,
-            servers=servers,
-            director_kernels=[kernel] if kernel else [],
-            **options,
-        )
-
-    return plan
+    for kernel in spec.kernels:
+        check_kernel(kernel)
+    make_plan(spec, any_kernel(*spec.kernels))
 
 
 def print_plan(plan: LabPlan) -> None:

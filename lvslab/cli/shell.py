@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,14 +14,11 @@ from lvslab.cli.common import (
     KERNEL,
     SIZE,
     WITHOUT,
+    check_lab,
     in_sandbox,
-    planner,
     print_plan,
 )
 from lvslab.exitcodes import ExitCode
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
@@ -53,11 +49,17 @@ def shell(
     TOPOLOGY is a shipped topology or a file. Commands may also come from standard input or
     --script.
     """
-    from lvslab.modes import mode_named
+    from lvslab.plan.spec import LabSpec
 
-    chosen = mode_named(mode or Path(topology).stem)
-    plans = planner(topology, clients, servers, kernel, without=without)
-    plans(chosen, None)
+    spec = LabSpec.of(
+        mode or Path(topology).stem,
+        topology=topology,
+        clients=clients,
+        servers=servers,
+        kernels=[kernel] if kernel else [],
+        without=without,
+    )
+    check_lab(spec)
 
     def work() -> int:
         import tempfile
@@ -65,8 +67,10 @@ def shell(
         from lvslab.cli.terminal import Progress, print_error
         from lvslab.host.sandbox import PRIVATE_DIRECTORY
         from lvslab.lab.lab import Lab
+        from lvslab.plan.make import make_plan
 
-        plan = plans(chosen, kernels_for([need for needs in chosen.needs.values() for need in needs], kernel))
+        needs = [need for needs in spec.mode.needs.values() for need in needs]
+        plan = make_plan(spec, kernels_for(needs, kernel))
         if dry_run:
             print_plan(plan)
             return ExitCode.OK
@@ -83,7 +87,7 @@ def shell(
             if script is None and sys.stdin.isatty():
                 nodes = ", ".join(f"{node.name} ({node.role}, {node.ip})" for node in plan.nodes)
                 print_error(
-                    f"{chosen.title}: virtual address {plan.addresses.vip}; {nodes}; type help or exit"
+                    f"{plan.mode.title}: virtual address {plan.addresses.vip}; {nodes}; type help or exit"
                 )
             CLI(lab.net, script=str(script) if script else None)
         return ExitCode.OK

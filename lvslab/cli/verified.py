@@ -26,7 +26,7 @@ from lvslab.exitcodes import ExitCode, gravest
 if TYPE_CHECKING:
     from lvslab.conformance.suite import Suite
     from lvslab.kernels.needs import Kernels
-    from lvslab.plan.plan import LabPlan
+    from lvslab.plan.spec import LabSpec
     from lvslab.scenario.cells import Cell
 
 
@@ -173,7 +173,7 @@ def _verdict(problem: LvslabError) -> str:
 
 
 def verify_modes(
-    labs: Sequence[tuple[Any, Callable[[], LabPlan]]],
+    labs: Sequence[LabSpec],
     kernels: Kernels,
     runs: Path,
     listener: Listener,
@@ -182,11 +182,12 @@ def verify_modes(
 ) -> Verified:
     """Verify modes one after the other, into one run directory."""
     from lvslab.host import provenance
+    from lvslab.plan.make import make_plan
     from lvslab.runs.rundir import RunWriter
     from lvslab.scenario.experiment import Experiment, run_directory_name
     from lvslab.verify import ladder
 
-    name = run_directory_name([mode.name for mode, _ in labs])
+    name = run_directory_name([lab.mode.name for lab in labs])
     rows, results, shown = [], [], []
     writer = RunWriter(
         runs,
@@ -198,9 +199,10 @@ def verify_modes(
     )
     with writer as run:
         experiment = Experiment(run, kernels, listener)
-        for mode, planned in labs:
+        for spec in labs:
+            mode = spec.mode
             try:
-                plan = planned()
+                plan = make_plan(spec, kernels)
             except CannotError as reason:
                 result = {
                     "name": mode.name,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,9 +15,8 @@ from lvslab.cli.common import (
     SIZE,
     TOPOLOGY,
     WITHOUT,
-    check_scheduler,
+    check_lab,
     in_sandbox,
-    planner,
     print_plan,
 )
 from lvslab.cli.matrix import BASELINE, KERNELS, cell_lines, cells_of, kernels_of
@@ -28,7 +27,7 @@ from lvslab.exitcodes import ExitCode
 
 if TYPE_CHECKING:
     from lvslab.kernels.needs import Kernels
-    from lvslab.plan.plan import LabPlan
+    from lvslab.plan.spec import LabSpec
     from lvslab.scenario.cells import Cell
 
 
@@ -100,6 +99,8 @@ def verify(
     turns and are compared with the first; a regression is exit code 1.
     """
     from lvslab.modes import MODES, mode_named
+    from lvslab.plan.make import make_plan
+    from lvslab.plan.spec import LabSpec
     from lvslab.scenario.jobs import read_settings
 
     read, _ = read_settings(settings)
@@ -117,28 +118,26 @@ def verify(
         return _conformance(only, tags, profile, cells, repeat, baseline, runs, as_json, dry_run)
 
     chosen = [mode_named(mode) for mode in dict.fromkeys(modes)] or list(MODES.values())
-    check_scheduler(scheduler)
     cells = cells_of(kernels, read)
 
-    def plans(cell: Cell) -> Callable[[Any, Kernels | None], LabPlan]:
-        return planner(
-            topology,
-            clients,
-            servers,
-            cell.kernel,
-            scheduler=scheduler,
-            without=without,
-            sysctls=dict(cell.sysctls),
-        )
+    def labs(cell: Cell) -> list[LabSpec]:
+        return [
+            LabSpec.of(
+                mode,
+                topology=topology,
+                clients=clients,
+                servers=servers,
+                scheduler=scheduler,
+                without=without,
+                sysctls=cell.sysctls,
+                kernels=cell.kernels,
+            )
+            for mode in chosen
+        ]
 
     for cell in cells:
-        for mode in chosen:
-            plans(cell)(
-                mode,
-                None,
-                # everything that can be wrong without looking at the machine is found before
-                # anything starts
-            )
+        for lab in labs(cell):
+            check_lab(lab)
     parameters = {
         "clients": clients,
         "servers": servers,
@@ -148,8 +147,7 @@ def verify(
     }
 
     def verify_cell(cell: Cell, machine: Kernels, place: Path, listener: Listener) -> Verified:
-        labs = [(mode, lambda mode=mode: plans(cell)(mode, machine)) for mode in chosen]
-        return verify_modes(labs, machine, place, listener, ladder, {**parameters, **cell.sysctls})
+        return verify_modes(labs(cell), machine, place, listener, ladder, {**parameters, **cell.sysctls})
 
     def work() -> int:
         machine = kernels_of(
@@ -158,8 +156,8 @@ def verify(
         if dry_run:
             _print_cells(cells, repeat)
             for cell in cells:
-                for mode in chosen:
-                    print_plan(plans(cell)(mode, machine))
+                for lab in labs(cell):
+                    print_plan(make_plan(lab, machine))
             return ExitCode.OK
         return verify_cells(verify_cell, cells, repeat, machine, runs, as_json, baseline)
 

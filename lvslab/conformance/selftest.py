@@ -31,7 +31,9 @@ from lvslab.ipvs.service import Protocol, RealServer, Scheduler, VirtualService
 from lvslab.kernels.needs import Kernels, Need
 from lvslab.modes import mode_named
 from lvslab.modes.base import Ip, ReplyPath, Role, Step, Sysctl
-from lvslab.plan.plan import LabPlan, make_plan
+from lvslab.plan.make import plan_on
+from lvslab.plan.plan import LabPlan
+from lvslab.plan.spec import LabSpec
 from lvslab.plan.topology import LvsTopo
 
 if TYPE_CHECKING:
@@ -169,15 +171,8 @@ def case_plan(case: Case, kernels: Kernels, director_kernels: Sequence[str] = ()
         CannotError: no kernel here can do it.
     """
     mode = mode_named(case.mode)
-    plan = make_plan(
-        mode,
-        "kernel-selftest",
-        case.topology(),
-        kernels,
-        name=f"kernel-selftest-{case.mode}",
-        director_kernels=director_kernels,
-        needs=case.needs,
-    )
+    spec = LabSpec(mode, name=f"kernel-selftest-{case.mode}", kernels=tuple(director_kernels))
+    plan = plan_on("kernel-selftest", case.topology(), spec, kernels, case.needs)
     server = RealServer(RIP, PORT, mode.packet_forwarding)
     steps = {Role.DIRECTOR: case.director, Role.REAL_SERVER: case.server}
     nodes = tuple(replace(node, mode_steps=steps.get(node.role, ())) for node in plan.nodes)

@@ -22,7 +22,9 @@ from lvslab.kernels.needs import Kernels
 from lvslab.lab import provenance
 from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
-from lvslab.plan.plan import LabPlan, plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.plan import LabPlan
+from lvslab.plan.spec import LabSpec
 from lvslab.report import formats
 from lvslab.runs.rundir import RunWriter
 
@@ -125,16 +127,11 @@ def _plan(kernels: Kernels, director_kernels: Sequence[str], sysctls: Mapping[st
     """A lab whose director has what checks need, as far as its kernel goes."""
     wanted = tuple(director_kernels) or (CHEAPEST.kind,)
     facts = [kernels.facts[each] for each in wanted if each in kernels.facts]
-    met = [need for need in runner.NEEDED if all(need in each.met for each in facts)]
-    return plan_lab(
-        mode_named("nat"),
-        kernels,
-        servers=1,
-        name="conformance",
-        director_kernels=wanted,
-        sysctls=dict(sysctls),
-        more_needs=met,
+    met = tuple(need for need in runner.NEEDED if all(need in each.met for each in facts))
+    spec = LabSpec(
+        mode_named("nat"), servers=1, name="conformance", kernels=wanted, sysctls=sysctls, more_needs=met
     )
+    return make_plan(spec, kernels)
 
 
 def _run_checks(

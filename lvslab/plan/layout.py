@@ -31,7 +31,61 @@ class Interface:
         return (self.address or "").partition("/")[0]
 
 
-def roles(topo: LvsTopo, topology: str) -> dict[str, Role]:
+@dataclass(frozen=True)
+class Layout:
+    """Who is where in a topology.
+
+    Attributes:
+        topology, topo: its name and itself.
+        roles: of the nodes, in the order in which a lab is described.
+        interfaces: of each node.
+        networks: switch name → subnet.
+        seen_by: director → the lab's addresses as it sees them.
+    """
+
+    topology: str
+    topo: LvsTopo
+    roles: Mapping[str, Role]
+    interfaces: Mapping[str, tuple[Interface, ...]]
+    networks: Mapping[str, str]
+    seen_by: Mapping[str, Addresses]
+
+    @property
+    def directors(self) -> tuple[str, ...]:
+        return tuple(self.seen_by)
+
+    @property
+    def addresses(self) -> Addresses:
+        """The lab's addresses as the first director sees them."""
+        return self.seen_by[self.directors[0]]
+
+    def gateway(self, node: str) -> str | None:
+        """Address of a node's default router."""
+        return str(self.topo.nodeInfo(node).get("defaultRoute", "")).removeprefix("via ") or None
+
+
+def lay_out(topology: str, topo: LvsTopo) -> Layout:
+    """Read and check a topology.
+
+    Args:
+        topology: its name, for what is said of it.
+
+    Raises:
+        UsageError: a node without a role, a role that nobody has, a link or an address that no lab
+            can have, an address that belongs to two.
+    """
+    roles = _roles(topo, topology)
+    interfaces, networks = _interfaces(topo, roles, topology)
+    seen_by = {
+        node: _addresses(topo, roles, interfaces, topology, node)
+        for node, role in roles.items()
+        if role == Role.DIRECTOR
+    }
+    _check_clashes(topo, interfaces, topology)
+    return Layout(topology, topo, roles, interfaces, networks, seen_by)
+
+
+def _roles(topo: LvsTopo, topology: str) -> dict[str, Role]:
     """Node name → role, in the order in which a lab is described: clients, directors, routers, real
     servers.
 
@@ -59,7 +113,7 @@ def roles(topo: LvsTopo, topology: str) -> dict[str, Role]:
     return dict(sorted(found.items(), key=lambda item: order.index(item[1])))
 
 
-def interfaces(
+def _interfaces(
     topo: LvsTopo, roles: Mapping[str, Role], topology: str
 ) -> tuple[dict[str, tuple[Interface, ...]], dict[str, str]]:
     """Each node's interfaces, and each switch's subnet.
@@ -106,7 +160,7 @@ def interfaces(
     return {node: tuple(ports[port] for port in sorted(ports)) for node, ports in found.items()}, networks
 
 
-def addresses(
+def _addresses(
     topo: LvsTopo,
     roles: Mapping[str, Role],
     interfaces: Mapping[str, tuple[Interface, ...]],
@@ -142,7 +196,7 @@ def addresses(
     )
 
 
-def check_clashes(topo: LvsTopo, interfaces: Mapping[str, tuple[Interface, ...]], topology: str) -> None:
+def _check_clashes(topo: LvsTopo, interfaces: Mapping[str, tuple[Interface, ...]], topology: str) -> None:
     """Raise UsageError if an address belongs to two."""
     owners = [(each.ip, node) for node, own in interfaces.items() for each in own if each.address]
     owners += [(topo.vip, "the virtual address"), *((lip, "a local address") for lip in topo.local_addresses)]

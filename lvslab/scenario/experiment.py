@@ -7,20 +7,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from lvslab.catalog import catalog
-from lvslab.control.health import control_named
 from lvslab.errors import UsageError
 from lvslab.events import Event, Listener
-from lvslab.ipvs.service import Scheduler
 from lvslab.kernels.needs import Kernels
 from lvslab.lab import provenance
 from lvslab.lab.check import require_control
 from lvslab.lab.lab import Lab
-from lvslab.modes import MODES, mode_named
-from lvslab.plan.plan import LabPlan, plan_lab
+from lvslab.modes import MODES
+from lvslab.plan.make import make_plan
+from lvslab.plan.plan import LabPlan
 from lvslab.plan.services import HTTP_PORT
+from lvslab.plan.spec import LabSpec
 from lvslab.runs.rundir import RunWriter
 from lvslab.scenario.trial import Bound, Trial
 from lvslab.traffic.prober import ProbeSpec
@@ -102,70 +103,32 @@ class Experiment:
         self.tell(Event("", "note", text))
 
     @contextmanager
-    def lab(
-        self,
-        mode: str,
-        *,
-        topology: str | None = None,
-        clients: int = 1,
-        servers: int = 2,
-        directors: int = 1,
-        scheduler: str = "rr",
-        alike: Sequence[str] = (),
-        name: str | None = None,
-        control: str = "none",
-        kernels: Sequence[str] = (),
-        breaks: Sequence[str] = (),
-        **options: Any,
-    ) -> Iterator[Lab]:
+    def lab(self, mode: str, **options: Any) -> Iterator[Lab]:
         """Bring up a lab; it is torn down when the block is left.
 
         Args:
             mode: one of `lvslab.modes.MODES`.
-            directors: 1, or 2 for a pair.
-            scheduler: as ipvsadm names it.
-            alike: modes that will be compared, so that every role gets the same kind of kernel in
-                all of them.
-            name: of the lab, where a run has several of one mode.
-            control: none, mon, ldirectord or keepalived.
-            kernels: of the directors, in their order, where the command line does not say; names as
-                `--kernel` takes them.
-            breaks: nodes that will be broken: they must be there, or nothing is started.
-            options: further arguments of `lvslab.plan.plan.make_plan`: weights, without,
-                persistence, ops, spare, sysctls, health_settings, redundancy, more_needs.
+            options: the attributes of `lvslab.plan.spec.LabSpec`, in the words of
+                `LabSpec.of`. What the command line says about the directors' kernels counts more.
 
         Raises:
-            UsageError, CannotError: as make_plan.
+            UsageError: the lab cannot be, or the command line sets a sysctl that the scenario sets.
+            CannotError: no kernel here meets a node's needs.
         """
-        wanted = self._director_kernels or kernels
-        self._kernels = catalog.including(self._kernels, wanted)
-        own = options.pop("sysctls", {})
-        twice = sorted(set(own) & set(self._sysctls))
+        spec = LabSpec.of(mode, **options)
+        twice = sorted(set(spec.sysctls) & set(self._sysctls))
         if twice:
             raise UsageError(
                 f"--set {twice[0]}: the scenario sets it itself, to see what it does; use the scenario's own"
                 " parameters"
             )
-        plan = plan_lab(
-            mode_named(mode),
-            self._kernels,
-            topology_name=topology,
-            clients=clients,
-            servers=servers,
-            directors=directors,
-            alike=[mode_named(each) for each in alike],
-            director_kernels=wanted,
-            scheduler=Scheduler(scheduler),
-            name=name,
-            health=control_named(control),
-            sysctls={**self._sysctls, **own},
-            **options,
+        spec = replace(
+            spec,
+            kernels=tuple(self._director_kernels) or spec.kernels,
+            sysctls={**self._sysctls, **spec.sysctls},
         )
-        missing = [each for each in breaks if each not in [node.name for node in plan.nodes]]
-        if missing:
-            names = ", ".join(node.name for node in plan.nodes)
-            raise UsageError(f"lab '{plan.name}': there is no node '{missing[0]}' to break; nodes: {names}")
-        with self.planned_lab(plan) as lab:
+        self._kernels = catalog.including(self._kernels, spec.kernels)
+        with self.planned_lab(make_plan(spec, self._kernels)) as lab:
             yield lab
 
     @contextmanager

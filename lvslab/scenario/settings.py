@@ -14,7 +14,8 @@ from lvslab.kernels.needs import Kernels
 from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.modes.base import Sysctl
-from lvslab.plan.plan import plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.spec import LabSpec
 from lvslab.scenario.cells import Cell
 
 
@@ -54,7 +55,7 @@ def _refused(
 ) -> dict[tuple[str, str], str]:
     """Settings that the kernel of a cell does not take, each with the reason."""
     logs.mkdir(parents=True)
-    plan = plan_lab(mode_named("nat"), kernels, servers=1, name="settings", director_kernels=cell.kernels)
+    plan = make_plan(LabSpec(mode_named("nat"), servers=1, name="settings", kernels=cell.kernels), kernels)
     facts = kernels.facts[plan.director.kernel]
     listener(Event("settings", "boot", f"trying {len(wanted)} settings on kernel {facts.release}"))
     found = {}

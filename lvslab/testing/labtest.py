@@ -20,7 +20,6 @@ from lvslab.kernels.needs import Kernels
 from lvslab.runs.rundir import RunWriter
 from lvslab.scenario.experiment import Experiment
 from lvslab.testing.lab import LabUnderTest
-from lvslab.testing.settings import check_lab
 
 RUN_DIRECTORY = "lvslab run directory"
 EVENTS = "lvslab events"
@@ -118,13 +117,13 @@ class LabTest:
         marker.
 
         Raises:
-            UsageError, CannotError: as `lvslab.plan.plan.make_plan`.
+            UsageError, CannotError: as `lvslab.plan.make.make_plan`.
             LabError: it did not come up.
         """
         chosen, merged = mode or self._mode, {**self._options, **options}
         if self.labs and "name" not in merged:
             merged["name"] = f"{chosen}-{len(self.labs) + 1}"
-        lab = self._stack.enter_context(self._experiment.lab(chosen, **check_lab(chosen, merged)))
+        lab = self._stack.enter_context(self._experiment.lab(chosen, **merged))
         assert isinstance(lab, LabUnderTest)
         lab.begin(self._experiment)
         self.labs.append(lab)

@@ -7,7 +7,6 @@ kernel boots.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +19,6 @@ DEFAULT_TIMEOUT = 300.0
 """Seconds for one test, its labs' start and end included; a director without KVM under QEMU takes
 most of a minute to boot.
 """
-
-_OF_THE_EXPERIMENT = ("alike", "name", "kernels", "breaks")
-"""Arguments of `Experiment.lab` that say nothing about the shape of the lab."""
-
-_SET_BY_THE_EXPERIMENT = ("director_kernels", "needs", "health")
-"""Arguments of `lvslab.plan.plan.make_plan` that it works out itself."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ class Asked:
 
     Attributes:
         modes: forwarding modes that the test is about; none: it says nothing.
-        options: arguments of `lvslab.scenario.experiment.Experiment.lab`.
+        options: attributes of `lvslab.plan.spec.LabSpec`, in the words of `LabSpec.of`.
         timeout: seconds, or None.
     """
 
@@ -123,77 +116,29 @@ def asked_by(marks: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Asked:
         raise UsageError(f"@pytest.mark.lvs(timeout={timeout!r}): give seconds, more than 0")
     if isinstance(modes, str):
         raise UsageError(f"@pytest.mark.lvs(modes={modes!r}): give a list, or mode={modes!r}")
-    chosen, options = tuple(map(str, modes)), merged
+    chosen = tuple(map(str, modes))
     for mode in chosen or (DEFAULT_MODE,):
-        options = check_lab(mode, merged, default_mode=not chosen)
-    return Asked(chosen, options, timeout)
+        check_lab(mode, merged, default_mode=not chosen)
+    return Asked(chosen, merged, timeout)
 
 
-def check_lab(mode: str, options: Mapping[str, Any], *, default_mode: bool = False) -> dict[str, Any]:
+def check_lab(mode: str, options: Mapping[str, Any], *, default_mode: bool = False) -> None:
     """Plan a lab as if every kernel were here, to find what is wrong with it.
 
     Args:
         default_mode: nobody chose the mode, so that it does not fit a topology is no mistake yet.
 
-    Returns:
-        The options as `lvslab.scenario.experiment.Experiment.lab` takes them.
-
     Raises:
         UsageError: an unknown mode or option, a scheduler or step that does not exist, addresses
             that clash, ….
     """
-    from lvslab.control.health import control_named
-    from lvslab.ipvs.service import Scheduler
-    from lvslab.kernels.needs import Need, any_kernel
-    from lvslab.modes import mode_named
-    from lvslab.plan.plan import plan_lab
+    from lvslab.kernels.needs import any_kernel
+    from lvslab.plan.make import make_plan
+    from lvslab.plan.spec import LabSpec
 
-    chosen, known = mode_named(mode), _known_options()
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise UsageError(f"a lab has no option '{unknown[0]}'; it has: {', '.join(known)}")
-    checked = dict(options)
-    if "more_needs" in checked:
-        wrong = [each for each in checked["more_needs"] if each not in set(Need)]
-        if wrong:
-            raise UsageError(
-                f"more_needs '{wrong[0]}': no such capability of a kernel; choose from: {', '.join(Need)}"
-            )
-        checked["more_needs"] = [Need(each) for each in checked["more_needs"]]
-    shape = {name: value for name, value in checked.items() if name not in _OF_THE_EXPERIMENT}
-    scheduler, topology = shape.pop("scheduler", Scheduler.RR), shape.pop("topology", None)
-    if scheduler not in set(Scheduler):
-        raise UsageError(f"scheduler '{scheduler}': no such scheduler; choose from: {', '.join(Scheduler)}")
-    shape["health"] = control_named(shape.pop("control", "none"))
-    if not (default_mode and topology):
-        try:
-            plan_lab(chosen, any_kernel(), topology_name=topology, scheduler=Scheduler(scheduler), **shape)
-        except TypeError as error:
-            given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-            raise UsageError(
-                f"a lab with {given}: {error}; docs/testing.md says what each option takes"
-            ) from error
-    return checked
-
-
-def _known_options() -> list[str]:
-    """The options of a lab: arguments of `Experiment.lab`, and those of `make_plan` that it passes
-    on.
-    """
-    from lvslab.plan.plan import make_plan
-    from lvslab.scenario.experiment import Experiment
-
-    own = [
-        each.name
-        for each in inspect.signature(Experiment.lab).parameters.values()
-        if each.kind == each.KEYWORD_ONLY
-    ]
-    passed_on = [
-        each.name
-        for each in inspect.signature(make_plan).parameters.values()
-        if each.kind == each.KEYWORD_ONLY
-    ]
-    return list(dict.fromkeys([*own, *(name for name in passed_on if name not in _SET_BY_THE_EXPERIMENT)]))
+    spec = LabSpec.of(mode, **options)
+    if not (default_mode and spec.topology):
+        make_plan(spec, any_kernel(*spec.kernels))
 
 
 def modes_of(asked: Asked, settings: Settings) -> tuple[str, ...]:

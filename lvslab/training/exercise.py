@@ -41,9 +41,8 @@ class Exercise:
         group, number: where it stands in the course.
         minutes: how long a newcomer needs.
         mode: forwarding mode whose network it uses.
-        lab: further arguments of `lvslab.plan.plan.plan_lab`: servers, scheduler, without,
-            sysctls, …; and `vrrp`: False if the directors of a pair begin without anything that
-            joins them.
+        lab: attributes of `lvslab.plan.spec.LabSpec`: servers, scheduler, without, sysctls, …;
+            and `vrrp`: False if the directors of a pair begin without anything that joins them.
         table: whether the directors begin with the mode's virtual services, or with an empty table.
         prepare: node → /bin/sh script that runs there once the lab stands: what is installed, or
             broken.

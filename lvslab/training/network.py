@@ -6,14 +6,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lvslab.control.health import control_named
 from lvslab.errors import UsageError
-from lvslab.ipvs.service import Scheduler
 from lvslab.kernels.kinds import CHEAPEST, HOST
 from lvslab.kernels.needs import Kernels, Need
-from lvslab.modes import mode_named
 from lvslab.modes.base import Role
-from lvslab.plan.plan import LabPlan, plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.plan import LabPlan
+from lvslab.plan.spec import LabSpec
 from lvslab.training.exercise import Exercise
 
 
@@ -28,7 +27,7 @@ def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = Non
         kernel: of the directors, by default User-Mode Linux like all the student's nodes.
 
     Raises:
-        UsageError, CannotError: as `lvslab.plan.plan.make_plan`; or the directors were to run on
+        UsageError, CannotError: as `lvslab.plan.make.make_plan`; or the directors were to run on
             the machine's own kernel.
     """
     if kernel == HOST:
@@ -36,20 +35,15 @@ def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = Non
             "--kernel host: a student is root on the director, so it needs a kernel of its own, such as uml"
         )
     options = dict(exercise.lab)
-    clients = options.pop("clients", 1) + 1
-    if "control" in options:
-        options["health"] = control_named(options.pop("control"))
-    if "scheduler" in options:
-        options["scheduler"] = Scheduler(options["scheduler"])
     alone = not options.pop("vrrp", True)
-    plan = plan_lab(
-        mode_named(exercise.mode),
-        kernels,
-        clients=clients,
+    spec = LabSpec.of(exercise.mode, **options)
+    spec = replace(
+        spec,
+        clients=spec.clients + 1,
         name=exercise.name,
-        director_kernels=[kernel or CHEAPEST.kind],
-        **options,
+        kernels=(kernel or CHEAPEST.kind,),
     )
+    plan = make_plan(spec, kernels)
     examiner = plan.of_role(Role.CLIENT)[-1]
     others = [each for each in plan.nodes if each is not examiner]
     own, why = kernels.choose(frozenset({Need.IP_VS}), CHEAPEST.kind, "the student's nodes")

@@ -18,8 +18,8 @@ from lvslab.host.completed import Completed
 from lvslab.kernels import probe
 from lvslab.kernels.needs import Need
 from lvslab.lab.lab import Lab
-from lvslab.modes import mode_named
-from lvslab.plan.plan import plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.spec import LabSpec
 
 THERE = Path(__file__).resolve().parents[1] / "unit" / "data" / "doctor"
 
@@ -51,7 +51,7 @@ def main() -> int:
     from lvslab.traffic import http
 
     for name, (mode, options) in LABS.items():
-        plan = plan_lab(mode_named(mode), probe.kernels_here(tuple(Need)), servers=2, **options)
+        plan = make_plan(LabSpec.of(mode, servers=2, **options), probe.kernels_here(tuple(Need)))
         with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
             http.get(lab.clients[0], f"http://{plan.addresses.vip}/", _REQUESTS)
             readings = [(node.name, node.role, _Recorder(lab.node(node.name))) for node in plan.nodes]

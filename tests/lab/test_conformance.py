@@ -19,8 +19,8 @@ from lvslab.conformance.testbed import Bench
 from lvslab.ipvs.service import PacketForwarding, Scheduler, VirtualService
 from lvslab.kernels import probe
 from lvslab.lab.lab import Lab
-from lvslab.modes import mode_named
-from lvslab.plan.plan import plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.spec import LabSpec
 from tests.lab.conftest import Outcome, in_sandbox, run_lvslab
 
 
@@ -77,7 +77,7 @@ def verdicts(patterns: tuple[str, ...], break_it: Callable[[], None]) -> dict[st
     break_it()
     kernels = probe.kernels_here()
     needs = [need for need in NEEDED if need in kernels.facts["uml"].met]
-    plan = plan_lab(mode_named("nat"), kernels, director_kernels=["uml"], servers=1, more_needs=needs)
+    plan = make_plan(LabSpec.of("nat", kernels=["uml"], servers=1, more_needs=needs), kernels)
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab, Bench(lab) as bench:
         return {
             each.check.name: each.verdict

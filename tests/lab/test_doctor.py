@@ -21,8 +21,8 @@ from lvslab.doctor.watch import watch_here
 from lvslab.kernels import probe
 from lvslab.kernels.needs import Need
 from lvslab.lab.lab import Lab
-from lvslab.modes import mode_named
-from lvslab.plan.plan import plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.spec import LabSpec
 from lvslab.traffic import http
 from tests.lab.conftest import in_sandbox, run_lvslab
 
@@ -41,7 +41,7 @@ def _on_a_director(logs: Path) -> dict[str, tuple[int, str, str]]:
     """Run `lvslab doctor --here` in a director that does not forward, as root and as an ordinary
     user; with that cured; and with another fault, which only shows in what does not come back.
     """
-    plan = plan_lab(mode_named("nat"), probe.kernels_here(tuple(Need)), without=("ip-forward",))
+    plan = make_plan(LabSpec.of("nat", without=["ip-forward"]), probe.kernels_here(tuple(Need)))
     with Lab(plan, logs) as lab:
         node = lab.director
         for module in (

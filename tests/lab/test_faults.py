@@ -24,8 +24,8 @@ from lvslab.kernels import probe
 from lvslab.kernels.needs import Need, any_kernel
 from lvslab.kernels.uml import UmlGuest
 from lvslab.lab.lab import Lab
-from lvslab.modes import mode_named
-from lvslab.plan.plan import plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.spec import LabSpec
 from lvslab.runs.rundir import RunWriter
 from lvslab.scenario.experiment import Experiment
 from lvslab.traffic import http
@@ -110,8 +110,8 @@ def in_scene(work: Callable[[Scene], Any], mode: str = "nat", **options: Any) ->
 
     def inside() -> Any:
         kernels = probe.kernels_here([Need.IP_VS, Need.NETEM, Need.IPIP], "uml")
-        given = {"weights": (1, 0), "director_kernels": ["uml"], **options}
-        plan = plan_lab(mode_named(mode), kernels, **given)
+        given = {"weights": (1, 0), "kernels": ["uml"], **options}
+        plan = make_plan(LabSpec.of(mode, **given), kernels)
         events: list[Event] = []
         with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs), events.append) as lab:
             return work(Scene(lab, events))

@@ -20,8 +20,9 @@ from lvslab.kernels import probe
 from lvslab.kernels.machine import Guest
 from lvslab.kernels.needs import Need
 from lvslab.lab.lab import Lab
-from lvslab.modes import mode_named
-from lvslab.plan.plan import NodePlan, plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.plan import NodePlan
+from lvslab.plan.spec import LabSpec
 from tests.lab.conftest import in_sandbox
 
 
@@ -29,11 +30,8 @@ def in_nat_lab(work: Callable[[Lab], Any], kernel: str | None = "uml") -> Any:
     """Run something in a NAT lab whose director is a guest."""
 
     def inside() -> Any:
-        plan = plan_lab(
-            mode_named("nat"),
-            probe.kernels_here([Need.IP_VS], kernel),
-            director_kernels=[kernel] if kernel else [],
-        )
+        spec = LabSpec.of("nat", kernels=[kernel] if kernel else [])
+        plan = make_plan(spec, probe.kernels_here([Need.IP_VS], kernel))
         with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
             return work(lab)
 
@@ -150,11 +148,8 @@ def _with_deaths_at_boot(deaths: int) -> tuple[str, list[str]]:
             return guest
 
     def inside() -> tuple[str, list[str]]:
-        plan = plan_lab(
-            mode_named("nat"),
-            probe.kernels_here([Need.IP_VS], "uml"),
-            director_kernels=["uml"],
-        )
+        spec = LabSpec.of("nat", kernels=["uml"])
+        plan = make_plan(spec, probe.kernels_here([Need.IP_VS], "uml"))
         events: list[Event] = []
         with tempfile.TemporaryDirectory() as logs, Unlucky(plan, Path(logs), events.append) as lab:
             said = lab.director.run("ipvsadm -S -n | head -n 1").out
@@ -185,11 +180,8 @@ def test_a_guest_that_dies_in_its_set_up_is_an_error_at_once() -> None:
             super()._set_up(planned)
 
     def inside() -> dict[str, int]:
-        plan = plan_lab(
-            mode_named("nat"),
-            probe.kernels_here([Need.IP_VS], "uml"),
-            director_kernels=["uml"],
-        )
+        spec = LabSpec.of("nat", kernels=["uml"])
+        plan = make_plan(spec, probe.kernels_here([Need.IP_VS], "uml"))
         with tempfile.TemporaryDirectory() as logs:
             lab = Frail(plan, Path(logs))
             with pytest.raises((GuestError, CommandError)), lab:
@@ -239,7 +231,7 @@ def test_a_set_up_command_that_fails_names_node_and_step() -> None:
 
         from lvslab.modes.base import Ip, Step
 
-        plan = plan_lab(mode_named("nat"), probe.kernels_here([Need.IP_VS]))
+        plan = make_plan(LabSpec.of("nat"), probe.kernels_here([Need.IP_VS]))
         bad = Step("bad", "to see it fail", (Ip("address add 10.0.0.1/24 dev nosuch0"),))
         nodes = tuple(
             dataclasses.replace(node, mode_steps=(bad,)) if node.name == "lvs" else node

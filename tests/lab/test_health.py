@@ -25,8 +25,8 @@ from lvslab.kernels.needs import Need
 from lvslab.lab.daemon import Daemon, health_daemon
 from lvslab.lab.lab import Lab
 from lvslab.lab.servers import start_nginx
-from lvslab.modes import mode_named
-from lvslab.plan.plan import plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.spec import LabSpec
 from lvslab.traffic import http
 from tests.lab.conftest import in_sandbox
 
@@ -73,7 +73,7 @@ def in_scene(work: Callable[[Scene], Any], mode: str = "nat", clear: bool = True
 
     def inside() -> Any:
         kernels = probe.kernels_here([Need.IP_VS], "uml")
-        plan = plan_lab(mode_named(mode), kernels, servers=3, director_kernels=["uml"], **options)
+        plan = make_plan(LabSpec.of(mode, servers=3, kernels=["uml"], **options), kernels)
         with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
             scene = Scene(lab, Path(logs))
             lab.ipvsadm.clear()

@@ -15,8 +15,8 @@ from lvslab.kernels import probe
 from lvslab.kernels.needs import Need
 from lvslab.lab.daemon import Daemon
 from lvslab.lab.lab import Lab
-from lvslab.modes import mode_named
-from lvslab.plan.plan import plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.spec import LabSpec
 from lvslab.proxies import contest, pound_package, web
 from lvslab.proxies.haproxy import CONFIGURATION, HaProxy
 from lvslab.proxies.tier import PROXIES, serving
@@ -38,7 +38,7 @@ class Misconfigured(HaProxy):
 
 def _lab(mode: str, logs: Path) -> Lab:
     logs.mkdir(parents=True)
-    return Lab(plan_lab(mode_named(mode), probe.kernels_here(frozenset({Need.IP_VS}))), logs)
+    return Lab(make_plan(LabSpec.of(mode), probe.kernels_here(frozenset({Need.IP_VS}))), logs)
 
 
 def _servers(lab: Lab, times: int) -> list[str | None]:

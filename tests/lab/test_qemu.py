@@ -18,8 +18,8 @@ from lvslab.kernels import initramfs, probe, qemu
 from lvslab.kernels.kinds import HOST
 from lvslab.kernels.needs import Need
 from lvslab.lab.lab import Lab
-from lvslab.modes import mode_named
-from lvslab.plan.plan import plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.spec import LabSpec
 from lvslab.traffic import http
 from lvslab.verify.verification import verify
 from tests.lab.conftest import in_sandbox, run_lvslab
@@ -50,7 +50,7 @@ pytestmark = pytest.mark.skipif(
 def _with_lab(work: Any) -> Any:
     def inside() -> Any:
         kernels = catalog.including(probe.kernels_here([Need.IP_VS], HOST), [NAME])
-        plan = plan_lab(mode_named("nat"), kernels, director_kernels=[NAME])
+        plan = make_plan(LabSpec.of("nat", kernels=[NAME]), kernels)
         with tempfile.TemporaryDirectory() as home:
             logs, run = Path(home) / "logs", Path(home) / "run"
             for each in (logs, run / "captures"):

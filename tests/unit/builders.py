@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from lvslab.kernels.needs import any_kernel
-from lvslab.modes import mode_named
-from lvslab.plan.plan import LabPlan, plan_lab
+from lvslab.kernels.needs import Kernels, any_kernel
+from lvslab.plan.make import make_plan
+from lvslab.plan.plan import LabPlan
+from lvslab.plan.spec import LabSpec
 from lvslab.verify.frames import ArpMessage, Frame, IpPacket, Outer
 from lvslab.verify.judge import Flow, judge
 from lvslab.verify.path import Hop, hops
@@ -27,7 +28,16 @@ MODES = ("nat", "dr", "tun", "fullnat", "synproxy")
 @cache
 def lab(mode: str, clients: int = 2, servers: int = 2) -> LabPlan:
     """The plan of the mode's own lab, on kernels that can do everything."""
-    return plan_lab(mode_named(mode), any_kernel(), clients=clients, servers=servers)
+    return plan(mode, clients=clients, servers=servers)
+
+
+def plan(mode: str = "nat", here: Kernels | None = None, **options: Any) -> LabPlan:
+    """The plan of a lab from a user's words.
+
+    Args:
+        here: the kernels to choose from; by default some that can do everything.
+    """
+    return make_plan(LabSpec.of(mode, **options), here or any_kernel())
 
 
 def tcp(flags: str, **fields: Any) -> IpPacket:

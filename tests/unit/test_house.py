@@ -75,7 +75,6 @@ STILL_LONG = {
     "tests/unit/test_health.py",
     "tests/unit/test_judge.py",
     "tests/unit/test_layers.py",
-    "tests/unit/test_plan.py",
     "tests/unit/test_probe_program.py",
     "tests/unit/test_report.py",
     "tests/unit/test_service.py",

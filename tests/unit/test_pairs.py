@@ -10,26 +10,27 @@ from typing import Any
 import pytest
 from builders import MODES, TWO_ARMS
 
-from lvslab.control.health import Check, HealthSettings, control_named
+from lvslab.control.health import Check, HealthSettings
 from lvslab.control.keepalived import CONFIGURATION, keepalived_files
 from lvslab.errors import UsageError
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import Protocol
 from lvslab.kernels.needs import any_kernel
-from lvslab.modes import mode_named
 from lvslab.modes.base import Role
-from lvslab.plan.plan import LabPlan, plan_lab
+from lvslab.plan.make import make_plan
+from lvslab.plan.plan import LabPlan
 from lvslab.plan.redundancy import Redundancy
+from lvslab.plan.spec import LabSpec
 
 VIP, GATEWAY, LIPS = "10.0.0.10/32", "10.0.1.254/24", ("10.0.1.201/24", "10.0.1.202/24")
 
 
 def pair(mode: str = "nat", **options: Any) -> LabPlan:
-    return plan_lab(mode_named(mode), any_kernel("debian/trixie"), directors=2, **options)
+    return make_plan(LabSpec.of(mode, directors=2, **options), any_kernel("debian/trixie"))
 
 
 def single(mode: str = "nat", **options: Any) -> LabPlan:
-    return plan_lab(mode_named(mode), any_kernel(), **options)
+    return make_plan(LabSpec.of(mode, **options), any_kernel())
 
 
 def refused(make: Any, mode: str = "nat", **options: Any) -> str:
@@ -151,7 +152,7 @@ def test_sysctls_are_the_last_step_of_both_directors_and_of_nobody_else(mode: st
     ],
 )
 def test_kernels_are_given_to_the_directors_in_their_order(wanted: list[str], got: list[str]) -> None:
-    made = pair(director_kernels=wanted)
+    made = pair(kernels=wanted)
     assert [each.kernel for each in made.directors] == got
     assert {node.kernel for node in made.nodes if node.role != Role.DIRECTOR} == {"host"}
 
@@ -204,7 +205,7 @@ def test_a_refresh_of_gratuitous_arp_that_keepalived_does_not_have_is_refused() 
 
 @pytest.mark.parametrize("directors", [0, 3, -2])
 def test_other_numbers_of_directors_are_refused(directors: int) -> None:
-    message = refused(lambda mode: plan_lab(mode_named(mode), any_kernel(), directors=directors))
+    message = refused(single, directors=directors)
     assert f"{directors}" in message and "1 nor 2" in message
 
 
@@ -243,7 +244,7 @@ def test_an_unknown_spare_server_is_refused_with_those_there_are() -> None:
 def test_health_settings_that_a_control_cannot_do_are_refused(
     control: str, mode: str, settings: HealthSettings, message: str
 ) -> None:
-    said = refused(pair, mode, health=control_named(control), health_settings=settings)
+    said = refused(pair, mode, control=control, health_settings=settings)
     assert said.startswith(f"control '{control}': ") and message in said
 
 

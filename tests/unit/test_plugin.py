@@ -15,6 +15,7 @@ import pytest
 from lvslab.errors import UsageError
 from lvslab.kernels.needs import Need
 from lvslab.modes import MODES
+from lvslab.plan.spec import LabSpec
 from lvslab.testing.settings import Asked, Settings, asked_by, is_wanted, modes_of, read_settings
 
 HEAVY = (
@@ -92,7 +93,9 @@ def test_a_mode_takes_the_place_of_modes_of_a_marker_farther_away() -> None:
 
 
 def test_capabilities_may_be_given_by_name() -> None:
-    assert asked_by([((), {"more_needs": ["netem"]})]).options["more_needs"] == [Need.NETEM]
+    asked = asked_by([((), {"more_needs": ["netem"]})])
+    (need,) = LabSpec.of("nat", **asked.options).more_needs
+    assert need is Need.NETEM
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ ip route add 10.0.0.128/25 via 10.0.0.1
     number=3,
     minutes=20,
     mode="nat",
-    lab={"topology_name": "onearm"},
+    lab={"topology": "onearm"},
     prepare={"director": LEGACY_IPTABLES + _REDIRECTS, "rs1": _AS_USUAL, "rs2": _AS_USUAL},
     fails="clients are served",
     fault="client-beside-servers",

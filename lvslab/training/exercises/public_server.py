@@ -43,7 +43,7 @@ _PUBLIC = "10.0.0.12"
     number=16,
     minutes=20,
     mode="nat",
-    lab={"topology_name": "bypass"},
+    lab={"topology": "bypass"},
     hints=[
         (
             "In LVS-NAT the director puts the virtual address back into the *replies*. It can only do that to"
