@@ -27,6 +27,7 @@ from lvslab.conformance.entries import (
 )
 from lvslab.conformance.packets import changed, must, must_equal
 from lvslab.conformance.testbed import NETS, ROUTER_MAC, SERVER_PORT, Bench, server_mac
+from lvslab.conformance.variants import EACH_VERSION, MODES_VERSIONS
 from lvslab.conformance.verdict import CheckSkipped
 from lvslab.ipvs.service import Protocol
 
@@ -34,8 +35,6 @@ _TABLE = 4711
 """A routing table that nothing else uses."""
 _CLOUD = {4: "192.0.2.10", 6: "2001:db8:f::10"}
 """Virtual addresses that are no addresses of the director."""
-_VERSIONS = [{"version": 4}, {"version": 6}]
-_MODES = [{"mode": mode, "version": version} for mode in ("nat", "dr", "tun") for version in (4, 6)]
 
 
 def _mark(bench: Bench, version: int, mark: int, *matches: str, table: str = "mangle") -> None:
@@ -59,7 +58,7 @@ def _ports(version: int, protocol: str, ports: Sequence[int]) -> list[str]:
     "fwmark:several-ports:{mode}:ipv{version}",
     "one mark makes several ports and protocols one service: round robin goes on from one port to the next",
     tags=("{mode}", "ipv{version}"),
-    each=_MODES,
+    each=MODES_VERSIONS,
 )
 def several_ports(bench: Bench, mode: str, version: int) -> None:
     mark, first, second = bench.mark(), bench.port(), bench.port()
@@ -144,7 +143,7 @@ def before_address(bench: Bench) -> None:
     "fwmark:family:ipv{version}",
     "IPv4 and IPv6 services with the same mark are two services",
     tags=("ipv{version}",),
-    each=_VERSIONS,
+    each=EACH_VERSION,
 )
 def family(bench: Bench, version: int) -> None:
     mark, port = bench.mark(), bench.port()
@@ -173,7 +172,7 @@ def largest(bench: Bench) -> None:
     "fwmark:no-server:ipv{version}",
     "a mark without real servers answers port unreachable",
     tags=("ipv{version}", "icmp"),
-    each=_VERSIONS,
+    each=EACH_VERSION,
 )
 def no_server(bench: Bench, version: int) -> None:
     mark, port = bench.mark(), bench.port()
@@ -187,7 +186,7 @@ def no_server(bench: Bench, version: int) -> None:
     "a persistent mark binds a client to one real server on all its ports and protocols; its template holds"
     " the mark",
     tags=("ipv{version}", "persistence"),
-    each=_VERSIONS,
+    each=EACH_VERSION,
 )
 def persistent(bench: Bench, version: int) -> None:
     mark, first, second, client = bench.mark(), bench.port(), bench.port(), bench.client(version)
@@ -252,7 +251,7 @@ def _deliver(bench: Bench, version: int, mark: int) -> None:
     "a virtual address that is not the director's works with a mark and `ip rule fwmark` to a local route; "
     "without them the packet is routed on past IPVS",
     tags=("{mode}", "ipv{version}", "cloud"),
-    each=_MODES,
+    each=MODES_VERSIONS,
 )
 def foreign(bench: Bench, mode: str, version: int) -> None:
     net, mark, port, client = NETS[version], bench.mark(), bench.port(), bench.client(version)

@@ -14,6 +14,7 @@ from lvslab.conformance.models import Hashing, LocalityBasedReplicated, Server
 from lvslab.conformance.packets import must
 from lvslab.conformance.scheduling import Rig
 from lvslab.conformance.testbed import Bench
+from lvslab.conformance.variants import EACH_VERSION, VERSIONS
 from lvslab.ipvs.service import Protocol, Scheduler, SchedulerFlag
 
 _PORT = {Scheduler.SH: SchedulerFlag.SH_PORT, Scheduler.MH: SchedulerFlag.MH_PORT}
@@ -54,7 +55,7 @@ def _table(rig: Rig) -> list[Server]:
         for scheduler in _SOURCE
         for setting in ("off", "on")
         for protocol in (Protocol.TCP, Protocol.UDP)
-        for version in (4, 6)
+        for version in VERSIONS
     ],
 )
 def ports(
@@ -76,7 +77,7 @@ def ports(
     "dh sends every client of a destination to one server, and destinations to servers by their hash alone,"
     " whatever the weights",
     tags=("dh", "hash", "ipv{version}"),
-    each=[{"version": 4}, {"version": 6}],
+    each=EACH_VERSION,
 )
 def destinations(bench: Bench, version: int) -> None:
     rig = Rig(bench, Scheduler.DH, (1, 5, 1), version=version, many_addresses=True)
@@ -284,7 +285,7 @@ def moved(bench: Bench, scheduler: Scheduler, change: str, what: str) -> None:
             ("a busy server hands it over", "a busy server gets a second one at its side"),
             strict=True,
         )
-        for version in (4, 6)
+        for version in VERSIONS
     ],
 )
 def locality(bench: Bench, scheduler: Scheduler, version: int, rule: str) -> None:

@@ -18,9 +18,8 @@ from lvslab.conformance.entries import (
 )
 from lvslab.conformance.packets import changed, must, must_equal
 from lvslab.conformance.testbed import NETS, ROUTER_MAC, SERVER_PORT, Bench
+from lvslab.conformance.variants import EACH_VERSION, MODES_VERSIONS
 from lvslab.ipvs.service import Protocol
-
-_MODES = [{"mode": mode, "version": version} for mode in ("nat", "dr", "tun") for version in (4, 6)]
 
 
 @check(
@@ -28,7 +27,7 @@ _MODES = [{"mode": mode, "version": version} for mode in ("nat", "dr", "tun") fo
     "with --ops every datagram of one client port is scheduled anew and leaves no entry; without, all follow"
     " the first",
     tags=("{mode}", "ipv{version}", "udp"),
-    each=_MODES,
+    each=MODES_VERSIONS,
 )
 def each_datagram(bench: Bench, mode: str, version: int) -> None:
     port, plain, client = bench.port(), bench.port(), bench.client(version)
@@ -47,7 +46,7 @@ def each_datagram(bench: Bench, mode: str, version: int) -> None:
     "with --ops in NAT the reply finds no connection: it goes to the client with the real server's own"
     " address; without, with the VIP",
     tags=("nat", "ipv{version}", "udp"),
-    each=[{"version": 4}, {"version": 6}],
+    each=EACH_VERSION,
 )
 def reply(bench: Bench, version: int) -> None:
     net, port, plain = NETS[version], bench.port(), bench.port()

@@ -28,6 +28,7 @@ from lvslab.conformance.entries import (
 )
 from lvslab.conformance.packets import must
 from lvslab.conformance.testbed import NETS, SERVER_PORT, Bench
+from lvslab.conformance.variants import EACH_VERSION
 from lvslab.ipvs.service import Protocol
 
 _MODES = [
@@ -189,7 +190,7 @@ def waits(bench: Bench) -> None:
     "a persistent service with port 0 takes every port of its address that no other service has, all with one"
     " real server",
     tags=("ipv{version}",),
-    each=[{"version": 4}, {"version": 6}],
+    each=EACH_VERSION,
 )
 def port_zero(bench: Bench, version: int) -> None:
     special, client = bench.port(), bench.client(version)

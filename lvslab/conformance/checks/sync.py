@@ -33,6 +33,7 @@ from lvslab.conformance.syncing import (
     udp,
 )
 from lvslab.conformance.testbed import PORT, V4, Bench
+from lvslab.conformance.variants import EACH_VERSION, MODES_VERSIONS
 from lvslab.ipvs.service import Protocol
 from lvslab.traffic.layers.sync import (
     SYNC_GROUP,
@@ -50,7 +51,7 @@ from lvslab.traffic.layers.sync import (
     "an established connection is told in one version 1 entry whose every field is right, from the director's"
     " own address with TTL 1",
     tags=("{mode}", "ipv{version}"),
-    each=[{"mode": mode, "version": version} for mode in ("nat", "dr", "tun") for version in (4, 6)],
+    each=MODES_VERSIONS,
 )
 def master_fields(bench: Bench, mode: str, version: int) -> None:
     bench.service(mode, version=version, weights=(1,))
@@ -83,7 +84,7 @@ def master_fields(bench: Bench, mode: str, version: int) -> None:
     "the third datagram of a UDP connection makes the director tell about it: state UDP, inactive, its"
     " timeout",
     tags=("udp", "ipv{version}"),
-    each=[{"version": 4}, {"version": 6}],
+    each=EACH_VERSION,
 )
 def master_udp(bench: Bench, version: int) -> None:
     bench.service("dr", protocol=Protocol.UDP, version=version, weights=(1,))

@@ -35,11 +35,11 @@ from lvslab.conformance.entries import (
 )
 from lvslab.conformance.packets import changed, must, must_equal
 from lvslab.conformance.testbed import NETS, ROUTER_MAC, Bench, Seen, server_mac
+from lvslab.conformance.variants import VERSIONS
 from lvslab.conformance.verdict import CheckSkipped
 from lvslab.ipvs.service import Protocol
 
 _VS = "net.ipv4.vs."
-_VERSIONS = [{"version": 4}, {"version": 6}]
 _CLOUD = "192.0.2.10"
 
 
@@ -368,7 +368,7 @@ def drop_entry(bench: Bench) -> None:
     "a real server's {protocol} packet without a connection is answered with ICMP port unreachable with"
     " nat_icmp_send=1 and forwarded as it is with 0",
     tags=("nat", "icmp", "ipv{version}"),
-    each=[{"protocol": protocol, "version": version} for protocol in ("tcp", "udp") for version in (4, 6)],
+    each=[{"protocol": protocol, "version": version} for protocol in ("tcp", "udp") for version in VERSIONS],
 )
 def nat_icmp_send(bench: Bench, protocol: str, version: int) -> None:
     client = bench.client(version)
@@ -517,7 +517,7 @@ def backup_only(bench: Bench) -> None:
     each=[
         {"mode": mode, "value": value, "whose": whose, "version": version}
         for mode, value, whose in (("on", 1, "the VIP's"), ("off", 0, "the real server's"))
-        for version in (4, 6)
+        for version in VERSIONS
     ],
 )
 def snat_reroute(bench: Bench, mode: str, value: int, whose: str, version: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from lvslab.conformance.check import check
-from lvslab.conformance.checks.schedulers import RULES
+from lvslab.conformance.checks.schedulers.distribution import RULES
 from lvslab.conformance.packets import must
 from lvslab.conformance.scheduling import Rig, Step
 from lvslab.conformance.testbed import Bench

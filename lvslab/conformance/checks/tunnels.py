@@ -16,7 +16,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE, Ether
 
 from lvslab.conformance.check import check
-from lvslab.conformance.checks.icmp import error
+from lvslab.conformance.checks.icmp.errors import error
 from lvslab.conformance.datagrams import (
     SPORT,
     datagram,

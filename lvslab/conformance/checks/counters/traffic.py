@@ -1,4 +1,4 @@
-"""Counters and rates equal what went through the wires.
+"""Counters equal what went through the wires, to the packet and byte.
 
 Linux 6.1 adds up its per-CPU counters by a timer of 2 s (ip_vs_est.c, estimation_timer), so what
 `--stats` shows is at most that old: the checks await the exact numbers for 5 s. More than was sent
@@ -14,24 +14,15 @@ from typing import Any
 from scapy.layers.inet import ICMP
 
 from lvslab.conformance.check import check
-from lvslab.conformance.entries import (
-    awaited,
-    chosen,
-    entries,
-    listing,
-    tcp,
-    tcp_reply,
-    timeouts,
-    udp,
-    udp_reply,
-)
+from lvslab.conformance.entries import awaited, chosen, entries, tcp, tcp_reply, udp, udp_reply
 from lvslab.conformance.packets import must
 from lvslab.conformance.testbed import NETS, SERVER_PORT, Bench, Seen
+from lvslab.conformance.variants import VERSIONS
 from lvslab.conformance.verdict import CheckFailed
-from lvslab.ipvs.ipvsadm import Counters, ServiceStats, parse_thresholds
+from lvslab.ipvs.ipvsadm import Counters, ServiceStats
 from lvslab.ipvs.service import Protocol, VirtualService
 
-_SECONDS = 5.0
+SECONDS = 5.0
 
 
 @dataclass
@@ -91,7 +82,7 @@ def must_count(
         seen.update({service.name: _plain(stats)} | {each.server: _plain(each) for each in stats.servers})
         return seen == wanted
 
-    if not awaited(equal, _SECONDS):
+    if not awaited(equal, SECONDS):
         wrong = [name for name in wanted if seen.get(name) != wanted[name]]
         detail = [
             line
@@ -114,7 +105,7 @@ def must_count(
 )
 def stats(bench: Bench, mode: str, what: str) -> None:
     # Four services in one check, because each look at the kernel's counters costs up to 2 s.
-    played = [_played(bench, mode, version, protocol) for version in (4, 6) for protocol in ("tcp", "udp")]
+    played = [_played(bench, mode, version, protocol) for version in VERSIONS for protocol in ("tcp", "udp")]
     for service, total, each in played:
         must_count(bench, service, total, each, what)
 
@@ -313,140 +304,8 @@ def total(bench: Bench) -> None:
         return [now - then for now, then in zip(totals(), before, strict=True)]
 
     must(
-        awaited(lambda: grown() == expected, _SECONDS),
+        awaited(lambda: grown() == expected, SECONDS),
         "the totals did not grow as they should",
         f"expected: {expected}",
         f"seen:     {grown()}",
-    )
-
-
-@check(
-    "counters:active:{mode}",
-    "ActiveConn and InActConn of -L count the entries by state: SYN_RECV and ESTABLISHED are active, closing"
-    " ones are not",
-    tags=("{mode}", "tcp"),
-    each=[{"mode": "nat"}, {"mode": "dr"}],
-)
-def active(bench: Bench, mode: str) -> None:
-    # tcp_state_active_table in ip_vs_proto_tcp.c
-    port, client = bench.port(), bench.client()
-    service = bench.service(mode, port=port, weights=(1,))
-
-    def must_show(expected: tuple[int, int], what: str) -> None:
-        line = listing(bench, service.selector)[0]
-        must(
-            (line.active, line.inactive) == expected,
-            f"{what}: {expected} expected",
-            f"seen: {(line.active, line.inactive)}",
-        )
-
-    must_show((0, 0), "before")
-    chosen(bench, *(tcp(client, port, sport=sport) for sport in (1, 2, 3)))
-    must_show((3, 0), "three in SYN_RECV")
-    bench.from_client(tcp(client, port, "A", sport=1), tcp(client, port, "A", sport=2))
-    must_show((3, 0), "two of them in ESTABLISHED")
-    bench.from_client(tcp(client, port, "FA", sport=1), tcp(client, port, "R", sport=2))
-    must_show((1, 2), "one closing, one reset")
-
-
-@check("counters:active:udp", "a UDP entry counts as InActConn until it has gone", tags=("udp", "timer"))
-def active_udp(bench: Bench) -> None:
-    # udp entries have the INACTIVE flag from the start (ip_vs_bind_dest counts them so)
-    port, client = bench.port(), bench.client()
-    timeouts(bench, udp_seconds=1)
-    service = bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
-
-    def shown() -> tuple[int, int]:
-        line = listing(bench, service.selector)[0]
-        return line.active, line.inactive
-
-    chosen(bench, udp(client, port))
-    must(shown() == (0, 1), "after a datagram: 0 active, 1 inactive expected", f"seen: {shown()}")
-    must(awaited(lambda: shown() == (0, 0), 4), "after its lifetime: 0, 0 expected", f"seen: {shown()}")
-
-
-@check(
-    "counters:persistent-conns",
-    "-L --persistent-conn shows the templates of a real server as PersistConn",
-    tags=("persistence",),
-)
-def persistent_conns(bench: Bench) -> None:
-    port = bench.port()
-    service = bench.service(port=port, weights=(1, 1), persistence_timeout=300)
-    clients = [bench.client() for _ in range(3)]
-    servers = chosen(
-        bench, *(tcp(client, port) for client in clients), *(tcp(client, port, sport=1) for client in clients)
-    )
-    lines = bench.run(f"ipvsadm -L -n --persistent-conn {' '.join(service.selector)}").splitlines()
-    rows = {
-        line.split()[1]: tuple(map(int, line.split()[-3:])) for line in lines if line.startswith("  -> 1")
-    }
-    wanted = {
-        server.name: (servers[:3].count(number), servers.count(number), 0)
-        for number, server in enumerate(service.real_servers, start=1)
-    }
-    must(
-        rows == wanted,
-        "PersistConn, ActiveConn, InActConn are wrong",
-        f"expected: {wanted}",
-        f"seen:     {rows}",
-    )
-
-
-@check(
-    "counters:thresholds",
-    "-L --thresholds shows the thresholds as set and the connections against them; at the upper one the real"
-    " server gets no more",
-    tags=("thresholds",),
-)
-def thresholds(bench: Bench) -> None:
-    port, client = bench.port(), bench.client()
-    service = bench.service(
-        port=port, weights=(1,), server_options={"upper_threshold": 3, "lower_threshold": 1}
-    )
-    chosen(bench, *(tcp(client, port, sport=sport) for sport in (1, 2, 3)))
-    must(
-        not bench.from_client(tcp(client, port, sport=4)).inside,
-        "a fourth connection went to a real server with -x 3",
-    )
-    text = bench.run("ipvsadm -L -n --thresholds")
-    seen = parse_thresholds(text)[service.name, service.real_servers[0].name]
-    must(seen == (3, 1), "thresholds 3 and 1 expected", f"seen: {seen}")
-    words = next(line for line in text.splitlines() if service.real_servers[0].name in line).split()
-    must(words[-2:] == ["3", "0"], "ActiveConn 3, InActConn 0 expected", f"seen: {words}")
-
-
-@check(
-    "counters:rates",
-    "--rate starts at 0, rises with traffic to at most an eighth of what came in 2 s at once, keeps the"
-    " ratios, and falls again",
-    tags=("timer",),
-)
-def rates(bench: Bench) -> None:
-    # Every 2 s: rate += (seen / 2 s - rate) / 4 (ip_vs_est.c). N at once are N/8 then, and three
-    # quarters of it 2 s later.
-    port, number = bench.port(), 80
-    service = bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
-
-    def now() -> tuple[int, int, int, int, int]:
-        it = next(each for each in bench.ipvsadm.list_rates() if each.service == service.name)
-        return it.cps, it.in_pps, it.out_pps, it.in_bps, it.out_bps
-
-    must(now() == (0, 0, 0, 0, 0), "without traffic all rates are 0", f"seen: {now()}")
-    client = bench.client()
-    packets = [
-        udp(client, port, sport=40000 + each, data=b"x" * 72) for each in range(number)
-    ]  # 100 bytes each
-    chosen(bench, *packets)
-    must(awaited(lambda: now()[0] > 0, _SECONDS), "the rate of connections stays 0")
-    high = now()
-    cps, in_pps, out_pps, in_bps, out_bps = high
-    must(0 < cps <= number // 8 + 1, f"connections a second: 1 to {number // 8 + 1} expected", f"seen: {cps}")
-    must(in_pps == cps, "as many packets a second as connections", f"seen: {high}")
-    must(abs(in_bps - 100 * cps) <= 100, "100 bytes a packet", f"seen: {high}")
-    must(out_pps == out_bps == 0, "nothing went out", f"seen: {high}")
-    must(
-        awaited(lambda: now()[3] < in_bps * 0.8, _SECONDS),
-        "the rate of bytes does not fall",
-        f"seen: {now()}",
     )

@@ -1,0 +1,1 @@
+"""The table itself: what ipvsadm takes and refuses, saves and restores."""

@@ -1,0 +1,1 @@
+"""Counters, rates and connection counts against what went through the wires."""

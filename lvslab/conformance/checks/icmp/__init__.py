@@ -1,0 +1,1 @@
+"""ICMP and the connections that it speaks of."""

@@ -1,0 +1,1 @@
+"""Every scheduler against its model."""

@@ -1,0 +1,1 @@
+"""Connection states and lifetimes, as `ipvsadm -Lnc` shows them against the packets sent."""

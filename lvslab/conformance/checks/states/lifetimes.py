@@ -1,0 +1,167 @@
+"""How long entries live: by state, by --set, and what happens at their end.
+
+Facts: `tcp_timeouts` of ip_vs_proto_tcp.c, ip_vs_proto_udp.c in Linux 6.1.
+"""
+
+from __future__ import annotations
+
+from lvslab.conformance.check import check
+from lvslab.conformance.checks.states.stories import lives, played, service_of
+from lvslab.conformance.checks.states.tables import (
+    CLOSE,
+    CLOSE_WAIT,
+    ESTABLISHED,
+    FIN_WAIT,
+    OPEN,
+    SYN_RECV,
+    SYN_SENT,
+    TABLES,
+    TIME_WAIT,
+)
+from lvslab.conformance.entries import (
+    awaited,
+    chosen,
+    entries,
+    entry,
+    must_reset,
+    tcp,
+    timeouts,
+    udp,
+    udp_reply,
+)
+from lvslab.conformance.packets import must
+from lvslab.conformance.testbed import Bench
+from lvslab.ipvs.service import Protocol
+
+_LIFETIMES = {
+    SYN_RECV: 60,
+    ESTABLISHED: 900,
+    SYN_SENT: 120,
+    FIN_WAIT: 120,
+    TIME_WAIT: 120,
+    CLOSE: 10,
+    CLOSE_WAIT: 60,
+}
+
+
+@check(
+    "states:expires:{mode}",
+    "every TCP state gives a connection entry of {mode} its own lifetime",
+    tags=("tcp", "{mode}"),
+    each=[{"mode": "nat"}, {"mode": "dr"}],
+)
+def lifetimes(bench: Bench, mode: str) -> None:
+    ways = TABLES[mode][0]
+    found = played(bench, bench.client(), service_of(bench, mode), list(ways.values()))
+    wrong = [
+        f"{state}: {_LIFETIMES[state]} s expected, {connection and connection.expires} seen"
+        for state, connection in zip(ways, found, strict=True)
+        if not lives(connection, _LIFETIMES[state])
+    ]
+    must(not wrong, "lifetimes: " + "; ".join(wrong), *wrong)
+
+
+@check(
+    "states:expires:secure", "with secure_tcp the additional state SYNACK lives 120 s", tags=("tcp", "sysctl")
+)
+def secure_lifetime(bench: Bench) -> None:
+    found = played(bench, bench.client(), service_of(bench, "nat-secure"), [("c:S", "s:SA")])[0]
+    must(lives(found, 120), "120 s expected", f"seen: {found}")
+
+
+@check("states:expires:restart", "every packet in either direction starts the lifetime anew", tags=("timer",))
+def restart(bench: Bench) -> None:
+    timeouts(bench, udp_seconds=3)
+    port, client = bench.port(), bench.client()
+    bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
+    for side in ("client", "server"):
+        chosen(bench, udp(client, port))
+        must(
+            awaited(lambda: entry(bench, client, "while it lives").expires <= 1, 4),
+            "the lifetime of 3 s does not run down",
+        )
+        if side == "client":
+            bench.from_client(udp(client, port))
+        else:
+            bench.from_server(1, udp_reply(1, client))
+        must(
+            entry(bench, client, f"after a packet of the {side}").expires >= 2,
+            "the lifetime did not start anew",
+        )
+
+
+@check("states:set:tcp", "--set TCP is the lifetime of ESTABLISHED alone", tags=("set",))
+def set_tcp(bench: Bench) -> None:
+    timeouts(bench, tcp_seconds=700)
+    ways = TABLES["nat"][0]
+    found = dict(
+        zip(ways, played(bench, bench.client(), service_of(bench, "nat"), list(ways.values())), strict=True)
+    )
+    must(lives(found[ESTABLISHED], 700), "ESTABLISHED: 700 s expected", f"seen: {found[ESTABLISHED]}")
+    others = [state for state in ways if state != ESTABLISHED and not lives(found[state], _LIFETIMES[state])]
+    must(not others, f"other states have another lifetime than before: {', '.join(others)}")
+
+
+@check(
+    "states:set:tcpfin",
+    "--set TCPFIN is the lifetime of FIN_WAIT alone, not of TIME_WAIT or CLOSE_WAIT",
+    tags=("set",),
+)
+def set_fin(bench: Bench) -> None:
+    # ip_vs_set_timeout: tcp_fin_timeout goes to IP_VS_TCP_S_FIN_WAIT.
+    timeouts(bench, tcpfin=50)
+    ways = TABLES["nat"][0]
+    found = dict(
+        zip(ways, played(bench, bench.client(), service_of(bench, "nat"), list(ways.values())), strict=True)
+    )
+    must(lives(found[FIN_WAIT], 50), "FIN_WAIT: 50 s expected", f"seen: {found[FIN_WAIT]}")
+    others = [state for state in ways if state != FIN_WAIT and not lives(found[state], _LIFETIMES[state])]
+    must(not others, f"other states have another lifetime than before: {', '.join(others)}")
+
+
+@check(
+    "states:set:udp",
+    "--set UDP is the lifetime of UDP entries; an entry made before gets it with its next packet",
+    tags=("set", "udp"),
+)
+def set_udp(bench: Bench) -> None:
+    port, client = bench.port(), bench.client()
+    bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
+    chosen(bench, udp(client, port))
+    timeouts(bench, udp_seconds=40)
+    must(
+        lives(entry(bench, client, "an entry from before --set"), 300),
+        "the entry from before --set keeps its 300 s",
+    )
+    chosen(bench, udp(client, port))
+    must(lives(entry(bench, client, "after the next packet"), 40), "the entry has 40 s after its next packet")
+
+
+@check("states:set:zero", "--set 0 leaves a lifetime as it was", tags=("set",))
+def set_zero(bench: Bench) -> None:
+    timeouts(bench, 700, 50, 40)
+    bench.run("ipvsadm --set 0 0 0")
+    seen = bench.ipvsadm.timeouts()
+    must((seen.tcp, seen.tcpfin, seen.udp) == (700, 50, 40), "700, 50, 40 expected", f"seen: {seen}")
+    bench.run("ipvsadm --set 0 51 0")
+    seen = bench.ipvsadm.timeouts()
+    must((seen.tcp, seen.tcpfin, seen.udp) == (700, 51, 40), "700, 51, 40 expected", f"seen: {seen}")
+
+
+@check(
+    "states:expired:tcp",
+    "when the lifetime of an idle ESTABLISHED connection has passed its entry is gone, nobody is told, and"
+    " its next packet gets a RST",
+    tags=("timer", "tcp"),
+)
+def expired(bench: Bench) -> None:
+    timeouts(bench, tcp_seconds=1)
+    port, client = service_of(bench, "nat"), bench.client()
+    first = played(bench, client, port, [OPEN])[0]
+    must(first is not None and first.state == ESTABLISHED, "ESTABLISHED expected at first", f"seen: {first}")
+    must(awaited(lambda: not entries(bench, client), 4), "the entry has not gone within 4 s")
+    bench.from_client().nothing("the end of the entry")
+    must_reset(
+        bench.from_client(tcp(client, port, "A", ack=5001)), "a segment of the connection that is forgotten"
+    )
+    chosen(bench, tcp(client, port), what="a new SYN of the same client port")

@@ -1,0 +1,53 @@
+"""Connections played side by side by their stories, and what became of their entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lvslab.conformance.checks.states.tables import Story
+from lvslab.conformance.entries import entries, tcp, tcp_reply
+from lvslab.conformance.testbed import SERVER_PORT, Bench
+from lvslab.ipvs.ipvsadm import Connection
+
+
+def played(
+    bench: Bench, client: str, port: int, stories: Sequence[Story], server_port: int = SERVER_PORT
+) -> list[Connection | None]:
+    """Play connections side by side, each from a port of its own; their entries afterwards.
+
+    Step by step: first what the clients do, then what the server does, so that few exchanges carry
+    many connections.
+    """
+    for step in range(max(map(len, stories))):
+        events = [(40000 + number, story[step]) for number, story in enumerate(stories) if step < len(story)]
+        ours = [
+            tcp(client, port, event[2:], sport=sport, ack=0 if event == "c:S" else 5001)
+            for sport, event in events
+            if event[0] == "c"
+        ]
+        theirs = [
+            tcp_reply(1, client, event[2:], sport=server_port, dport=sport)
+            for sport, event in events
+            if event[0] == "s"
+        ]
+        if ours:
+            bench.from_client(*ours)
+        if theirs:
+            bench.from_server(1, *theirs)
+    found = {each.client.port: each for each in entries(bench, client, port=port)}
+    return [found.get(40000 + number) for number in range(len(stories))]
+
+
+def service_of(bench: Bench, table: str, version: int = 4) -> int:
+    port = bench.port()
+    if table.endswith("-secure"):
+        bench.sysctl("net.ipv4.vs.secure_tcp", 3)
+    bench.service(table.partition("-")[0], port=port, version=version, weights=(1,))
+    return port
+
+
+def lives(connection: Connection | None, seconds: int) -> bool:
+    """Whether an entry has just got this lifetime: what is shown is rounded down, and a moment has
+    passed.
+    """
+    return connection is not None and seconds - 2 <= connection.expires <= seconds
