@@ -12,9 +12,10 @@ from scapy.layers.inet6 import IPv6ExtHdrFragment
 from scapy.layers.l2 import Ether
 from scapy.layers.sctp import SCTP, SCTPChunkInit, SCTPChunkInitAck
 
+from lvslab.conformance.addresses import NETS, PORT, SERVER_PORT
 from lvslab.conformance.flows import at_client, at_server, ip_layer, one_hop
 from lvslab.conformance.packets import changed, must, must_equal
-from lvslab.conformance.testbed import NETS, PORT, SERVER_PORT, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
 
 SPORT = 40000

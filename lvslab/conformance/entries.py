@@ -17,7 +17,9 @@ from typing import Any
 from scapy.layers.inet import ICMP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach
 
-from lvslab.conformance.testbed import NETS, SERVER_PORT, Bench, Seen
+from lvslab.conformance.addresses import NETS, SERVER_PORT
+from lvslab.conformance.seen import Seen
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed, CheckSkipped
 from lvslab.ipvs.ipvsadm import Connection
 

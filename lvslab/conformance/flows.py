@@ -14,8 +14,10 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
+from lvslab.conformance.addresses import NETS, PORT, ROUTER_MAC, SERVER_PORT, SERVERS, server_mac
 from lvslab.conformance.packets import changed, must_equal
-from lvslab.conformance.testbed import NETS, PORT, ROUTER_MAC, SERVER_PORT, SERVERS, Bench, Seen, server_mac
+from lvslab.conformance.seen import Seen
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
 
 CLIENT_SEQ, SERVER_SEQ = 1000, 5_000_000

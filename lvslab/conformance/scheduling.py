@@ -11,17 +11,23 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Any, Literal
 
 from scapy.layers.inet import ICMP, TCP, UDP, IPerror, TCPerror, UDPerror
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPerror6
 
-from lvslab.conformance.models import Flow, Model, TwoRandomChoices
+from lvslab.conformance.addresses import NETS, SERVER_PORT, SERVERS, Net, server_mac
+from lvslab.conformance.models.schedulers import TwoRandomChoices
+from lvslab.conformance.models.servers import Flow
+from lvslab.conformance.models.service import Model
 from lvslab.conformance.packets import must
-from lvslab.conformance.testbed import NETS, SERVER_PORT, SERVERS, Bench, Net, Seen, server_mac
+from lvslab.conformance.seen import Seen
+from lvslab.conformance.testbed import Bench, print_file
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.conformance.ways import ways
+from lvslab.ipvs.proc import endpoint
 from lvslab.ipvs.service import (
     PacketForwarding,
     Protocol,
@@ -51,6 +57,24 @@ class Step:
 
     what: str
     flow: Flow
+
+
+@dataclass(frozen=True)
+class Change:
+    """A real server added to a service, edited in it, or removed from it.
+
+    Attributes:
+        number: of the server. weight, upper, lower: what it has then; nothing when it is removed.
+    """
+
+    what: Literal["add", "edit", "remove"]
+    number: int
+    weight: int = 1
+    upper: int = 0
+    lower: int = 0
+
+
+_OPTIONS = {"add": "-a", "edit": "-e", "remove": "-d"}
 
 
 class Rig:
@@ -85,34 +109,24 @@ class Rig:
         if self.mark:
             self._divert()
         limits = thresholds or {}
-        servers = []
-        for number, weight in enumerate(weights, start=1):
-            upper, lower = limits.get(number, (0, 0))
-            servers.append(
-                RealServer(
-                    self.net.server(number),
-                    SERVER_PORT,
-                    PacketForwarding.MASQ,
-                    weight,
-                    upper_threshold=upper,
-                    lower_threshold=lower,
-                )
-            )
-            self.model.add(number, self.net.server(number), SERVER_PORT, weight, upper=upper, lower=lower)
-        kind = Protocol.FWMARK if self.mark else protocol
-        where = () if self.mark else (self.net.vip, self.port)
-        options: dict[str, Any] = {"fwmark": self.mark, "ipv6": version == 6} if self.mark else {}
+        start = [
+            Change("add", number, weight, *limits.get(number, (0, 0)))
+            for number, weight in enumerate(weights, start=1)
+        ]
+        for change in start:
+            self._change_model(change)
         self.service = bench.add(
             VirtualService(
-                kind,
-                *where,
+                Protocol.FWMARK if self.mark else protocol,
+                "" if self.mark else self.net.vip,
+                0 if self.mark else self.port,
+                fwmark=self.mark,
+                ipv6=bool(self.mark) and version == 6,
                 scheduler=scheduler,
                 scheduler_flags=tuple(flags),
-                real_servers=tuple(servers),
-                **options,
+                real_servers=tuple(map(self._server, start)),
             )
         )
-        self._selector = shlex.join(self.service.selector)
 
     def _divert(self) -> None:
         """Mark the packets to many addresses and take them in."""
@@ -128,31 +142,38 @@ class Rig:
 
     # -- configuration -----------------------------------------------------------------------------
 
-    def change(self, *changes: tuple[Any, ...]) -> None:
-        """Change servers, by one script: ("add", number, weight, upper, lower), ("edit", …the same)
-        or ("remove", number).
-        """
+    def change(self, *changes: Change) -> None:
+        """Change servers: in the table by one script, and in the model."""
         lines = ["set -e"]
-        for what, number, *rest in changes:
-            weight, upper, lower = (*rest, 1, 0, 0)[:3] if not rest else (*rest, 0, 0)[:3]
-            address = self.net.server(number)
-            there = f"[{address}]:{SERVER_PORT}" if self.net.version == 6 else f"{address}:{SERVER_PORT}"
-            if what == "remove":
-                lines.append(f"ipvsadm -d {self._selector} -r {there}")
-                self.model.remove(number)
-                continue
-            limits = (f" -x {upper}" if upper else "") + (f" -y {lower}" if lower else "")
-            lines.append(f"ipvsadm -{what[0]} {self._selector} -r {there} -m -w {weight}{limits}")
-            if what == "add":
-                self.model.add(number, address, SERVER_PORT, weight, upper=upper, lower=lower)
-            else:
-                self.model.edit(number, weight=weight, upper=upper, lower=lower)
+        for change in changes:
+            server = self._server(change)
+            options = () if change.what == "remove" else server.options
+            words = ("ipvsadm", _OPTIONS[change.what], *self.service.selector, "-r", server.name, *options)
+            lines.append(shlex.join(words))
         self.bench.run("\n".join(lines))
+        for change in changes:
+            self._change_model(change)
+
+    def _server(self, change: Change) -> RealServer:
+        address = self.net.server(change.number)
+        masq = PacketForwarding.MASQ
+        return RealServer(address, SERVER_PORT, masq, change.weight, change.upper, change.lower)
+
+    def _change_model(self, change: Change) -> None:
+        number, weight, upper, lower = change.number, change.weight, change.upper, change.lower
+        match change.what:
+            case "add":
+                address = self.net.server(number)
+                self.model.add(number, address, SERVER_PORT, weight, upper=upper, lower=lower)
+            case "edit":
+                self.model.edit(number, weight=weight, upper=upper, lower=lower)
+            case "remove":
+                self.model.remove(number)
 
     def change_scheduler(self, scheduler: Scheduler, flags: Sequence[SchedulerFlag] = ()) -> None:
         """`ipvsadm -E` with another scheduler or other flags."""
-        words = f" -b {','.join(flags)}" if flags else ""
-        self.bench.run(f"ipvsadm -E {self._selector} -s {scheduler}{words}")
+        self.service = replace(self.service, scheduler=scheduler, scheduler_flags=tuple(flags))
+        self.bench.run(shlex.join(("ipvsadm", "-E", *self.service.selector, *self.service.options)))
         self.model.edit_service(scheduler, flags)
 
     # -- traffic -----------------------------------------------------------------------------------
@@ -267,16 +288,16 @@ class Rig:
         """Active and inactive connections of every server as /proc/net/ip_vs shows them,
         by number.
         """
-        found = {}
-        for line in self.bench.run('while read -r line; do echo "$line"; done </proc/net/ip_vs').splitlines():
+        numbers = {self.net.server(number): number for number in range(1, SERVERS + 1)}
+        counts = {}
+        for line in self.bench.run(print_file("/proc/net/ip_vs")).splitlines():
             words = line.split()
             if words[:1] != ["->"] or len(words) != 6 or words[1].startswith("Rem"):
                 continue
-            address = words[1].rpartition(":")[0].strip("[]")
-            for number in range(1, SERVERS + 1):
-                if _in_proc(self.net.server(number)) == address.lower():
-                    found[number] = (int(words[4]), int(words[5]))
-        return found
+            address = str(ip_address(endpoint(words[1])[0]))
+            if address in numbers:
+                counts[numbers[address]] = (int(words[4]), int(words[5]))
+        return counts
 
     def must_count(self, what: str) -> None:
         """The director's numbers of active and inactive connections must be the model's.
@@ -298,14 +319,6 @@ def _counted(counts: Mapping[int, tuple[int, int]]) -> str:
     return "; ".join(
         f"{number}: {active}, {inactive}" for number, (active, inactive) in sorted(counts.items())
     )
-
-
-def _in_proc(address: str) -> str:
-    """An address as /proc/net/ip_vs prints it: hexadecimal, IPv6 in full words."""
-    from ipaddress import ip_address
-
-    parsed = ip_address(address)
-    return parsed.exploded if parsed.version == 6 else f"{int(parsed):08x}"
 
 
 def _words(place: str) -> str:

@@ -9,23 +9,16 @@ from typing import Any
 
 from scapy.layers.inet import IP, TCP, UDP
 
+from lvslab.conformance.addresses import NETS, PORT, SERVER_PORT, V4, server_mac
 from lvslab.conformance.flows import CLIENT_SEQ, SERVER_SEQ
 from lvslab.conformance.packets import must
-from lvslab.conformance.testbed import NETS, PORT, SERVER_PORT, V4, Bench, Seen, server_mac
+from lvslab.conformance.seen import Seen
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.ipvsadm import Connection, parse_connections
-from lvslab.traffic.layers.sync import (
-    SYNC_GROUP,
-    SYNC_PORT,
-    ConnFlag,
-    Forwarding,
-    SyncConnV0,
-    SyncConnV4,
-    SyncConnV6,
-    SyncMessage,
-    SyncMessageV0,
-    decode,
-)
+from lvslab.traffic.layers.sync.entries import SyncConnV0, SyncConnV4, SyncConnV6
+from lvslab.traffic.layers.sync.messages import SyncMessage, SyncMessageV0, decode
+from lvslab.traffic.layers.sync.words import SYNC_GROUP, SYNC_PORT, ConnFlag, Forwarding
 
 SYNC_ID = 7
 
@@ -37,17 +30,17 @@ PEER = "10.0.1.250"
 """The other director, on the inside wire."""
 
 
-_MARK_PORT = 9
+MARK_PORT = 9
 
 
-_ANSWER_SECONDS = 4.0
+ANSWER_SECONDS = 4.0
 
 
 # IPVS_SYNC_FLUSH_TIME; the buffer is looked at once a second (IPVS_SYNC_CHECK_PERIOD)
-_FLUSH_SECONDS = 2.0
+FLUSH_SECONDS = 2.0
 
 
-_STATES = {
+STATES = {
     "NONE": 0,
     "ESTABLISHED": 1,
     "SYN_SENT": 2,
@@ -64,7 +57,7 @@ _TIMEOUTS = {"ESTABLISHED": 900, "FIN_WAIT": 120, "TIME_WAIT": 120, "CLOSE": 10,
 """Seconds, tcp_timeouts in ip_vs_proto_tcp.c."""
 
 
-_FLAGS = {
+FLAGS = {
     "nat": int(Forwarding.MASQ),
     "dr": Forwarding.DROUTE | ConnFlag.NOOUTPUT,
     "tun": Forwarding.TUNNEL | ConnFlag.NOOUTPUT,
@@ -112,8 +105,8 @@ class Master:
         words = f"--mcast-interface {bench.lab.plan.director.interfaces[1].name} --syncid {syncid}"
         words += (f" --sync-maxlen {maxlen}" if maxlen else "") + (f" {options}" if options else "")
         bench.apply(
-            f"ipvsadm -R <<'END'\n-A -u {V4.vip}:{_MARK_PORT} -s rr\n-a -u {V4.vip}:{_MARK_PORT} -r"
-            f" {V4.server(8)}:{_MARK_PORT} -g\nEND\nipvsadm --start-daemon master {words}",
+            f"ipvsadm -R <<'END'\n-A -u {V4.vip}:{MARK_PORT} -s rr\n-a -u {V4.vip}:{MARK_PORT} -r"
+            f" {V4.server(8)}:{MARK_PORT} -g\nEND\nipvsadm --start-daemon master {words}",
             "ipvsadm --stop-daemon master",
         )
 
@@ -131,7 +124,7 @@ class Master:
         """
         client = self.bench.client()
         self._marks.add(client)
-        return client, [udp(4, client, _MARK_PORT) for _ in range(self._per_mark)]
+        return client, [udp(4, client, MARK_PORT) for _ in range(self._per_mark)]
 
     def messages(self) -> list[Any]:
         """All that the director has to say about what was sent since the last call: the messages
@@ -152,7 +145,7 @@ class Master:
             CheckFailed: it does not come in time.
         """
         found: list[Any] = []
-        deadline = time.monotonic() + _ANSWER_SECONDS
+        deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             while self.frames:
                 message = self.message(self.frames.pop(0))
@@ -164,7 +157,7 @@ class Master:
             if frame is None:
                 raise CheckFailed(
                     "no sync datagram about a connection that must be synced came within"
-                    f" {_ANSWER_SECONDS:g} s",
+                    f" {ANSWER_SECONDS:g} s",
                     [f"before it came: {message.summary()}" for message in found],
                 )
             self._keep(frame)
@@ -176,9 +169,9 @@ class Master:
             CheckFailed: none comes in time.
         """
         if not self.frames:
-            frame, _ = self.bench.inside.receive(self._is_sync, _ANSWER_SECONDS)
+            frame, _ = self.bench.inside.receive(self._is_sync, ANSWER_SECONDS)
             if frame is None:
-                raise CheckFailed(f"no sync datagram came within {_ANSWER_SECONDS:g} s")
+                raise CheckFailed(f"no sync datagram came within {ANSWER_SECONDS:g} s")
             self._keep(frame)
         return self.message(self.frames.pop(0))
 
@@ -243,11 +236,11 @@ def entry(
     """The entry of a TCP connection to the VIP's port 80; `fields` override its own."""
     net = NETS[version]
     port = SERVER_PORT if mode == "nat" else PORT
-    flags = int(_FLAGS[mode]) | (0 if state == "ESTABLISHED" else ConnFlag.INACTIVE)
+    flags = int(FLAGS[mode]) | (0 if state == "ESTABLISHED" else ConnFlag.INACTIVE)
     values = {
         "protocol": 6,
         "flags": flags,
-        "state": _STATES[state] if isinstance(state, str) else state,
+        "state": STATES[state] if isinstance(state, str) else state,
         "cport": SPORT,
         "vport": PORT,
         "dport": port,

@@ -14,18 +14,18 @@ import itertools
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
 
 from scapy.contrib.igmp import IGMP
 from scapy.layers.inet import ICMP, IP
-from scapy.layers.inet6 import ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RS, IPv6
+from scapy.layers.inet6 import ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RS
 from scapy.layers.l2 import ARP, Ether
 
-from lvslab.conformance.verdict import CheckFailed, CheckSkipped
+from lvslab.conformance.addresses import NETS, PORT, ROUTER_MAC, SERVER_PORT, SERVERS, V4, V6, server_mac
+from lvslab.conformance.seen import Seen
+from lvslab.conformance.verdict import CheckSkipped
 from lvslab.conformance.ways import upstream_version
 from lvslab.conformance.wire import Wire
 from lvslab.errors import CommandError, LabError
@@ -33,105 +33,20 @@ from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 from lvslab.lab.lab import Lab
-from lvslab.modes.base import Iptables, Step, set_up_script
+from lvslab.modes.base import Ip, Iptables, Step, Sysctl, set_up_script
 
-ROUTER_MAC = "02:00:00:fe:00:01"
-SERVERS = 8
-"""Real servers that the director knows: numbers 1 to 8."""
-
-PORT, SERVER_PORT = 80, 8080
 _ANSWER_SECONDS = 3.0
 _FORWARDING = {"nat": PacketForwarding.MASQ, "dr": PacketForwarding.DR, "tun": PacketForwarding.TUN}
 
 
 _MARK = "----"
 
-# Without the table's first line: its size grows by itself since 7.x. Not by the shell's own read:
-# it takes byte by byte, of which a number's file gives the first one only.
+# Without the table's first line: its size grows by itself since 7.x.
 _STATE = """\
 while read -r word rest; do [ "$word" = IP ] || echo "$word $rest"; done </proc/net/ip_vs
 grep -H . /proc/sys/net/ipv4/vs/* /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 """
 """Everything of the director that a check may change, as text."""
-
-
-@dataclass(frozen=True)
-class Net:
-    """The bench's addresses in one IP version.
-
-    Attributes:
-        vip: virtual address. dip, inner: the director's own, outside and inside. router: the
-            clients' way to it.
-    """
-
-    version: int
-    vip: str
-    dip: str
-    inner: str
-    router: str
-    _server: str
-    _client: str
-
-    def server(self, number: int) -> str:
-        """Address of real server 1, 2, …"""
-        return str(ip_address(self._server) + number)
-
-    def client(self, number: int) -> str:
-        """Address of client 1, 2, …, never used twice in one bench."""
-        return str(ip_address(self._client) + number)
-
-    def packet(self, source: str, destination: str, **fields: Any) -> Any:
-        """A scapy IP or IPv6 header."""
-        return (IP if self.version == 4 else IPv6)(src=source, dst=destination, **fields)
-
-
-V4 = Net(4, "10.0.0.10", "10.0.0.1", "10.0.1.1", "10.0.0.254", "10.0.1.10", "198.18.0.0")
-V6 = Net(6, "2001:db8::10", "2001:db8::1", "2001:db8:1::1", "2001:db8::fe", "2001:db8:1::10", "2001:db8:c::")
-NETS = {4: V4, 6: V6}
-
-
-def server_mac(number: int) -> str:
-    """MAC address of real server 1, 2, …"""
-    return f"02:00:00:01:00:{number:02x}"
-
-
-@dataclass
-class Seen:
-    """Frames that came out of the director, in order, without its echo replies, ARP, neighbour
-    discovery and multicast reports.
-    """
-
-    outside: list[Any] = field(default_factory=list)
-    inside: list[Any] = field(default_factory=list)
-
-    def one(self, side: str, what: str) -> Any:
-        """The only frame on one side, with nothing on the other.
-
-        Raises:
-            CheckFailed: there is none, or another one.
-        """
-        here, there = (self.inside, self.outside) if side == "inside" else (self.outside, self.inside)
-        if len(here) == 1 and not there:
-            return here[0]
-        shown = [f"outside: {each.summary()}" for each in self.outside] + [
-            f"inside: {each.summary()}" for each in self.inside
-        ]
-        raise CheckFailed(
-            f"{what}: one frame was expected {side}, {len(here)} came, and {len(there)} on the other side",
-            shown,
-        )
-
-    def nothing(self, what: str) -> None:
-        """Nothing must have come out.
-
-        Raises:
-            CheckFailed: something did.
-        """
-        if self.outside or self.inside:
-            shown = [f"outside: {each.summary()}" for each in self.outside] + [
-                f"inside: {each.summary()}" for each in self.inside
-            ]
-            raise CheckFailed(f"{what}: nothing was expected, {len(shown)} frame(s) came", shown)
 
 
 class Bench:
@@ -174,44 +89,17 @@ class Bench:
 
     def _prepare(self, outer: str, inner: str) -> None:
         """Both IP versions, all neighbours, the route to the clients; an empty table."""
-        lines = []
-        for net in NETS.values():
-            if net.version == 6:
-                lines += [f"address add {net.vip}/128 dev {outer} nodad"]
-                lines += [
-                    f"address add {net.dip}/64 dev {outer} nodad",
-                    f"address add {net.inner}/64 dev {inner} nodad",
-                ]
-            lines += [f"neighbour replace {net.router} lladdr {ROUTER_MAC} dev {outer} nud permanent"]
-            lines += [
-                f"neighbour replace {net.server(number)} lladdr {server_mac(number)} dev {inner} nud"
-                " permanent"
-                for number in range(1, SERVERS + 1)
-            ]
-            lines += [f"-{net.version} route replace default via {net.router}"]
-        plain = [line for line in lines if not line.startswith("-")]
-        script = f"""\
-set -e
-for each in all default {outer} {inner}; do
-    echo 0 >/proc/sys/net/ipv6/conf/$each/disable_ipv6
-    echo 0 >/proc/sys/net/ipv6/conf/$each/router_solicitations
-done
-echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
-echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects
-echo 0 >/proc/sys/net/ipv4/conf/{outer}/send_redirects
-echo 0 >/proc/sys/net/ipv4/conf/{inner}/send_redirects
-ip -batch - <<'END'
-{chr(10).join(plain)}
-END
-ip -4 route replace default via {V4.router}
-ip -6 route replace default via {V6.router}
-# User-Mode Linux's network driver says that it can send lists of fragments, and sends stale memory in place of all but the first.
-ethtool -K {outer} tx-scatter-gather-fraglist off 2>/dev/null || true
-ethtool -K {inner} tx-scatter-gather-fraglist off 2>/dev/null || true
-modprobe -qa ip_vs_lblc ip_vs_lblcr || true # they bring sysctls of their own, which are part of the baseline
-ipvsadm -C
-"""  # noqa: E501
-        self.run(script)
+        lines = [
+            set_up_script(_steps(outer, inner), None),
+            # User-Mode Linux's network driver says that it can send lists of fragments, and sends
+            # stale memory in place of all but the first.
+            f"ethtool -K {outer} tx-scatter-gather-fraglist off 2>/dev/null || true",
+            f"ethtool -K {inner} tx-scatter-gather-fraglist off 2>/dev/null || true",
+            # They bring sysctls of their own, which are part of the baseline.
+            "modprobe -qa ip_vs_lblc ip_vs_lblcr || true",
+            "ipvsadm -C",
+        ]
+        self.run("\n".join(lines))
 
     # -- the director ------------------------------------------------------------------------------
 
@@ -262,16 +150,27 @@ ipvsadm -C
         self._undo.append(undo)
 
     def sysctl(self, key: str, value: str | int) -> None:
-        """Set a kernel parameter for this check; `key` with dots.
+        """Set a kernel parameter for this check, once or again; `key` with dots.
 
         Raises:
             CheckSkipped: this kernel does not have it.
         """
         path = f"/proc/sys/{key.replace('.', '/')}"
-        before = self.lab.director.run(f"cat {path}")
-        if before.code != 0:
-            raise CheckSkipped(f"kernel {self.release} has no {key}")
-        self.apply(f"echo '{value}' >{path}", f"echo '{' '.join(before.out.split())}' >{path}")
+        before = self._baseline_of(path)
+        if before is None:
+            shown = self.lab.director.run(f"cat {path}")
+            if shown.code != 0:
+                raise CheckSkipped(f"kernel {self.release} has no {key}")
+            before = " ".join(shown.out.split())
+        self.apply(Sysctl(key, value).fast(), Sysctl(key, before).fast())
+
+    def _baseline_of(self, path: str) -> str | None:
+        """A parameter's value before any check, where `_STATE` has it."""
+        for line in self._baseline.splitlines():
+            name, _, value = line.partition(":")
+            if name == path:
+                return " ".join(value.split())
+        return None
 
     def rule(self, arguments: str) -> None:
         """Add an iptables rule for this check: `arguments` as after "iptables", with -A.
@@ -402,10 +301,8 @@ ipvsadm -C
             self.log.append((time.time(), wire.name, "sent", frame))
         seen = Seen()
         other = self.inside if wire is self.outside else self.outside
-        for side in (
-            wire,
-            other,
-        ):  # first what goes in, then what goes out on the other side, has passed the director
+        # First what goes in, then what goes out on the other side, has passed the director.
+        for side in (wire, other):
             self._pass(side, seen)
         seen.outside += self._kept(self.outside, self.outside.drain())
         seen.inside += self._kept(self.inside, self.inside.drain())
@@ -461,6 +358,52 @@ ipvsadm -C
         left = [line for line in after.splitlines() if line not in self._baseline.splitlines()]
         gone = [line for line in self._baseline.splitlines() if line not in after.splitlines()]
         return "; ".join([*(f"left: {line}" for line in left), *(f"gone: {line}" for line in gone)])
+
+
+def _steps(outer: str, inner: str) -> list[Step]:
+    """What the director has in every check: `outer` and `inner` are its interfaces."""
+    ipv6 = [
+        Sysctl(f"net.ipv6.conf.{scope}.{name}", 0)
+        for scope in ("all", "default", outer, inner)
+        for name in ("disable_ipv6", "router_solicitations")
+    ]
+    redirects = [Sysctl(f"net.ipv4.conf.{scope}.send_redirects", 0) for scope in ("all", outer, inner)]
+    addresses = [
+        Ip(f"address add {V6.vip}/128 dev {outer} nodad"),
+        Ip(f"address add {V6.dip}/64 dev {outer} nodad"),
+        Ip(f"address add {V6.inner}/64 dev {inner} nodad"),
+    ]
+    neighbours = [(net.router, ROUTER_MAC, outer) for net in NETS.values()] + [
+        (net.server(number), server_mac(number), inner)
+        for net in NETS.values()
+        for number in range(1, SERVERS + 1)
+    ]
+    return [
+        Step("ipv6", "both IP versions", (*ipv6, Sysctl("net.ipv6.conf.all.forwarding", 1))),
+        Step("redirects", "nothing is said but what checks ask for", tuple(redirects)),
+        Step("addresses", "IPv6 addresses; those of IPv4 are the plan's", tuple(addresses)),
+        Step(
+            "neighbours",
+            "no ARP, no neighbour discovery",
+            tuple(
+                Ip(f"neighbour replace {address} lladdr {mac} dev {device} nud permanent")
+                for address, mac, device in neighbours
+            ),
+        ),
+        Step(
+            "routes",
+            "the clients are behind the router",
+            tuple(Ip(f"route replace default via {net.router}") for net in NETS.values()),
+        ),
+    ]
+
+
+def print_file(path: str) -> str:
+    """A shell command that prints a text file without starting a program, which takes 40 ms in a
+    guest. Not for /proc/sys: the shell reads byte by byte, of which a number's file gives the first
+    one only.
+    """
+    return f'while IFS= read -r line; do echo "$line"; done <{path}'
 
 
 def _is_noise(frame: Any) -> bool:

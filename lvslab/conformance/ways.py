@@ -32,17 +32,10 @@ class Ways:
 
 
 EARLY = Ways()
-
-
 LATE = Ways(active_cost=257, edits_count=True, error_counts_tunnel=True)
-
-
 LATEST = replace(LATE, tables_resize=True)
 
-
 _COUNTS = {(6, 1): 183, (6, 12): 113}
-
-
 _TUNNEL_ERRORS = {(6, 1): 178, (6, 12): 113}
 """First patch level of a stable series that has it. Of 6.1 from the changelog of Debian's
 6.1.192-2; 6.12.113 was tried, where that began is not known.
@@ -51,11 +44,17 @@ _TUNNEL_ERRORS = {(6, 1): 178, (6, 12): 113}
 
 def ways(version: str) -> Ways:
     """How a kernel does it, by its upstream version. 7.2.7 was tried; no other series is known."""
-    major, minor, patch = (*map(int, re.findall(r"[0-9]+", version.partition("-")[0])), 0, 0, 0)[:3]
-    if (major, minor) >= (7, 2):
+    series, patch = patch_level(version)
+    if series >= (7, 2):
         return LATEST
-    counts, tunnel = (patch >= table.get((major, minor), patch + 1) for table in (_COUNTS, _TUNNEL_ERRORS))
+    counts, tunnel = (patch >= table.get(series, patch + 1) for table in (_COUNTS, _TUNNEL_ERRORS))
     return Ways(257 if counts else 256, counts, tunnel)
+
+
+def patch_level(version: str) -> tuple[tuple[int, int], int]:
+    """The series of an upstream version and the patch level in it: "6.1.176" is ((6, 1), 176)."""
+    major, minor, patch = (*map(int, re.findall(r"[0-9]+", version.partition("-")[0])), 0, 0, 0)[:3]
+    return (major, minor), patch
 
 
 def upstream_version(release: str, build: str) -> str:

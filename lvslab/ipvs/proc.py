@@ -24,13 +24,13 @@ def read_table(lines: Iterable[str]) -> tuple[tuple[VirtualService, ...], dict[t
     for line in lines:
         words = line.split()
         if words[:1] == ["->"] and services and len(words) >= 6 and words[3].isdigit():
-            address, port = _endpoint(words[1])
+            address, port = endpoint(words[1])
             forwarding = _FORWARDING.get(words[2], PacketForwarding.DR)
             server = RealServer(address, port, forwarding, weight=min(int(words[3]), 65535))
             services[-1] = replace(services[-1], real_servers=(*services[-1].real_servers, server))
             active[services[-1].name, server.name] = int(words[4]) + int(words[5])
         elif words[:1] in (["TCP"], ["UDP"], ["SCTP"]) and len(words) >= 3:
-            services.append(_service(words, Protocol[words[0]], *_endpoint(words[1])))
+            services.append(_service(words, Protocol[words[0]], *endpoint(words[1])))
         elif words[:1] == ["FWM"] and len(words) >= 3:
             services.append(_service(words, Protocol.FWMARK, "", 0, fwmark=int(words[1], 16)))
     return tuple(services), active
@@ -52,8 +52,8 @@ def _service(
     )
 
 
-def _endpoint(text: str) -> tuple[str, int]:
-    """ "0A00000A:0050" or "[2001:…]:0050"."""
+def endpoint(text: str) -> tuple[str, int]:
+    """Address and port of "0A00000A:0050" or "[2001:…]:0050"; IPv6 addresses stay in full words."""
     ipv6 = re.fullmatch(r"\[(.+)\]:([0-9A-F]{4})", text)
     if ipv6:
         return ipv6[1], int(ipv6[2], 16)

@@ -42,12 +42,6 @@ ENTRIES = {"__init__", "__main__"}
 MOST_LINES = 450
 
 STILL_LONG = {
-    "lvslab/conformance/checks/sync.py",
-    "lvslab/conformance/checks/synproxy.py",
-    "lvslab/conformance/checks/sysctls.py",
-    "lvslab/conformance/checks/tunnels.py",
-    "lvslab/conformance/models.py",
-    "lvslab/conformance/testbed.py",
     "lvslab/ipvs/ipvsadm.py",
     "lvslab/report/failover.py",
     "lvslab/report/failover_charts.py",
@@ -55,7 +49,6 @@ STILL_LONG = {
     "lvslab/report/timeline.py",
     "lvslab/runs/records.py",
     "lvslab/runs/rundir.py",
-    "lvslab/traffic/layers/sync.py",
     "lvslab/verify/judge.py",
     "tests/lab/test_faults.py",
     "tests/unit/sample_run.py",
@@ -68,7 +61,6 @@ STILL_LONG = {
     "tests/unit/test_failover_report.py",
     "tests/unit/test_health.py",
     "tests/unit/test_judge.py",
-    "tests/unit/test_layers.py",
     "tests/unit/test_probe_program.py",
     "tests/unit/test_report.py",
     "tests/unit/test_service.py",

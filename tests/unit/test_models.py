@@ -11,8 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvslab.conformance import models, ways
-from lvslab.conformance.models import MH_SLOTS, SH_SLOTS, Flow, Hashing, Model, Server
+from lvslab.conformance import ways
+from lvslab.conformance.models.hashing import (
+    MH_SLOTS,
+    SH_SLOTS,
+    dh_table,
+    folded,
+    hash_32,
+    hsiphash,
+    mh_slot,
+    mh_table,
+    sh_table,
+)
+from lvslab.conformance.models.schedulers import Hashing, LocalityBasedReplicated, TwoRandomChoices
+from lvslab.conformance.models.servers import Flow, Server, twos_choices
+from lvslab.conformance.models.service import Model
 from lvslab.ipvs.service import Scheduler, SchedulerFlag
 
 VIP = "10.0.0.10"
@@ -44,27 +57,27 @@ def places(made: Model, count: int, start: int = 1) -> list[int | None]:
 
 
 def test_folded() -> None:
-    assert models.folded("10.0.0.1") == 0x0A000001
-    assert models.folded("2001:db8::1") == 0x20010DB8 ^ 1
-    assert models.folded("1:2:1:2:1:2:1:2") == 0
+    assert folded("10.0.0.1") == 0x0A000001
+    assert folded("2001:db8::1") == 0x20010DB8 ^ 1
+    assert folded("1:2:1:2:1:2:1:2") == 0
 
 
 def test_hash_32_is_the_upper_bits_of_a_product() -> None:
-    assert models.hash_32(1, 32) == 0x61C88647
-    assert models.hash_32(1, 8) == 0x61
-    assert models.hash_32(0xFFFFFFFF, 8) == (2**32 - 0x61C88647) >> 24
+    assert hash_32(1, 32) == 0x61C88647
+    assert hash_32(1, 8) == 0x61
+    assert hash_32(0xFFFFFFFF, 8) == (2**32 - 0x61C88647) >> 24
 
 
 def test_hsiphash_differs_by_key_and_value_and_stays_in_32_bits() -> None:
-    seen = {models.hsiphash(value, key) for value in range(1000) for key in (2654435761, 2654446892)}
+    seen = {hsiphash(value, key) for value in range(1000) for key in (2654435761, 2654446892)}
     assert len(seen) == 2000
     assert all(0 <= each < 2**32 for each in seen)
-    assert models.hsiphash(2**32 + 5, 7) == models.hsiphash(5, 7)
+    assert hsiphash(2**32 + 5, 7) == hsiphash(5, 7)
 
 
 def test_hsiphash_recorded() -> None:
     # Recorded from this model when Linux 6.1 placed every client of the conformance suite by it.
-    assert [models.mh_slot(f"10.0.1.{last}", 8080) for last in (11, 12, 13)] == [488, 3450, 2404]
+    assert [mh_slot(f"10.0.1.{last}", 8080) for last in (11, 12, 13)] == [488, 3450, 2404]
 
 
 # -- round robin -----------------------------------------------------------------------------------
@@ -157,22 +170,16 @@ def servers(*weights: int) -> list[Server]:
 
 
 def test_sh_and_dh_tables() -> None:
-    assert [each.number for each in models.sh_table(servers(2, 0, 1))[:6]] == [1, 1, 2, 3, 1, 1]
-    assert [each.number for each in models.dh_table(servers(2, 0, 1))[:4]] == [1, 2, 3, 1]
-    assert len(models.sh_table(servers(5, 9))) == len(models.dh_table(servers(1))) == SH_SLOTS
-    assert (
-        models.sh_table([])
-        == models.dh_table([])
-        == models.mh_table([])
-        == models.mh_table(servers(0, 0))
-        == []
-    )
+    assert [each.number for each in sh_table(servers(2, 0, 1))[:6]] == [1, 1, 2, 3, 1, 1]
+    assert [each.number for each in dh_table(servers(2, 0, 1))[:4]] == [1, 2, 3, 1]
+    assert len(sh_table(servers(5, 9))) == len(dh_table(servers(1))) == SH_SLOTS
+    assert sh_table([]) == dh_table([]) == mh_table([]) == mh_table(servers(0, 0)) == []
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=8).filter(any))
 def test_mh_table_is_full_and_shared_by_weight(weights: list[int]) -> None:
-    table = models.mh_table(servers(*weights))
+    table = mh_table(servers(*weights))
     counted = Counter(each.number for each in table)
     assert len(table) == MH_SLOTS
     for number, weight in enumerate(weights, start=1):
@@ -182,13 +189,13 @@ def test_mh_table_is_full_and_shared_by_weight(weights: list[int]) -> None:
 @pytest.mark.parametrize("count", range(2, 9))
 def test_mh_moves_few(count: int) -> None:
     all_there = servers(*[1] * count)
-    before, after = models.mh_table(all_there), models.mh_table(all_there[1:])
+    before, after = mh_table(all_there), mh_table(all_there[1:])
     kept = [(old, new) for old, new in zip(before, after, strict=True) if old.number != 1]
     assert sum(old is not new for old, new in kept) / len(kept) <= 0.02
 
 
 def test_mh_cuts_large_weights() -> None:
-    counted = Counter(each.number for each in models.mh_table(servers(65535, 1, 300)))
+    counted = Counter(each.number for each in mh_table(servers(65535, 1, 300)))
     assert counted[2] == pytest.approx(MH_SLOTS / 65, abs=1) and counted[3] == pytest.approx(
         counted[2], abs=1
     )
@@ -238,7 +245,7 @@ def test_lblcr_adds_a_server_and_forgets_the_busiest() -> None:
     assert places(made, 6) == [2, 2, 2, 1, 1, 1]
     made = model(Scheduler.LBLCR, 2, 2)
     places(made, 5)
-    assert isinstance(made.algorithm, models.LocalityBasedReplicated)
+    assert isinstance(made.algorithm, LocalityBasedReplicated)
     made.algorithm.expire(VIP)
     assert places(made, 3, 10) == [1, 1, 1]
 
@@ -254,13 +261,13 @@ def test_lblc_does_not_ask_for_the_threshold_again() -> None:
 
 def test_twos_choices() -> None:
     three = servers(1, 0, 2)
-    assert models.twos_choices(three) == {1, 3}
+    assert twos_choices(three) == {1, 3}
     three[0].active, three[2].active = 5, 1
-    assert models.twos_choices(three) == {1, 3}, "twice the same server may be drawn"
+    assert twos_choices(three) == {1, 3}, "twice the same server may be drawn"
     three[0].overloaded = True
-    assert models.twos_choices(three) == {3}
+    assert twos_choices(three) == {3}
     made = model(Scheduler.TWOS, 1, 1)
-    assert isinstance(made.algorithm, models.TwoRandomChoices)
+    assert isinstance(made.algorithm, TwoRandomChoices)
     made.algorithm.drawn = 2
     assert made.connect(flow(1)) == 2
     made.algorithm.drawn = 7

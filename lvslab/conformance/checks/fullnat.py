@@ -16,10 +16,12 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.utils import checksum
 
+from lvslab.conformance.addresses import PORT, ROUTER_MAC, SERVER_PORT, V4
 from lvslab.conformance.check import check
 from lvslab.conformance.flows import Conversation, at_client, at_server
 from lvslab.conformance.packets import changed, must, must_equal
-from lvslab.conformance.testbed import PORT, ROUTER_MAC, SERVER_PORT, V4, Bench, Seen
+from lvslab.conformance.seen import Seen
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.service import Protocol
 from lvslab.kernels.needs import Need
@@ -67,10 +69,11 @@ def compose(
     lines = [f"address add {each}/24 dev {interface}" for each in pool]
     script = "ip -batch - <<'END'\n{}\nEND"
     bench.apply(
-        script.format("\n".join(lines)) + ("\necho 1 >/proc/sys/net/ipv4/vs/conntrack" if conntrack else ""),
-        "echo 0 >/proc/sys/net/ipv4/vs/conntrack\n"
-        + script.format("\n".join(lines).replace("add", "delete")),
+        script.format("\n".join(lines)),
+        script.format("\n".join(lines).replace("add", "delete")),
     )
+    if conntrack:
+        bench.sysctl("net.ipv4.vs.conntrack", 1)
     if rule:
         source = pool[0] if len(pool) == 1 else f"{pool[0]}-{pool[-1]}"
         bench.rules(

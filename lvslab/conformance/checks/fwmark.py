@@ -10,6 +10,7 @@ from typing import Any
 
 from scapy.layers.inet import TCP
 
+from lvslab.conformance.addresses import NETS, ROUTER_MAC, SERVER_PORT, server_mac
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     chosen,
@@ -26,7 +27,7 @@ from lvslab.conformance.entries import (
     udp,
 )
 from lvslab.conformance.packets import changed, must, must_equal
-from lvslab.conformance.testbed import NETS, ROUTER_MAC, SERVER_PORT, Bench, server_mac
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import EACH_VERSION, MODES_VERSIONS
 from lvslab.conformance.verdict import CheckSkipped
 from lvslab.ipvs.service import Protocol

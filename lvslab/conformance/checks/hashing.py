@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lvslab.conformance.check import check
-from lvslab.conformance.models import Hashing, LocalityBasedReplicated, Server
+from lvslab.conformance.models.schedulers import Hashing, LocalityBasedReplicated
+from lvslab.conformance.models.servers import Server
 from lvslab.conformance.packets import must
-from lvslab.conformance.scheduling import Rig
+from lvslab.conformance.scheduling import Change, Rig
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import EACH_VERSION, VERSIONS
 from lvslab.ipvs.service import Protocol, Scheduler, SchedulerFlag
@@ -143,14 +144,14 @@ def fallback(bench: Bench, scheduler: Scheduler, setting: str, what: str) -> Non
     rig = Rig(bench, scheduler, (1, 1, 1), flags=(_FALLBACK[scheduler],) if setting == "on" else ())
     clients = [bench.client() for _ in range(24)]
     before = rig.open("all there", [flow for client in clients for flow in rig.flows(1, client=client)])
-    rig.change(("edit", 2, 0))
+    rig.change(Change("edit", 2, 0))
     after = rig.open(
         "server 2 with weight 0", [flow for client in clients for flow in rig.flows(1, client=client)]
     )
     for client, old, new in zip(clients, before, after, strict=True):
         right = new == old if old != 2 else (new is None) == (setting == "off") and new != 2
         must(right, f"client {client} was at server {old} and is now at {new}")
-    rig.change(("edit", 2, 1))
+    rig.change(Change("edit", 2, 1))
     again = rig.open("server 2 back", [flow for client in clients for flow in rig.flows(1, client=client)])
     must(again == before, "not every client is back at its server", str(before), str(again))
 
@@ -165,7 +166,7 @@ def fallback(bench: Bench, scheduler: Scheduler, setting: str, what: str) -> Non
 def fallback6(bench: Bench, scheduler: Scheduler) -> None:
     rig = Rig(bench, scheduler, (1, 2, 0, 1), version=6, flags=(_FALLBACK[scheduler], _PORT[scheduler]))
     places = rig.open("24 clients", rig.flows(24))
-    rig.change(("edit", 2, 0))
+    rig.change(Change("edit", 2, 0))
     places += rig.open("server 2 quiescent", rig.flows(24))
     must(None not in places and 3 not in places, f"the clients went to {places}")
 
@@ -254,7 +255,9 @@ def moved(bench: Bench, scheduler: Scheduler, change: str, what: str) -> None:
     everybody("before")
     before = list(_table(rig))
     number = 8 if change == "join" else 3
-    rig.change({"leave": ("remove", 3), "join": ("add", 8, 2), "quiesce": ("edit", 3, 0)}[change])
+    rig.change(
+        {"leave": Change("remove", 3), "join": Change("add", 8, 2), "quiesce": Change("edit", 3, 0)}[change]
+    )
     after = _table(rig)
     # A client that goes to or leaves the server in question has to move.
     others = [
@@ -315,13 +318,13 @@ def lblcr_expiration(bench: Bench) -> None:
         places == [2, 2, 2, 1, 1],
         f"the destination went to {places}, not to server 2 and, when that was busy, server 1",
     )
-    bench.run("echo 0 >/proc/sys/net/ipv4/vs/lblcr_expiration")
+    bench.sysctl("net.ipv4.vs.lblcr_expiration", 0)
     # The connection that finds the set too old takes its least loaded member, server 1; the most
     # loaded one is out.
     algorithm = rig.model.algorithm
     assert isinstance(algorithm, LocalityBasedReplicated)
     algorithm.expire(called[0])
     (last,) = rig.open("the set has expired", rig.flows(1, destinations=called))
-    bench.run("echo 86400 >/proc/sys/net/ipv4/vs/lblcr_expiration")
+    bench.sysctl("net.ipv4.vs.lblcr_expiration", 86400)
     must(last == 1, f"the connection went to server {last}, not to the least loaded")
     rig.open("with the set that is left", rig.flows(3, destinations=called))

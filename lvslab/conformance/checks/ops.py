@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lvslab.conformance.addresses import NETS, ROUTER_MAC, SERVER_PORT
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     awaited,
@@ -17,7 +18,7 @@ from lvslab.conformance.entries import (
     udp_reply,
 )
 from lvslab.conformance.packets import changed, must, must_equal
-from lvslab.conformance.testbed import NETS, ROUTER_MAC, SERVER_PORT, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import EACH_VERSION, MODES_VERSIONS
 from lvslab.ipvs.service import Protocol
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from scapy.layers.inet import TCP
 
+from lvslab.conformance.addresses import NETS, SERVER_PORT
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import (
     awaited,
@@ -27,7 +28,7 @@ from lvslab.conformance.entries import (
     udp_reply,
 )
 from lvslab.conformance.packets import must
-from lvslab.conformance.testbed import NETS, SERVER_PORT, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import EACH_VERSION
 from lvslab.ipvs.service import Protocol
 

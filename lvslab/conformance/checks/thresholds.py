@@ -12,7 +12,7 @@ import time
 from lvslab.conformance.check import check
 from lvslab.conformance.checks.schedulers.distribution import RULES
 from lvslab.conformance.packets import must
-from lvslab.conformance.scheduling import Rig, Step
+from lvslab.conformance.scheduling import Change, Rig, Step
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.service import Protocol, Scheduler, SchedulerFlag
@@ -49,7 +49,7 @@ def upper(bench: Bench, scheduler: Scheduler, what: str) -> None:
     must(max(places.count(1), places.count(2)) <= 3, "the model itself exceeds the threshold")
     must(None in places, "the model itself refuses nobody")
     rig.go_on("connections that were taken", flows)
-    rig.change(("edit", 2, 9))
+    rig.change(Change("edit", 2, 9))
     rig.open("server 2 without threshold", rig.flows(8))
 
 
@@ -211,7 +211,7 @@ def _wait_until(rig: Rig, wanted: dict[int, tuple[int, int]]) -> None:
 def edit_full(bench: Bench, how: str, new: int, takes: int, what: str) -> None:
     rig = Rig(bench, Scheduler.RR, (1,), thresholds={1: (2, 0)})
     must(rig.open("filling up", rig.flows(3)) == [1, 1, None], "the server was not full")
-    rig.change(("edit", 1, 1, new, 0))
+    rig.change(Change("edit", 1, 1, new, 0))
     places = rig.open(f"threshold {new}", rig.flows(4))
     must(
         places == [1] * takes + [None] * (4 - takes),
@@ -230,7 +230,7 @@ def edit_below(bench: Bench) -> None:
     # ip_vs_bind_dest sets it.
     rig = Rig(bench, Scheduler.RR, (1,))
     rig.open("five connections", rig.flows(5))
-    rig.change(("edit", 1, 1, 3, 0))
+    rig.change(Change("edit", 1, 1, 3, 0))
     taken = 0 if rig.model.ways.edits_count else 1
     places = rig.open("threshold 3", rig.flows(3))
     must(
@@ -248,7 +248,7 @@ def edit_below(bench: Bench) -> None:
 def raise_slightly(bench: Bench) -> None:
     rig = Rig(bench, Scheduler.RR, (1,), thresholds={1: (8, 0)})
     rig.open("filling up", rig.flows(9))
-    rig.change(("edit", 1, 1, 9, 0))
+    rig.change(Change("edit", 1, 1, 9, 0))
     taken = 0 if rig.model.ways.edits_count else 1
     places = rig.open("threshold 9", rig.flows(2))
     must(

@@ -8,24 +8,23 @@ port 6080 GUE; nothing else changes.
 """
 
 from lvslab.traffic.layers.gue import GUE_PORT, Gue, bind_gue, remote_checksum
-from lvslab.traffic.layers.sync import (
-    SYNC_GROUP,
-    SYNC_PORT,
-    ConnFlag,
-    Forwarding,
+from lvslab.traffic.layers.sync.entries import (
     IpVsSeq,
     IpVsSeqV0,
     SyncConnV0,
     SyncConnV4,
     SyncConnV6,
-    SyncMessage,
-    SyncMessageV0,
     SyncOption,
     SyncPeData,
     SyncPeName,
     SyncSeqData,
-    bind_sync,
-    decode,
+)
+from lvslab.traffic.layers.sync.messages import SyncMessage, SyncMessageV0, bind_sync, decode
+from lvslab.traffic.layers.sync.words import (
+    SYNC_GROUP,
+    SYNC_PORT,
+    ConnFlag,
+    Forwarding,
     flags_text,
     state_name,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lvslab.conformance.testbed import print_file
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import VirtualService
 
@@ -11,8 +12,8 @@ VIP, RIP = "192.0.2.10", "192.0.2.100"
 SPLIT, AGAIN = "--lvslab--", "--again--"
 HERE, THERE = 2, 255
 """Exit codes: ipvsadm refuses, the kernel refuses."""
-TABLE = 'while IFS= read -r line; do echo "$line"; done </proc/net/ip_vs'
-"""Print the table without another program, which would take long to start in a guest."""
+TABLE = print_file("/proc/net/ip_vs")
+"""Prints the table."""
 
 
 def sorted_rules(services: Sequence[VirtualService]) -> list[str]:

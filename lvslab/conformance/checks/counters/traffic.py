@@ -13,10 +13,12 @@ from typing import Any
 
 from scapy.layers.inet import ICMP
 
+from lvslab.conformance.addresses import NETS, SERVER_PORT
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import awaited, chosen, entries, tcp, tcp_reply, udp, udp_reply
 from lvslab.conformance.packets import must
-from lvslab.conformance.testbed import NETS, SERVER_PORT, Bench, Seen
+from lvslab.conformance.seen import Seen
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import VERSIONS
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.ipvsadm import Counters, ServiceStats

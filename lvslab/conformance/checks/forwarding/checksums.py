@@ -8,11 +8,12 @@ from scapy.layers.inet import TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.layers.sctp import SCTP
 
+from lvslab.conformance.addresses import NETS, PORT, ROUTER_MAC
 from lvslab.conformance.check import check
 from lvslab.conformance.datagrams import SPORT, answer_to, answered, datagram, forwarded, transport
 from lvslab.conformance.flows import at_client, at_server
 from lvslab.conformance.packets import must, must_equal
-from lvslab.conformance.testbed import NETS, PORT, ROUTER_MAC, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import DIRECT_VERSIONS, EACH_MODE, EACH_VERSION, MODES_VERSIONS
 from lvslab.ipvs.service import Protocol
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lvslab.conformance.addresses import NETS
 from lvslab.conformance.check import check
 from lvslab.conformance.datagrams import (
     answer_to,
@@ -18,7 +19,7 @@ from lvslab.conformance.datagrams import (
 )
 from lvslab.conformance.flows import at_client, at_server, server_number
 from lvslab.conformance.packets import must, must_equal
-from lvslab.conformance.testbed import NETS, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import EACH_VERSION, MODES_VERSIONS
 from lvslab.ipvs.service import Protocol
 

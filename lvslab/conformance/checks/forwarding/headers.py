@@ -7,6 +7,7 @@ from typing import Any
 from scapy.layers.inet import UDP, IPOption_NOP, IPOption_Router_Alert
 from scapy.layers.inet6 import IPv6ExtHdrDestOpt, PadN
 
+from lvslab.conformance.addresses import NETS, PORT
 from lvslab.conformance.check import check
 from lvslab.conformance.datagrams import (
     SPORT,
@@ -20,7 +21,7 @@ from lvslab.conformance.datagrams import (
 )
 from lvslab.conformance.flows import Conversation
 from lvslab.conformance.packets import must
-from lvslab.conformance.testbed import NETS, PORT, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import EACH_MODE, EACH_VERSION, MODES_VERSIONS
 from lvslab.ipvs.service import Protocol
 

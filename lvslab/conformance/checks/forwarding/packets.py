@@ -6,11 +6,12 @@ What is expected is what net/netfilter/ipvs/ip_vs_xmit.c, ip_vs_core.c and ip_vs
 
 from __future__ import annotations
 
+from lvslab.conformance.addresses import NETS, PORT, ROUTER_MAC, SERVER_PORT
 from lvslab.conformance.check import check
 from lvslab.conformance.datagrams import SPORT, answer, answered, forwarded, routed, transport
 from lvslab.conformance.flows import Conversation
 from lvslab.conformance.packets import must, must_equal
-from lvslab.conformance.testbed import NETS, PORT, ROUTER_MAC, SERVER_PORT, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import (
     DIRECT_VERSIONS,
     EACH_VERSION,

@@ -4,11 +4,12 @@ the director as its own real server.
 
 from __future__ import annotations
 
+from lvslab.conformance.addresses import NETS, PORT, ROUTER_MAC, SERVER_PORT, server_mac
 from lvslab.conformance.check import check
 from lvslab.conformance.datagrams import SPORT, expect_refused, forwarded, is_error, quoted, routed, transport
 from lvslab.conformance.flows import Conversation
 from lvslab.conformance.packets import must, must_equal
-from lvslab.conformance.testbed import NETS, PORT, ROUTER_MAC, SERVER_PORT, Bench, server_mac
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import DIRECT_VERSIONS, EACH_VERSION, MODES_VERSIONS, VERSIONS
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
 
@@ -120,13 +121,12 @@ def no_ip_forward(bench: Bench, mode: str, version: int) -> None:
     key = "net.ipv4.ip_forward" if version == 4 else "net.ipv6.conf.all.forwarding"
     bench.service(mode, version=version, weights=(1,))
     talk = Conversation(bench, mode, version).establish()
-    path = f"/proc/sys/{key.replace('.', '/')}"
-    bench.apply(f"echo 0 >{path}", f"echo 1 >{path}")
+    bench.sysctl(key, 0)
     talk.request(b"with forwarding off")
     Conversation(bench, mode, version).syn()
     if mode == "nat":
         bench.from_server(1, talk.from_server("PA", b"unheard")).nothing("a reply with forwarding off")
-    bench.run(f"echo 1 >{path}")
+    bench.sysctl(key, 1)
     talk.reply(b"heard")
 
 

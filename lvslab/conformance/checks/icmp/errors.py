@@ -8,8 +8,10 @@ from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6ParamProblem, ICMPv6TimeExceeded
 from scapy.utils import checksum
 
+from lvslab.conformance.addresses import NETS, ROUTER_MAC, server_mac
 from lvslab.conformance.flows import ip_layer
-from lvslab.conformance.testbed import NETS, ROUTER_MAC, Bench, Seen, server_mac
+from lvslab.conformance.seen import Seen
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import VERSIONS
 
 _KINDS = {

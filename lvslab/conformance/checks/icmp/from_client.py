@@ -6,12 +6,13 @@ Linux 6.1.
 
 from __future__ import annotations
 
+from lvslab.conformance.addresses import NETS, PORT, SERVER_PORT
 from lvslab.conformance.check import check
 from lvslab.conformance.checks.icmp.errors import EACH_KIND, ROUTERS, at, damaged, error, requoted
 from lvslab.conformance.datagrams import answer_to, answered, datagram, forwarded
 from lvslab.conformance.flows import Conversation, at_server
 from lvslab.conformance.packets import must_equal
-from lvslab.conformance.testbed import NETS, PORT, SERVER_PORT, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import DIRECT_VERSIONS, EACH_VERSION, MODES_VERSIONS
 from lvslab.ipvs.service import Protocol
 

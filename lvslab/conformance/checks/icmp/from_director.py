@@ -5,11 +5,12 @@ from __future__ import annotations
 from scapy.layers.inet import ICMP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest
 
+from lvslab.conformance.addresses import NETS, ROUTER_MAC, SERVER_PORT
 from lvslab.conformance.check import check
 from lvslab.conformance.datagrams import SPORT, answer, is_error, quoted, routed
 from lvslab.conformance.flows import Conversation, at_server, ip_layer
 from lvslab.conformance.packets import must, must_equal
-from lvslab.conformance.testbed import NETS, ROUTER_MAC, SERVER_PORT, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import EACH_VERSION, VERSIONS
 from lvslab.ipvs.service import Protocol
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from scapy.layers.inet import ICMP
 from scapy.layers.inet6 import ICMPv6EchoRequest
 
+from lvslab.conformance.addresses import NETS, PORT, ROUTER_MAC, SERVER_PORT
 from lvslab.conformance.check import check
 from lvslab.conformance.checks.icmp.errors import (
     EACH_KIND,
@@ -22,7 +23,7 @@ from lvslab.conformance.checks.icmp.errors import (
 )
 from lvslab.conformance.datagrams import SPORT, answer, answered, datagram, forwarded, routed, transport
 from lvslab.conformance.packets import must, must_equal
-from lvslab.conformance.testbed import NETS, PORT, ROUTER_MAC, SERVER_PORT, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import DIRECT_VERSIONS, EACH_VERSION, VERSIONS
 from lvslab.ipvs.service import Protocol
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lvslab.conformance.check import check
 from lvslab.conformance.checks.schedulers.distribution import RULES
 from lvslab.conformance.packets import must
-from lvslab.conformance.scheduling import Rig
+from lvslab.conformance.scheduling import Change, Rig
 from lvslab.conformance.testbed import Bench
 from lvslab.ipvs.service import Scheduler
 
@@ -20,7 +20,7 @@ def join(bench: Bench, scheduler: Scheduler, rule: str) -> None:
     rig = Rig(bench, scheduler, (2, 1))
     early = rig.flows(7)
     rig.open("before the server was added", early)
-    rig.change(("add", 3, 3))
+    rig.change(Change("add", 3, 3))
     rig.open("after the server was added", rig.flows(13))
     rig.go_on("connections from before", early)
 
@@ -35,9 +35,9 @@ def join(bench: Bench, scheduler: Scheduler, rule: str) -> None:
 def leave(bench: Bench, scheduler: Scheduler, rule: str) -> None:
     rig = Rig(bench, scheduler, (1, 2, 1))
     rig.open("before the server left", rig.flows(8))
-    rig.change(("remove", 2))
+    rig.change(Change("remove", 2))
     rig.open("after the server left", rig.flows(7))
-    rig.change(("add", 2, 2))
+    rig.change(Change("add", 2, 2))
     rig.must_count("after the server came back")
     rig.open("after the server came back", rig.flows(9))
 
@@ -53,11 +53,11 @@ def quiesce(bench: Bench, scheduler: Scheduler) -> None:
     rig = Rig(bench, scheduler, (2, 3, 1))
     early = rig.flows(8)
     rig.open("before weight 0", early)
-    rig.change(("edit", 2, 0))
+    rig.change(Change("edit", 2, 0))
     places = rig.open("with weight 0", rig.flows(9))
     must(2 not in places, "the model itself sends new connections to weight 0")
     rig.go_on("connections from before", early)
-    rig.change(("edit", 2, 3))
+    rig.change(Change("edit", 2, 3))
     rig.open("with the weight back", rig.flows(9))
 
 
@@ -71,10 +71,10 @@ def quiesce(bench: Bench, scheduler: Scheduler) -> None:
 def nobody(bench: Bench, scheduler: Scheduler) -> None:
     rig = Rig(bench, scheduler, (0, 0))
     places = rig.open("all weights 0", rig.flows(2))
-    rig.change(("remove", 1), ("remove", 2))
+    rig.change(Change("remove", 1), Change("remove", 2))
     places += rig.open("no servers", rig.flows(2))
     must(places == [None] * 4, "the model itself serves somebody")
-    rig.change(("add", 1, 1))
+    rig.change(Change("add", 1, 1))
     must(rig.open("one server", rig.flows(2)) == [1, 1], "the model itself refuses somebody")
 
 
@@ -90,9 +90,9 @@ def nobody(bench: Bench, scheduler: Scheduler) -> None:
 def weights_in_flight(bench: Bench, scheduler: Scheduler) -> None:
     rig = Rig(bench, scheduler, (4, 2, 1))
     rig.open("weights 4:2:1", rig.flows(3))
-    rig.change(("edit", 3, 6))
+    rig.change(Change("edit", 3, 6))
     rig.open("weights 4:2:6", rig.flows(8))
-    rig.change(("edit", 1, 1), ("edit", 2, 1))
+    rig.change(Change("edit", 1, 1), Change("edit", 2, 1))
     rig.open("weights 1:1:6", rig.flows(9))
 
 

@@ -6,11 +6,12 @@ import random
 
 from scapy.layers.inet import TCP, UDP
 
+from lvslab.conformance.addresses import SERVER_PORT
 from lvslab.conformance.check import check
-from lvslab.conformance.models import Flow
+from lvslab.conformance.models.servers import Flow
 from lvslab.conformance.packets import must
-from lvslab.conformance.scheduling import Rig, Step
-from lvslab.conformance.testbed import SERVER_PORT, Bench
+from lvslab.conformance.scheduling import Change, Rig, Step
+from lvslab.conformance.testbed import Bench
 from lvslab.ipvs.service import Protocol, Scheduler
 
 # -- connections open and close --------------------------------------------------------------------
@@ -85,9 +86,9 @@ def active_against_inactive(bench: Bench) -> None:
         f"{cost - 1} connections to server 1",
         [Step(what, flow) for flow in closed for what in ("open", "close")],
     )
-    rig.change(("edit", 1, 0), ("edit", 2, 1))
+    rig.change(Change("edit", 1, 0), Change("edit", 2, 1))
     rig.open("one connection to server 2", rig.flows(1))
-    rig.change(("edit", 1, 1))
+    rig.change(Change("edit", 1, 1))
     rig.must_count("before the decision")
     below, tie, above = rig.flows(3)
     must(
@@ -249,11 +250,11 @@ def failover(bench: Bench) -> None:
     rig = Rig(bench, Scheduler.FO, (30, 20, 20, 10))
     stages = [rig.open("all there", rig.flows(3))]
     for what, changes in (
-        ("the first quiescent", [("edit", 1, 0)]),
-        ("the second of equals quiescent", [("edit", 3, 0)]),
-        ("the third gone", [("remove", 2)]),
-        ("the first back with a threshold of 2", [("edit", 1, 30, 2)]),
-        ("the first without threshold", [("edit", 1, 30)]),
+        ("the first quiescent", [Change("edit", 1, 0)]),
+        ("the second of equals quiescent", [Change("edit", 3, 0)]),
+        ("the third gone", [Change("remove", 2)]),
+        ("the first back with a threshold of 2", [Change("edit", 1, 30, 2)]),
+        ("the first without threshold", [Change("edit", 1, 30)]),
     ):
         rig.change(*changes)
         stages.append(rig.open(what, rig.flows(3)))
@@ -312,7 +313,7 @@ def twos(bench: Bench, protocol: Protocol) -> None:
 def twos_alone(bench: Bench) -> None:
     rig = Rig(bench, Scheduler.TWOS, (0, 0))
     must(rig.open("all weights 0", rig.flows(2)) == [None, None], "the model itself serves somebody")
-    rig.change(("edit", 1, 1))
+    rig.change(Change("edit", 1, 1))
     must(
         rig.open("one weight", rig.flows(8)) == [1] * 8,
         "the only server with a weight did not get everything",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from lvslab.conformance.addresses import NETS, SERVER_PORT
 from lvslab.conformance.check import check
 from lvslab.conformance.checks.states.stories import lives
 from lvslab.conformance.entries import chosen, entry, tcp, udp, udp_reply
 from lvslab.conformance.packets import must
-from lvslab.conformance.testbed import NETS, SERVER_PORT, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import MODES_VERSIONS
 from lvslab.ipvs.service import Protocol
 

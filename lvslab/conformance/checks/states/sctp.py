@@ -11,10 +11,11 @@ from typing import Any
 from scapy.layers import sctp
 from scapy.layers.sctp import SCTP
 
+from lvslab.conformance.addresses import NETS, SERVER_PORT
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import entry
 from lvslab.conformance.packets import must
-from lvslab.conformance.testbed import NETS, SERVER_PORT, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.ipvs.service import Protocol
 
 _SCTP_NAT: Sequence[tuple[str, str, str]] = (

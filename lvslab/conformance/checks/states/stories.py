@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lvslab.conformance.addresses import SERVER_PORT
 from lvslab.conformance.checks.states.tables import Story
 from lvslab.conformance.entries import entries, tcp, tcp_reply
-from lvslab.conformance.testbed import SERVER_PORT, Bench
+from lvslab.conformance.testbed import Bench
 from lvslab.ipvs.ipvsadm import Connection
 
 

@@ -109,8 +109,9 @@ def secure_auto(bench: Bench) -> None:
     must(value == "1", "secure_tcp must stay 1 with enough memory", f"seen: {value}")
     state = [each.state if each else "" for each in played(bench, client, port, [OPEN])]
     must(state == [ESTABLISHED], "enough memory: ESTABLISHED expected", f"seen: {state}")
-    bench.run("echo 0 >/proc/sys/net/ipv4/vs/secure_tcp; echo 1000000000 >/proc/sys/net/ipv4/vs/amemthresh")
-    bench.run("echo 1 >/proc/sys/net/ipv4/vs/secure_tcp")
+    bench.sysctl("net.ipv4.vs.secure_tcp", 0)
+    bench.sysctl("net.ipv4.vs.amemthresh", 1000000000)
+    bench.sysctl("net.ipv4.vs.secure_tcp", 1)
     value = bench.run("cat /proc/sys/net/ipv4/vs/secure_tcp").strip()
     must(value == "2", "secure_tcp must go from 1 to 2 with too little memory", f"seen: {value}")
     state = [each.state if each else "" for each in played(bench, bench.client(), port, [OPEN])]

@@ -6,21 +6,16 @@ from typing import Any
 
 from scapy.layers.inet import TCP
 
+from lvslab.conformance.addresses import NETS, PORT, SERVER_PORT, V4, server_mac
 from lvslab.conformance.check import check
-from lvslab.conformance.checks.sync import template
+from lvslab.conformance.checks.sync.templates import template
 from lvslab.conformance.flows import at_server
 from lvslab.conformance.packets import must, must_equal
-from lvslab.conformance.syncing import _FLAGS, SPORT, SYNC_ID, Backup, Master, entry, must_say, segments, told
-from lvslab.conformance.testbed import NETS, PORT, SERVER_PORT, V4, Bench, server_mac
-from lvslab.traffic.layers.sync import (
-    SYNC_PORT,
-    ConnFlag,
-    IpVsSeq,
-    IpVsSeqV0,
-    SyncMessage,
-    SyncOption,
-    SyncSeqData,
-)
+from lvslab.conformance.syncing import FLAGS, SPORT, SYNC_ID, Backup, Master, entry, must_say, segments, told
+from lvslab.conformance.testbed import Bench
+from lvslab.traffic.layers.sync.entries import IpVsSeq, IpVsSeqV0, SyncOption, SyncSeqData
+from lvslab.traffic.layers.sync.messages import SyncMessage
+from lvslab.traffic.layers.sync.words import SYNC_PORT, ConnFlag
 
 
 @check(
@@ -331,7 +326,7 @@ def _relayed(bench: Bench, sync: int) -> tuple[str, int, list[Any]]:
     master = Master(bench, version=sync, threshold=(0, 1))
     backup = Backup(bench)
     client = bench.client()
-    flags = int(_FLAGS["dr"] | ConnFlag.IN_SEQ | ConnFlag.OUT_SEQ)
+    flags = int(FLAGS["dr"] | ConnFlag.IN_SEQ | ConnFlag.OUT_SEQ)
     sequences = {
         name: IpVsSeq(init_seq=a, delta=b, previous_delta=c) for name, (a, b, c) in _SEQUENCES.items()
     }

@@ -1,0 +1,1 @@
+"""Tunnels to real servers, in every encapsulation and mix of IP versions."""

@@ -1,0 +1,50 @@
+"""What came out of the director."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lvslab.conformance.verdict import CheckFailed
+
+
+@dataclass
+class Seen:
+    """Frames that came out of the director, in order, without its echo replies, ARP, neighbour
+    discovery and multicast reports.
+    """
+
+    outside: list[Any] = field(default_factory=list)
+    inside: list[Any] = field(default_factory=list)
+
+    def one(self, side: str, what: str) -> Any:
+        """The only frame on one side, with nothing on the other.
+
+        Raises:
+            CheckFailed: there is none, or another one.
+        """
+        here, there = (self.inside, self.outside) if side == "inside" else (self.outside, self.inside)
+        if len(here) == 1 and not there:
+            return here[0]
+        raise CheckFailed(
+            f"{what}: one frame was expected {side}, {len(here)} came, and {len(there)} on the other side",
+            self.summaries(),
+        )
+
+    def nothing(self, what: str) -> None:
+        """Nothing must have come out.
+
+        Raises:
+            CheckFailed: something did.
+        """
+        if self.outside or self.inside:
+            count = len(self.outside) + len(self.inside)
+            raise CheckFailed(f"{what}: nothing was expected, {count} frame(s) came", self.summaries())
+
+    def summaries(self) -> list[str]:
+        """Every frame in words, for the detail of a failed check."""
+        return [
+            f"{side}: {frame.summary()}"
+            for side, frames in (("outside", self.outside), ("inside", self.inside))
+            for frame in frames
+        ]
