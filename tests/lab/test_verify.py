@@ -5,6 +5,7 @@ is left out.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -147,8 +148,13 @@ def test_a_broken_set_up_fails_at_the_right_packet(
 def test_real_servers_that_answer_arp_for_the_vip_fail_dr(tmp_path: Path) -> None:
     done = run_lvslab("verify", "dr", "--without", "arp", "--runs", str(tmp_path))
     assert done.code == 1
-    assert "answers ARP for the virtual address" in done.out or "expected: to director" in done.out
-    assert "first wrong packet" in done.out or "arp" in done.out
+    assert "\nDR, first wrong packet:\n" in done.out
+    wrong = r"^wrong +handed to rs[12] \(real server, MAC [\da-f:]{17}\); expected: to director$"
+    assert re.search(wrong, done.out, re.M), done.out
+    (result,) = json.loads((next(tmp_path.iterdir()) / "run.json").read_text())["results"]
+    (arp,) = [check for check in result["checks"] if check["name"] == "arp"]
+    answers = r"rs[12] \([\da-f:]{17}\) answers ARP for the virtual address \(frame \d+\)"
+    assert arp["verdict"] == "fail" and re.fullmatch(answers, arp["reason"])
 
 
 def test_more_clients_and_servers_pass_too(tmp_path: Path) -> None:
@@ -161,7 +167,7 @@ def test_more_clients_and_servers_pass_too(tmp_path: Path) -> None:
 def test_a_single_mode_prints_its_ladder(tmp_path: Path) -> None:
     done = run_lvslab("verify", "fullnat", "--runs", str(tmp_path))
     assert done.code == 0
-    assert "10.0.1.201:" in done.out or "10.0.1.202:" in done.out
+    assert re.search(r"10\.0\.1\.20[12]:\d+ > 10\.0\.1\.1[12]:8080", done.out), "from the pool to a server"
     assert "─ SYN ─" in done.out and "[src dst dport]" in done.out
 
 
