@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvslab.catalog import catalog
+from lvslab.catalog.sources import is_name
 from lvslab.errors import CannotError, UsageError
 from lvslab.kernels.qemu import BOOT, MODULES, QemuKernel
 
@@ -44,7 +45,7 @@ def find(name: str | None, boot: Path = BOOT, modules: Path = MODULES) -> BenchK
         return BenchKernel(*list(installed.items())[-1]) if installed else _first_of_catalog(boot)
     if name in installed:
         return BenchKernel(name, installed[name])
-    if name.startswith(("debian/", "local/")):
+    if is_name(name):
         return _from_catalog(name)
     if Path(name).is_dir():
         return _in_directory(Path(name))

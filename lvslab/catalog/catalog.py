@@ -1,8 +1,8 @@
 """The kernels that are here besides the installed ones: reading only; fetch.py, build.py and add.py
 put kernels in, by way of store.py.
 
-    <cache>/debian/<suite>/<version>/             a User-Mode Linux kernel of Debian's
-    <cache>/debian/<suite>/<flavour>/<version>/   a stock kernel of Debian's
+    <cache>/<source>/<kernel>/<version>/          a kernel of a source; of Debian's: debian/<suite>/<version>/
+
     <cache>/local/<name>/                         a kernel that was built or added
     <cache>/loaders/<version>/                    C libraries and their loaders, shared by entries
     <cache>/work-*                                unfinished work, removed by whoever adds something next
@@ -16,13 +16,13 @@ rename, after the kernel in it has booted.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lvslab.catalog import apt
-from lvslab.catalog.names import Flavour, LocalName, Spec, parse_name
+from lvslab.catalog.names import LOCAL, KernelName
+from lvslab.catalog.sources import SOURCES, parse_name, source_of
 from lvslab.errors import CannotError, LabError
 from lvslab.kernels import probe
 from lvslab.kernels.cache import cache_directory
@@ -32,7 +32,6 @@ from lvslab.kernels.needs import KernelFacts, Kernels
 
 ENTRY = "entry.json"
 _VERSION = 1
-_PLACES = ("debian/*/*", "debian/*/*/*", "local/*")
 
 
 @dataclass(frozen=True)
@@ -83,11 +82,9 @@ class CatalogEntry:
         return f"{self.name}={self.version}" if self.version else self.name
 
     @property
-    def remedy(self) -> str:
+    def how_to_get(self) -> str:
         """The command that gets it again."""
-        if not self.version:
-            return "lvslab kernels build TREE, or lvslab kernels add PATH"
-        return f"lvslab kernels fetch {Spec.parse(self.full_name)}"
+        return parse_name(self.full_name).how_to_get
 
     def kernel(self) -> Kernel:
         """The kernel, to boot it.
@@ -95,7 +92,7 @@ class CatalogEntry:
         Raises:
             CannotError: a part of it is gone; names the command that gets it again.
         """
-        again = f"kernel '{self.full_name}': damaged: {{}}; run: {self.remedy}"
+        again = f"kernel '{self.full_name}': damaged: {{}}; run: {self.how_to_get}"
         if self.loader is not None and not (
             self.loader.is_file() and (self.directory / "libc.so.6").is_file()
         ):
@@ -147,7 +144,7 @@ def read_entry(directory: Path) -> CatalogEntry | None:
             boot_seconds=kept["boot_seconds"],
             fetched=kept["fetched"],
             loader=Path(kept["loader"]) if kept["loader"] else None,
-            origin=kept.get("origin") or f"{Flavour.UML.package} {kept['package_version']}",
+            origin=kept.get("origin", ""),
             details=dict(kept.get("details", {})),
             schedulers=tuple(kept.get("schedulers", ())),
         )
@@ -155,12 +152,9 @@ def read_entry(directory: Path) -> CatalogEntry | None:
         return None
 
 
-def entry_directory(cache: Path, name: Spec | LocalName, version: str = "") -> Path:
-    """Where the entry of a version lies."""
-    if isinstance(name, LocalName):
-        return cache / "local" / name.label
-    suite = cache / "debian" / name.suite
-    return (suite if name.flavour is Flavour.UML else suite / name.flavour) / version
+def entry_directory(cache: Path, name: KernelName, version: str | None = None) -> Path:
+    """Where the entry of a version lies, by default of the name's own."""
+    return cache / name.place / (version or name.version or "")
 
 
 def entries(cache: Path | None = None) -> list[CatalogEntry]:
@@ -170,9 +164,18 @@ def entries(cache: Path | None = None) -> list[CatalogEntry]:
         cache: by default `cache.cache_directory()`.
     """
     cache = cache or cache_directory()
-    places = sorted(path.parent for pattern in _PLACES for path in cache.glob(f"{pattern}/{ENTRY}"))
+    places = (place for name in sorted((*SOURCES, LOCAL)) for place in _places(cache / name))
     found = (read_entry(place) for place in places)
     return [entry for entry in found if entry is not None]
+
+
+def _places(directory: Path) -> Iterator[Path]:
+    """The directories of entries in and below a directory; nothing of an entry is looked at."""
+    if (directory / ENTRY).is_file():
+        yield directory
+    elif directory.is_dir():
+        for below in sorted(directory.iterdir()):
+            yield from _places(below)
 
 
 def find_entry(name: str, cache: Path | None = None) -> CatalogEntry:
@@ -184,20 +187,16 @@ def find_entry(name: str, cache: Path | None = None) -> CatalogEntry:
     """
     wanted = parse_name(name)
     known = entries(cache)
-    if isinstance(wanted, LocalName):
-        for entry in known:
-            if entry.name == str(wanted):
-                return entry
-        local = ", ".join(entry.name for entry in known if not entry.version)
-        raise CannotError(
-            f"kernel '{name}': not here{f' (here: {local})' if local else ''}; run: lvslab kernels build TREE"
-            f" --name {wanted.label}, or lvslab kernels add PATH --name {wanted.label}"
-        )
     fitting = {entry.version: entry for entry in known if entry.name == wanted.name}
-    if not fitting or (wanted.version and wanted.version not in fitting):
-        here = f" (here: {', '.join(fitting)})" if fitting else ""
-        raise CannotError(f"kernel '{name}': not fetched{here}; run: lvslab kernels fetch {wanted}")
-    return fitting[wanted.version or apt.newest_version(fitting)]
+    if fitting and wanted.version is None:
+        return fitting[source_of(name).newest(fitting)]
+    if wanted.version in fitting:
+        return fitting[wanted.version]
+    family = wanted.name.partition("/")[0]
+    here = ", ".join(fitting or [entry.full_name for entry in known if entry.name.startswith(f"{family}/")])
+    raise CannotError(
+        f"kernel '{name}': not here{f' (here: {here})' if here else ''}; run: {wanted.how_to_get}"
+    )
 
 
 def find(name: str, cache: Path | None = None) -> Kernel:

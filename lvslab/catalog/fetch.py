@@ -1,246 +1,54 @@
-"""Fetches Debian's kernels into the catalog: gets the packages and unpacks them; store.py boots the
-kernel and lets its entry appear.
+"""Fetches kernels into the catalog: their source lays them out, store.py boots them and lets their
+entries appear.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from lvslab.catalog import apt, stock, store
-from lvslab.catalog.apt import PrivateApt
-from lvslab.catalog.apt_output import SuiteError
+from lvslab.catalog import store
 from lvslab.catalog.catalog import CatalogEntry, entry_directory
-from lvslab.catalog.elf import Elf
-from lvslab.catalog.mirror import Mirrors
-from lvslab.catalog.names import Flavour, Spec
+from lvslab.catalog.sources import source_of
 from lvslab.catalog.store import Candidate
-from lvslab.errors import CannotError
 from lvslab.events import Event, Listener, nobody
-from lvslab.kernels import bzimage
 from lvslab.kernels.cache import cache_directory
 
-LIBC_PACKAGE = "libc6"
 
-NEEDED_MIB = {Flavour.UML: 450, Flavour.CLOUD: 450, Flavour.AMD64: 900}
-"""Room that a fetch takes at most: lists of packages, the packages, their files (of 6.1: 180 MiB,
-130 MiB, 410 MiB).
-"""
-
-_STARTS_SECONDS = 20.0
-
-
-def fetch(spec: str, cache: Path | None = None, tell: Listener = nobody) -> CatalogEntry:
+def fetch(name: str, cache: Path | None = None, tell: Listener = nobody) -> CatalogEntry:
     """Get a kernel into the catalog; where this version is there already, that one is returned.
 
     Needs the machine's network, so it must not be called in a sandbox; the trial boot makes its
     own.
 
     Args:
-        spec: `debian/SUITE[:FLAVOUR][=VERSION]`.
+        name: as its source writes it, for example `debian/SUITE[:FLAVOUR][=VERSION]`; without a
+            version the newest is meant.
         cache: by default `cache.cache_directory()`.
         tell: takes progress.
 
     Raises:
-        UsageError: the spec is written otherwise.
+        UsageError: no source has such names.
         CannotError: it cannot be had; the message says why and what helps.
         GuestError: it does not boot here.
     """
-    wanted = Spec.parse(spec)
+    source = source_of(name)
+    wanted = source.parse(name)
     cache = cache or cache_directory()
-    there = wanted.version and store.usable(entry_directory(cache, wanted, wanted.version))
+    there = wanted.version and store.usable(entry_directory(cache, wanted))
     if there:
         tell(Event("", "fetch", f"{there.full_name}: is there already"))
         return there
-    with store.opened(cache, NEEDED_MIB[wanted.flavour], tell) as work:
-        return _Fetch(wanted, cache, work, tell).run()
-
-
-@dataclass(frozen=True)
-class _LaidOut:
-    """A kernel in the shape of an entry."""
-
-    origin: str
-    loader: Path | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-
-
-class _Fetch:
-    """One fetch, in a working directory that is thrown away."""
-
-    def __init__(self, wanted: Spec, cache: Path, work: Path, tell: Listener) -> None:
-        self._wanted, self._cache, self._work, self._tell = wanted, cache, work, tell
-
-    def run(self) -> CatalogEntry:
-        source = Mirrors(self._work, self._tell).serving(self._wanted.suite)
-        version = self._version(source)
-        target = entry_directory(self._cache, self._wanted, version)
+    with store.opened(cache, source.needed_mib(wanted), tell) as work:
+        delivery = source.find(wanted, work, cache, tell)
+        target = entry_directory(cache, wanted, delivery.version)
         there = store.usable(target)
         if there:
-            self._tell(Event("", "fetch", f"{there.full_name}: is there already, and is the newest"))
+            tell(Event("", "fetch", f"{there.full_name}: is there already, and is the newest"))
             return there
-        new = self._work / "entry"
-        new.mkdir()
-        lay_out = self._lay_out_uml if self._wanted.flavour is Flavour.UML else self._lay_out_stock
-        made = lay_out(source, version, new)
-        candidate = Candidate(self._wanted.name, version, new, target, made.origin, made.loader, made.details)
-        return store.admit(candidate, self._cache, self._tell)
-
-    def _version(self, source: PrivateApt) -> str:
-        package, suite = self._wanted.flavour.package, self._wanted.suite
-        offered = source.versions(package, suite)
-        if not offered:
-            raise SuiteError(
-                f"{self._wanted}: {suite} has no package {package} for this machine; take another suite"
-            )
-        if self._wanted.version and self._wanted.version not in offered:
-            raise SuiteError(f"{self._wanted}: no such version; {suite} has: {', '.join(offered)}")
-        return self._wanted.version or apt.newest_version(offered)
-
-    def _unpacked(self, package: Path, files: Path) -> None:
-        self._tell(Event("", "fetch", f"unpacking {package.name}"))
-        apt.unpack(package, files)
-        package.unlink()
-
-    # -- stock kernels -----------------------------------------------------------------------------
-
-    def _lay_out_stock(self, source: PrivateApt, version: str, new: Path) -> _LaidOut:
-        """The image, its configuration, and of its modules those that a director can use."""
-        files, packages = self._work / "files", stock_packages(source, self._wanted.flavour.package, version)
-        if not packages:
-            raise CannotError(
-                f"{self._wanted.flavour.package} {version}: names no kernel; it is not known to lvslab"
-            )
-        for package, exact in packages.items():
-            self._unpacked(source.download(package, exact), files)
-        images = sorted(files.glob("boot/vmlinuz-*")) or sorted(files.glob("usr/lib/modules/*/vmlinuz"))
-        trees = sorted(
-            each
-            for base in ("lib", "usr/lib")
-            for each in files.glob(f"{base}/modules/*")
-            if (each / "kernel").is_dir()
+        entry = work / "entry"
+        entry.mkdir()
+        made = delivery.lay_out(entry)
+        candidate = Candidate(
+            wanted.name, delivery.version, entry, target, made.origin, made.loader, made.details
         )
-        if len(images) != 1 or len(trees) != 1:
-            raise CannotError(
-                f"{', '.join(packages)}: no image with its modules; these packages are not known to lvslab"
-            )
-        release = trees[0].name
-        says = bzimage.release_of(images[0])
-        if says != release:
-            raise CannotError(
-                f"{', '.join(packages)}: the image is {says or 'no bzImage'}, the modules are for {release}"
-            )
-        images[0].rename(new / "vmlinuz")
-        (new / "modules").mkdir()
-        trees[0].rename(new / "modules" / release)
-        for config in (*files.glob("boot/config-*"), *files.glob("usr/lib/modules/*/config")):
-            config.rename(new / "config")
-        for copyright_ in list(files.glob("usr/share/doc/*/copyright"))[:1]:
-            copyright_.rename(new / "copyright")
-        shutil.rmtree(files)
-        left_out = stock.trim(new / "modules" / release)
-        self._tell(
-            Event("", "fetch", f"{release}: left out {left_out} modules of hardware that a guest cannot have")
-        )
-        return _LaidOut(" ".join(f"{package}={exact}" for package, exact in packages.items()))
-
-    # -- User-Mode Linux ---------------------------------------------------------------------------
-
-    def _lay_out_uml(self, source: PrivateApt, version: str, new: Path) -> _LaidOut:
-        """The program and its modules, and the C library that it needs."""
-        package, files = self._wanted.flavour.package, self._work / "files"
-        got = source.download(package, version)
-        self._unpacked(got, files)
-        for there, here in (("usr/bin/linux.uml", "linux.uml"), ("usr/lib/uml/modules", "modules")):
-            if not (files / there).exists():
-                raise CannotError(
-                    f"{got.name}: has no /{there}; this version of the package is not known to lvslab"
-                )
-            (files / there).rename(new / here)
-        for copyright_ in files.glob("usr/share/doc/*/copyright"):
-            copyright_.rename(new / "copyright")
-        shutil.rmtree(files)
-        return _LaidOut(f"{package}={version}", self._give_libc(source, new))
-
-    def _give_libc(self, source: PrivateApt, new: Path) -> Path | None:
-        """Make the kernel use its own suite's C library where this machine's is too old for it;
-        returns that one's loader.
-        """
-        binary = new / "linux.uml"
-        if why_not_starting(binary) is None:
-            return None
-        base = self._wanted.suite.split("-")[0]
-        offered = source.versions(LIBC_PACKAGE, base) or source.versions(LIBC_PACKAGE, self._wanted.suite)
-        if not offered:
-            raise CannotError(f"{self._wanted}: needs a newer C library, and {base} has no {LIBC_PACKAGE}")
-        version, program = apt.newest_version(offered), Elf(binary)
-        home = self._cache / "loaders" / version
-        loader = home / Path(program.loader).name
-        if not (loader.is_file() and all((home / name).is_file() for name in program.needed)):
-            files, loaders = self._work / "libc", self._work / "loader"
-            apt.unpack(source.download(LIBC_PACKAGE, version), files)
-            loaders.mkdir()
-            for name in dict.fromkeys((loader.name, "libc.so.6", *program.needed)):
-                found = next(
-                    (path for path in files.rglob(name) if path.is_file() and not path.is_symlink()), None
-                )
-                if found is not None:
-                    shutil.copy2(found, loaders / name)
-            store.place(loaders, home)
-        program.redirect(loader)
-        for library in home.iterdir():
-            if library != loader:
-                (new / library.name).symlink_to(library)
-        problem = why_not_starting(binary)
-        if problem:
-            raise CannotError(
-                f"{self._wanted}: does not start, even with {LIBC_PACKAGE} {version}: {problem}"
-            )
-        return loader
-
-
-def stock_packages(source: PrivateApt, meta: str, version: str) -> dict[str, str]:
-    """The packages with the files of a stock kernel, each with its version.
-
-    The suite's `linux-image-amd64` depends on the newest `linux-image-RELEASE`, which in newer
-    suites has its image and its modules in packages of their own, `linux-binary-RELEASE` and
-    `linux-modules-RELEASE`.
-    """
-    images = {
-        name: exact
-        for name, exact in source.depends(meta, version).items()
-        if re.match(r"linux-image-\d", name)
-    }
-    parts = [
-        {
-            name: exact
-            for name, exact in source.depends(image, exact).items()
-            if re.match(r"linux-(binary|modules|base)-\d", name)
-        }
-        for image, exact in images.items()
-    ]
-    return {**images, **{name: exact for part in parts for name, exact in part.items()}}
-
-
-def why_not_starting(binary: Path) -> str | None:
-    """Why a User-Mode Linux program cannot even print its version, or None."""
-    try:
-        done = subprocess.run(
-            [binary, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_STARTS_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    if done.returncode == 0:
-        return None
-    said = (done.stderr + done.stdout).strip().splitlines()
-    return said[0] if said else f"ended with {done.returncode}"
+        return store.admit(candidate, cache, tell)

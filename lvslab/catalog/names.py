@@ -1,91 +1,68 @@
-"""How a user names a kernel that is not the machine's own: `debian/SUITE[:FLAVOUR][=VERSION]` or
-`local/NAME`.
+"""How a user names a kernel of the catalog: `SOURCE/KERNEL[=VERSION]`, each source in its own way
+(sources.py), or `local/NAME`.
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from enum import StrEnum
+from pathlib import PurePath
 
 from lvslab.errors import UsageError
 
+LOCAL = "local"
+"""First word of the names of kernels that were built or added here."""
 
-class Flavour(StrEnum):
-    """Which of Debian's packages the kernel comes from."""
-
-    UML = "uml"
-    """user-mode-linux."""
-    CLOUD = "cloud"
-    """linux-image-cloud-amd64: for virtual machines, without 9p."""
-    AMD64 = "amd64"
-    """linux-image-amd64: the generic one."""
-
-    @property
-    def package(self) -> str:
-        """The package that a suite offers; of a stock kernel the one that only depends on the
-        newest release's.
-        """
-        return {
-            Flavour.UML: "user-mode-linux",
-            Flavour.CLOUD: "linux-image-cloud-amd64",
-            Flavour.AMD64: "linux-image-amd64",
-        }[self]
-
-
-SUITES = ("bookworm", "trixie", "forky", "sid")
-"""The suites that are looked at when nobody names one."""
-
-_DEBIAN = re.compile(
-    r"debian/(?P<suite>[a-z][a-z0-9-]*)(?::(?P<flavour>[a-z0-9]+))?(?:=(?P<version>[A-Za-z0-9.+~-]+))?"
-)
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_HOW = "write debian/SUITE[:uml|:cloud|:amd64][=VERSION], for example debian/trixie:uml, or local/NAME"
 
 
-@dataclass(frozen=True)
-class Spec:
-    """A kernel of Debian's as the user names it; without a version the newest there is."""
+class KernelName(ABC):
+    """A kernel of the catalog as the user names it; as text in full.
 
-    suite: str
-    version: str | None = None
-    flavour: Flavour = Flavour.UML
+    Attributes:
+        version: the one that is meant, None for the newest, "" for a kernel that has none.
+    """
+
+    version: str | None
 
     @property
+    @abstractmethod
     def name(self) -> str:
-        """The short name, under which the newest version is found."""
-        return f"debian/{self.suite}" + ("" if self.flavour is Flavour.UML else f":{self.flavour}")
+        """The short name, which all versions share."""
 
     def __str__(self) -> str:
-        return f"debian/{self.suite}:{self.flavour}" + (f"={self.version}" if self.version else "")
+        return f"{self.name}={self.version}" if self.version else self.name
 
-    @classmethod
-    def parse(cls, text: str) -> Spec:
-        """Read it.
+    @property
+    def place(self) -> PurePath:
+        """Where its versions lie, below the cache."""
+        return PurePath(*re.split("[/:]", self.name))
 
-        Raises:
-            UsageError: it is written otherwise.
-        """
-        found = _DEBIAN.fullmatch(text)
-        if not found:
-            raise UsageError(f"kernel '{text}': unknown; {_HOW}")
-        try:
-            flavour = Flavour(found["flavour"] or Flavour.UML)
-        except ValueError:
-            raise UsageError(
-                f"kernel '{text}': unknown kind '{found['flavour']}'; there is: {', '.join(Flavour)}"
-            ) from None
-        return cls(found["suite"], found["version"], flavour)
+    @property
+    def how_to_get(self) -> str:
+        """The command that gets it."""
+        return f"lvslab kernels fetch {self}"
 
 
 @dataclass(frozen=True)
-class LocalName:
+class LocalName(KernelName):
     """A kernel that was built or added here: `local/NAME`."""
 
     label: str
+    version = ""
 
-    def __str__(self) -> str:
-        return f"local/{self.label}"
+    @property
+    def name(self) -> str:
+        """As the user says it."""
+        return f"{LOCAL}/{self.label}"
+
+    @property
+    def how_to_get(self) -> str:
+        """Either command that makes one of this name."""
+        return (
+            f"lvslab kernels build TREE --name {self.label}, or lvslab kernels add PATH --name {self.label}"
+        )
 
     @classmethod
     def parse(cls, text: str) -> LocalName:
@@ -94,18 +71,9 @@ class LocalName:
         Raises:
             UsageError: it is no name.
         """
-        label = text.removeprefix("local/")
+        label = text.removeprefix(f"{LOCAL}/")
         if not _LOCAL.fullmatch(label):
             raise UsageError(
                 f"kernel name '{text}': write letters, digits and . _ + - only, for example local/mine"
             )
         return cls(label)
-
-
-def parse_name(text: str) -> Spec | LocalName:
-    """Read either kind of name.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    return LocalName.parse(text) if text.startswith("local/") else Spec.parse(text)

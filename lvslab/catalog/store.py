@@ -27,6 +27,7 @@ from lvslab.errors import CannotError, GuestError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
 from lvslab.kernels import probe
+from lvslab.kernels.cache import place
 from lvslab.kernels.kinds import kernel_at
 
 _TRIAL_SECONDS = 240.0
@@ -254,17 +255,6 @@ def run_trial(directory: Path, console: Path, result: Path) -> dict[str, Any]:
     if done.returncode == ExitCode.CANNOT and "error" in found:
         raise CannotError(f"trial boot: {found['error']}")
     return found
-
-
-def place(new: Path, target: Path) -> None:
-    """Let a finished directory appear under its name; one that stands there is moved aside first.
-
-    Both must lie on one file system, `new` in a working directory.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        target.rename(new.with_name(f"{new.name}-before"))
-    new.rename(target)
 
 
 def remove(entry: CatalogEntry, cache: Path, tell: Listener) -> None:

@@ -30,7 +30,9 @@ def kernels(context: click.Context, as_json: bool) -> int:
 
 @kernels.command("list")
 @click.option(
-    "--available", is_flag=True, help="List instead what Debian's suites offer; asks the machine's mirror."
+    "--available",
+    is_flag=True,
+    help="List instead what can be fetched; asks the machine's mirror of Debian.",
 )
 @click.option(
     "--suite",
@@ -60,12 +62,12 @@ def kernels_fetch(specs: tuple[str, ...]) -> int:
     without a version the newest.
     """
     from lvslab.catalog.fetch import fetch
-    from lvslab.catalog.names import Spec
+    from lvslab.catalog.sources import source_of
     from lvslab.cli.terminal import Progress
     from lvslab.host.programs import require_programs
 
     for spec in specs:
-        Spec.parse(spec)
+        source_of(spec).parse(spec)
     require_programs()
     with Progress() as progress:
         fetched = [fetch(spec, tell=progress) for spec in specs]
@@ -224,42 +226,39 @@ def _list_available(suites: tuple[str, ...], as_json: bool) -> int:
     import tempfile
 
     from lvslab.catalog import catalog
-    from lvslab.catalog.mirror import offers
-    from lvslab.catalog.names import SUITES, Spec
+    from lvslab.catalog.source import Offer
+    from lvslab.catalog.sources import SOURCES
     from lvslab.cli.terminal import Progress, print_json, print_lines, print_table
 
-    for suite in suites:
-        Spec.parse(f"debian/{suite}")
-    with Progress() as progress, tempfile.TemporaryDirectory(prefix="lvslab-apt-") as work:
-        found = offers(suites or SUITES, Path(work), progress)
-    here = {entry.full_name for entry in catalog.entries()}
+    offers: list[Offer] = []
+    with Progress() as progress, tempfile.TemporaryDirectory(prefix="lvslab-available-") as work:
+        for name, source in SOURCES.items():
+            (own := Path(work) / name).mkdir()
+            offers += source.offers(suites, own, progress)
+    fetched = {entry.full_name for entry in catalog.entries()}
 
-    def there(spec: Spec, versions: tuple[str, ...]) -> list[str]:
-        return [version for version in versions if f"{spec.name}={version}" in here]
+    def here(offer: Offer) -> list[str]:
+        return [version for version in offer.versions if f"{offer.kernel.name}={version}" in fetched]
 
     if as_json:
         print_json(
             {
                 "available": [
                     {
-                        "name": str(each.spec),
-                        "versions": list(each.versions),
-                        "here": there(each.spec, each.versions),
-                        "problem": each.problem,
+                        "name": str(offer.kernel),
+                        "versions": list(offer.versions),
+                        "here": here(offer),
+                        "problem": offer.problem,
                     }
-                    for each in found
+                    for offer in offers
                 ]
             }
         )
     else:
         rows = [
-            (
-                str(each.spec),
-                ", ".join(each.versions) or each.problem,
-                ", ".join(there(each.spec, each.versions)),
-            )
-            for each in found
+            (str(offer.kernel), ", ".join(offer.versions) or offer.problem, ", ".join(here(offer)))
+            for offer in offers
         ]
         print_table(("kernel", "versions", "here"), rows)
         print_lines(["", "get one: lvslab kernels fetch NAME"])
-    return ExitCode.OK if any(each.versions for each in found) else ExitCode.CANNOT
+    return ExitCode.OK if any(offer.versions for offer in offers) else ExitCode.CANNOT

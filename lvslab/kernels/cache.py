@@ -13,6 +13,17 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lvslab" / "kernels"
 
 
+def place(new: Path, target: Path) -> None:
+    """Let a finished directory appear under its name; one that stands there is moved aside first.
+
+    Both must lie on one file system, `new` in a working directory.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        target.rename(new.with_name(f"{new.name}-before"))
+    new.rename(target)
+
+
 def keep(path: Path, write: Callable[[Path], object]) -> bool:
     """Make a file of the cache whole or not at all: `write` fills a temporary one, which is then
     renamed.

@@ -2,7 +2,7 @@
 installed on the machine.
 
 The packages come as newer kernels do: through apt's own tools with a state of their own, signatures
-checked (`lvslab.catalog.apt`). The program is started by its own suite's loader,
+checked (`lvslab.catalog.debian.apt`). The program is started by its own suite's loader,
 `ld.so --library-path` (ld.so(8)), so it does not meet the machine's C library at all.
 """
 
@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from lvslab.catalog import apt, store
-from lvslab.catalog.apt import PrivateApt
-from lvslab.catalog.mirror import Mirrors
+from lvslab.catalog import store
+from lvslab.catalog.debian import apt
+from lvslab.catalog.debian.apt import PrivateApt
+from lvslab.catalog.debian.mirror import Mirrors
 from lvslab.errors import CannotError
 from lvslab.events import Event, Listener, nobody
-from lvslab.kernels.cache import cache_directory
+from lvslab.kernels.cache import cache_directory, place
 
 SUITES = ("trixie", "forky", "sid")
 """Suites with Pound 4, the one that ages least first."""
@@ -104,7 +105,7 @@ def fetch(cache: Path | None = None, tell: Listener = nobody, suites: Sequence[s
         problem = why_not_starting(new)
         if problem:
             raise CannotError(f"pound {version} of {suite}: does not start here: {problem}")
-        store.place(new, target)
+        place(new, target)
         return Installed(target)
 
 

@@ -15,11 +15,15 @@ from typing import Any
 
 import pytest
 
-from lvslab.catalog import apt, apt_output, catalog, fetch, mirror, store
-from lvslab.catalog.apt import PrivateApt
-from lvslab.catalog.apt_output import Source, SuiteError, UntrustedError
-from lvslab.catalog.elf import Elf
-from lvslab.catalog.names import Flavour, LocalName, Spec, parse_name
+from lvslab.catalog import catalog, fetch, store
+from lvslab.catalog.debian import apt, apt_output, delivery, mirror
+from lvslab.catalog.debian import source as debian_source
+from lvslab.catalog.debian.apt import PrivateApt
+from lvslab.catalog.debian.apt_output import Source, SuiteError, UntrustedError
+from lvslab.catalog.debian.elf import Elf
+from lvslab.catalog.debian.names import Flavour, Spec
+from lvslab.catalog.names import LocalName
+from lvslab.catalog.sources import parse_name
 from lvslab.errors import CannotError, GuestError, UsageError
 from lvslab.events import Event
 from lvslab.host.completed import Completed
@@ -279,11 +283,11 @@ def test_a_redirected_program_runs_with_the_loader_and_libraries_beside_it(tmp_p
     before.redirect(loader)
     assert Elf(program).loader == str(loader)
     assert Elf(program).needed == needed
-    assert fetch.why_not_starting(program), "it started with a loader that does not exist"
+    assert delivery.why_not_starting(program), "it started with a loader that does not exist"
     shutil.copy2(host_loader, loader)
-    assert fetch.why_not_starting(program) is None
+    assert delivery.why_not_starting(program) is None
     (tmp_path / "libc.so.6").write_bytes(b"not a library")
-    assert "libc.so.6" in (fetch.why_not_starting(program) or ""), "it does not look beside itself"
+    assert "libc.so.6" in (delivery.why_not_starting(program) or ""), "it does not look beside itself"
 
 
 def test_other_files_are_no_programs(tmp_path: Path) -> None:
@@ -352,7 +356,7 @@ def archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Archive
     monkeypatch.setattr(apt, "unpack", fake.unpack)
     monkeypatch.setattr(mirror, "PrivateApt", fake.source)
     monkeypatch.setattr(store, "run_trial", fake.run_trial)
-    monkeypatch.setattr(fetch, "NEEDED_MIB", dict.fromkeys(Flavour, 0))
+    monkeypatch.setattr(debian_source, "NEEDED_MIB", dict.fromkeys(Flavour, 0))
     yield fake
 
 
@@ -471,7 +475,7 @@ def test_a_mirror_that_is_not_debians_is_passed_over(
 def test_a_full_disk_is_told_before_anything_is_fetched(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "NEEDED_MIB", dict.fromkeys(Flavour, 1 << 40))
+    monkeypatch.setattr(debian_source, "NEEDED_MIB", dict.fromkeys(Flavour, 1 << 40))
     with pytest.raises(CannotError, match="MiB free, this takes up to"):
         fetch.fetch("debian/trixie")
     assert archive.updates == 0
@@ -528,13 +532,11 @@ def test_a_second_fetch_waits_for_the_first(archive: Archive) -> None:
 
 def test_what_was_not_fetched_is_named_with_the_command(archive: Archive) -> None:
     with pytest.raises(
-        CannotError, match=r"kernel 'debian/sid': not fetched; run: lvslab kernels fetch debian/sid:uml$"
+        CannotError, match=r"kernel 'debian/sid': not here; run: lvslab kernels fetch debian/sid:uml$"
     ):
         catalog.find("debian/sid")
     fetch.fetch("debian/trixie")
-    with pytest.raises(
-        CannotError, match=r"not fetched \(here: 6\.12um1\+b22\); run: .*debian/trixie:uml=1$"
-    ):
+    with pytest.raises(CannotError, match=r"not here \(here: 6\.12um1\+b22\); run: .*debian/trixie:uml=1$"):
         catalog.find("debian/trixie=1")
 
 
@@ -602,7 +604,7 @@ def test_the_packages_of_a_stock_kernel_are_found_whether_it_is_one_or_split() -
             ),
         }
     )
-    assert fetch.stock_packages(early, "linux-image-amd64", "6.1.176-1") == {
+    assert delivery.stock_packages(early, "linux-image-amd64", "6.1.176-1") == {
         "linux-image-6.1.0-50-amd64": "6.1.176-1"
     }  # type: ignore[arg-type]
     parts = [f"linux-{part}-7.2.13-cloud" for part in ("base", "binary", "modules")]
@@ -616,7 +618,7 @@ def test_the_packages_of_a_stock_kernel_are_found_whether_it_is_one_or_split() -
             ),
         }
     )
-    assert fetch.stock_packages(late, "linux-image-cloud-amd64", "7.2.13-1") == dict.fromkeys(  # type: ignore[arg-type]
+    assert delivery.stock_packages(late, "linux-image-cloud-amd64", "7.2.13-1") == dict.fromkeys(  # type: ignore[arg-type]
         ["linux-image-7.2.13-cloud", *parts], "7.2.13-1"
     )
 

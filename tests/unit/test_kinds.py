@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pytest
+from registries import extend
 
 from lvslab.catalog import add, catalog, choice
 from lvslab.errors import CannotError, GuestError, UsageError
@@ -113,21 +113,8 @@ def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Pape
         (home / "modules" / "6.1" / name).touch()
     (home / "paper").write_bytes(b"paper")
     kind = type("PaperKernel", (PaperKernel,), {"home": home})
-    everywhere = MappingProxyType({**KINDS, "paper": kind})
-    for module in _with_the_registry():
-        monkeypatch.setattr(module, "KINDS", everywhere)
+    extend(monkeypatch, KINDS, paper=kind)
     yield kind
-
-
-def _with_the_registry() -> list[Any]:
-    """Every module that knows the registry by its name."""
-    import sys
-
-    return [
-        module
-        for name, module in sys.modules.items()
-        if name.startswith("lvslab.") and getattr(module, "KINDS", None) is KINDS
-    ]
 
 
 # -- every kind ------------------------------------------------------------------------------------

@@ -1,16 +1,12 @@
-"""Which of the machine's Debian mirrors serves a suite, signed by a key that is trusted here, and
-which kernels it offers.
-"""
+"""Which of the machine's Debian mirrors serves a suite, signed by a key that is trusted here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from lvslab.catalog import apt
-from lvslab.catalog.apt import PrivateApt
-from lvslab.catalog.apt_output import UntrustedError
-from lvslab.catalog.names import Flavour, Spec
+from lvslab.catalog.debian import apt
+from lvslab.catalog.debian.apt import PrivateApt
+from lvslab.catalog.debian.apt_output import UntrustedError
 from lvslab.errors import CannotError
 from lvslab.events import Event, Listener
 
@@ -91,48 +87,3 @@ class Mirrors:
             ),
             None,
         )
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What a suite offers.
-
-    Attributes:
-        spec: without version.
-        versions: of its package, as the mirror lists them; none when `problem` says why.
-    """
-
-    spec: Spec
-    versions: tuple[str, ...]
-    problem: str = field(default="")
-
-
-def offers(suites: tuple[str, ...], work: Path, tell: Listener) -> list[Offer]:
-    """What the machine's mirror offers of some suites; each suite's lists of packages are fetched,
-    some 10 MB.
-
-    Args:
-        work: an empty directory for apt's states.
-
-    Raises:
-        CannotError: this machine has no apt or no Debian mirror.
-    """
-    apt.machine_mirrors()
-    found = []
-    for suite in suites:
-        (work / suite).mkdir()
-        try:
-            source = Mirrors(work / suite, tell).serving(suite)
-        except CannotError as error:
-            found += [Offer(Spec(suite, None, flavour), (), str(error)) for flavour in Flavour]
-            continue
-        for flavour in Flavour:
-            versions = tuple(source.versions(flavour.package, suite))
-            found.append(
-                Offer(
-                    Spec(suite, None, flavour),
-                    versions,
-                    "" if versions else f"{suite} has no {flavour.package}",
-                )
-            )
-    return found

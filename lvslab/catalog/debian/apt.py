@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from lvslab.catalog.apt_output import (
+from lvslab.catalog.debian.apt_output import (
     debian_mirrors,
     explain,
     parse_depends,

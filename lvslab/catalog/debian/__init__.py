@@ -1,0 +1,3 @@
+"""Debian's kernels: `debian/SUITE[:FLAVOUR][=VERSION]`, from the machine's own mirror, through
+apt's own tools, with signatures checked and nothing installed.
+"""
