@@ -8,6 +8,7 @@ from typing import Any
 
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
+from scapy.packet import Packet
 
 ROUTER_MAC = "02:00:00:fe:00:01"
 SERVERS = 8
@@ -41,7 +42,7 @@ class Net:
         """Address of client 1, 2, …, never used twice in one bench."""
         return str(ip_address(self._client) + number)
 
-    def packet(self, source: str, destination: str, **fields: Any) -> Any:
+    def packet(self, source: str, destination: str, **fields: Any) -> Packet:
         """A scapy IP or IPv6 header."""
         return (IP if self.version == 4 else IPv6)(src=source, dst=destination, **fields)
 

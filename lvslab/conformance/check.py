@@ -9,14 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lvslab.conformance.checks import MODULES
+from lvslab.conformance.testbed import Bench
 from lvslab.errors import UsageError
 from lvslab.kernels.needs import Need
-
-if TYPE_CHECKING:
-    from lvslab.conformance.testbed import Bench
 
 _MARK = "__lvslab_checks__"
 

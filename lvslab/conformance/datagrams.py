@@ -11,6 +11,7 @@ from scapy.layers.inet import ICMP, TCP, UDP
 from scapy.layers.inet6 import IPv6ExtHdrFragment
 from scapy.layers.l2 import Ether
 from scapy.layers.sctp import SCTP, SCTPChunkInit, SCTPChunkInitAck
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, PORT, SERVER_PORT
 from lvslab.conformance.flows import at_client, at_server, ip_layer, one_hop
@@ -22,7 +23,7 @@ SPORT = 40000
 """Every client's port."""
 
 
-def transport(protocol: str, sport: int, dport: int, payload: bytes = b"") -> Any:
+def transport(protocol: str, sport: int, dport: int, payload: bytes = b"") -> Packet:
     """The first packet of a conversation: a SYN, a datagram, an INIT chunk."""
     if protocol == "tcp":
         return TCP(sport=sport, dport=dport, seq=1000, flags="S", options=[("MSS", 1460)])
@@ -33,7 +34,7 @@ def transport(protocol: str, sport: int, dport: int, payload: bytes = b"") -> An
     return UDP(sport=sport, dport=dport) / (payload or b"lvslab")
 
 
-def answer(protocol: str, sport: int, dport: int, payload: bytes = b"") -> Any:
+def answer(protocol: str, sport: int, dport: int, payload: bytes = b"") -> Packet:
     """A real server's first packet: a SYN-ACK, a datagram, an INIT-ACK chunk."""
     if protocol == "tcp":
         return TCP(sport=sport, dport=dport, seq=5000, ack=1001, flags="SA", options=[("MSS", 1460)])
@@ -42,7 +43,7 @@ def answer(protocol: str, sport: int, dport: int, payload: bytes = b"") -> Any:
     return UDP(sport=sport, dport=dport) / (payload or b"answer")
 
 
-def forwarded(bench: Bench, packet: Any, mode: str, what: str, number: int = 1) -> Any:
+def forwarded(bench: Bench, packet: Packet, mode: str, what: str, number: int = 1) -> Packet:
     """Send a client's packet, judge the frame that the real server gets, byte for byte;
     that frame.
     """
@@ -51,7 +52,7 @@ def forwarded(bench: Bench, packet: Any, mode: str, what: str, number: int = 1) 
     return seen
 
 
-def answered(bench: Bench, packet: Any, what: str, number: int = 1) -> Any:
+def answered(bench: Bench, packet: Packet, what: str, number: int = 1) -> Packet:
     """Send a real server's packet in mode nat, judge the frame that the client gets, byte for byte;
     that frame.
     """
@@ -60,7 +61,9 @@ def answered(bench: Bench, packet: Any, what: str, number: int = 1) -> Any:
     return seen
 
 
-def datagram(bench: Bench, version: int, payload: bytes = b"lvslab", client: str = "", **fields: Any) -> Any:
+def datagram(
+    bench: Bench, version: int, payload: bytes = b"lvslab", client: str = "", **fields: Any
+) -> Packet:
     """A datagram of a client to the VIP, of a new client when none is given; `fields` of the IP
     header.
     """
@@ -72,7 +75,7 @@ def datagram(bench: Bench, version: int, payload: bytes = b"lvslab", client: str
     )
 
 
-def answer_to(request: Any, payload: bytes = b"answer", number: int = 1, **fields: Any) -> Any:
+def answer_to(request: Packet, payload: bytes = b"answer", number: int = 1, **fields: Any) -> Packet:
     """What the real server of mode nat answers to a client's datagram."""
     net = NETS[request.version]
     return (
@@ -87,7 +90,7 @@ def field(name: str, value: Any) -> dict[str, Any]:
     return {name: value}
 
 
-def routed(bench: Bench, packet: Any, side: str, mac: str) -> Any:
+def routed(bench: Bench, packet: Packet, side: str, mac: str) -> Packet:
     """The frame that a plain router makes of a packet: one hop less, nothing else; it goes to `mac`
     on the wire `side`.
     """
@@ -95,7 +98,7 @@ def routed(bench: Bench, packet: Any, side: str, mac: str) -> Any:
     return changed(bench.framed(packet, wire.mac, mac), lambda frame: one_hop(frame.payload))
 
 
-def is_error(frame: Any, version: int, kind: int, code: int, what: str) -> None:
+def is_error(frame: Packet, version: int, kind: int, code: int, what: str) -> None:
     """The frame must carry this ICMP error.
 
     Raises:
@@ -114,13 +117,13 @@ def is_error(frame: Any, version: int, kind: int, code: int, what: str) -> None:
         raise CheckFailed(f"{what}: ICMP type {kind} code {code} was expected", [f"seen: {frame.summary()}"])
 
 
-def quoted(frame: Any) -> bytes:
+def quoted(frame: Packet) -> bytes:
     """The packet that an ICMP error quotes."""
     packet = frame.payload
     return bytes(packet)[(packet.ihl * 4 if packet.version == 4 else 40) + 8 :]
 
 
-def reassembled(frames: Sequence[Any], what: str) -> Any:
+def reassembled(frames: Sequence[Packet], what: str) -> Packet:
     """The frame that the fragments make up, without a fragment header.
 
     Raises:
@@ -154,7 +157,7 @@ def reassembled(frames: Sequence[Any], what: str) -> Any:
     return Ether(bytes(Ether(src=first.src, dst=first.dst) / header / data))
 
 
-def fragments(packet: Any, size: int, identification: int = 0x4242) -> list[Any]:
+def fragments(packet: Packet, size: int, identification: int = 0x4242) -> list[Packet]:
     """A packet cut into fragments with `size` bytes of payload each, a multiple of 8."""
     whole = type(packet)(bytes(packet))
     data, header = bytes(whole.payload), whole.copy()
@@ -181,7 +184,7 @@ def fragments(packet: Any, size: int, identification: int = 0x4242) -> list[Any]
     return cut
 
 
-def too_big(frame: Any, sent: Any, mtu: int, what: str, hops: int = 0) -> None:
+def too_big(frame: Packet, sent: Packet, mtu: int, what: str, hops: int = 0) -> None:
     """The frame must tell the sender of a packet that it is too long, with this next-hop MTU.
 
     Args:
@@ -194,10 +197,10 @@ def too_big(frame: Any, sent: Any, mtu: int, what: str, hops: int = 0) -> None:
     seen = packet.payload.nexthopmtu if version == 4 else packet.payload.mtu
     must(seen == mtu, f"{what}: the MTU in it should be {mtu}, it is {seen}", frame.summary())
     must(packet.dst == sent.src, f"{what}: it does not go to the sender, {sent.src}", frame.summary())
-    whole = type(sent)(bytes(sent))
+    arrived = type(sent)(bytes(sent))
     for _ in range(hops):
-        one_hop(whole)
-    whole = bytes(changed(whole, lambda packet: None))
+        one_hop(arrived)
+    whole = bytes(changed(arrived, lambda packet: None))
     quote = quoted(frame)
     must(
         len(quote) >= 28 and whole.startswith(quote),
@@ -218,7 +221,7 @@ def narrow(bench: Bench, destination: str, side: str, mtu: int) -> None:
     bench.apply(route, f"ip {family} route del {destination}/{bits}")
 
 
-def expect_refused(bench: Bench, packet: Any, what: str) -> None:
+def expect_refused(bench: Bench, packet: Packet, what: str) -> None:
     """The director itself must refuse a packet of a client: TCP with a RST, the rest with ICMP port
     unreachable, from where it went to.
     """

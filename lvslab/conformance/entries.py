@@ -12,10 +12,10 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scapy.layers.inet import ICMP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, SERVER_PORT
 from lvslab.conformance.seen import Seen
@@ -45,14 +45,14 @@ def tcp(
     seq: int = 1000,
     ack: int = 0,
     data: bytes = b"",
-) -> Any:
+) -> Packet:
     """A client's segment to the VIP of its IP version."""
     net = NETS[6 if ":" in client else 4]
     packet = net.packet(client, net.vip) / TCP(sport=sport, dport=dport, flags=flags, seq=seq, ack=ack)
     return packet / data if data else packet
 
 
-def udp(client: str, dport: int, *, sport: int = 40000, data: bytes = b"lvslab") -> Any:
+def udp(client: str, dport: int, *, sport: int = 40000, data: bytes = b"lvslab") -> Packet:
     """A client's datagram to the VIP of its IP version."""
     net = NETS[6 if ":" in client else 4]
     return net.packet(client, net.vip) / UDP(sport=sport, dport=dport) / data
@@ -67,7 +67,7 @@ def tcp_reply(
     dport: int = 40000,
     seq: int = 5000,
     data: bytes = b"",
-) -> Any:
+) -> Packet:
     """A real server's segment to a client, as in NAT."""
     net = NETS[6 if ":" in client else 4]
     packet = net.packet(net.server(number), client) / TCP(
@@ -78,20 +78,20 @@ def tcp_reply(
 
 def udp_reply(
     number: int, client: str, *, sport: int = SERVER_PORT, dport: int = 40000, data: bytes = b"answer"
-) -> Any:
+) -> Packet:
     """A real server's datagram to a client, as in NAT."""
     net = NETS[6 if ":" in client else 4]
     return net.packet(net.server(number), client) / UDP(sport=sport, dport=dport) / data
 
 
-def server_of(frame: Any) -> int:
+def server_of(frame: Packet) -> int:
     """The real server that a frame on the inside wire is for, 1, 2, …; by its MAC address, which
     every mode sets.
     """
     return int(frame.dst.rpartition(":")[2], 16)
 
 
-def chosen(bench: Bench, *packets: Any, what: str = "the packets") -> list[int]:
+def chosen(bench: Bench, *packets: Packet, what: str = "the packets") -> list[int]:
     """Send packets of clients, each of which must reach some real server and cause nothing else;
     those servers, in order.
 
@@ -152,7 +152,7 @@ def must_refuse(seen: Seen, what: str) -> None:
         raise CheckFailed(f"{what}: ICMP port unreachable was expected", shown(seen))
 
 
-def is_port_unreachable(frame: Any) -> bool:
+def is_port_unreachable(frame: Packet) -> bool:
     """Whether a frame is ICMP or ICMPv6 "port unreachable"."""
     if ICMP in frame:
         return bool(frame[ICMP].type == 3 and frame[ICMP].code == 3)

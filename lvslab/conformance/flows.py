@@ -13,6 +13,7 @@ from typing import Any
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, PORT, ROUTER_MAC, SERVER_PORT, SERVERS, server_mac
 from lvslab.conformance.packets import changed, must_equal
@@ -24,12 +25,12 @@ CLIENT_SEQ, SERVER_SEQ = 1000, 5_000_000
 """First sequence numbers of both sides."""
 
 
-def ip_layer(version: int) -> Any:
+def ip_layer(version: int) -> type[Packet]:
     """scapy's class for the header of an IP version."""
     return IP if version == 4 else IPv6
 
 
-def one_hop(packet: Any) -> None:
+def one_hop(packet: Packet) -> None:
     """Decrement the TTL or hop limit of an IP layer."""
     if packet.version == 4:
         packet.ttl -= 1
@@ -44,7 +45,7 @@ def outer_class(inner: int) -> int:
     return inner & ~1 if inner & 3 == 3 else inner
 
 
-def server_number(bench: Bench, frame: Any) -> int:
+def server_number(bench: Bench, frame: Packet) -> int:
     """Which real server a frame on the inside wire is for: 1 to 8.
 
     Raises:
@@ -57,8 +58,14 @@ def server_number(bench: Bench, frame: Any) -> int:
 
 
 def at_server(
-    bench: Bench, sent: Any, mode: str, number: int = 1, *, port: int = SERVER_PORT, seen: Any = None
-) -> Any:
+    bench: Bench,
+    sent: Packet,
+    mode: str,
+    number: int = 1,
+    *,
+    port: int = SERVER_PORT,
+    seen: Packet | None = None,
+) -> Packet:
     """The frame that a real server must get for a client's packet or frame.
 
     Args:
@@ -72,7 +79,7 @@ def at_server(
     frame = bench.framed(packet, bench.inside.mac, server_mac(number))
     net = NETS[frame.payload.version]
 
-    def forward(frame: Any) -> None:
+    def forward(frame: Packet) -> None:
         one_hop(frame.payload)
         if mode == "nat":
             frame.payload.dst = net.server(number)
@@ -87,7 +94,9 @@ def at_server(
         return frame
     inner = frame.payload
     if net.version == 6:
-        outer = IPv6(src=net.inner, dst=net.server(number), hlim=inner.hlim, tc=outer_class(inner.tc), nh=41)
+        outer: Packet = IPv6(
+            src=net.inner, dst=net.server(number), hlim=inner.hlim, tc=outer_class(inner.tc), nh=41
+        )
     else:
         identification = seen[IP].id if seen is not None else 0
         outer = IP(
@@ -102,14 +111,14 @@ def at_server(
     return Ether(bytes(Ether(src=frame.src, dst=frame.dst) / outer / inner))
 
 
-def at_client(bench: Bench, sent: Any, *, port: int = PORT) -> Any:
+def at_client(bench: Bench, sent: Packet, *, port: int = PORT) -> Packet:
     """The frame that a client must get for a real server's packet or frame, in mode nat: the source
     is the VIP and its port.
     """
     packet = sent.payload if isinstance(sent, Ether) else sent
     frame = bench.framed(packet, bench.outside.mac, ROUTER_MAC)
 
-    def forward(frame: Any) -> None:
+    def forward(frame: Packet) -> None:
         one_hop(frame.payload)
         frame.payload.src = NETS[frame.payload.version].vip
         for layer in (TCP, UDP):
@@ -163,7 +172,7 @@ class Conversation:
         self.server = 0
         self.sequence = {"client": CLIENT_SEQ, "server": SERVER_SEQ}
 
-    def from_client(self, flags: str, data: bytes = b"", **fields: Any) -> Any:
+    def from_client(self, flags: str, data: bytes = b"", **fields: Any) -> Packet:
         """The client's next segment as an IP packet, not sent; `fields` of TCP."""
         ack = self.sequence["server"] if "A" in flags else 0
         header = {
@@ -177,7 +186,7 @@ class Conversation:
         packet = self.net.packet(self.client, self.vip) / TCP(**header)
         return packet / data if data else packet
 
-    def from_server(self, flags: str, data: bytes = b"", **fields: Any) -> Any:
+    def from_server(self, flags: str, data: bytes = b"", **fields: Any) -> Packet:
         """The real server's next segment as an IP packet, as the server of the mode sends it; not
         sent.
         """
@@ -206,7 +215,7 @@ class Conversation:
             else self.bench.from_server(self.server, packet)
         )
 
-    def syn(self) -> Any:
+    def syn(self) -> Packet:
         """The client's SYN; the frame at the real server. `server` is the one that got it."""
         packet = self.from_client("S", options=[("MSS", 1460)])
         frame = self.bench.from_client(packet).one("inside", "the client's SYN")
@@ -215,7 +224,7 @@ class Conversation:
         must_equal(frame, self._at_server(packet, frame), "the client's SYN at the real server")
         return frame
 
-    def syn_ack(self) -> Any:
+    def syn_ack(self) -> Packet | None:
         """The server's SYN-ACK."""
         return self._from_server("SA", options=[("MSS", 1460)])
 
@@ -226,23 +235,23 @@ class Conversation:
         self._from_client("A")
         return self
 
-    def request(self, data: bytes = b"GET /\r\n\r\n") -> Any:
+    def request(self, data: bytes = b"GET /\r\n\r\n") -> Packet:
         """Data of the client."""
         return self._from_client("PA", data)
 
-    def reply(self, data: bytes = b"HTTP/1.0 200 OK\r\n\r\n") -> Any:
+    def reply(self, data: bytes = b"HTTP/1.0 200 OK\r\n\r\n") -> Packet | None:
         """Data of the server."""
         return self._from_server("PA", data)
 
-    def ack(self, side: str = "client") -> Any:
+    def ack(self, side: str = "client") -> Packet | None:
         """A bare acknowledgement of "client" or "server"."""
         return self._from(side, "A")
 
-    def fin(self, side: str = "client") -> Any:
+    def fin(self, side: str = "client") -> Packet | None:
         """The FIN of "client" or "server"."""
         return self._from(side, "FA")
 
-    def rst(self, side: str = "client") -> Any:
+    def rst(self, side: str = "client") -> Packet | None:
         """A RST of "client" or "server"."""
         return self._from(side, "R")
 
@@ -252,10 +261,10 @@ class Conversation:
         self.fin("server")
         self.ack()
 
-    def _from(self, side: str, flags: str) -> Any:
+    def _from(self, side: str, flags: str) -> Packet | None:
         return self._from_client(flags) if side == "client" else self._from_server(flags)
 
-    def _from_client(self, flags: str, data: bytes = b"") -> Any:
+    def _from_client(self, flags: str, data: bytes = b"") -> Packet:
         packet = self.from_client(flags, data)
         self._advance("client", flags, data)
         frame = self.bench.from_client(packet).one("inside", f"the client's {flags}")
@@ -264,7 +273,7 @@ class Conversation:
         )
         return frame
 
-    def _from_server(self, flags: str, data: bytes = b"", **fields: Any) -> Any:
+    def _from_server(self, flags: str, data: bytes = b"", **fields: Any) -> Packet | None:
         packet = self.from_server(flags, data, **fields)
         self._advance("server", flags, data)
         if self.mode != "nat":
@@ -276,7 +285,7 @@ class Conversation:
         must_equal(frame, expected, f"the real server's {flags} at the client")
         return frame
 
-    def _at_server(self, packet: Any, frame: Any) -> Any:
+    def _at_server(self, packet: Packet, frame: Packet) -> Packet:
         return at_server(self.bench, packet, self.mode, self.server, port=self.server_port, seen=frame)
 
     def _advance(self, side: str, flags: str, data: bytes = b"") -> None:

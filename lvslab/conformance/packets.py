@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from scapy.packet import Packet
+
 from lvslab.conformance.verdict import CheckFailed
 
 _COMPUTED = {"chksum", "len", "ihl", "dataofs", "plen"}
 """Fields that scapy fills in when a packet is built."""
 
 
-def rebuilt(packet: Any) -> Any:
+def rebuilt(packet: Packet) -> Packet:
     """A packet as it comes off the wire: built to bytes and dissected again, so that every computed
     field has its value.
     """
     return type(packet)(bytes(packet))
 
 
-def changed(packet: Any, change: Callable[[Any], None]) -> Any:
+def changed(packet: Packet, change: Callable[[Packet], None]) -> Packet:
     """A copy of a packet with something changed and all lengths and checksums computed anew."""
     copy = packet.copy()
     change(copy)
@@ -32,7 +34,7 @@ def changed(packet: Any, change: Callable[[Any], None]) -> Any:
     return rebuilt(copy)
 
 
-def differences(expected: Any, seen: Any) -> list[str]:
+def differences(expected: Packet, seen: Packet) -> list[str]:
     """Where two packets differ: one line a field, "IP.ttl: expected 63, seen 64"."""
     found: list[str] = []
     left, right = rebuilt(expected), rebuilt(seen)
@@ -66,11 +68,11 @@ def _unlike(here: Any, there: Any) -> str:
     )
 
 
-def _name(layer: Any) -> str:
+def _name(layer: Packet) -> str:
     return "the end" if layer.name == "NoPayload" else str(layer.name)
 
 
-def must_equal(seen: Any, expected: Any, what: str) -> None:
+def must_equal(seen: Packet, expected: Packet, what: str) -> None:
     """A packet must be, byte for byte, the one that was expected.
 
     Raises:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lvslab.conformance.check import Check
+from lvslab.conformance.seen import Logged
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed, CheckSkipped
 from lvslab.errors import CommandError, GuestError, LabError
@@ -93,14 +94,13 @@ def _run(bench: Bench, check: Check, captures: Path, began: float) -> Outcome:
     return Outcome(check, verdict, reason, tuple(detail), time.monotonic() - began, evidence)
 
 
-def _write_capture(
-    bench: Bench, check: Check, log: Sequence[tuple[float, str, str, Any]], captures: Path
-) -> str:
+def _write_capture(bench: Bench, check: Check, log: Sequence[Logged], captures: Path) -> str:
     """The frames of a failed check as a capture; the interfaces are the director's."""
-    names = [each.name for each in bench.lab.plan.director.interfaces[:2]]
+    names = [interface.name for interface in bench.lab.plan.director.interfaces[:2]]
     file = captures / f"{re.sub('[^A-Za-z0-9]+', '-', check.name)}.pcapng"
     with PcapngWriter(file, names) as writer:
-        for t, wire, direction, frame in log:
-            number = 0 if wire == bench.outside.name else 1
-            writer.write(number, int(t * 1e9), bytes(frame), INBOUND if direction == "sent" else OUTBOUND, "")
+        for entry in log:
+            number = 0 if entry.wire == bench.outside.name else 1
+            direction = INBOUND if entry.sent else OUTBOUND
+            writer.write(number, int(entry.time * 1e9), bytes(entry.frame), direction, "")
     return f"captures/{file.name}"

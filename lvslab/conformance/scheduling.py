@@ -13,10 +13,11 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import Any, Literal
+from typing import Literal
 
 from scapy.layers.inet import ICMP, TCP, UDP, IPerror, TCPerror, UDPerror
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPerror6
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, SERVER_PORT, SERVERS, Net, server_mac
 from lvslab.conformance.models.schedulers import TwoRandomChoices
@@ -190,7 +191,7 @@ class Rig:
             for _ in range(count)
         ]
 
-    def packet(self, step: Step) -> Any:
+    def packet(self, step: Step) -> Packet:
         """The client's packet of a step."""
         flow = step.flow
         ip = self.net.packet(flow.source, flow.destination)
@@ -246,7 +247,7 @@ class Rig:
         return self.model.settle(step.flow) if step.what == "close" else self.model.serving(step.flow)
 
     def _judge(self, what: str, batch: Sequence[Step], expected: Sequence[int | None], seen: Seen) -> None:
-        came: dict[tuple[str, int], list[tuple[str, str, Any]]] = {}
+        came: dict[tuple[str, int], list[tuple[str, str, Packet]]] = {}
         for frame in seen.inside:
             source, port, kind = _key(frame)
             came.setdefault((source, port), []).append((kind, str(_number(frame, self.net)), frame))
@@ -325,7 +326,7 @@ def _words(place: str) -> str:
     return {"refused": "refused (port unreachable)", "lost": "lost"}.get(place, f"sent to server {place}")
 
 
-def _key(frame: Any) -> tuple[str, int, str]:
+def _key(frame: Packet) -> tuple[str, int, str]:
     """Source, port and kind of step of a client's packet inside."""
     ip = frame.payload
     if TCP in frame:
@@ -336,7 +337,7 @@ def _key(frame: Any) -> tuple[str, int, str]:
     return getattr(ip, "src", ""), 0, frame.summary()
 
 
-def _number(frame: Any, net: Net) -> int:
+def _number(frame: Packet, net: Net) -> int:
     """The server that a frame is for: its MAC address and, behind NAT, its IP address must
     agree.
     """
@@ -346,7 +347,7 @@ def _number(frame: Any, net: Net) -> int:
     return 0
 
 
-def _quoted(frame: Any) -> tuple[str, int]:
+def _quoted(frame: Packet) -> tuple[str, int]:
     """The client's address and port that an ICMP port unreachable quotes."""
     for layer, error, kind in ((ICMP, IPerror, _CLOSED_PORT), (ICMPv6DestUnreach, IPerror6, _CLOSED_PORT_6)):
         if layer in frame and (frame[layer].type, frame[layer].code) == kind and error in frame:

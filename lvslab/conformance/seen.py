@@ -1,11 +1,26 @@
-"""What came out of the director."""
+"""What went into the director and what came out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from scapy.packet import Packet
 
 from lvslab.conformance.verdict import CheckFailed
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A frame on one of the wires.
+
+    Attributes:
+        time: seconds since 1970. wire: its name. sent: into the director, else it came out.
+    """
+
+    time: float
+    wire: str
+    sent: bool
+    frame: Packet
 
 
 @dataclass
@@ -14,10 +29,10 @@ class Seen:
     discovery and multicast reports.
     """
 
-    outside: list[Any] = field(default_factory=list)
-    inside: list[Any] = field(default_factory=list)
+    outside: list[Packet] = field(default_factory=list)
+    inside: list[Packet] = field(default_factory=list)
 
-    def one(self, side: str, what: str) -> Any:
+    def one(self, side: str, what: str) -> Packet:
         """The only frame on one side, with nothing on the other.
 
         Raises:

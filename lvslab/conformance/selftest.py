@@ -22,25 +22,28 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from lvslab.errors import CannotError, LabError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
 from lvslab.ipvs.service import Protocol, RealServer, Scheduler, VirtualService
 from lvslab.kernels.needs import Kernels, Need
+from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
 from lvslab.modes.base import Ip, ReplyPath, Role, Step, Sysctl
 from lvslab.plan.make import plan_on
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.spec import LabSpec
 from lvslab.plan.topology import LvsTopo
-
-if TYPE_CHECKING:
-    from lvslab.lab.lab import Lab
-    from lvslab.runs.rundir import RunWriter
-    from lvslab.scenario.experiment import Experiment
-    from lvslab.verify.judge import Flow
+from lvslab.runs.rundir import RunWriter
+from lvslab.scenario.experiment import Experiment
+from lvslab.verify import ladder
+from lvslab.verify.capture import Capture
+from lvslab.verify.frames import read_frames
+from lvslab.verify.judge import Flow, Setting, judge, mark_unanswered
+from lvslab.verify.path import hops
+from lvslab.verify.verification import ports, taps
 
 VIP, PORT = "207.175.44.110", 8080
 CIP, GIP, DIP, RIP, SIP = "10.0.0.2", "10.0.0.1", "172.16.0.1", "172.16.0.2", "10.0.0.3"
@@ -190,8 +193,6 @@ def run_selftest(
         For each case what the run directory keeps: name, verdict ("pass", "fail", or "skip" where
         no kernel here can do it), reason, evidence, checks, detail, seconds.
     """
-    from lvslab.scenario.experiment import Experiment
-
     log = Experiment(run_writer, kernels, listener, director_kernels)
     results = []
     for case in CASES:
@@ -235,13 +236,6 @@ def _result(case: Case, verdict: str, reason: str, **more: Any) -> dict[str, Any
 
 
 def _run_case(case: Case, plan: LabPlan, log: Experiment, run: RunWriter) -> dict[str, Any]:
-    from lvslab.verify import ladder
-    from lvslab.verify.capture import Capture
-    from lvslab.verify.frames import read_frames
-    from lvslab.verify.judge import Setting, judge, mark_unanswered
-    from lvslab.verify.path import hops
-    from lvslab.verify.verification import ports, taps
-
     capture_file = run.captures / f"{plan.name}.pcapng"
     sent = os.urandom(BYTES)
     with log.planned_lab(plan) as lab:

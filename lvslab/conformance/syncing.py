@@ -8,11 +8,12 @@ from ipaddress import ip_address
 from typing import Any
 
 from scapy.layers.inet import IP, TCP, UDP
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, PORT, SERVER_PORT, V4, server_mac
 from lvslab.conformance.flows import CLIENT_SEQ, SERVER_SEQ
 from lvslab.conformance.packets import must
-from lvslab.conformance.seen import Seen
+from lvslab.conformance.seen import Logged, Seen
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.ipvsadm import Connection, parse_connections
@@ -95,7 +96,7 @@ class Master:
             options: further words of ipvsadm --start-daemon.
         """
         self.bench, self._group, self._ports = bench, group, ports
-        self.frames: list[Any] = []
+        self.frames: list[Packet] = []
         self._per_mark = threshold[0] or threshold[1]
         self._marks: set[str] = set()
         if version != 1:
@@ -110,15 +111,15 @@ class Master:
             "ipvsadm --stop-daemon master",
         )
 
-    def client(self, *packets: Any) -> Seen:
+    def client(self, *packets: Packet) -> Seen:
         """As `Bench.from_client`; sync datagrams are kept apart."""
         return self._sorted(self.bench.from_client(*packets))
 
-    def server(self, *packets: Any) -> Seen:
+    def server(self, *packets: Packet) -> Seen:
         """As `Bench.from_server` with server 1; sync datagrams are kept apart."""
         return self._sorted(self.bench.from_server(1, *packets))
 
-    def mark(self) -> tuple[str, list[Any]]:
+    def mark(self) -> tuple[str, list[Packet]]:
         """A new client and its datagrams, the last of which makes the director sync its
         connection.
         """
@@ -126,7 +127,7 @@ class Master:
         self._marks.add(client)
         return client, [udp(4, client, MARK_PORT) for _ in range(self._per_mark)]
 
-    def messages(self) -> list[Any]:
+    def messages(self) -> list[Packet]:
         """All that the director has to say about what was sent since the last call: the messages
         before a mark's.
 
@@ -137,14 +138,14 @@ class Master:
         self.client(*packets, *self.mark()[1])
         return self.until(first)
 
-    def until(self, client: str) -> list[Any]:
+    def until(self, client: str) -> list[Packet]:
         """The messages before the one about a client, other marks' left out; that one and those
         before it are taken away.
 
         Raises:
             CheckFailed: it does not come in time.
         """
-        found: list[Any] = []
+        found: list[Packet] = []
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             while self.frames:
@@ -153,7 +154,7 @@ class Master:
                     return found
                 if not any(entry.caddr in self._marks for entry in message.conns):
                     found.append(message)
-            frame, _ = self.bench.inside.receive(self._is_sync, deadline - time.monotonic())
+            frame, _ = self.bench.inside.receive(self.is_sync, deadline - time.monotonic())
             if frame is None:
                 raise CheckFailed(
                     "no sync datagram about a connection that must be synced came within"
@@ -162,21 +163,21 @@ class Master:
                 )
             self._keep(frame)
 
-    def next(self) -> Any:
+    def next(self) -> Packet:
         """The next message, awaited.
 
         Raises:
             CheckFailed: none comes in time.
         """
         if not self.frames:
-            frame, _ = self.bench.inside.receive(self._is_sync, ANSWER_SECONDS)
+            frame, _ = self.bench.inside.receive(self.is_sync, ANSWER_SECONDS)
             if frame is None:
                 raise CheckFailed(f"no sync datagram came within {ANSWER_SECONDS:g} s")
             self._keep(frame)
         return self.message(self.frames.pop(0))
 
     @staticmethod
-    def message(frame: Any) -> Any:
+    def message(frame: Packet) -> Packet:
         """The message in a frame, read as strictly as a backup reads it.
 
         Raises:
@@ -191,25 +192,26 @@ class Master:
             ) from None
 
     def _sorted(self, seen: Seen) -> Seen:
-        self.frames += [frame for frame in seen.inside if self._is_sync(frame)]
-        seen.inside = [frame for frame in seen.inside if not self._is_sync(frame)]
+        self.frames += [frame for frame in seen.inside if self.is_sync(frame)]
+        seen.inside = [frame for frame in seen.inside if not self.is_sync(frame)]
         return seen
 
-    def _keep(self, frame: Any) -> None:
+    def _keep(self, frame: Packet) -> None:
         self.frames.append(frame)
-        self.bench.log.append((time.time(), "inside", "received", frame))
+        self.bench.log.append(Logged(time.time(), "inside", False, frame))
 
-    def _is_sync(self, frame: Any) -> bool:
+    def is_sync(self, frame: Packet) -> bool:
+        """Whether a frame is a datagram of this daemon."""
         return UDP in frame and frame.payload.dst == self._group and frame[UDP].dport in self._ports
 
 
-def udp(version: int, client: str, port: int = PORT, data: bytes = b"lvslab") -> Any:
+def udp(version: int, client: str, port: int = PORT, data: bytes = b"lvslab") -> Packet:
     """A datagram of a client to the VIP."""
     net = NETS[version]
     return net.packet(client, net.vip) / UDP(sport=SPORT, dport=port) / data
 
 
-def segments(version: int, client: str, *flags: str) -> list[Any]:
+def segments(version: int, client: str, *flags: str) -> list[Packet]:
     """A client's segments to the VIP, one for each word of flags, as if a server that sends no data
     answered properly.
     """
@@ -232,7 +234,7 @@ def entry(
     sync: int = 1,
     number: int = 1,
     **fields: Any,
-) -> Any:
+) -> Packet:
     """The entry of a TCP connection to the VIP's port 80; `fields` override its own."""
     net = NETS[version]
     port = SERVER_PORT if mode == "nat" else PORT
@@ -255,13 +257,18 @@ def entry(
     )
 
 
-def told(messages: Sequence[Any], client: str) -> list[Any]:
+def told(messages: Sequence[Packet], client: str) -> list[Packet]:
     """The entries about a client."""
     return [each for message in messages for each in message.conns if each.caddr == client]
 
 
 def must_say(
-    messages: Sequence[Any], expected: Sequence[Any], what: str, *, version: int = 1, syncid: int = SYNC_ID
+    messages: Sequence[Packet],
+    expected: Sequence[Packet],
+    what: str,
+    *,
+    version: int = 1,
+    syncid: int = SYNC_ID,
 ) -> None:
     """The messages must be exactly these entries, one in each.
 
@@ -279,7 +286,7 @@ def must_say(
         _must_equal_message(message, whole, what)
 
 
-def _must_equal_message(message: Any, expected: Any, what: str) -> None:
+def _must_equal_message(message: Packet, expected: Packet, what: str) -> None:
     """Byte for byte; field by field where they differ."""
     again = SyncMessage(bytes(expected))
     if bytes(message) == bytes(again):
@@ -312,7 +319,7 @@ class Backup:
             "ipvsadm --stop-daemon backup",
         )
 
-    def tell(self, *conns: Any, version: int = 1, **fields: Any) -> None:
+    def tell(self, *conns: Packet, version: int = 1, **fields: Any) -> None:
         """Send a sync message with these entries; `fields` of the message."""
         made = (SyncMessage if version else SyncMessageV0)(
             **{"syncid": self._syncid, "conns": list(conns), **fields}
@@ -329,7 +336,7 @@ class Backup:
         )
         frame = self.bench.framed(packet, server_mac(9), "01:00:5e:00:00:51")
         side.send(frame)
-        self.bench.log.append((time.time(), wire, "sent", frame))
+        self.bench.log.append(Logged(time.time(), wire, True, frame))
 
     def connections(self) -> list[Connection]:
         """The connection table when everything that was sent before has been taken in: until a mark

@@ -18,13 +18,13 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any
 
-from scapy.contrib.igmp import IGMP
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RS
 from scapy.layers.l2 import ARP, Ether
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, PORT, ROUTER_MAC, SERVER_PORT, SERVERS, V4, V6, server_mac
-from lvslab.conformance.seen import Seen
+from lvslab.conformance.seen import Logged, Seen
 from lvslab.conformance.verdict import CheckSkipped
 from lvslab.conformance.ways import upstream_version
 from lvslab.conformance.wire import Wire
@@ -40,6 +40,8 @@ _FORWARDING = {"nat": PacketForwarding.MASQ, "dr": PacketForwarding.DR, "tun": P
 
 
 _MARK = "----"
+_IGMP = 2
+"""Protocol number of IGMP."""
 
 # Without the table's first line: its size grows by itself since 7.x.
 _STATE = """\
@@ -56,7 +58,7 @@ class Bench:
     Attributes:
         lab: with the director; what else is in it keeps silent.
         outside, inside: the wires.
-        log: every frame of the current check: time, wire's name, "sent" or "received", frame.
+        log: every frame of the current check.
     """
 
     def __init__(self, lab: Lab) -> None:
@@ -67,7 +69,7 @@ class Bench:
         self._barriers = itertools.count(1)
         self._ports = itertools.count(2000, 2)
         self._marks = itertools.count(1000)
-        self.log: list[tuple[float, str, str, Any]] = []
+        self.log: list[Logged] = []
         self._stack = ExitStack()
         self._baseline = ""
 
@@ -276,7 +278,7 @@ class Bench:
         """A firewall mark, below 2000, that no service had before."""
         return next(self._marks)
 
-    def from_client(self, *packets: Any) -> Seen:
+    def from_client(self, *packets: Packet) -> Seen:
         """Send packets of clients into the outside wire, each in a frame from the router; what came
         out of the director.
         """
@@ -284,21 +286,21 @@ class Bench:
             self.outside, [self.framed(packet, ROUTER_MAC, self.outside.mac) for packet in packets]
         )
 
-    def from_server(self, number: int, *packets: Any) -> Seen:
+    def from_server(self, number: int, *packets: Packet) -> Seen:
         """Send packets of a real server into the inside wire."""
         return self._exchange(
             self.inside, [self.framed(packet, server_mac(number), self.inside.mac) for packet in packets]
         )
 
     @staticmethod
-    def framed(packet: Any, source: str, destination: str) -> Any:
+    def framed(packet: Packet, source: str, destination: str) -> Packet:
         """A packet in an Ethernet frame, all computed fields filled in."""
         return Ether(bytes(Ether(src=source, dst=destination) / packet))
 
-    def _exchange(self, wire: Wire, frames: Sequence[Any]) -> Seen:
+    def _exchange(self, wire: Wire, frames: Sequence[Packet]) -> Seen:
         for frame in frames:
             wire.send(frame)
-            self.log.append((time.time(), wire.name, "sent", frame))
+            self.log.append(Logged(time.time(), wire.name, True, frame))
         seen = Seen()
         other = self.inside if wire is self.outside else self.outside
         # First what goes in, then what goes out on the other side, has passed the director.
@@ -319,7 +321,7 @@ class Bench:
             self.framed(IP(src=source, dst=destination) / ICMP(type=8, id=0xBA44, seq=number), mac, wire.mac)
         )
 
-        def answered(frame: Any) -> bool:
+        def answered(frame: Packet) -> bool:
             return (
                 ICMP in frame
                 and frame[ICMP].type == 0
@@ -335,9 +337,9 @@ class Bench:
                 f" {_ANSWER_SECONDS:g} s"
             )
 
-    def _kept(self, wire: Wire, frames: Sequence[Any]) -> list[Any]:
+    def _kept(self, wire: Wire, frames: Sequence[Packet]) -> list[Packet]:
         kept = [frame for frame in frames if not _is_noise(frame)]
-        self.log += [(time.time(), wire.name, "received", frame) for frame in kept]
+        self.log += [Logged(time.time(), wire.name, False, frame) for frame in kept]
         return kept
 
     # -- after a check -----------------------------------------------------------------------------
@@ -406,9 +408,9 @@ def print_file(path: str) -> str:
     return f'while IFS= read -r line; do echo "$line"; done <{path}'
 
 
-def _is_noise(frame: Any) -> bool:
+def _is_noise(frame: Packet) -> bool:
     """What an idle host says by itself, and the bench's own echo replies."""
-    if ARP in frame or IGMP in frame or (IP in frame and frame[IP].proto == 2):
+    if ARP in frame or (IP in frame and frame[IP].proto == _IGMP):
         return True
     if any(layer in frame for layer in (ICMPv6ND_NS, ICMPv6ND_NA, ICMPv6ND_RS, ICMPv6MLReport2)):
         return True

@@ -7,9 +7,9 @@ import struct
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
 from scapy.layers.l2 import Ether
+from scapy.packet import Packet
 from scapy.utils import checksum
 
 _ETH_P_ALL = 3
@@ -51,11 +51,11 @@ class Wire:
     ) -> None:
         self._socket.close()
 
-    def send(self, packet: Any) -> None:
+    def send(self, packet: Packet) -> None:
         """Send a scapy frame (or its bytes)."""
         self._socket.send(bytes(_VNET_HEADER.size) + bytes(packet))
 
-    def receive(self, wanted: Callable[[Any], bool], timeout: float) -> tuple[Any | None, list[Any]]:
+    def receive(self, wanted: Callable[[Packet], bool], timeout: float) -> tuple[Packet | None, list[Packet]]:
         """Frames as they come until one is wanted.
 
         Args:
@@ -65,7 +65,7 @@ class Wire:
             The wanted frame, or None, and those that came before it.
         """
         deadline = time.monotonic() + timeout
-        others: list[Any] = []
+        others: list[Packet] = []
         while (rest := deadline - time.monotonic()) > 0:
             frame = self._next(rest)
             if frame is None:
@@ -75,14 +75,14 @@ class Wire:
             others.append(frame)
         return None, others
 
-    def drain(self) -> list[Any]:
+    def drain(self) -> list[Packet]:
         """What has come and was not received yet."""
         found = []
         while (frame := self._next(0)) is not None:
             found.append(frame)
         return found
 
-    def _next(self, timeout: float) -> Any | None:
+    def _next(self, timeout: float) -> Packet | None:
         """The next frame from the director, or None; one whose checksum its kernel left to a card
         that does not exist gets it filled in.
         """

@@ -110,6 +110,7 @@ def read_frames(path: Path) -> list[Frame]:
     from scapy.utils import RawPcapNgReader
 
     frames = []
+    meta: Any  # scapy names a base class, without the fields of this format
     try:
         _check_whole(path)
         with RawPcapNgReader(str(path)) as reader:

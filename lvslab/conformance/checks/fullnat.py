@@ -14,6 +14,7 @@ from typing import Any
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
+from scapy.packet import Packet
 from scapy.utils import checksum
 
 from lvslab.conformance.addresses import PORT, ROUTER_MAC, SERVER_PORT, V4
@@ -83,34 +84,36 @@ def compose(
     return pool
 
 
-def request(client: str, sport: int = SPORT, protocol: str = "tcp", flags: str = "S", **fields: Any) -> Any:
+def request(
+    client: str, sport: int = SPORT, protocol: str = "tcp", flags: str = "S", **fields: Any
+) -> Packet:
     """A client's packet to the VIP."""
     if protocol == "udp":
         return V4.packet(client, V4.vip) / UDP(sport=sport, dport=PORT) / b"lvslab"
     return V4.packet(client, V4.vip) / TCP(sport=sport, dport=PORT, flags=flags, seq=1000, **fields)
 
 
-def inside(bench: Bench, sent: Any, local: str, port: int, number: int = 1) -> Any:
+def inside(bench: Bench, sent: Packet, local: str, port: int, number: int = 1) -> Packet:
     """The frame that a real server must get for a client's packet: source is the local address."""
 
-    def translate(frame: Any) -> None:
+    def translate(frame: Packet) -> None:
         frame.payload.src = local
         frame.payload.payload.sport = port
 
     return changed(at_server(bench, sent, "nat", number), translate)
 
 
-def outside(bench: Bench, sent: Any, client: str, port: int) -> Any:
+def outside(bench: Bench, sent: Packet, client: str, port: int) -> Packet:
     """The frame that a client must get for a real server's packet to the local address."""
 
-    def translate(frame: Any) -> None:
+    def translate(frame: Packet) -> None:
         frame.payload.dst = client
         frame.payload.payload.dport = port
 
     return changed(at_client(bench, sent), translate)
 
 
-def reply(frame: Any, number: int = 1, flags: str = "SA") -> Any:
+def reply(frame: Packet, number: int = 1, flags: str = "SA") -> Packet:
     """The real server's answer to a frame that it got."""
     header = frame.payload
     back = V4.packet(header.dst, header.src)
@@ -119,7 +122,7 @@ def reply(frame: Any, number: int = 1, flags: str = "SA") -> Any:
     return back / TCP(sport=header.dport, dport=header.sport, flags=flags, seq=7000, ack=header.seq + 1)
 
 
-def source(frame: Any) -> tuple[str, int]:
+def source(frame: Packet) -> tuple[str, int]:
     """Address and port that a frame comes from."""
     return frame.payload.src, frame.payload.payload.sport
 
@@ -285,7 +288,7 @@ def same_connection(bench: Bench) -> None:
         )
 
 
-def _fill(bench: Bench, count: int) -> list[Any]:
+def _fill(bench: Bench, count: int) -> list[Packet]:
     """SYNs of so many clients, one frame inside for each.
 
     Raises:

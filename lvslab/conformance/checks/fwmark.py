@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from scapy.layers.inet import TCP
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, ROUTER_MAC, SERVER_PORT, server_mac
 from lvslab.conformance.check import check
@@ -227,10 +227,10 @@ def persistent_netmask(bench: Bench) -> None:
 # -- virtual addresses that are no addresses of the director ---------------------------------------
 
 
-def _cloud(packet: Any, version: int) -> Any:
+def _cloud(packet: Packet, version: int) -> Packet:
     """The same packet to the address that is not the director's."""
 
-    def readdress(it: Any) -> None:
+    def readdress(it: Packet) -> None:
         it.dst = _CLOUD[version]
 
     return changed(packet, readdress)
@@ -260,7 +260,7 @@ def foreign(bench: Bench, mode: str, version: int) -> None:
     bench.service(mode, protocol=Protocol.FWMARK, fwmark=mark, version=version, port=0, weights=(1,))
     sent = bench.framed(_cloud(tcp(client, port), version), ROUTER_MAC, bench.outside.mac)
 
-    def routed(frame: Any) -> None:
+    def routed(frame: Packet) -> None:
         frame.src, frame.dst = bench.outside.mac, ROUTER_MAC
         _hop(frame.payload)
 
@@ -273,7 +273,7 @@ def foreign(bench: Bench, mode: str, version: int) -> None:
     _deliver(bench, version, mark)
     frame = bench.from_client(sent.payload).one("inside", "a marked packet with the local route")
 
-    def forwarded(it: Any) -> None:
+    def forwarded(it: Packet) -> None:
         it.src, it.dst = bench.inside.mac, server_mac(1)
         _hop(it.payload)
         if mode == "nat":
@@ -300,7 +300,7 @@ def foreign(bench: Bench, mode: str, version: int) -> None:
     must(back[TCP].sport == port, f"the reply comes from port {port}", f"seen: {back.summary()}")
 
 
-def _hop(packet: Any) -> None:
+def _hop(packet: Packet) -> None:
     if packet.name == "IP":
         packet.ttl -= 1
     else:

@@ -4,7 +4,7 @@ ip_vs_core.c, ip_vs_conn.c.
 
 from __future__ import annotations
 
-from typing import Any
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, ROUTER_MAC, SERVER_PORT
 from lvslab.conformance.check import check
@@ -58,7 +58,7 @@ def reply(bench: Bench, version: int) -> None:
         chosen(bench, udp(client, asked))
         sent = bench.framed(udp_reply(1, client), "02:00:00:01:00:01", bench.inside.mac)
 
-        def expected(frame: Any, asked: int = asked, translated: bool = translated) -> None:
+        def expected(frame: Packet, asked: int = asked, translated: bool = translated) -> None:
             frame.src, frame.dst = bench.outside.mac, ROUTER_MAC
             if version == 4:
                 frame.payload.ttl -= 1

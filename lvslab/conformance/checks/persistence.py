@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from scapy.layers.inet import TCP
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, SERVER_PORT
 from lvslab.conformance.check import check
@@ -55,7 +56,7 @@ _GROUPS = [
 ]
 
 
-def _first(protocol: str, client: str, port: int, sport: int) -> Any:
+def _first(protocol: str, client: str, port: int, sport: int) -> Packet:
     return tcp(client, port, sport=sport) if protocol == "tcp" else udp(client, port, sport=sport)
 
 
@@ -401,7 +402,7 @@ def _sip_service(bench: Bench, port: int, **options: Any) -> None:
     )
 
 
-def _invite(client: str, port: int, sport: int, call: str) -> Any:
+def _invite(client: str, port: int, sport: int, call: str) -> Packet:
     text = (
         f"INVITE sip:a@example.org SIP/2.0\r\nVia: SIP/2.0/UDP {client}\r\nCall-ID: {call}\r\nCSeq: 1"
         " INVITE\r\n\r\n"

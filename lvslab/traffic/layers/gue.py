@@ -53,24 +53,24 @@ _HEADER = 4
 _WORD = 4
 
 
-def _has_private(packet: Any, words: int) -> bool:
+def _has_private(packet: Packet, words: int) -> bool:
     """Whether private flags come first, and the header has room for so many words. Fields of other
     flags would come before them.
     """
     return packet.flags == GUE_FLAG_PRIV and (packet.hlen is None or packet.hlen >= words)
 
 
-def _has_remcsum(packet: Any) -> bool:
+def _has_remcsum(packet: Packet) -> bool:
     return _has_private(packet, 2) and packet.private_flags == GUE_PFLAG_REMCSUM
 
 
-def _rest_length(packet: Any) -> int:
+def _rest_length(packet: Packet) -> int:
     """Bytes of options that no field above has taken."""
     taken = _has_private(packet, 1) + _has_remcsum(packet)
     return max(0, (packet.hlen or 0) - taken) * _WORD
 
 
-class Gue(Packet):  # type: ignore[misc]
+class Gue(Packet):
     """A GUE header of version 0.
 
     `Gue(data)` never raises for a header of version 0: what is too short for it becomes Raw, as do
@@ -131,7 +131,7 @@ class Gue(Packet):  # type: ignore[misc]
         return str(self.sprintf("GUE %Gue.proto_ctype% %Gue.flags%"))
 
 
-def remote_checksum(gue: Any) -> int | None:
+def remote_checksum(gue: Packet) -> int | None:
     """The checksum that the tunnel's end must write into the payload, None where it is not asked
     to.
 

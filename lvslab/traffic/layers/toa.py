@@ -23,6 +23,7 @@ from typing import Any
 
 from scapy.layers.inet import IP, TCP, TCPOptions
 from scapy.layers.inet6 import IPv6
+from scapy.packet import Packet
 
 TOA_KIND = 254
 """IPv4, and IPv6 as DPVS writes it."""
@@ -127,19 +128,19 @@ def read_toa(area: bytes) -> Toa | None:
     return None
 
 
-def _area(tcp: Any) -> bytes:
+def _area(tcp: Packet) -> bytes:
     """Options of a scapy TCP layer as bytes, padded to whole words; as they were on the wire unless
     somebody changed them.
     """
     return bytes(tcp.self_build()[20:])
 
 
-def find_toa(packet: Any) -> Toa | None:
+def find_toa(packet: Packet) -> Toa | None:
     """The first TOA option of a scapy packet with a TCP layer, None if it has none."""
     return read_toa(_area(packet[TCP])) if TCP in packet else None
 
 
-def options_room(packet: Any) -> int:
+def options_room(packet: Packet) -> int:
     """How many bytes of options still fit into the header of a scapy packet's TCP layer: 0 to 40,
     in steps of four.
 
@@ -148,7 +149,7 @@ def options_room(packet: Any) -> int:
     return max(0, OPTIONS_MAX - len(_area(packet[TCP])))
 
 
-def with_toa(packet: Any, toa: Toa, *, prune: bool = False) -> Any:
+def with_toa(packet: Packet, toa: Toa, *, prune: bool = False) -> Packet:
     """A copy of a scapy packet with a TOA option in front of its TCP options.
 
     Lengths, data offset and checksums are left for scapy to compute again.

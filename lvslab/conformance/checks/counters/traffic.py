@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scapy.layers.inet import ICMP
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, SERVER_PORT
 from lvslab.conformance.check import check
@@ -39,7 +39,7 @@ class Count:
     in_bytes: int = 0
     out_bytes: int = 0
 
-    def came_in(self, packets: Iterable[Any]) -> Count:
+    def came_in(self, packets: Iterable[Packet]) -> Count:
         """Packets from clients, as they came into the director, before it changed or
         wrapped them.
         """

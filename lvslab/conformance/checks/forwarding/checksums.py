@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.layers.sctp import SCTP
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, PORT, ROUTER_MAC
 from lvslab.conformance.check import check
@@ -100,7 +99,7 @@ def udp_checksum_ffff(bench: Bench, version: int) -> None:
     )
 
 
-def _with_checksum(frame: Any, value: int) -> Any:
+def _with_checksum(frame: Packet, value: int) -> Packet:
     """The frame with the transport layer's checksum overwritten, nothing else recomputed."""
     copy = frame.copy()
     layer = next(layer for layer in (TCP, UDP) if layer in copy)

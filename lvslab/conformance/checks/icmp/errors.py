@@ -6,6 +6,7 @@ from typing import Any
 
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6ParamProblem, ICMPv6TimeExceeded
+from scapy.packet import Packet
 from scapy.utils import checksum
 
 from lvslab.conformance.addresses import NETS, ROUTER_MAC, server_mac
@@ -30,17 +31,14 @@ ROUTERS = {4: ("203.0.113.1", "10.0.1.200"), 6: ("2001:db8:ffff::1", "2001:db8:1
 """A router on the clients' way, and one among the real servers."""
 
 
-def error(source: str, destination: str, kind: str, quote: bytes, hops: int = 64) -> Any:
+def error(source: str, destination: str, kind: str, quote: bytes, hops: int = 64) -> Packet:
     """An ICMP error as an IP packet."""
     version = 6 if ":" in source else 4
     number, code = _KINDS[version].get(kind, (12, 0))
     header = NETS[version].packet(source, destination, **{"ttl" if version == 4 else "hlim": hops})
     if version == 4:
-        packet = (
-            header
-            / ICMP(type=number, code=code, **({"nexthopmtu": _NEXT_HOP_MTU} if kind == "too-big" else {}))
-            / quote
-        )
+        mtu = _NEXT_HOP_MTU if kind == "too-big" else 0
+        packet = header / ICMP(type=number, code=code, nexthopmtu=mtu) / quote
     elif kind == "too-big":
         packet = header / ICMPv6PacketTooBig(mtu=_NEXT_HOP_MTU) / quote
     else:
@@ -73,7 +71,9 @@ def requoted(quote: bytes, **fields: Any) -> bytes:
     return bytes(header + rest)
 
 
-def at(bench: Bench, side: str, number: int, source: str, destination: str, kind: str, quote: bytes) -> Any:
+def at(
+    bench: Bench, side: str, number: int, source: str, destination: str, kind: str, quote: bytes
+) -> Packet:
     """The frame with an ICMP error that the director passes on, one hop later: to the router
     outside, or to a real server inside.
 
@@ -84,7 +84,7 @@ def at(bench: Bench, side: str, number: int, source: str, destination: str, kind
     return bench.framed(error(source, destination, kind, quote, hops=63), wire.mac, mac)
 
 
-def without_pseudo_header(packet: Any) -> Any:
+def without_pseudo_header(packet: Packet) -> Packet:
     """An ICMPv6 packet whose checksum is that of its bytes alone, as in IPv4: wrong after
     RFC 4443.
     """
@@ -94,7 +94,7 @@ def without_pseudo_header(packet: Any) -> Any:
     return type(packet)(bytes(data))
 
 
-def send_error(bench: Bench, packet: Any, number: int = 1) -> Seen:
+def send_error(bench: Bench, packet: Packet, number: int = 1) -> Seen:
     """Send an error of the servers' side about a connection of nat.
 
     handle_response_icmp verifies the checksum of an ICMPv6 error without the pseudo-header and so
@@ -109,7 +109,7 @@ def send_error(bench: Bench, packet: Any, number: int = 1) -> Seen:
     return bench.from_server(number, without_pseudo_header(packet))
 
 
-def damaged(packet: Any) -> Any:
+def damaged(packet: Packet) -> Packet:
     """The packet with its last byte changed, so that the ICMP checksum is wrong."""
     data = bytes(packet)
     return type(packet)(data[:-1] + bytes([data[-1] ^ 0xFF]))

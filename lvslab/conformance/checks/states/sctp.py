@@ -6,10 +6,10 @@ Facts: ip_vs_proto_sctp.c in Linux 6.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from scapy.layers import sctp
 from scapy.layers.sctp import SCTP
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, SERVER_PORT
 from lvslab.conformance.check import check
@@ -37,7 +37,7 @@ _SCTP_ONE_WAY: Sequence[tuple[str, str, str]] = (
 )
 
 
-def _sctp(kind: str) -> Any:
+def _sctp(kind: str) -> Packet:
     chunks = {
         "INIT": sctp.SCTPChunkInit(init_tag=1),
         "INIT-ACK": sctp.SCTPChunkInitAck(init_tag=2),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scapy.layers.inet import TCP
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, PORT, SERVER_PORT, V4, server_mac
 from lvslab.conformance.check import check
@@ -315,7 +316,7 @@ _SEQUENCES = {
 }
 
 
-def _relayed(bench: Bench, sync: int) -> tuple[str, int, list[Any]]:
+def _relayed(bench: Bench, sync: int) -> tuple[str, int, list[Packet]]:
     """Tell a director, which is backup and master, about a connection with sequence numbers:
     client, flags, what it says itself then.
 
@@ -327,7 +328,7 @@ def _relayed(bench: Bench, sync: int) -> tuple[str, int, list[Any]]:
     backup = Backup(bench)
     client = bench.client()
     flags = int(FLAGS["dr"] | ConnFlag.IN_SEQ | ConnFlag.OUT_SEQ)
-    sequences = {
+    sequences: dict[str, Any] = {
         name: IpVsSeq(init_seq=a, delta=b, previous_delta=c) for name, (a, b, c) in _SEQUENCES.items()
     }
     backup.tell(entry("dr", client, flags=flags, options=[SyncSeqData(**sequences)]))
@@ -343,7 +344,7 @@ def _relayed(bench: Bench, sync: int) -> tuple[str, int, list[Any]]:
 )
 def relay_v0(bench: Bench) -> None:
     client, flags, messages = _relayed(bench, 0)
-    sequences = {
+    sequences: dict[str, Any] = {
         name: IpVsSeqV0(init_seq=a, delta=b, previous_delta=c) for name, (a, b, c) in _SEQUENCES.items()
     }
     must_say(

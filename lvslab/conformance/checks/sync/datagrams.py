@@ -22,6 +22,7 @@ from lvslab.conformance.syncing import (
     udp,
 )
 from lvslab.conformance.testbed import Bench
+from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.service import Protocol
 from lvslab.traffic.layers.sync.entries import SyncPeData, SyncPeName
 from lvslab.traffic.layers.sync.words import SYNC_GROUP, SYNC_PORT
@@ -81,8 +82,9 @@ def group(bench: Bench) -> None:
     client, packets = master.mark()
     seen = master.client(*packets, *master.mark()[1])
     if not master.frames:
-        frame, others = bench.inside.receive(master._is_sync, ANSWER_SECONDS)
-        must(frame is not None, "no datagram came to group 239.1.2.3, port 9000")
+        frame, others = bench.inside.receive(master.is_sync, ANSWER_SECONDS)
+        if frame is None:
+            raise CheckFailed("no datagram came to group 239.1.2.3, port 9000")
         master.frames.append(frame)
         seen.inside += others
     frame = master.frames[0]
@@ -106,8 +108,9 @@ def group_ipv6(bench: Bench) -> None:
     client, packets = master.mark()
     master.client(*packets, *master.mark()[1])
     if not master.frames:
-        frame, _ = bench.inside.receive(master._is_sync, ANSWER_SECONDS)
-        must(frame is not None, "no datagram came to group ff02::81")
+        frame, _ = bench.inside.receive(master.is_sync, ANSWER_SECONDS)
+        if frame is None:
+            raise CheckFailed("no datagram came to group ff02::81")
         master.frames.append(frame)
     frame = master.frames[0]
     must(
@@ -135,8 +138,9 @@ def two_ports(bench: Bench) -> None:
     count, deadline = 0, time.monotonic() + ANSWER_SECONDS
     while count < len(line) - 2:
         if not master.frames:
-            frame, _ = bench.inside.receive(master._is_sync, deadline - time.monotonic())
-            must(frame is not None, f"only {count} of {len(line) - 2} sync datagrams came")
+            frame, _ = bench.inside.receive(master.is_sync, deadline - time.monotonic())
+            if frame is None:
+                raise CheckFailed(f"only {count} of {len(line) - 2} sync datagrams came")
             master.frames.append(frame)
         frame = master.frames.pop(0)
         count += 1

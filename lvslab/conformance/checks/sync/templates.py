@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from scapy.packet import Packet
+
 from lvslab.conformance.check import check
 from lvslab.conformance.packets import must
 from lvslab.conformance.syncing import FLAGS, SPORT, Master, entry, must_say, segments, told, udp
@@ -13,7 +15,7 @@ from lvslab.ipvs.service import Protocol
 from lvslab.traffic.layers.sync.words import ConnFlag
 
 
-def template(client: str, *, assured: bool, number: int = 1, **fields: Any) -> Any:
+def template(client: str, *, assured: bool, number: int = 1, **fields: Any) -> Packet:
     """The entry of a persistent client's template, with a timeout of 300 seconds, in dr."""
     flags = FLAGS["dr"] | ConnFlag.INACTIVE | ConnFlag.TEMPLATE
     return entry(

@@ -7,6 +7,7 @@ from typing import Any
 
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import PORT, ROUTER_MAC, SERVER_PORT, V4, server_mac
 from lvslab.conformance.flows import at_server
@@ -74,7 +75,7 @@ class Proxied:
         self.client_stamp = 7777
         self.next = {"client": CLIENT_ISN + 1, "server": SERVER_ISN + 1}
 
-    def segment(self, flags: str, data: bytes = b"", **fields: Any) -> Any:
+    def segment(self, flags: str, data: bytes = b"", **fields: Any) -> Packet:
         """The client's next segment, its acknowledgement in the proxy's numbers; not sent."""
         ack = (self.next["server"] - SERVER_ISN + self.isn) % 2**32
         values = {
@@ -87,7 +88,7 @@ class Proxied:
         packet = V4.packet(self.client, V4.vip) / TCP(sport=self.sport, dport=PORT, **{**values, **fields})
         return packet / data if data else packet
 
-    def server_segment(self, flags: str, data: bytes = b"", **fields: Any) -> Any:
+    def server_segment(self, flags: str, data: bytes = b"", **fields: Any) -> Packet:
         """The real server's next segment, in its own numbers; not sent."""
         options = (
             [("NOP", None), ("NOP", None), ("Timestamp", (self.server_stamp, self.client_stamp))]
@@ -106,18 +107,18 @@ class Proxied:
         )
         return packet / data if data else packet
 
-    def _stamp_option(self) -> list[Any]:
+    def _stamp_option(self) -> list[tuple[str, Any]]:
         return (
             [("NOP", None), ("NOP", None), ("Timestamp", (self.client_stamp, self.stamp))]
             if self.stamps
             else []
         )
 
-    def syn_packet(self) -> Any:
+    def syn_packet(self) -> Packet:
         """The client's SYN; not sent."""
         return self.segment("S", seq=CLIENT_ISN, ack=0, options=self.options, window=64000)
 
-    def syn(self) -> Any:
+    def syn(self) -> Packet:
         """The client's SYN; the proxy's SYN-ACK as it came, with its cookie and time stamp
         noted.
         """
@@ -161,21 +162,21 @@ class Proxied:
 
     # -- what must come out ------------------------------------------------------------------------
 
-    def at_server(self, sent: Any) -> Any:
+    def at_server(self, sent: Packet) -> Packet:
         """The frame that the real server must get for a segment of the client: acknowledgements in
         its own numbers and time stamps.
         """
 
-        def translate(frame: Any) -> None:
+        def translate(frame: Packet) -> None:
             frame[TCP].ack = (frame[TCP].ack - self.isn + SERVER_ISN) % 2**32
             frame[TCP].options = [self._translated(each, inbound=True) for each in frame[TCP].options]
 
         return changed(at_server(self.bench, sent, "nat"), translate)
 
-    def at_client(self, sent: Any) -> Any:
+    def at_client(self, sent: Packet) -> Packet:
         """The frame that the client must get for a segment of the real server."""
 
-        def translate(frame: Any) -> None:
+        def translate(frame: Packet) -> None:
             frame.payload.ttl -= 1
             frame.payload.src, frame[TCP].sport = V4.vip, PORT
             frame[TCP].seq = (frame[TCP].seq - SERVER_ISN + self.isn) % 2**32
@@ -199,7 +200,7 @@ class Proxied:
             return name, tuple((edge - self.isn + SERVER_ISN) % 2**32 for edge in value)
         return option
 
-    def made(self, inside: bool, **fields: Any) -> Any:
+    def made(self, inside: bool, **fields: Any) -> Packet:
         """A frame that the proxy makes itself: identification 0, DF, TTL 64, from which IPVS takes
         one off on the way to the server.
         """

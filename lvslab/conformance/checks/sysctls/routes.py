@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from scapy.layers.inet import TCP
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, ROUTER_MAC, server_mac
 from lvslab.conformance.check import check
@@ -87,7 +86,7 @@ def cache_bypass(bench: Bench) -> None:
     bench.sysctl("net.ipv4.vs.cache_bypass", 1)
     sent = bench.framed(packet, ROUTER_MAC, bench.outside.mac)
 
-    def onward(frame: Any) -> None:
+    def onward(frame: Packet) -> None:
         frame.src, frame.dst = bench.outside.mac, ROUTER_MAC
         frame.payload.ttl -= 1
 

@@ -5,7 +5,7 @@ Sources: ensure_mtu_is_adequate in net/netfilter/ipvs/ip_vs_xmit.c of Linux 6.1.
 
 from __future__ import annotations
 
-from typing import Any
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, V4
 from lvslab.conformance.check import check
@@ -62,7 +62,7 @@ def no_df(bench: Bench, kind: str, outer: int) -> None:
     whole_in_fragments(bench, sent, kind, outer, "a packet of 1500 bytes without DF")
 
 
-def whole_in_fragments(bench: Bench, sent: Any, kind: str, outer: int, what: str) -> None:
+def whole_in_fragments(bench: Bench, sent: Packet, kind: str, outer: int, what: str) -> None:
     """Send a client's packet: real server 1 must get it in two fragments of the tunnel's packet,
     which has no DF.
     """

@@ -7,11 +7,11 @@ net/netfilter/ipvs/ip_vs_xmit.c of Linux 6.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE, Ether
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, PORT, server_mac
 from lvslab.conformance.flows import ip_layer, one_hop, outer_class
@@ -70,8 +70,15 @@ def tunnel(
 
 
 def wrapped(
-    bench: Bench, sent: Any, kind: str, outer: int, seen: Any, *, port: int = GUE_PORT, df: bool | None = None
-) -> Any:
+    bench: Bench,
+    sent: Packet,
+    kind: str,
+    outer: int,
+    seen: Packet,
+    *,
+    port: int = GUE_PORT,
+    df: bool | None = None,
+) -> Packet:
     """The frame that real server 1 must get for a client's packet.
 
     Args:
@@ -83,7 +90,7 @@ def wrapped(
     packet = changed(type(sent)(bytes(sent)), one_hop)
     inside_v4 = packet.version == 4
     hops, traffic_class = (packet.ttl, packet.tos) if inside_v4 else (packet.hlim, packet.tc)
-    body: Any = bytes(packet)
+    body: bytes | Packet = bytes(packet)
     number = 4 if inside_v4 else 41
     if what.type is TunnelType.GRE:
         number, body = (
@@ -95,10 +102,10 @@ def wrapped(
             / body,
         )
     elif what.type is TunnelType.GUE:
-        header = UDP(sport=seen[UDP].sport, dport=port)
+        udp = UDP(sport=seen[UDP].sport, dport=port)
         if what.checksum is TunnelChecksum.NOCSUM:
-            header.chksum = 0
-        number, body = 17, header / Gue(proto_ctype=number) / body
+            udp.chksum = 0
+        number, body = 17, udp / Gue(proto_ctype=number) / body
     if outer == 4:
         inner_df = inside_v4 and bool(packet.flags & 2)
         flags = 2 if (inner_df if df is None else df) else 0
@@ -109,15 +116,22 @@ def wrapped(
             "id": seen[IP].id,
             "proto": number,
         }
-        header = IP(src=net.inner, dst=net.server(1), **fields)
+        header: Packet = IP(src=net.inner, dst=net.server(1), **fields)
     else:
         header = IPv6(src=net.inner, dst=net.server(1), hlim=hops, tc=outer_class(traffic_class), nh=number)
     return Ether(bytes(Ether(src=bench.inside.mac, dst=server_mac(1)) / header / body))
 
 
 def through(
-    bench: Bench, sent: Any, kind: str, outer: int, what: str, *, port: int = GUE_PORT, df: bool | None = None
-) -> Any:
+    bench: Bench,
+    sent: Packet,
+    kind: str,
+    outer: int,
+    what: str,
+    *,
+    port: int = GUE_PORT,
+    df: bool | None = None,
+) -> Packet:
     """Send a client's packet and judge what real server 1 gets, byte for byte; the frame."""
     seen = bench.from_client(sent).one("inside", what)
     must_have_outer(seen, kind, outer, what)
@@ -125,7 +139,7 @@ def through(
     return seen
 
 
-def must_have_outer(frame: Any, kind: str, outer: int, what: str) -> None:
+def must_have_outer(frame: Packet, kind: str, outer: int, what: str) -> None:
     """The frame must have the outer headers of the kind at all.
 
     Raises:

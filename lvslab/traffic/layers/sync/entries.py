@@ -10,6 +10,7 @@ from scapy.fields import (
     ConditionalField,
     FieldLenField,
     IntField,
+    IP6Field,
     IPField,
     LEIntField,
     MultiEnumField,
@@ -20,7 +21,6 @@ from scapy.fields import (
     XIntField,
     XShortField,
 )
-from scapy.layers.inet6 import IP6Field
 from scapy.packet import Packet
 
 from lvslab.traffic.layers.sync.words import (
@@ -36,6 +36,7 @@ from lvslab.traffic.layers.sync.words import (
     SEQUENCES,
     SIZE_MASK,
     STATES,
+    TEMPLATE,
     TYPE_INET6,
     ConnFlag,
     flags_text,
@@ -44,30 +45,32 @@ from lvslab.traffic.layers.sync.words import (
 # -- fields ----------------------------------------------------------------------------------------
 
 
-def _state_kind(entry: Any) -> int | str:
-    return "template" if entry.flags & ConnFlag.TEMPLATE else int(entry.protocol)
+def _state_kind(entry: Packet | None) -> int:
+    """Which table of `STATES` an entry's state is of."""
+    assert entry is not None
+    return TEMPLATE if entry.flags & ConnFlag.TEMPLATE else int(entry.protocol)
 
 
-class _FlagsV1(XIntField):  # type: ignore[misc]
+class _FlagsV1(XIntField):
     """All 32 bits as one number, shown by their names."""
 
-    def i2repr(self, pkt: Any, x: int) -> str:
+    def i2repr(self, pkt: Packet | None, x: int) -> str:
         return f"{flags_text(x)} ({x:#x})"
 
 
-class _FlagsV0(XShortField):  # type: ignore[misc]
+class _FlagsV0(XShortField):
     """The low 16 bits as one number, shown by their names."""
 
-    def i2repr(self, pkt: Any, x: int) -> str:
+    def i2repr(self, pkt: Packet | None, x: int) -> str:
         return f"{flags_text(x)} ({x:#x})"
 
 
-class _Options(PacketListField):  # type: ignore[misc]
+class _Options(PacketListField):
     """Options of a version 1 entry up to the first that is not whole; what is left becomes the
     entry's payload.
     """
 
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, list[Any]]:
+    def getfield(self, pkt: Packet, s: bytes) -> tuple[bytes, list[Any]]:
         found = []
         while len(s) > 2 and 0 < s[1] <= len(s) - 2:
             option, s = s[: 2 + s[1]], s[2 + s[1] :]
@@ -78,7 +81,7 @@ class _Options(PacketListField):  # type: ignore[misc]
 # -- parts of an entry -----------------------------------------------------------------------------
 
 
-class IpVsSeq(Packet):  # type: ignore[misc]
+class IpVsSeq(Packet):
     """struct ip_vs_seq: how sequence numbers of one direction are shifted.
 
     Attributes:
@@ -91,7 +94,7 @@ class IpVsSeq(Packet):  # type: ignore[misc]
     fields_desc = [IntField("init_seq", 0), IntField("delta", 0), IntField("previous_delta", 0)]
 
 
-class IpVsSeqV0(Packet):  # type: ignore[misc]
+class IpVsSeqV0(Packet):
     """struct ip_vs_seq in a version 0 message: copied as it stands in the sender's memory, so
     little-endian on x86 and ARM.
     """
@@ -111,7 +114,7 @@ OPTION_TYPES = {
 }
 
 
-class SyncOption(Packet):  # type: ignore[misc]
+class SyncOption(Packet):
     """An option of a kind unknown here. With bit 6 of the type set, a receiver that does not know
     it skips it.
     """
@@ -124,7 +127,7 @@ class SyncOption(Packet):  # type: ignore[misc]
     ]
 
 
-class SyncSeqData(Packet):  # type: ignore[misc]
+class SyncSeqData(Packet):
     """IPVS_OPT_SEQ_DATA, struct ip_vs_sync_conn_options: for a connection whose payload an
     application helper changes.
     """
@@ -138,7 +141,7 @@ class SyncSeqData(Packet):  # type: ignore[misc]
     ]
 
 
-class SyncPeData(Packet):  # type: ignore[misc]
+class SyncPeData(Packet):
     """IPVS_OPT_PE_DATA: what a persistence engine recognises a client by, up to 255 bytes; with the
     SIP engine the Call-ID.
     """
@@ -151,7 +154,7 @@ class SyncPeData(Packet):  # type: ignore[misc]
     ]
 
 
-class SyncPeName(Packet):  # type: ignore[misc]
+class SyncPeName(Packet):
     """IPVS_OPT_PE_NAME: name of the persistence engine, up to 16 bytes, with no zero at its end."""
 
     name = "IPVS sync option: persistence engine's name"
@@ -174,7 +177,7 @@ def _option_class(option: bytes) -> type[Packet]:
 _PROTOCOLS = {0: "IP", IPPROTO_TCP: "TCP", IPPROTO_UDP: "UDP", IPPROTO_SCTP: "SCTP"}
 
 
-class _Entry(Packet):  # type: ignore[misc]
+class _Entry(Packet):
     """What the entries of version 1 share."""
 
     def post_build(self, pkt: bytes, pay: bytes) -> bytes:
@@ -238,11 +241,11 @@ class SyncConnV6(_Entry):
     fields_desc = _entry_fields(TYPE_INET6, IP6Field, "::")
 
 
-def _has_sequences(entry: Any) -> bool:
+def _has_sequences(entry: Packet) -> bool:
     return bool(entry.flags & SEQUENCE_FLAGS)
 
 
-class SyncConnV0(Packet):  # type: ignore[misc]
+class SyncConnV0(Packet):
     """struct ip_vs_sync_conn_v0; in_seq and out_seq are there when flags have IN_SEQ or OUT_SEQ.
     Fields as in SyncConnV4.
     """

@@ -30,12 +30,12 @@ from lvslab.traffic.layers.sync.words import (
 )
 
 
-class _Entries(PacketListField):  # type: ignore[misc]
+class _Entries(PacketListField):
     """Entries of a version 1 message up to the first that is not whole; what is left becomes the
     message's payload.
     """
 
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, list[Any]]:
+    def getfield(self, pkt: Packet, s: bytes) -> tuple[bytes, list[Any]]:
         found: list[Any] = []
         begin = end = 0
         while len(found) < pkt.nr_conns and not _fault(s[begin:]):
@@ -44,19 +44,19 @@ class _Entries(PacketListField):  # type: ignore[misc]
             begin = _aligned(end)
         return s[end:], found
 
-    def addfield(self, pkt: Any, s: bytes, val: Any) -> bytes:
+    def addfield(self, pkt: Packet, s: bytes, val: Any) -> bytes:
         entries = b""
         for each in val:
             entries += bytes(_aligned(len(entries)) - len(entries)) + bytes(each)
         return s + entries
 
 
-class _EntriesV0(PacketListField):  # type: ignore[misc]
+class _EntriesV0(PacketListField):
     """Entries of a version 0 message up to the first that is not whole; what is left becomes the
     message's payload.
     """
 
-    def getfield(self, pkt: Any, s: bytes) -> tuple[bytes, list[Any]]:
+    def getfield(self, pkt: Packet, s: bytes) -> tuple[bytes, list[Any]]:
         found: list[Any] = []
         while len(found) < pkt.nr_conns and len(s) >= (length := _length_v0(s)):
             found.append(SyncConnV0(s[:length]))
@@ -95,7 +95,7 @@ def _length_v0(data: bytes) -> int:
     return ENTRY_V0 + (SEQUENCES if int.from_bytes(data[20:22], "big") & SEQUENCE_FLAGS else 0)
 
 
-def _completed(message: Any, pkt: bytes, pay: bytes, count_at: int) -> bytes:
+def _completed(message: Packet, pkt: bytes, pay: bytes, count_at: int) -> bytes:
     """Fill in size and number of entries. Raises ValueError: more than the header can say."""
     if message.nr_conns is None:
         if len(message.conns) > 0xFF:
@@ -109,7 +109,7 @@ def _completed(message: Any, pkt: bytes, pay: bytes, count_at: int) -> bytes:
     return pkt + pay
 
 
-class SyncMessage(Packet):  # type: ignore[misc]
+class SyncMessage(Packet):
     """struct ip_vs_sync_mesg and its entries, version 1.
 
     `SyncMessage(data)` reads a UDP payload of either version and never raises: entries up to the
@@ -154,7 +154,7 @@ class SyncMessage(Packet):  # type: ignore[misc]
         return f"IPVS sync v1 id {self.syncid}: {plural(len(self.conns), 'connection')}"
 
 
-class SyncMessageV0(Packet):  # type: ignore[misc]
+class SyncMessageV0(Packet):
     """struct ip_vs_sync_mesg_v0 and its entries, SyncConnV0. Bytes are read through SyncMessage or
     `decode`.
     """
@@ -207,7 +207,7 @@ def decode(data: bytes) -> SyncMessage | SyncMessageV0:
     return message  # type: ignore[no-any-return]
 
 
-def _options_fault(entry: Any) -> str:
+def _options_fault(entry: Packet) -> str:
     """What is wrong with an entry's options, "" if nothing is (ip_vs_proc_sync_conn)."""
     if Raw in entry:
         return f"{len(entry[Raw].load)} bytes at its end are no whole option"

@@ -86,11 +86,14 @@ _SCTP_STATES = (
     "CLOSED",
 )
 
-STATES: dict[int | str, dict[int, str]] = {
+TEMPLATE = 0
+"""Key of templates in `STATES`, beside the IP protocols."""
+
+STATES: dict[int, dict[int, str]] = {
     IPPROTO_TCP: dict(enumerate(_TCP_STATES)),
     IPPROTO_UDP: {0: "UDP"},
     IPPROTO_SCTP: dict(enumerate(_SCTP_STATES)),
-    "template": {0: "NONE", 1: "ASSURED"},
+    TEMPLATE: {0: "NONE", 1: "ASSURED"},
 }
 """States by IP protocol (6, 17, 132) and of templates, numbered as in include/net/ip_vs.h, named as
 `ipvsadm -Lnc` shows them (the state_name tables of ip_vs_proto_tcp.c, ip_vs_proto_udp.c and
@@ -111,5 +114,5 @@ def flags_text(flags: int) -> str:
 
 def state_name(protocol: int, flags: int, state: int) -> str:
     """A state as `ipvsadm -Lnc` shows it; a number where it has no name."""
-    kind = "template" if flags & ConnFlag.TEMPLATE else protocol
+    kind = TEMPLATE if flags & ConnFlag.TEMPLATE else protocol
     return STATES.get(kind, {}).get(state, str(state))
