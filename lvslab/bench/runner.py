@@ -19,7 +19,8 @@ from lvslab.bench.machine import Boot
 from lvslab.bench.measurements import NOT_MEASURED, Measurement
 from lvslab.events import Event, Listener
 from lvslab.runs.costs import METRIC, UNIT
-from lvslab.runs.rundir import RunWriter
+from lvslab.runs.records import Kernel, Lab, Node, Result
+from lvslab.runs.writer import RunWriter
 
 _LOOK_SECONDS = 0.1
 _TELL_PERCENT = 5
@@ -224,14 +225,10 @@ def _results(
                 )
                 if measurement.handling.value == "drop" and not wrong:
                     reason = f"every packet was dropped where it enters, with {len(seeds)} seeds"
-                results.append(_result(several + name, "fail" if wrong else "pass", reason))
-        results += [_result(several + name, "skip", reason) for name, reason in subject.skipped.items()]
-    results += [_result(name, "skip", reason) for name, reason in NOT_MEASURED.items()]
+                results.append(Result(several + name, "fail" if wrong else "pass", reason))
+        results += [Result(several + name, "skip", reason) for name, reason in subject.skipped.items()]
+    results += [Result(name, "skip", reason) for name, reason in NOT_MEASURED.items()]
     run.add_results(results)
-
-
-def _result(name: str, verdict: str, reason: str) -> dict[str, object]:
-    return {"name": name, "verdict": verdict, "reason": reason, "evidence": [], "checks": []}
 
 
 class _Progress:
@@ -266,31 +263,17 @@ class _Progress:
         self._tell(Event("", "measure", f"bench: {measured} of {count} measurements, {boots}{left}"))
 
 
-def lab_entry(subject: Subject) -> dict[str, object]:
-    """A kernel as an entry of run.json's `labs`: one director under QEMU."""
-    kernel = {
-        "kind": subject.kernel.stock.kind,
-        "release": subject.kernel.release,
-        "config_sha256": subject.kernel.stock.config_sha256,
-        "why": f"measured: {subject.kernel.stock.image}",
-    }
-    director: dict[str, object] = {
-        "name": "director",
-        "role": "director",
-        "needs": [],
-        "kernel": kernel,
-        "interfaces": [],
-        "extra_addresses": [],
-        "gateway": None,
-    }
-    return {
-        "name": subject.label,
-        "mode": "bench",
-        "topology": "bench",
-        "nodes": [director],
-        "networks": [],
-        "service_rules": [],
-        "counters": [],
-        "start_seconds": None,
-        "stop_seconds": None,
-    }
+def lab_record(subject: Subject) -> Lab:
+    """A kernel as a lab of the run: one director under QEMU."""
+    kernel = Kernel(
+        kind=subject.kernel.stock.kind,
+        release=subject.kernel.release,
+        config_sha256=subject.kernel.stock.config_sha256,
+        why=f"measured: {subject.kernel.stock.image}",
+    )
+    return Lab(
+        name=subject.label,
+        mode="bench",
+        topology="bench",
+        nodes=(Node("director", "director", kernel=kernel),),
+    )

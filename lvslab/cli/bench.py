@@ -114,7 +114,8 @@ def _measure(
     from lvslab.cli.terminal import Progress, print_error, print_lines
     from lvslab.exitcodes import gravest
     from lvslab.host import provenance
-    from lvslab.runs.rundir import RunWriter, load
+    from lvslab.runs.rundir import load
+    from lvslab.runs.writer import RunWriter
 
     parameters = {
         "kernels": [each.label for each in found],
@@ -133,7 +134,7 @@ def _measure(
         tools=tools,
     ) as run:
         for each in found:
-            run.add_lab(runner.lab_entry(each))
+            run.add_lab(runner.lab_record(each))
         with Progress() as progress:
             problems = runner.measure(found, seeds, sysctls, run, progress)
         run.update(tools=provenance.tools())

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ from lvslab.cli.matrix import (
 from lvslab.errors import CannotError, LvslabError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode, gravest
+from lvslab.runs.codec import to_json
+from lvslab.runs.records import Result
 
 if TYPE_CHECKING:
     from lvslab.conformance.suite import Suite
@@ -36,14 +38,14 @@ class Verified:
 
     Attributes:
         run: its run directory.
-        results: as --json shows them.
+        results: one a mode or check.
         summary: how many passed, failed and were skipped, in a line.
         show: prints it for people.
     """
 
     run: Path
     code: ExitCode
-    results: Sequence[Mapping[str, Any]]
+    results: Sequence[Result]
     summary: str
     show: Callable[[], None]
 
@@ -76,7 +78,7 @@ def verify_cells(
                 "run": str(done.run),
                 **more,
                 **({"baselines": kept} if kept else {}),
-                "results": list(done.results),
+                "results": [to_json(result) for result in done.results],
             }
         )
     else:
@@ -135,7 +137,7 @@ def _verify_matrix(
                 **({"baselines": kept} if kept else {}),
                 "results": (
                     [
-                        {**result, "name": f"{cell.name}: {result['name']}" if cell.name else result["name"]}
+                        to_json(replace(result, name=f"{cell.name}: {result.name}") if cell.name else result)
                         for cell, each in done
                         for result in each.results
                     ]
@@ -183,7 +185,7 @@ def verify_modes(
     """Verify modes one after the other, into one run directory."""
     from lvslab.host import provenance
     from lvslab.plan.make import make_plan
-    from lvslab.runs.rundir import RunWriter
+    from lvslab.runs.writer import RunWriter
     from lvslab.scenario.experiment import Experiment, run_directory_name
     from lvslab.verify import ladder
 
@@ -204,13 +206,7 @@ def verify_modes(
             try:
                 plan = make_plan(spec, kernels)
             except CannotError as reason:
-                result = {
-                    "name": mode.name,
-                    "verdict": "skip",
-                    "reason": str(reason),
-                    "evidence": [],
-                    "checks": [],
-                }
+                result = Result(mode.name, "skip", str(reason))
                 run.add_result(result)
                 experiment.tell(Event(mode.name, "verdict", f"SKIP: {reason}"))
                 results.append(result)
@@ -247,7 +243,7 @@ def verify_modes(
         print_table(("mode", "verdict", "director", "what was seen"), rows)
         print_lines([*shown, "", f"run: {run.path}", f"report: lvslab report {run.path}"])
 
-    verdicts = [str(result["verdict"]) for result in results]
+    verdicts = [result.verdict for result in results]
     code = ExitCode.FAILED if "fail" in verdicts else ExitCode.CANNOT if "skip" in verdicts else ExitCode.OK
     summary = ", ".join(f"{verdicts.count(each)} {word}" for each, word in _COUNTED if each in verdicts)
     return Verified(run.path, code, results, summary, show)
@@ -266,15 +262,10 @@ def show_suite(suite: Suite) -> None:
     from lvslab.cli.terminal import print_lines, print_table
 
     for each in suite.results:
-        if each["verdict"] == "fail":
-            print_lines(
-                [
-                    f"FAIL {each['name']}: {each['reason']}",
-                    *(f"     {line}" for line in each.get("detail", ())),
-                    "",
-                ]
-            )
-    skipped = [(each["name"], "SKIP", each["reason"]) for each in suite.results if each["verdict"] == "skip"]
+        if each.verdict == "fail":
+            detail = (f"     {line}" for line in each.detail or ())
+            print_lines([f"FAIL {each.name}: {each.reason}", *detail, ""])
+    skipped = [(each.name, "SKIP", each.reason) for each in suite.results if each.verdict == "skip"]
     if skipped:
         print_table(("check", "verdict", "reason"), skipped)
         print_lines([""])

@@ -73,7 +73,7 @@ def configuration(run: Run) -> tuple[str, str, tuple[tuple[str, str], ...]]:
 
     Runs of the same configuration can be compared.
     """
-    name = str(run.scenario.get("name", run.name)) if run.scenario else run.name
+    name = (run.scenario and run.scenario.name) or run.name
     left_out = (*SELECTION, *(_BENCH_UNDER_TEST if run.kind == BENCH else ()))
     kept = (
         (key, _shown(value))

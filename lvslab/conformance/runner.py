@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lvslab.conformance.check import Check
 from lvslab.conformance.seen import Logged
@@ -15,6 +14,7 @@ from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed, CheckSkipped
 from lvslab.errors import CommandError, GuestError, LabError
 from lvslab.kernels.needs import NEEDS, Need
+from lvslab.runs.records import Result, Verdict
 from lvslab.verify.pcapng import INBOUND, OUTBOUND, PcapngWriter
 
 NEEDED = (Need.IPVS_SNAT, Need.SYNPROXY, Need.IPIP)
@@ -36,24 +36,23 @@ class Outcome:
     """
 
     check: Check
-    verdict: str
+    verdict: Verdict
     reason: str
     detail: tuple[str, ...]
     seconds: float
     evidence: tuple[str, ...] = ()
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Result:
         """As the run directory keeps it."""
-        return {
-            "name": self.check.name,
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "evidence": list(self.evidence),
-            "checks": [],
-            "detail": list(self.detail),
-            "seconds": round(self.seconds, 3),
-            "tags": list(self.check.tags),
-        }
+        return Result(
+            self.check.name,
+            self.verdict,
+            self.reason,
+            self.evidence,
+            detail=self.detail,
+            seconds=round(self.seconds, 3),
+            tags=tuple(self.check.tags),
+        )
 
 
 def run_checks(bench: Bench, checks: Sequence[Check], captures: Path) -> Iterator[Outcome]:
@@ -74,7 +73,8 @@ def run_checks(bench: Bench, checks: Sequence[Check], captures: Path) -> Iterato
 
 
 def _run(bench: Bench, check: Check, captures: Path, began: float) -> Outcome:
-    verdict, reason = "pass", check.expects
+    verdict: Verdict = "pass"
+    reason = check.expects
     detail: tuple[str, ...] = ()
     try:
         check.run(bench)

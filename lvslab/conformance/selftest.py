@@ -36,7 +36,8 @@ from lvslab.plan.make import plan_on
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.spec import LabSpec
 from lvslab.plan.topology import LvsTopo
-from lvslab.runs.rundir import RunWriter
+from lvslab.runs.records import Check, Result
+from lvslab.runs.writer import RunWriter
 from lvslab.scenario.experiment import Experiment
 from lvslab.verify import ladder
 from lvslab.verify.capture import Capture
@@ -100,6 +101,11 @@ class Case:
     director: tuple[Step, ...]
     server: tuple[Step, ...]
     needs: dict[Role, frozenset[Need]]
+
+    @property
+    def name(self) -> str:
+        """Of its result."""
+        return f"kernel-selftest:{self.mode}"
 
 
 _VIP_ON_DIRECTOR = Step(
@@ -185,13 +191,12 @@ def case_plan(case: Case, kernels: Kernels, director_kernels: Sequence[str] = ()
 
 def run_selftest(
     kernels: Kernels, listener: Listener, run_writer: RunWriter, director_kernels: Sequence[str] = ()
-) -> list[dict[str, Any]]:
+) -> list[Result]:
     """Run the three cases, each in a lab of its own, inside a sandbox; results are also added to
     the run.
 
     Returns:
-        For each case what the run directory keeps: name, verdict ("pass", "fail", or "skip" where
-        no kernel here can do it), reason, evidence, checks, detail, seconds.
+        For each case its result; "skip" where no kernel here can do it.
     """
     log = Experiment(run_writer, kernels, listener, director_kernels)
     results = []
@@ -201,41 +206,27 @@ def run_selftest(
         try:
             result = _run_case(case, case_plan(case, kernels, director_kernels), log, run_writer)
         except CannotError as error:
-            result = _result(case, "skip", str(error))
-        result["seconds"] = round(time.monotonic() - began, 3)
+            result = Result(case.name, "skip", str(error), detail=(), tags=())
+        result = replace(result, seconds=round(time.monotonic() - began, 3))
         results.append(result)
         run_writer.add_result(result)
-        log.tell(Event("", "verdict", f"{result['name']}: {result['verdict'].upper()}: {result['reason']}"))
+        log.tell(Event("", "verdict", f"{result.name}: {result.verdict.upper()}: {result.reason}"))
     word = {ExitCode.OK: "PASS", ExitCode.FAILED: "FAIL", ExitCode.CANNOT: "SKIP"}[exit_code(results)]
     log.tell(Event("", "verdict", f"ipvs.sh: {word}"))
     return results
 
 
-def exit_code(results: Sequence[dict[str, Any]]) -> ExitCode:
+def exit_code(results: Sequence[Result]) -> ExitCode:
     """The script's: 0 all passed, 1 one failed, 4 (kselftest's SKIP) one could not be tried and
     none failed.
     """
-    verdicts = {each["verdict"] for each in results}
+    verdicts = {result.verdict for result in results}
     if "fail" in verdicts:
         return ExitCode.FAILED
     return ExitCode.CANNOT if "skip" in verdicts else ExitCode.OK
 
 
-def _result(case: Case, verdict: str, reason: str, **more: Any) -> dict[str, Any]:
-    name = f"kernel-selftest:{case.mode}"
-    return {
-        "name": name,
-        "verdict": verdict,
-        "reason": reason,
-        "evidence": [],
-        "checks": [],
-        "detail": [],
-        "tags": [],
-        **more,
-    }
-
-
-def _run_case(case: Case, plan: LabPlan, log: Experiment, run: RunWriter) -> dict[str, Any]:
+def _run_case(case: Case, plan: LabPlan, log: Experiment, run: RunWriter) -> Result:
     capture_file = run.captures / f"{plan.name}.pcapng"
     sent = os.urandom(BYTES)
     with log.planned_lab(plan) as lab:
@@ -256,62 +247,44 @@ def _run_case(case: Case, plan: LabPlan, log: Experiment, run: RunWriter) -> dic
     lines = [line for flow in flows for line in (*ladder.text(flow, roles), "")]
     ladder_file = run.captures / f"{plan.name}.ladder.txt"
     ladder_file.write_text("\n".join(lines))
-    checks = [_bytes_check(sent, received, error), *_contract_checks(flows, capture.lost, plan)]
-    failed = next((each for each in checks if each["verdict"] == "fail"), None)
+    checks = [_bytes_check(sent, received, error), _contract_check(flows, capture.lost, plan)]
+    failed = next((each for each in checks if each.verdict == "fail"), None)
     wrong = next((flow for flow in flows if flow.wrong), None)
-    evidence = [f"captures/{capture_file.name}", f"captures/{ladder_file.name}"]
+    evidence = (f"captures/{capture_file.name}", f"captures/{ladder_file.name}")
     detail = ladder.wrong_packet(wrong, evidence[0], plan.mode.contract.in_words) if wrong else []
-    reason = (
-        f"{failed['name']}: {failed['reason']}" if failed else "; ".join(each["reason"] for each in checks)
-    )
-    return _result(
-        case, "fail" if failed else "pass", reason, evidence=evidence, checks=checks, detail=detail
+    reason = f"{failed.name}: {failed.reason}" if failed else "; ".join(each.reason for each in checks)
+    return Result(
+        case.name,
+        "fail" if failed else "pass",
+        reason,
+        evidence,
+        tuple(checks),
+        detail=tuple(detail),
+        tags=(),
     )
 
 
-def _bytes_check(sent: bytes, received: bytes, error: str) -> dict[str, str]:
+def _bytes_check(sent: bytes, received: bytes, error: str) -> Check:
     if not error and received == sent:
-        return {"name": "bytes", "verdict": "pass", "reason": f"{BYTES} random bytes arrived intact"}
+        return Check("bytes", "pass", f"{BYTES} random bytes arrived intact")
     reason = error or f"{len(received)} bytes arrived, other than the {BYTES} that were sent"
-    return {"name": "bytes", "verdict": "fail", "reason": reason}
+    return Check("bytes", "fail", reason)
 
 
-def _contract_checks(flows: Sequence[Flow], lost: int, plan: LabPlan) -> list[dict[str, str]]:
+def _contract_check(flows: Sequence[Flow], lost: int, plan: LabPlan) -> Check:
     """What the script does not look at: every packet of the connection as the mode's
     contract says.
     """
     if lost:
-        return [
-            {
-                "name": "contract",
-                "verdict": "fail",
-                "reason": f"the kernel lost {lost} captured frames; run again",
-            }
-        ]
+        return Check("contract", "fail", f"the kernel lost {lost} captured frames; run again")
     if len(flows) != 1:
-        return [
-            {
-                "name": "contract",
-                "verdict": "fail",
-                "reason": f"{len(flows)} TCP connections were captured, expected 1",
-            }
-        ]
+        return Check("contract", "fail", f"{len(flows)} TCP connections were captured, expected 1")
     wrong = flows[0].wrong
     if wrong:
-        return [
-            {
-                "name": "contract",
-                "verdict": "fail",
-                "reason": f"{wrong.hop.sender} > {wrong.hop.receiver or 'nobody'}: {wrong.why}",
-            }
-        ]
-    return [
-        {
-            "name": "contract",
-            "verdict": "pass",
-            "reason": f"{len(flows[0].hops)} packets: {plan.mode.contract.in_words}",
-        }
-    ]
+        reason = f"{wrong.hop.sender} > {wrong.hop.receiver or 'nobody'}: {wrong.why}"
+        return Check("contract", "fail", reason)
+    reason = f"{len(flows[0].hops)} packets: {plan.mode.contract.in_words}"
+    return Check("contract", "pass", reason)
 
 
 # -- the connection --------------------------------------------------------------------------------

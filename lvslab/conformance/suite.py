@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lvslab.conformance import runner, shards
 from lvslab.conformance.check import Check
@@ -26,7 +25,8 @@ from lvslab.plan.make import make_plan
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.spec import LabSpec
 from lvslab.report import formats
-from lvslab.runs.rundir import RunWriter
+from lvslab.runs.records import Result, Verdict
+from lvslab.runs.writer import RunWriter
 
 _SAVE_EVERY = 20
 """Results go to run.json in batches: it is written anew each time, which hundreds of results would
@@ -39,12 +39,12 @@ class Suite:
     """A finished suite: its run directory, its results, and how long it took."""
 
     run: Path
-    results: tuple[dict[str, Any], ...]
+    results: tuple[Result, ...]
     seconds: float
 
-    def count(self, verdict: str) -> int:
+    def count(self, verdict: Verdict) -> int:
         """How many results have a verdict."""
-        return sum(each["verdict"] == verdict for each in self.results)
+        return sum(result.verdict == verdict for result in self.results)
 
     @property
     def code(self) -> ExitCode:
@@ -65,15 +65,16 @@ class Suite:
         """One row a subject: its name, how many passed, failed, were skipped, and the seconds that
         took.
         """
-        subjects = dict.fromkeys(str(each["name"]).partition(":")[0] for each in self.results)
+        subjects: dict[str, list[Result]] = {}
+        for result in self.results:
+            subjects.setdefault(result.name.partition(":")[0], []).append(result)
         rows = []
-        for subject in subjects:
-            own = [each for each in self.results if str(each["name"]).partition(":")[0] == subject]
-            counts = [
-                str(sum(each["verdict"] == verdict for each in own)) for verdict in ("pass", "fail", "skip")
-            ]
-            rows.append((subject, *counts, f"{sum(float(each.get('seconds', 0)) for each in own):.1f}"))
-        return rows  # type: ignore[return-value]
+        for subject, own in subjects.items():
+            verdicts = [result.verdict for result in own]
+            passed, failed, skipped = (str(verdicts.count(verdict)) for verdict in ("pass", "fail", "skip"))
+            seconds = sum(result.seconds or 0 for result in own)
+            rows.append((subject, passed, failed, skipped, f"{seconds:.1f}"))
+        return rows
 
 
 def run_suite(
@@ -96,7 +97,7 @@ def run_suite(
         LabError: the director broke; the results so far are in the run directory.
     """
     name = f"verify-{profile}" if profile else "verify-full"
-    results: list[dict[str, Any]] = []
+    results: list[Result] = []
     began = time.monotonic()
     with RunWriter(
         runs,
@@ -118,7 +119,7 @@ def run_suite(
                 )
         finally:
             order = {check.name: number for number, check in enumerate(checks)}
-            results.sort(key=lambda result: order.get(str(result["name"]), 0))
+            results.sort(key=lambda result: order.get(result.name, 0))
             _write(run.path, name, results)
     return Suite(run.path, tuple(results), time.monotonic() - began)
 
@@ -140,10 +141,10 @@ def _run_checks(
     kernels: Kernels,
     run: RunWriter,
     listener: Listener,
-    results: list[dict[str, Any]],
+    results: list[Result],
 ) -> None:
     parts = shards.split(checks, shards.usual_number())
-    run.add_lab(provenance.lab_entry(plan, kernels.facts))
+    run.add_lab(provenance.lab_record(plan, kernels.facts))
 
     def work(number: int, own: Sequence[Check], tell: shards.Tell) -> None:
         logs = run.logs / f"conformance-{number}"
@@ -165,20 +166,20 @@ def _run_checks(
                 run.add_results(results[-unsaved:])
                 unsaved = 0
             left = (time.monotonic() - began) / len(results) * (len(checks) - len(results))
-            said = {"pass": "ok", "fail": "FAIL", "skip": "skipped"}[value["verdict"]]
-            text = f"[{len(results)}/{len(checks)}] {value['name']}: {said}" + (
-                f": {value['reason']}" if said != "ok" else ""
+            said = {"pass": "ok", "fail": "FAIL", "skip": "skipped"}[value.verdict]
+            text = f"[{len(results)}/{len(checks)}] {value.name}: {said}" + (
+                f": {value.reason}" if said != "ok" else ""
             )
             listener(Event("", "verdict" if said == "FAIL" else "check", f"{text} ({left:.0f} s left)"))
     finally:
         run.add_results(results[len(results) - unsaved :])
 
 
-def _write(directory: Path, name: str, results: Sequence[dict[str, Any]]) -> None:
+def _write(directory: Path, name: str, results: Sequence[Result]) -> None:
     lines = []
     for each in results:
-        lines.append(f"{each['verdict'].upper():<4}  {each['name']}: {each['reason']}")
-        lines += [f"          {line}" for line in each.get("detail", ())]
+        lines.append(f"{each.verdict.upper():<4}  {each.name}: {each.reason}")
+        lines += [f"          {line}" for line in each.detail or ()]
     (directory / "results.txt").write_text("\n".join(lines) + "\n")
     (directory / "junit.xml").write_text(formats.junit(name, results))
     (directory / "results.tap").write_text(formats.tap(results))

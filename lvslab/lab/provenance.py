@@ -3,61 +3,59 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from lvslab.ipvs.rules import format_rules
 from lvslab.kernels.needs import KernelFacts
+from lvslab.runs import records
 
 if TYPE_CHECKING:
     from lvslab.lab.lab import Lab
-    from lvslab.plan.plan import LabPlan
+    from lvslab.plan.plan import LabPlan, NodePlan
 
 
-def lab_entry(
+def lab_record(
     plan: LabPlan,
     facts: Mapping[str, KernelFacts],
     lab: Lab | None = None,
-    counters: list[dict[str, Any]] | None = None,
-) -> dict[str, Any]:
-    """A lab as run.json keeps it (docs/run-directory.md)."""
-    return {
-        "name": plan.name,
-        "mode": plan.mode.name,
-        "topology": plan.topology,
-        "nodes": [
-            {
-                "name": node.name,
-                "role": str(node.role),
-                "needs": sorted(node.needs),
-                "kernel": {
-                    "kind": str(facts[node.kernel].kind),
-                    "name": node.kernel,
-                    "release": facts[node.kernel].release,
-                    "config_sha256": facts[node.kernel].config_sha256,
-                    "why": node.why,
-                },
-                "interfaces": [
-                    {
-                        "name": each.name,
-                        "mac": each.mac,
-                        "network": each.network,
-                        "addresses": [each.address] if each.address else [],
-                    }
-                    for each in node.interfaces
-                ],
-                "extra_addresses": [*_extra_addresses(node.mode_steps), *_moving_addresses(plan, node.name)],
-                "gateway": node.gateway,
-            }
-            for node in plan.nodes
-        ],
-        "networks": [{"name": name, "subnet": subnet} for name, subnet in plan.networks.items()],
-        "service_rules": format_rules(plan.services).splitlines(),
-        "without": list(plan.without),
-        "counters": counters or [],
-        "start_seconds": lab.start_seconds if lab else None,
-        "stop_seconds": lab.stop_seconds if lab else None,
-    }
+    counters: Sequence[records.ServiceCounters] = (),
+) -> records.Lab:
+    """A lab as run.json keeps it."""
+    return records.Lab(
+        name=plan.name,
+        mode=plan.mode.name,
+        topology=plan.topology,
+        nodes=tuple(_node_record(plan, node, facts[node.kernel]) for node in plan.nodes),
+        networks=tuple(records.Network(name, subnet) for name, subnet in plan.networks.items()),
+        service_rules=tuple(format_rules(plan.services).splitlines()),
+        without=tuple(plan.without),
+        counters=tuple(counters),
+        start_seconds=lab.start_seconds if lab else None,
+        stop_seconds=lab.stop_seconds if lab else None,
+    )
+
+
+def _node_record(plan: LabPlan, node: NodePlan, facts: KernelFacts) -> records.Node:
+    return records.Node(
+        node.name,
+        str(node.role),
+        needs=tuple(sorted(node.needs)),
+        kernel=records.Kernel(
+            kind=str(facts.kind),
+            name=node.kernel,
+            release=facts.release,
+            config_sha256=facts.config_sha256,
+            why=node.why,
+        ),
+        interfaces=tuple(
+            records.Interface(port.name, port.mac, port.network, (port.address,) if port.address else ())
+            for port in node.interfaces
+        ),
+        extra_addresses=(*_extra_addresses(node.mode_steps), *_moving_addresses(plan, node.name)),
+        gateway=node.gateway,
+    )
 
 
 def _extra_addresses(steps: Any) -> list[str]:
@@ -79,22 +77,25 @@ def _moving_addresses(plan: LabPlan, node: str) -> list[str]:
     return [f"{address} on {each.interface} (VRRP)" for each in vrrp.instances for address in each.addresses]
 
 
-def counters(lab: Lab) -> list[dict[str, Any]]:
-    """The director's counters by service and server, as run.json keeps them."""
+def counters(lab: Lab) -> tuple[records.ServiceCounters, ...]:
+    """The director's counters by service and server."""
     names = {address: name for name, address in lab.plan.addresses.rips.items()}
-    fields = ("conns", "in_packets", "out_packets", "in_bytes", "out_bytes")
-    return [
-        {
-            "service": service.service,
-            **{field: getattr(service, field) for field in fields},
-            "servers": [
-                {
-                    "server": server.server,
-                    "name": names.get(server.server.rpartition(":")[0].strip("[]"), server.server),
-                    **{field: getattr(server, field) for field in fields},
-                }
+
+    def counted(entry: object) -> dict[str, int]:
+        return {item.name: getattr(entry, item.name) for item in fields(records.Counters)}
+
+    return tuple(
+        records.ServiceCounters(
+            service=service.service,
+            servers=tuple(
+                records.ServerCounters(
+                    server=server.server,
+                    name=names.get(server.server.rpartition(":")[0].strip("[]"), server.server),
+                    **counted(server),
+                )
                 for server in service.servers
-            ],
-        }
+            ),
+            **counted(service),
+        )
         for service in lab.ipvsadm.list_stats()
-    ]
+    )

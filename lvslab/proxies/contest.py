@@ -22,8 +22,8 @@ from lvslab.plan.services import HTTP_PORT
 from lvslab.proxies.tier import TUNING
 from lvslab.proxies.web import LARGE
 from lvslab.runs.probes import read_attempts
-from lvslab.runs.rundir import RunWriter
 from lvslab.runs.stats import percentile
+from lvslab.runs.writer import RunWriter
 from lvslab.traffic import http, tools
 from lvslab.traffic.prober import Prober, ProbeSpec
 

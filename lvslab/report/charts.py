@@ -8,6 +8,7 @@ in every chart.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from lvslab.report import style
@@ -307,10 +308,10 @@ def totals(lab: Lab) -> Counters | None:
         return None
 
     def add(key: str) -> int | None:
-        numbers = [getattr(service.counters, key) for service in lab.counters]
+        numbers = [getattr(service, key) for service in lab.counters]
         return None if any(number is None for number in numbers) else sum(numbers)
 
-    return Counters(*(add(key) for key in ("conns", "in_packets", "out_packets", "in_bytes", "out_bytes")))
+    return Counters(**{item.name: add(item.name) for item in fields(Counters)})
 
 
 def counters(run: Run, subjects: Sequence[Subject]) -> Figure:

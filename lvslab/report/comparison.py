@@ -13,6 +13,8 @@ from lvslab.comparison.compare import Comparison
 from lvslab.comparison.findings import Change, Finding, Status
 from lvslab.report.text import Table
 from lvslab.report.units import MISSING, percent, scale
+from lvslab.runs.codec import to_json
+from lvslab.runs.records import Result
 from lvslab.runs.words import plural
 
 _MAIL_COLUMNS = 75
@@ -159,22 +161,21 @@ def _confirm(comparison: Comparison) -> list[str]:
     ]
 
 
-def results(comparison: Comparison) -> list[dict[str, Any]]:
-    """Each finding as a result with a verdict, for JSON, JUnit and TAP."""
+def results(comparison: Comparison) -> list[Result]:
+    """Each finding as a result with a verdict."""
     found = []
     for each in comparison.findings:
         text = f"{each.status}: {each.reason}" if each.reason else str(each.status)
-        entry: dict[str, Any] = {
-            "name": each.title,
-            "verdict": each.verdict(comparison.strict),
-            "reason": f"{text} ({_change_text(each.change)})" if each.change else text,
-            "evidence": list(each.evidence),
-            "status": str(each.status),
-        }
-        if each.change:
-            entry["change"] = {key: getattr(each.change, key) for key in Change.__slots__}
-        found.append(entry)
+        reason = f"{text} ({_change_text(each.change)})" if each.change else text
+        found.append(Result(each.title, each.verdict(comparison.strict), reason, tuple(each.evidence)))
     return found
+
+
+def _finding_json(finding: Finding, result: Result) -> dict[str, Any]:
+    entry = {**to_json(result), "status": str(finding.status)}
+    if finding.change:
+        entry["change"] = {key: getattr(finding.change, key) for key in Change.__slots__}
+    return entry
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
@@ -195,7 +196,9 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "not_comparable": list(comparison.not_comparable),
         "notes": list(comparison.notes),
         "repetitions_needed": comparison.repetitions_needed,
-        "results": results(comparison),
+        "results": [
+            _finding_json(*pair) for pair in zip(comparison.findings, results(comparison), strict=True)
+        ],
     }
 
 

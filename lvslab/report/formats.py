@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
+from lvslab.runs.records import Result
 
-def junit(name: str, results: Sequence[Mapping[str, Any]]) -> str:
-    """JUnit XML: one suite, one case a result; `seconds` and `detail` are optional in a result."""
+
+def junit(name: str, results: Sequence[Result]) -> str:
+    """JUnit XML: one suite, one case a result."""
     counts = {
-        verdict: sum(each["verdict"] == verdict for each in results) for verdict in ("pass", "fail", "skip")
+        verdict: sum(result.verdict == verdict for result in results) for verdict in ("pass", "fail", "skip")
     }
     suite = ElementTree.Element(
         "testsuite",
@@ -19,23 +20,23 @@ def junit(name: str, results: Sequence[Mapping[str, Any]]) -> str:
         failures=str(counts["fail"]),
         skipped=str(counts["skip"]),
         errors="0",
-        time=f"{sum(float(each.get('seconds', 0)) for each in results):.3f}",
+        time=f"{sum(result.seconds or 0 for result in results):.3f}",
     )
-    for each in results:
-        subject, _, rest = str(each["name"]).partition(":")
+    for result in results:
+        subject, _, rest = result.name.partition(":")
         case = ElementTree.SubElement(
             suite,
             "testcase",
             classname=f"{name}.{_clean(subject)}",
             name=_clean(rest or subject),
-            time=f"{each.get('seconds', 0):.3f}",
+            time=f"{result.seconds or 0:.3f}",
         )
-        if each["verdict"] == "fail":
-            ElementTree.SubElement(case, "failure", message=_clean(each["reason"])).text = _clean(
-                "\n".join(each.get("detail", ()))
+        if result.verdict == "fail":
+            ElementTree.SubElement(case, "failure", message=_clean(result.reason)).text = _clean(
+                "\n".join(result.detail or ())
             )
-        elif each["verdict"] == "skip":
-            ElementTree.SubElement(case, "skipped", message=_clean(each["reason"]))
+        elif result.verdict == "skip":
+            ElementTree.SubElement(case, "skipped", message=_clean(result.reason))
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
 
@@ -45,22 +46,19 @@ def _clean(text: str) -> str:
     return "".join(each for each in text if each in "\t\n" or each >= " ")
 
 
-def tap(results: Sequence[Mapping[str, Any]]) -> str:
+def tap(results: Sequence[Result]) -> str:
     """TAP version 14, with a YAML block below each failure."""
     lines = ["TAP version 14", f"1..{len(results)}"]
-    for number, each in enumerate(results, start=1):
-        name = str(each["name"]).replace("#", "\\#")
-        if each["verdict"] == "skip":
-            lines.append(f"ok {number} - {name} # SKIP {each['reason']}")
+    for number, result in enumerate(results, start=1):
+        name = result.name.replace("#", "\\#")
+        if result.verdict == "skip":
+            lines.append(f"ok {number} - {name} # SKIP {result.reason}")
             continue
-        lines.append(f"{'ok' if each['verdict'] == 'pass' else 'not ok'} {number} - {name}")
-        if each["verdict"] == "fail":
-            lines += ["  ---", f"  message: {_quoted(each['reason'])}"]
-            lines += (
-                ["  detail:", *(f"    - {_quoted(line)}" for line in each["detail"])]
-                if each.get("detail")
-                else []
-            )
+        lines.append(f"{'ok' if result.verdict == 'pass' else 'not ok'} {number} - {name}")
+        if result.verdict == "fail":
+            lines += ["  ---", f"  message: {_quoted(result.reason)}"]
+            if result.detail:
+                lines += ["  detail:", *(f"    - {_quoted(line)}" for line in result.detail)]
             lines.append("  ...")
     return "\n".join(lines) + "\n"
 

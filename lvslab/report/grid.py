@@ -83,7 +83,7 @@ def joined(matrices: Sequence[Matrix]) -> Matrix:
 
 def scenario_title(run: Run) -> str:
     """What the rows of a run are called."""
-    return str((run.scenario or {}).get("title") or (run.scenario or {}).get("name") or run.name)
+    return (run.scenario and (run.scenario.title or run.scenario.name)) or run.name
 
 
 def describe(matrix: Matrix) -> str:

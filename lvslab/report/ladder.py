@@ -30,6 +30,9 @@ _WIDTH, _EDGE, _TIMES = 660.0, 14.0, 46.0
 _ROW, _REASON_LINE = 45.0, 13.0
 _SIZE, _SMALL = 8.5, 7.8
 
+_TUNNELS = {4: "IPIP", 17: "GUE", 47: "GRE"}
+"""Protocol numbers of outer headers (RFC 2003, RFC 2784; GUE is UDP) → what they are called."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Span:
@@ -190,7 +193,8 @@ def _address_line(step: Step) -> list[_Span]:
     """
     spans = []
     if step.outer:
-        outer = f"{step.outer.protocol} {step.outer.src} → {step.outer.dst}"
+        protocol = _TUNNELS.get(step.outer.protocol, f"protocol {step.outer.protocol}")
+        outer = f"{protocol} {step.outer.src} → {step.outer.dst}"
         spans += [
             _Span(outer, mark="outer" in step.rewritten, mono=True),
             _Span(" │ ", mono=True, color=style.LINE),
@@ -319,7 +323,7 @@ def _draw_step(
         )
     arrow = y + 18
     x1 = ladder.xs.get(step.source, min(ladder.xs.values()))
-    x2 = ladder.xs.get(step.target, x1 + (70 if x1 < max(ladder.xs.values()) else -70))
+    x2 = ladder.xs.get(step.target or "", x1 + (70 if x1 < max(ladder.xs.values()) else -70))
     color = style.BAD if wrong else ladder.color
     if not step.target:
         axes.plot([x2], [arrow], "x", ms=7, mew=2, color=color, zorder=7)

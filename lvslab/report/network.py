@@ -228,7 +228,7 @@ def _ways(lab: Lab, flow: Flow) -> list[tuple[str, list[str]]]:
     not what they should.
     """
     roles = {node.name: node.role for node in lab.nodes}
-    hops = [(step.source, step.target) for step in flow.steps]
+    hops = [(step.source, step.target or "") for step in flow.steps]
     arrival = next((i for i, (_, target) in enumerate(hops) if roles.get(target) == "real server"), None)
     if arrival is None:
         return []

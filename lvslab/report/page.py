@@ -22,7 +22,7 @@ from lvslab.report import bench, failover, figures, grid, style, text, tier, tie
 from lvslab.report.failover import Group, Observed
 from lvslab.report.series import Series, Subject, all_series, subjects
 from lvslab.report.units import MISSING, percent, quantity
-from lvslab.runs.records import Lab, Result
+from lvslab.runs.records import Counters, Lab, Result
 from lvslab.runs.rundir import Run, load
 from lvslab.runs.stats import UNSTABLE_SPREAD
 
@@ -111,7 +111,7 @@ def _shared(run: Run, link: _Linker, short: bool) -> dict[str, Any]:
     once.
     """
     return {
-        "title": str((run.scenario or {}).get("title") or run.name),
+        "title": (run.scenario and run.scenario.title) or run.name,
         "run": run,
         "headline": text.headline(run),
         "outcome": outcome(run),
@@ -386,9 +386,9 @@ def _counter_rows(lab: Lab) -> list[_CounterRow]:
     """The director's counters of every service and, below it, of its real servers."""
     rows = []
     for service in lab.counters:
-        named = [(service.service, service.counters)]
+        named: list[tuple[str, Counters]] = [(service.service, service)]
         named += [
-            (f"→ {server.server}{f' ({server.name})' if server.name else ''}", server.counters)
+            (f"→ {server.server}{f' ({server.name})' if server.name else ''}", server)
             for server in service.servers
         ]
         for label, c in named:

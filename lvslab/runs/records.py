@@ -1,19 +1,18 @@
-"""The records of a run directory as frozen dataclasses, and how each is read from its JSON object.
+"""The records of a run directory: what is written is what is read.
 
-`docs/run-directory.md` is the format; the names here are its keys. A number that is missing is
-None, never 0. Keys that this version does not know are ignored; a known key of a wrong type raises
-`UsageError` with its place, such as `run.json.labs[0].nodes[2].role`.
-Nothing here touches a file: `rundir` does.
+`docs/run-directory.md` is the format; the names here are its keys. `codec` makes JSON objects of
+records and reads them; `writer` and `rundir` know the files. A field without a default must be
+there. A number that is missing is None, never 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, cast
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from lvslab.errors import UsageError
-from lvslab.runs.fields import Fields
+FORMAT = "lvslab-run"
+VERSION = 1
 
 Verdict = Literal["pass", "fail", "skip"]
 StepVerdict = Literal["ok", "wrong", "unjudged"]
@@ -21,28 +20,29 @@ Status = Literal["running", "complete", "interrupted", "broken"]
 MarkKind = Literal["fault", "repair", "table", "vrrp", "control", "note"]
 TrialVerdict = Literal["pass", "fail"]
 
-_MARK_KINDS = ("fault", "repair", "table", "vrrp", "control", "note")
+SPARSE = {"sparse": True}
+"""Of a field that is left out where it has its default (see `codec`)."""
 
 
-def _number(item: Fields, key: str) -> float:
-    """The number at `key`, which must be there."""
-    value = item.maybe_number(key)
-    if value is None:
-        raise UsageError(f"{item.where}.{key}: a number is expected here, it is missing")
-    return value
+# -- labs ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """The kernel that a node ran, and why that one. `kind` is "host", "uml" or "qemu"; `name` is
-    that of `--kernel`, "" where not noted.
+    """The kernel that a node ran, and why that one.
+
+    Attributes:
+        kind: "host", "uml" or "qemu".
+        name: as `--kernel` takes it; "" where not noted.
+        release: as `uname -r` prints it.
+        config_sha256: of the kernel's configuration text; None where it shows none.
     """
 
     kind: str
-    release: str
-    config_sha256: str | None
-    why: str
     name: str = ""
+    release: str
+    config_sha256: str | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,51 +50,29 @@ class Interface:
     """A network interface; `addresses` with prefix length, `network` is the switch it hangs on."""
 
     name: str
-    mac: str
-    network: str
-    addresses: tuple[str, ...]
+    mac: str = ""
+    network: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A host of the lab. `extra_addresses` read like "10.0.0.10/32 on lo"; `gateway` is the default
-    route or None.
+    """A host of the lab.
+
+    Attributes:
+        role: "client", "director", "real server" or "router".
+        needs: what it needs from its kernel.
+        extra_addresses: such as "10.0.0.10/32 on lo".
+        gateway: the address of its default route, or None.
     """
 
     name: str
     role: str
-    needs: tuple[str, ...]
-    kernel: Kernel | None
-    interfaces: tuple[Interface, ...]
-    extra_addresses: tuple[str, ...]
-    gateway: str | None
-
-    @classmethod
-    def read(cls, item: Fields) -> Node:
-        """The node that a JSON object describes."""
-        kernel = None
-        if item.data.get("kernel") is not None:
-            k = Fields(item.data["kernel"], f"{item.where}.kernel")
-            kernel = Kernel(
-                k.text("kind"),
-                k.text("release"),
-                k.maybe_text("config_sha256"),
-                k.text("why", ""),
-                k.text("name", ""),
-            )
-        interfaces = tuple(
-            Interface(i.text("name"), i.text("mac", ""), i.text("network", ""), i.texts("addresses"))
-            for i in item.objects("interfaces")
-        )
-        return cls(
-            item.text("name"),
-            item.text("role"),
-            item.texts("needs"),
-            kernel,
-            interfaces,
-            item.texts("extra_addresses"),
-            item.maybe_text("gateway"),
-        )
+    needs: tuple[str, ...] = ()
+    kernel: Kernel | None = None
+    interfaces: tuple[Interface, ...] = ()
+    extra_addresses: tuple[str, ...] = ()
+    gateway: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,107 +80,75 @@ class Network:
     """A switch of the lab and the subnet on it."""
 
     name: str
-    subnet: str
+    subnet: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
     """What IPVS counted: connections, packets and bytes toward the real servers (in) and back
     through the director (out).
     """
 
-    conns: int | None
-    in_packets: int | None
-    out_packets: int | None
-    in_bytes: int | None
-    out_bytes: int | None
-
-    @classmethod
-    def read(cls, item: Fields) -> Counters:
-        """The counters in a JSON object."""
-        return cls(
-            *(item.maybe_int(key) for key in ("conns", "in_packets", "out_packets", "in_bytes", "out_bytes"))
-        )
+    conns: int | None = None
+    in_packets: int | None = None
+    out_packets: int | None = None
+    in_bytes: int | None = None
+    out_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ServerCounters:
-    """The counters of one real server (`server` is "address:port") of a service."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerCounters(Counters):
+    """The counters of one real server of a service: `server` is "address:port", `name` its
+    node's.
+    """
 
     server: str
-    name: str
-    counters: Counters
+    name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceCounters:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceCounters(Counters):
     """The counters of one virtual service, such as "TCP 10.0.0.10:80"."""
 
     service: str
-    counters: Counters
-    servers: tuple[ServerCounters, ...]
-
-    @classmethod
-    def read(cls, item: Fields) -> ServiceCounters:
-        """The service's counters in a JSON object."""
-        servers = tuple(
-            ServerCounters(s.text("server"), s.text("name", ""), Counters.read(s))
-            for s in item.objects("servers")
-        )
-        return cls(item.text("service"), Counters.read(item), servers)
+    servers: tuple[ServerCounters, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lab:
-    """One network that was built, in one forwarding mode. Times in seconds, None when it never got
-    there.
+    """One network that was built, in one forwarding mode.
+
+    Attributes:
+        service_rules: the director's table as `ipvsadm -S -n` prints it, a line each.
+        without: the parts of the mode's set-up that were left out.
+        counters: what the director had counted in the end.
+        start_seconds: from the start to the readiness; None when it never got there.
+        stop_seconds: of the tear-down; None when it never got there.
     """
 
     name: str
     mode: str
-    topology: str
-    nodes: tuple[Node, ...]
-    networks: tuple[Network, ...]
-    service_rules: tuple[str, ...]
-    counters: tuple[ServiceCounters, ...]
-    start_seconds: float | None
-    stop_seconds: float | None
-
-    @classmethod
-    def read(cls, item: Fields) -> Lab:
-        """The lab that a JSON object describes."""
-        return cls(
-            name=item.text("name"),
-            mode=item.text("mode"),
-            topology=item.text("topology", ""),
-            nodes=tuple(Node.read(node) for node in item.objects("nodes")),
-            networks=tuple(Network(n.text("name"), n.text("subnet", "")) for n in item.objects("networks")),
-            service_rules=item.texts("service_rules"),
-            counters=tuple(ServiceCounters.read(service) for service in item.objects("counters")),
-            start_seconds=item.maybe_number("start_seconds"),
-            stop_seconds=item.maybe_number("stop_seconds"),
-        )
+    topology: str = ""
+    nodes: tuple[Node, ...] = ()
+    networks: tuple[Network, ...] = ()
+    service_rules: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    counters: tuple[ServiceCounters, ...] = ()
+    start_seconds: float | None = None
+    stop_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+# -- what happened, and what came of it ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that happened at `t`, seconds since the epoch, on the clock of the captures."""
 
-    t: float | None
-    lab: str
+    t: float | None = None
+    lab: str = ""
     event: str
-    detail: str
-
-    @classmethod
-    def read(cls, item: Fields) -> Event:
-        """The event in a JSON object."""
-        detail = item.data.get("detail")
-        return cls(
-            item.maybe_number("t"),
-            item.data.get("lab") or "",
-            item.text("event"),
-            "" if detail is None else str(detail),
-        )
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,32 +157,28 @@ class Check:
 
     name: str
     verdict: Verdict
-    reason: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A verdict with its reason, the files that prove it (relative to the run directory) and its
-    single checks.
+    """A verdict with its reason.
+
+    Attributes:
+        evidence: the files that prove it, relative to the run directory.
+        checks: its single statements.
+        detail, seconds, tags: of a check of the suite only: lines that show what was wrong, how
+            long it took, and its tags.
     """
 
     name: str
     verdict: Verdict
-    reason: str
-    evidence: tuple[str, ...]
-    checks: tuple[Check, ...]
-
-    @classmethod
-    def read(cls, item: Fields) -> Result:
-        """The result in a JSON object."""
-
-        def verdict(fields: Fields) -> Verdict:
-            return cast(Verdict, fields.choice("verdict", ("pass", "fail", "skip")))
-
-        checks = tuple(
-            Check(c.text("name"), verdict(c), c.text("reason", "")) for c in item.objects("checks")
-        )
-        return cls(item.text("name"), verdict(item), item.text("reason", ""), item.texts("evidence"), checks)
+    reason: str = ""
+    evidence: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    detail: tuple[str, ...] | None = field(default=None, metadata=SPARSE)
+    seconds: float | None = field(default=None, metadata=SPARSE)
+    tags: tuple[str, ...] | None = field(default=None, metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,20 +187,14 @@ class Mark:
     probes and captures.
 
     `table` is a change of a director's IPVS table as its watcher saw it, `vrrp` a change of a
-    director's VRRP state, `control` something that health control said.
+    director's VRRP state, `control` something that health control said. A kind of a later version
+    is read as a note.
     """
 
     t: float
-    kind: MarkKind
-    node: str
-    text: str
-
-    @classmethod
-    def read(cls, item: Fields) -> Mark:
-        """The mark in a JSON object; a kind that this version does not know becomes a note."""
-        kind = item.text("kind")
-        known = cast(MarkKind, kind if kind in _MARK_KINDS else "note")
-        return cls(_number(item, "t"), known, item.text("node", ""), item.text("text", ""))
+    kind: MarkKind = field(metadata={"fallback": "note"})
+    node: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,156 +204,160 @@ class Bound:
     """
 
     seconds: float
-    formula: str
-
-    @classmethod
-    def read(cls, item: Fields) -> Bound:
-        """The bound in a JSON object."""
-        return cls(_number(item, "seconds"), item.text("formula", ""))
+    formula: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """One failure experiment with one prober: something was broken and repaired while the service
     was probed.
 
-    Its probes are in probes/<name>.attempts.csv and probes/<name>.beats.csv. `start` and `end` are
-    seconds since the epoch, `end` is None when the trial was cut short. `interval` (between
-    attempts), `timeout` (of one attempt) and `heartbeat` are seconds, None where there were none.
-    `expects` says in a sentence what must happen.
+    Its probes are in probes/<name>.attempts.csv and probes/<name>.beats.csv.
+
+    Attributes:
+        repeat: the number of the repetition.
+        start, end: of the probing, seconds since the epoch; `end` is None when it was cut short.
+        interval: seconds between attempts; None: no attempts.
+        timeout: seconds that an attempt may take.
+        heartbeat: seconds between the heartbeats of a lasting connection; None: no such.
+        marks: in the order of time, however they were given.
+        expects: says in a sentence what must happen.
+        verdict: None where nobody judged.
     """
 
     name: str
-    variant: str
-    mode: str
-    lab: str
+    variant: str = ""
+    mode: str = ""
+    lab: str = ""
     repeat: int
     start: float
-    end: float | None
-    interval: float | None
-    timeout: float | None
-    heartbeat: float | None
-    marks: tuple[Mark, ...]
-    bound: Bound | None
-    expects: str
-    verdict: TrialVerdict | None
+    end: float | None = None
+    interval: float | None = None
+    timeout: float | None = None
+    heartbeat: float | None = None
+    marks: tuple[Mark, ...] = ()
+    bound: Bound | None = None
+    expects: str = ""
+    verdict: TrialVerdict | None = None
 
-    @classmethod
-    def read(cls, item: Fields) -> Trial:
-        """The trial in a JSON object; its marks come in the order of time."""
-        bound = item.data.get("bound")
-        verdict = item.data.get("verdict")
-        marks = [Mark.read(mark) for mark in item.objects("marks")]
-        return cls(
-            name=item.text("name"),
-            variant=item.text("variant", ""),
-            mode=item.text("mode", ""),
-            lab=item.text("lab", ""),
-            repeat=int(_number(item, "repeat")),
-            start=_number(item, "start"),
-            end=item.maybe_number("end"),
-            interval=item.maybe_number("interval"),
-            timeout=item.maybe_number("timeout"),
-            heartbeat=item.maybe_number("heartbeat"),
-            marks=tuple(sorted(marks, key=lambda mark: mark.t)),
-            bound=None if bound is None else Bound.read(Fields(bound, f"{item.where}.bound")),
-            expects=item.text("expects", ""),
-            verdict=None if verdict is None else cast(TrialVerdict, item.choice("verdict", ("pass", "fail"))),
-        )
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "marks", tuple(sorted(self.marks, key=lambda mark: mark.t)))
+
+
+# -- the run ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One raw measurement: `value`, or `values` where the metric is a distribution; both None where
-    it failed (see `error`).
+class Scenario:
+    """Which scenario was run, its title and what it teaches."""
+
+    name: str = ""
+    title: str = ""
+    teaches: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFile:
+    """What run.json holds.
+
+    Attributes:
+        lvslab: the version that wrote it.
+        kind: "verify", "run", "bench" or "test".
+        command: the argument list that was given.
+        error: why it is interrupted or broken.
+        started, finished: ISO 8601, UTC; `finished` is None while it runs.
+        host: facts of the machine, by name.
+        tools: name → version as the tool prints it, None where it is missing.
+        not_comparable: sentences that say which numbers must not be set side by side, and why.
     """
 
-    t: float | None
-    lab: str
-    mode: str
-    metric: str
-    unit: str
-    repeat: int | None
-    value: float | None
-    values: tuple[float | None, ...] | None
-    labels: Mapping[str, str]
-    error: str | None
+    format: str = FORMAT
+    version: int = VERSION
+    lvslab: str = "unknown"
+    name: str
+    kind: str = "run"
+    command: tuple[str, ...] = ()
+    scenario: Scenario | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    status: Status
+    error: str | None = None
+    started: str = ""
+    finished: str | None = None
+    host: Mapping[str, Any] = field(default_factory=dict)
+    tools: Mapping[str, str | None] = field(default_factory=dict)
+    labs: tuple[Lab, ...] = ()
+    events: tuple[Event, ...] = ()
+    results: tuple[Result, ...] = ()
+    not_comparable: tuple[str, ...] = ()
+    trials: tuple[Trial, ...] = ()
 
-    @classmethod
-    def read(cls, item: Fields) -> Sample:
-        """The sample in a JSON object."""
-        return cls(
-            t=item.maybe_number("t"),
-            lab=item.text("lab", ""),
-            mode=item.text("mode", ""),
-            metric=item.text("metric"),
-            unit=item.text("unit", ""),
-            repeat=item.maybe_int("repeat"),
-            value=item.maybe_number("value"),
-            values=item.numbers("values"),
-            labels={str(key): str(value) for key, value in item.mapping("labels").items()},
-            error=item.maybe_text("error"),
-        )
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One raw measurement, a line of samples.jsonl: `value`, or `values` where the metric is a
+    distribution; both None where it failed (see `error`).
+
+    Attributes:
+        t: seconds since the epoch.
+        repeat: the number of the repetition.
+        labels: tell series of one metric apart.
+    """
+
+    t: float | None = None
+    lab: str = ""
+    mode: str = ""
+    metric: str
+    unit: str = ""
+    repeat: int | None = None
+    value: float | None = None
+    values: tuple[float | None, ...] | None = field(default=None, metadata=SPARSE)
+    labels: Mapping[str, str] = field(default_factory=dict, metadata=SPARSE)
+    error: str | None = field(default=None, metadata=SPARSE)
+
+
+# -- packets ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Outer:
-    """The outer IP header of an encapsulated packet."""
+    """The outer IP header of an encapsulated packet; `protocol` is its number (4: RFC 2003)."""
 
     src: str
     dst: str
-    protocol: str
+    protocol: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One packet on one link. `t` in seconds since the flow's first packet; `rewritten` names what
-    the previous hop changed.
+    """One packet on one link.
 
-    `target` is "" where nobody received the packet.
+    Attributes:
+        t: seconds since the flow's first packet.
+        source: the node that sent it.
+        target: the node that received it; None where nobody did.
+        frames: its numbers in the capture.
+        link: the interface where it was seen.
+        src, dst: "address:port".
+        rewritten: what the previous hop changed.
+        why: the verdict's reason.
     """
 
-    t: float
-    source: str
-    target: str
-    link: str
-    eth_src: str
-    eth_dst: str
-    outer: Outer | None
-    src: str
-    dst: str
-    protocol: str
-    info: str
-    ttl: int | None
-    rewritten: tuple[str, ...]
-    verdict: StepVerdict
-    why: str
-
-    @classmethod
-    def read(cls, item: Fields) -> Step:
-        """The step in a JSON object."""
-        outer = None
-        if item.data.get("outer") is not None:
-            o = Fields(item.data["outer"], f"{item.where}.outer")
-            outer = Outer(o.text("src"), o.text("dst"), str(o.data.get("protocol", "")))
-        verdict = cast(StepVerdict, item.choice("verdict", ("ok", "wrong", "unjudged"), "unjudged"))
-        return cls(
-            t=item.maybe_number("t") or 0.0,
-            source=item.text("from", ""),
-            target=item.text("to", ""),
-            link=item.text("link", ""),
-            eth_src=item.text("eth_src", ""),
-            eth_dst=item.text("eth_dst", ""),
-            outer=outer,
-            src=item.text("src", ""),
-            dst=item.text("dst", ""),
-            protocol=item.text("protocol", ""),
-            info=item.text("info", ""),
-            ttl=item.maybe_int("ttl"),
-            rewritten=item.texts("rewritten"),
-            verdict=verdict,
-            why=item.text("why", ""),
-        )
+    t: float = 0.0
+    source: str = field(default="", metadata={"key": "from"})
+    target: str | None = field(default=None, metadata={"key": "to"})
+    link: str = ""
+    frames: tuple[int, ...] = ()
+    eth_src: str = ""
+    eth_dst: str = ""
+    outer: Outer | None = None
+    src: str = ""
+    dst: str = ""
+    protocol: str = ""
+    info: str = ""
+    ttl: int | None = None
+    rewritten: tuple[str, ...] = ()
+    verdict: StepVerdict = "unjudged"
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,33 +365,18 @@ class Flow:
     """One test flow: every hop of every packet, in time order."""
 
     name: str
-    title: str
-    verdict: str
-    reason: str
-    steps: tuple[Step, ...]
+    title: str = ""
+    verdict: str = "unjudged"
+    reason: str = ""
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PathFile:
-    """The flows of one lab; `columns` are the node names in the order in which a ladder
-    shows them.
+    """What captures/<lab>.path.json holds: the flows of one lab; `columns` are the node names in
+    the order in which a ladder shows them.
     """
 
     lab: str
-    columns: tuple[str, ...]
-    flows: tuple[Flow, ...]
-
-    @classmethod
-    def read(cls, item: Fields) -> PathFile:
-        """The path file in a JSON object."""
-        flows = tuple(
-            Flow(
-                f.text("name"),
-                f.text("title", ""),
-                f.text("verdict", "unjudged"),
-                f.text("reason", ""),
-                tuple(Step.read(step) for step in f.objects("steps")),
-            )
-            for f in item.objects("flows")
-        )
-        return cls(item.text("lab"), item.texts("columns"), flows)
+    columns: tuple[str, ...] = ()
+    flows: tuple[Flow, ...] = ()

@@ -22,8 +22,9 @@ from lvslab.plan.make import make_plan
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.services import HTTP_PORT
 from lvslab.plan.spec import LabSpec
-from lvslab.runs.rundir import RunWriter
-from lvslab.scenario.trial import Bound, Trial
+from lvslab.runs.records import Bound, Result, ServiceCounters
+from lvslab.runs.writer import RunWriter
+from lvslab.scenario.trial import Trial
 from lvslab.traffic.prober import ProbeSpec
 from lvslab.verify.verification import Verification, verify
 
@@ -77,7 +78,7 @@ class Experiment:
         self.takes_turns = False
         self.last_verification: Verification | None = None
         self._labs: dict[str, int] = {}
-        self._counters: dict[str, list[dict[str, Any]]] = {}
+        self._counters: dict[str, tuple[ServiceCounters, ...]] = {}
         self._trial: Trial | None = None
 
     def tell(self, event: Event) -> None:
@@ -138,11 +139,12 @@ class Experiment:
         number = self._labs[plan.name] = self._labs.get(plan.name, 0) + 1
         logs = self.run.logs / (plan.name if number == 1 else f"{plan.name}.{number}")
         logs.mkdir()
-        self.run.add_lab(provenance.lab_entry(plan, self._kernels.facts))
+        self.run.add_lab(provenance.lab_record(plan, self._kernels.facts))
         lab = self._lab_class(plan, logs, self.tell)
         with lab:
             yield lab
-        self.run.add_lab(provenance.lab_entry(plan, self._kernels.facts, lab, self._counters.get(plan.name)))
+        counters = self._counters.get(plan.name, ())
+        self.run.add_lab(provenance.lab_record(plan, self._kernels.facts, lab, counters))
 
     @contextmanager
     def trial(
@@ -209,13 +211,11 @@ class Experiment:
         if trial:
             trial.judged(holds)
             evidence = [*evidence, *trial.evidence]
-        verdict = "pass" if holds else "fail"
-        self.run.add_result(
-            {"name": name, "verdict": verdict, "reason": reason, "evidence": list(evidence), "checks": []}
-        )
-        self.tell(Event("", "verdict", f"{name}: {verdict.upper()}: {reason}"))
+        result = Result(name, "pass" if holds else "fail", reason, tuple(evidence))
+        self.run.add_result(result)
+        self.tell(Event("", "verdict", f"{name}: {result.verdict.upper()}: {reason}"))
 
-    def counters(self, lab: Lab) -> list[dict[str, Any]]:
+    def counters(self, lab: Lab) -> tuple[ServiceCounters, ...]:
         """The director's counters after the kernel has brought them up to date; they are kept with
         the lab.
         """

@@ -12,7 +12,7 @@ from lvslab.lab.lab import Lab
 from lvslab.lab.nodes import GuestNode
 from lvslab.lab.servers import start_iperf3
 from lvslab.plan.services import HTTP_PORT
-from lvslab.runs.rundir import RunWriter
+from lvslab.runs.writer import RunWriter
 from lvslab.traffic import tools
 
 CONNECTIONS = 16

@@ -18,7 +18,8 @@ from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode, gravest
 from lvslab.host import provenance
 from lvslab.kernels.needs import Kernels
-from lvslab.runs.rundir import RunWriter
+from lvslab.runs.records import Result, Scenario
+from lvslab.runs.writer import RunWriter
 from lvslab.scenario.cells import Cell, turns
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.jobs import Job
@@ -135,7 +136,7 @@ class JobRun:
             ),
             kind="run",
             command=["lvslab", *sys.argv[1:]],
-            scenario={"name": scenario.name, "title": scenario.title, "teaches": scenario.teaches},
+            scenario=Scenario(scenario.name, scenario.title, scenario.teaches),
             parameters={**job.values, **cell.sysctls},
             host=host,
             tools=tools,
@@ -180,9 +181,7 @@ class JobRun:
                 ExitCode.CANNOT,
                 True,
             )
-            self._run.add_result(
-                {"name": name, "verdict": "skip", "reason": str(error), "evidence": [], "checks": []}
-            )
+            self._run.add_result(Result(name, "skip", str(error)))
         except LvslabError as error:
             self._problem, self._code = str(error), error.exit_code
             self._end(error)

@@ -8,36 +8,28 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import cast, get_args
 
 from lvslab.errors import LabError
 from lvslab.events import Event
 from lvslab.lab.lab import Lab
 from lvslab.lab.watch import Table, TableWatch
+from lvslab.runs import records
 from lvslab.runs.outage import Attempt, Beat, Stretch, Survival, outage, survival
 from lvslab.runs.probes import read_probes
-from lvslab.runs.rundir import RunWriter
+from lvslab.runs.writer import RunWriter
 from lvslab.traffic.prober import Prober, ProbeSpec, ProbeSummary
 
-MARKS = ("fault", "repair", "table", "vrrp", "control", "note")
+MARKS = get_args(records.MarkKind)
 """Kinds of events that become marks of the trial."""
 
 CALM = 0.5
 """Seconds without a failed attempt after which a service counts as whole."""
 
 _LOOK = 0.05
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What a formula predicts: an outage of at most so many seconds, and the formula in words."""
-
-    seconds: float
-    formula: str
 
 
 class Trial:
@@ -58,15 +50,15 @@ class Trial:
         variant: str,
         repeat: int,
         expects: str,
-        bound: Bound | None,
+        bound: records.Bound | None,
     ) -> None:
         self.lab, self._run, self._spec = lab, run, spec
         self.variant, self._repeat, self._expects, self._bound = variant, repeat, expects, bound
         self.name = f"{_slug(variant)}-{repeat}"
         self.start, self._end = time.time(), float("nan")
         self.summary: ProbeSummary | None = None
-        self._marks: list[dict[str, Any]] = []
-        self._verdict: str | None = None
+        self._marks: list[records.Mark] = []
+        self._verdict: records.TrialVerdict | None = None
         self._watches: dict[str, TableWatch] = {}
         self._lock = threading.Lock()
         self._stack = ExitStack()
@@ -103,8 +95,9 @@ class Trial:
     def hear(self, event: Event) -> None:
         """Take an event of the lab; those of the kinds in `MARKS` become marks."""
         if event.kind in MARKS:
+            mark = records.Mark(event.t, cast(records.MarkKind, event.kind), event.node, event.text)
             with self._lock:
-                self._marks.append({"t": event.t, "kind": event.kind, "node": event.node, "text": event.text})
+                self._marks.append(mark)
 
     def _table_listener(self, director: str) -> Callable[[float, Table, tuple[str, ...]], None]:
         def listen(t: float, _table: Table, said: tuple[str, ...]) -> None:
@@ -118,28 +111,24 @@ class Trial:
     def _save(self, ended: bool) -> None:
         spec = self._spec
         with self._lock:
-            marks = sorted(self._marks, key=lambda mark: float(mark["t"]))
+            marks = tuple(self._marks)
         self._run.add_trial(
-            {
-                "name": self.name,
-                "variant": self.variant,
-                "mode": self.lab.plan.mode.name,
-                "lab": self.lab.plan.name,
-                "repeat": self._repeat,
-                "start": self.start,
-                "end": self._end if ended else None,
-                "interval": spec.interval,
-                "timeout": spec.timeout,
-                "heartbeat": spec.heartbeat if spec.connections else None,
-                "marks": marks,
-                "bound": (
-                    None
-                    if self._bound is None
-                    else {"seconds": self._bound.seconds, "formula": self._bound.formula}
-                ),
-                "expects": self._expects,
-                "verdict": self._verdict,
-            }
+            records.Trial(
+                name=self.name,
+                variant=self.variant,
+                mode=self.lab.plan.mode.name,
+                lab=self.lab.plan.name,
+                repeat=self._repeat,
+                start=self.start,
+                end=self._end if ended else None,
+                interval=spec.interval,
+                timeout=spec.timeout,
+                heartbeat=spec.heartbeat if spec.connections else None,
+                marks=marks,
+                bound=self._bound,
+                expects=self._expects,
+                verdict=self._verdict,
+            )
         )
 
     # -- while it runs -----------------------------------------------------------------------------
@@ -267,9 +256,7 @@ class Trial:
     def mark(self, kind: str, since: float, text: str = "") -> float | None:
         """When the first mark of a kind with a text came at `since` or later, or None."""
         with self._lock:
-            times = [
-                float(each["t"]) for each in self._marks if each["kind"] == kind and text in each["text"]
-            ]
+            times = [mark.t for mark in self._marks if mark.kind == kind and text in mark.text]
         return min((t for t in times if t >= since), default=None)
 
     def judged(self, verdict: bool) -> None:

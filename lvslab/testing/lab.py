@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from lvslab.kernels.needs import KernelFacts, Need
 from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan.services import HTTP_PORT
+from lvslab.runs.records import ServiceCounters
 from lvslab.runs.words import plural
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.trial import Trial
@@ -277,7 +278,7 @@ class LabUnderTest(Lab):
             )
         return {names.get(each.address, each.address): each.weight for each in service.real_servers}
 
-    def counters(self) -> Sequence[dict[str, Any]]:
+    def counters(self) -> tuple[ServiceCounters, ...]:
         """What the director has counted, by service and server, once its kernel has brought the
         figures up to date (2.5 s).
         """

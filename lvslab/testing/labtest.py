@@ -17,7 +17,8 @@ from lvslab.errors import LabError
 from lvslab.events import Event
 from lvslab.host import provenance
 from lvslab.kernels.needs import Kernels
-from lvslab.runs.rundir import RunWriter
+from lvslab.runs.records import Result, Verdict
+from lvslab.runs.writer import RunWriter
 from lvslab.scenario.experiment import Experiment
 from lvslab.testing.lab import LabUnderTest
 
@@ -67,7 +68,7 @@ class LabTest:
         )
         self._experiment = Experiment(self.run, kernels, self._hear, director_kernels, lab_class=LabUnderTest)
         self.labs: list[LabUnderTest] = []
-        self.verdict = "pass"
+        self.verdict: Verdict = "pass"
         self._reason = ""
         self._problem: BaseException | None = None
         self._events: list[Event] = []
@@ -95,14 +96,7 @@ class LabTest:
             if broken is not None:
                 self.verdict, self._reason, self._problem = "fail", str(broken), broken
             captures = sorted(str(file.relative_to(self.run.path)) for file in self.run.captures.iterdir())
-            result = {
-                "name": self._nodeid,
-                "verdict": self.verdict,
-                "reason": self._reason,
-                "evidence": captures,
-                "checks": [],
-            }
-            self.run.add_result(result)
+            self.run.add_result(Result(self._nodeid, self.verdict, self._reason, tuple(captures)))
             if self.verdict == "fail":
                 self.run.update(tools=provenance.tools())
             problem = error or self._problem

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from lvslab.modes.base import Role
 from lvslab.modes.contract import Address, Contract, Leg, Party
+from lvslab.runs.records import StepVerdict
 from lvslab.verify.frames import Frame, IpPacket
 from lvslab.verify.path import Hop
 
@@ -51,7 +52,7 @@ class JudgedHop:
 
     hop: Hop
     rewritten: tuple[str, ...] = ()
-    verdict: str = "ok"
+    verdict: StepVerdict = "ok"
     why: str = ""
 
 
@@ -197,7 +198,7 @@ class _Judge:
         if flow is None:
             flow = next((each for each in self._flows.values() if each.client[0] == packet.dst), None)
             if flow is not None:
-                verdict = "unjudged" if packet.protocol == "ICMP" else "wrong"
+                verdict: StepVerdict = "unjudged" if packet.protocol == "ICMP" else "wrong"
                 flow.hops.append(
                     JudgedHop(hop, (), verdict, "belongs to no connection that the director forwarded")
                 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lvslab.modes.base import Role
+from lvslab.runs import records
 from lvslab.runs.words import plural
 from lvslab.verify.frames import IpPacket
 from lvslab.verify.judge import Flow, JudgedHop
@@ -20,42 +20,42 @@ def columns(flow: Flow, roles: Mapping[str, Role]) -> list[str]:
     return sorted(touched, key=lambda node: (_ORDER.index(roles[node]), node))
 
 
-def flow_data(name: str, flow: Flow) -> dict[str, Any]:
-    """A flow as the run directory keeps it (docs/run-directory.md, path.json)."""
+def flow_record(name: str, flow: Flow) -> records.Flow:
+    """A flow as the run directory keeps it (captures/<lab>.path.json)."""
     start = flow.hops[0].hop.t if flow.hops else 0
     wrong = flow.wrong
-    return {
-        "name": name,
-        "title": flow.title,
-        "verdict": "fail" if wrong else "pass",
-        "reason": (
+    return records.Flow(
+        name=name,
+        title=flow.title,
+        verdict="fail" if wrong else "pass",
+        reason=(
             wrong.why if wrong else f"served by {flow.server}" if flow.server else "answered by the director"
         ),
-        "steps": [_step(each, start) for each in flow.hops],
-    }
+        steps=tuple(_step(judged, start) for judged in flow.hops),
+    )
 
 
-def _step(judged: JudgedHop, start: int) -> dict[str, Any]:
+def _step(judged: JudgedHop, start: int) -> records.Step:
     hop, packet = judged.hop, judged.hop.packet
     outer = packet.outer
-    return {
-        "t": (hop.t - start) / 1e9,
-        "from": hop.sender,
-        "to": hop.receiver,
-        "link": hop.link,
-        "frames": list(hop.frames),
-        "eth_src": hop.eth_src,
-        "eth_dst": hop.eth_dst,
-        "outer": None if outer is None else {"src": outer.src, "dst": outer.dst, "protocol": outer.protocol},
-        "src": _end(packet, packet.src, packet.sport),
-        "dst": _end(packet, packet.dst, packet.dport),
-        "protocol": packet.protocol,
-        "info": packet.describe(),
-        "ttl": packet.ttl,
-        "rewritten": list(judged.rewritten),
-        "verdict": judged.verdict,
-        "why": judged.why,
-    }
+    return records.Step(
+        t=(hop.t - start) / 1e9,
+        source=hop.sender,
+        target=hop.receiver,
+        link=hop.link,
+        frames=tuple(hop.frames),
+        eth_src=hop.eth_src,
+        eth_dst=hop.eth_dst,
+        outer=None if outer is None else records.Outer(outer.src, outer.dst, outer.protocol),
+        src=_end(packet, packet.src, packet.sport),
+        dst=_end(packet, packet.dst, packet.dport),
+        protocol=packet.protocol,
+        info=packet.describe(),
+        ttl=packet.ttl,
+        rewritten=tuple(judged.rewritten),
+        verdict=judged.verdict,
+        why=judged.why,
+    )
 
 
 def _end(packet: IpPacket, address: str, port: int) -> str:

@@ -16,6 +16,8 @@ from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.services import HTTP_PORT, HTTP_SERVER_PORT, UDP_PORT, UDP_SERVER_PORT
+from lvslab.runs.codec import to_json
+from lvslab.runs.records import Check, PathFile, Result, Verdict
 from lvslab.runs.words import plural
 from lvslab.verify import ladder
 from lvslab.verify.frames import read_frames
@@ -36,15 +38,6 @@ _COOKIE_COLUMN = (
 )
 
 
-@dataclass(frozen=True)
-class Check:
-    """One checked expectation: `verdict` is "pass" or "fail"."""
-
-    name: str
-    verdict: str
-    reason: str
-
-
 @dataclass
 class Verification:
     """What came of verifying a lab.
@@ -62,7 +55,7 @@ class Verification:
     wrong: list[str] = field(default_factory=list)
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         return "pass" if all(check.verdict == "pass" for check in self.checks) else "fail"
 
     @property
@@ -77,17 +70,9 @@ class Verification:
             f" {plural(packets, 'packet')}, each as the contract says"
         )
 
-    def result(self, name: str) -> dict[str, Any]:
+    def result(self, name: str) -> Result:
         """As the run directory keeps it."""
-        return {
-            "name": name,
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "evidence": self.evidence,
-            "checks": [
-                {"name": each.name, "verdict": each.verdict, "reason": each.reason} for each in self.checks
-            ],
-        }
+        return Result(name, self.verdict, self.reason, tuple(self.evidence), tuple(self.checks))
 
 
 @dataclass
@@ -354,11 +339,8 @@ def _write_evidence(outcome: Verification, plan: LabPlan, run_directory: Path) -
     involved = [
         node.name for node in sorted(plan.nodes, key=lambda node: (list(Role).index(node.role), node.name))
     ]
-    data = {
-        "lab": plan.name,
-        "columns": involved,
-        "flows": [ladder.flow_data(name, flow) for name, flow in outcome.flows.items()],
-    }
+    flows = tuple(ladder.flow_record(name, flow) for name, flow in outcome.flows.items())
+    data = to_json(PathFile(plan.name, tuple(involved), flows))
     (captures / f"{plan.name}.path.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     lines = [
         line for name, flow in outcome.flows.items() for line in (f"## {name}", *ladder.text(flow, roles), "")

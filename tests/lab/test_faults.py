@@ -26,7 +26,7 @@ from lvslab.kernels.uml import UmlGuest
 from lvslab.lab.lab import Lab
 from lvslab.plan.make import make_plan
 from lvslab.plan.spec import LabSpec
-from lvslab.runs.rundir import RunWriter
+from lvslab.runs.writer import RunWriter
 from lvslab.scenario.experiment import Experiment
 from lvslab.traffic import http
 from tests.lab.conftest import in_sandbox

@@ -10,26 +10,34 @@ from pathlib import Path
 from typing import Any
 
 from lvslab.runs.costs import METRIC, UNIT
-from lvslab.runs.rundir import RunWriter
+from lvslab.runs.records import (
+    Check,
+    Interface,
+    Kernel,
+    Lab,
+    Mark,
+    Network,
+    Node,
+    Result,
+    Scenario,
+    Trial,
+    Verdict,
+)
+from lvslab.runs.writer import RunWriter
 
 START = 1_760_000_000.0
 HOST = {"kernel": "6.18.0", "machine": "x86_64", "cpus": 2, "cpu_model": "Some CPU", "user": "root"}
 TOOLS = {"iperf3": "iperf 3.12", "wrk": "wrk 4.1.0", "ipvsadm": "ipvsadm v1.31"}
 
 
-def node(name: str, role: str, kind: str, release: str, network: str = "s1") -> dict[str, Any]:
+def node(name: str, role: str, kind: str, release: str, network: str = "s1") -> Node:
     """A node of a lab."""
-    return {
-        "name": name,
-        "role": role,
-        "needs": [],
-        "kernel": {"kind": kind, "release": release, "config_sha256": release.ljust(64, "0"), "why": ""},
-        "interfaces": [
-            {"name": f"{name}-eth0", "mac": "02:00:00:00:00:01", "network": network, "addresses": []}
-        ],
-        "extra_addresses": [],
-        "gateway": None,
-    }
+    return Node(
+        name,
+        role,
+        kernel=Kernel(kind=kind, release=release, config_sha256=release.ljust(64, "0")),
+        interfaces=(Interface(f"{name}-eth0", "02:00:00:00:00:01", network),),
+    )
 
 
 def lab(
@@ -39,7 +47,7 @@ def lab(
     server: str = "host",
     scheduler: str = "rr",
     others: str = "6.18.0",
-) -> dict[str, Any]:
+) -> Lab:
     """A lab with a director on a kernel, a client and a real server.
 
     Args:
@@ -47,34 +55,32 @@ def lab(
         server: kind of the real server's kernel.
         others: release of the other kernels.
     """
-    nodes = [
+    nodes = (
         node("c1", "client", "host", others),
         node("lvs", "director", kind, kernel),
         node("rs1", "real server", server, others),
-    ]
-    return {
-        "name": name,
-        "mode": "nat",
-        "topology": "nat",
-        "nodes": nodes,
-        "networks": [{"name": "s1", "subnet": "10.0.0.0/24"}],
-        "service_rules": [f"-A -t 10.0.0.10:80 -s {scheduler}"],
-    }
+    )
+    return Lab(
+        name=name,
+        mode="nat",
+        topology="nat",
+        nodes=nodes,
+        networks=(Network("s1", "10.0.0.0/24"),),
+        service_rules=(f"-A -t 10.0.0.10:80 -s {scheduler}",),
+    )
 
 
 def result(
-    name: str, verdict: str = "pass", reason: str = "", checks: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+    name: str, verdict: Verdict = "pass", reason: str = "", checks: Mapping[str, Verdict] | None = None
+) -> Result:
     """A result; `checks`: name → verdict of its single checks."""
-    return {
-        "name": name,
-        "verdict": verdict,
-        "reason": reason or f"{name}: {verdict}",
-        "evidence": [f"captures/{name}.pcapng"],
-        "checks": [
-            {"name": key, "verdict": each, "reason": f"{key}: {each}"} for key, each in (checks or {}).items()
-        ],
-    }
+    return Result(
+        name,
+        verdict,
+        reason or f"{name}: {verdict}",
+        (f"captures/{name}.pcapng",),
+        tuple(Check(key, word, f"{key}: {word}") for key, word in (checks or {}).items()),
+    )
 
 
 def write_run(
@@ -82,8 +88,8 @@ def write_run(
     *,
     name: str = "story",
     kind: str = "run",
-    labs: Sequence[Mapping[str, Any]] | None = None,
-    results: Sequence[Mapping[str, Any]] = (),
+    labs: Sequence[Lab] | None = None,
+    results: Sequence[Result] = (),
     samples: Mapping[str, Sequence[float | None]] | None = None,
     parameters: Mapping[str, Any] | None = None,
     host: Mapping[str, Any] = HOST,
@@ -100,7 +106,7 @@ def write_run(
         trials: variant and length of the outage in seconds, of one repetition after the other.
     """
     ticks = count(started)
-    scenario = {"name": name, "title": name, "teaches": ""} if kind == "run" else None
+    scenario = Scenario(name, name) if kind == "run" else None
     writer = RunWriter(
         root,
         name,
@@ -143,15 +149,10 @@ def write_trial(run: RunWriter, variant: str, repeat: int, outage: float, interv
     within a millisecond.
     """
     name, fault = f"{variant}-{repeat}", START + 1.0
-    marks = [
-        {"t": fault, "kind": "fault", "node": "rs1", "text": "killed"},
-        {
-            "t": fault + outage,
-            "kind": "table",
-            "node": "lvs",
-            "text": "TCP 10.0.0.10:80: 10.0.1.11:8080 removed",
-        },
-    ]
+    marks = (
+        Mark(fault, "fault", "rs1", "killed"),
+        Mark(fault + outage, "table", "lvs", "TCP 10.0.0.10:80: 10.0.1.11:8080 removed"),
+    )
     lines = ["planned,start,connect,first_byte,end,local_port,server,outcome"]
     for number in range(round(4 / interval)):
         t = START + number * interval
@@ -162,22 +163,19 @@ def write_trial(run: RunWriter, variant: str, repeat: int, outage: float, interv
         )
     (run.probes / f"{name}.attempts.csv").write_text("\n".join(lines) + "\n")
     run.add_trial(
-        {
-            "name": name,
-            "variant": variant,
-            "mode": "nat",
-            "lab": "nat",
-            "repeat": repeat,
-            "start": START,
-            "end": START + 4,
-            "interval": interval,
-            "timeout": 1.0,
-            "heartbeat": None,
-            "marks": marks,
-            "bound": None,
-            "expects": "",
-            "verdict": "pass",
-        }
+        Trial(
+            name=name,
+            variant=variant,
+            mode="nat",
+            lab="nat",
+            repeat=repeat,
+            start=START,
+            end=START + 4,
+            interval=interval,
+            timeout=1.0,
+            marks=marks,
+            verdict="pass",
+        )
     )
 
 
@@ -186,14 +184,7 @@ def write_bench(
 ) -> Path:
     """Write a bench run of one kernel: figure → instructions per packet by seed."""
     director = node("director", "director", "qemu", kernel)
-    entry = {
-        "name": kernel,
-        "mode": "bench",
-        "topology": "bench",
-        "nodes": [director],
-        "networks": [],
-        "service_rules": [],
-    }
+    entry = Lab(name=kernel, mode="bench", topology="bench", nodes=(director,))
     writer = RunWriter(
         root,
         f"bench-{kernel}",

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+import sample_lab
 import sample_run
 
-from lvslab.runs.rundir import RunWriter
+from lvslab.runs.records import Bound, Mark, Result, Scenario, Trial
+from lvslab.runs.writer import RunWriter
 
 HEADER = "planned,start,connect,first_byte,end,local_port,server,outcome"
 BEATS = "connection,opened,local_port,planned,sent,answered,server,outcome"
 FAULT = 2.0
 """Seconds from the start of a trial to its fault."""
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -132,53 +131,41 @@ def trial(
     interval: float | None = 0.01,
     heartbeat: float | None = None,
     name: str = "",
-) -> Json:
-    """The entry of a trial in run.json."""
+) -> Trial:
+    """A trial as run.json keeps it."""
     slug = case.variant.replace(" ", "-")
-    marks: list[Json] = [
-        {"t": start + FAULT, "kind": "fault", "node": "rs1", "text": "rs1: the web server is killed"}
-    ]
+    marks = [Mark(start + FAULT, "fault", "rs1", "rs1: the web server is killed")]
     subnet = {"dr": "10.0.0", "tun": "10.0.2"}.get(mode, "10.0.1")
     service, server = "TCP 10.0.0.10:80", f"{subnet}.11:80"
     if case.noticed and case.outage is not None:
         seen = start + FAULT + case.outage * 0.97
-        marks.append({"t": seen - 0.01, "kind": "control", "node": "lvs", "text": f"{slug}: rs1 is down"})
-        marks.append({"t": seen, "kind": "table", "node": "lvs", "text": f"{service}: {server} removed"})
-        marks.append(
-            {"t": start + repair + 1.1, "kind": "table", "node": "lvs", "text": f"{service}: {server} added"}
-        )
-    marks.append(
-        {"t": start + repair, "kind": "repair", "node": "rs1", "text": "the web server is started again"}
-    )
-    bound = None if case.bound is None else {"seconds": case.bound, "formula": case.formula}
+        marks.append(Mark(seen - 0.01, "control", "lvs", f"{slug}: rs1 is down"))
+        marks.append(Mark(seen, "table", "lvs", f"{service}: {server} removed"))
+        marks.append(Mark(start + repair + 1.1, "table", "lvs", f"{service}: {server} added"))
+    marks.append(Mark(start + repair, "repair", "rs1", "the web server is started again"))
     holds = case.outage is not None and (case.bound is None or case.outage < case.bound)
-    return {
-        "name": name or f"{slug}-{mode}-{repeat}",
-        "variant": case.variant,
-        "mode": mode,
-        "lab": f"{mode}-{slug}",
-        "repeat": repeat,
-        "start": start,
-        "end": start + end,
-        "interval": interval,
-        "timeout": 0.5,
-        "heartbeat": heartbeat,
-        "marks": marks,
-        "bound": bound,
-        "expects": f"under {case.variant} clients are served again before the repair",
-        "verdict": "pass" if holds else "fail",
-    }
+    return Trial(
+        name=name or f"{slug}-{mode}-{repeat}",
+        variant=case.variant,
+        mode=mode,
+        lab=f"{mode}-{slug}",
+        repeat=repeat,
+        start=start,
+        end=start + end,
+        interval=interval,
+        timeout=0.5,
+        heartbeat=heartbeat,
+        marks=tuple(marks),
+        bound=None if case.bound is None else Bound(case.bound, case.formula),
+        expects=f"under {case.variant} clients are served again before the repair",
+        verdict="pass" if holds else "fail",
+    )
 
 
 def writer(root: Path, name: str = "server-crash", title: str = "A real server dies") -> RunWriter:
     """A writer with a plausible machine and scenario."""
-    run = sample_run.writer(root, name)
-    run._data["scenario"] = {
-        "name": name,
-        "title": title,
-        "teaches": "how long clients feel it, under each kind of health control",
-    }
-    return run
+    teaches = "how long clients feel it, under each kind of health control"
+    return sample_run.writer(root, name, scenario=Scenario(name, title, teaches))
 
 
 def add(
@@ -192,38 +179,30 @@ def add(
     interval: float = 0.01,
     heartbeat: float | None = None,
     connections: int = 40,
-    change: Callable[[Json], None] | None = None,
+    change: Callable[[Trial], Trial] = lambda trial: trial,
 ) -> None:
-    """Write one variant: its lab, trials and probes; `change` may edit each trial's entry."""
+    """Write one variant: its lab, trials and probes; `change` may alter each trial."""
     dice = random.Random(f"{case.variant} {mode}")
-    lab = {
-        **sample_run.lab(mode),
-        "name": f"{mode}-{case.variant.replace(' ', '-')}",
-        "start_seconds": 1.4,
-        "stop_seconds": 0.3,
-    }
-    run.add_lab(lab)
+    name = f"{mode}-{case.variant.replace(' ', '-')}"
+    run.add_lab(replace(sample_lab.lab(mode), name=name, start_seconds=1.4, stop_seconds=0.3))
     for repeat in range(1, repeats + 1):
         start = sample_run.START + 100.0 * repeat + dice.random()
-        entry = trial(
-            case, mode, repeat, start, repair=repair, end=end, interval=interval, heartbeat=heartbeat
+        record = change(
+            trial(case, mode, repeat, start, repair=repair, end=end, interval=interval, heartbeat=heartbeat)
         )
-        if change:
-            change(entry)
         lines = attempts(start, case, repair=repair, end=end, interval=interval, dice=dice)
-        file(run, entry["name"], "attempts").write_text("\n".join([HEADER, *lines, ""]))
+        file(run, record.name, "attempts").write_text("\n".join([HEADER, *lines, ""]))
         if heartbeat:
             lines = beats(start, case, connections=connections, end=end, heartbeat=heartbeat, dice=dice)
-            file(run, entry["name"], "beats").write_text("\n".join([BEATS, *lines, ""]))
-        run.add_trial(entry)
+            file(run, record.name, "beats").write_text("\n".join([BEATS, *lines, ""]))
+        run.add_trial(record)
         run.add_result(
-            {
-                "name": f"{case.variant} {mode} {repeat}",
-                "verdict": entry["verdict"] or "skip",
-                "reason": entry["expects"],
-                "evidence": [f"probes/{entry['name']}.attempts.csv"],
-                "checks": [],
-            }
+            Result(
+                f"{case.variant} {mode} {repeat}",
+                record.verdict or "skip",
+                record.expects,
+                (f"probes/{record.name}.attempts.csv",),
+            )
         )
 
 
@@ -289,8 +268,8 @@ def gaps(root: Path) -> Path:
         add(run, Case("cut", 1.0), repeats=1)
         cut = file(run, "cut-nat-1", "attempts")
         cut.write_bytes(cut.read_bytes()[:-30])
-        add(run, Case("no-fault", 1.0), repeats=1, change=lambda t: t.update(marks=t["marks"][1:]))
-        add(run, Case("no-end", 1.0), repeats=1, change=lambda t: t.update(end=None, verdict=None))
+        add(run, Case("no-fault", 1.0), repeats=1, change=lambda t: replace(t, marks=t.marks[1:]))
+        add(run, Case("no-end", 1.0), repeats=1, change=lambda t: replace(t, end=None, verdict=None))
         add(run, Case("whole", 0.0, bound=1.0, noticed=False), repeats=2)
         add(run, Case("never", None, "unreachable", 1.0, bound=1.0), repeats=2, repair=99.0)
         add(run, mon, repeats=2)

@@ -23,7 +23,9 @@ from lvslab.kernels.qemu import QemuKernel
 from lvslab.report.costs import as_data, change_text, tables
 from lvslab.report.page import write_report
 from lvslab.runs import costs
-from lvslab.runs.rundir import RunWriter, load
+from lvslab.runs.records import Result
+from lvslab.runs.rundir import load
+from lvslab.runs.writer import RunWriter
 
 BY_NAME = {each.name: each for each in MATRIX}
 
@@ -378,15 +380,7 @@ def bench_run(
                                 "total": f"{value + 7000:g}",
                             },
                         )
-        run.add_result(
-            {
-                "name": "mode:nat:udp4:new",
-                "verdict": "pass",
-                "reason": "arrived",
-                "evidence": [],
-                "checks": [],
-            }
-        )
+        run.add_result(Result("mode:nat:udp4:new", "pass", "arrived"))
     return run.path
 
 

@@ -23,6 +23,7 @@ from lvslab.comparison.numbers import Limits
 from lvslab.errors import LabError, UsageError
 from lvslab.exitcodes import ExitCode
 from lvslab.report import comparison as words
+from lvslab.runs.records import Result, Verdict
 from tests.unit.compared import HOST, START, TOOLS, lab, result, write_bench, write_run
 
 
@@ -58,9 +59,9 @@ def only(found: Comparison, name: str) -> Finding:
     ],
 )
 def test_what_became_of_an_expectation(
-    tmp_path: Path, before: list[str], after: list[str], status: Status, code: ExitCode
+    tmp_path: Path, before: list[Verdict], after: list[Verdict], status: Status, code: ExitCode
 ) -> None:
-    def results(verdicts: Sequence[str]) -> list[Mapping[str, Any]]:
+    def results(verdicts: Sequence[Verdict]) -> list[Result]:
         return [
             result(f"with sync, {number}: takes over", verdict)
             for number, verdict in enumerate(verdicts, start=1)

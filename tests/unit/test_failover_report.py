@@ -8,11 +8,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sample_failover
+import sample_lab
 import sample_run
 from sample_failover import CRASH, FAULT, Case
 from test_report import Page, _overlaps
@@ -22,6 +24,7 @@ from lvslab.report import failover, failover_charts, figures, grid, style, text,
 from lvslab.report.failover import Group, Length, Observed
 from lvslab.report.matrix import write_matrix
 from lvslab.report.page import write_report
+from lvslab.runs.records import Bound, Mark, Trial
 from lvslab.runs.rundir import load
 
 START = 1000.0
@@ -41,41 +44,37 @@ def _lines(bad: dict[int, str], count: int = 400) -> str:
     return "\n".join([*rows, ""])
 
 
-def _trial(repeat: int = 1, variant: str = "mon", mode: str = "nat", **more: Any) -> dict[str, Any]:
+def _trial(repeat: int = 1, variant: str = "mon", mode: str = "nat", **more: Any) -> Trial:
     """A trial whose fault comes 1 s after its start, so that attempt 100 is the first after it."""
-    marks = [{"t": START + 1, "kind": "fault", "node": "rs1", "text": "killed"}]
-    marks += [
-        {"t": START + 1.25, "kind": "table", "node": "lvs", "text": "TCP 10.0.0.10:80: 10.0.1.11:80 removed"}
-    ]
-    return {
-        "name": f"{variant}-{mode}-{repeat}",
-        "variant": variant,
-        "mode": mode,
-        "lab": "nat",
-        "repeat": repeat,
-        "start": START,
-        "end": START + 4,
-        "interval": INTERVAL,
-        "timeout": 0.5,
-        "heartbeat": None,
-        "marks": marks,
-        "bound": {"seconds": 0.5, "formula": "interval + timeout"},
-        "expects": "service comes back",
-        "verdict": "pass",
-        **more,
-    }
+    trial = Trial(
+        name=f"{variant}-{mode}-{repeat}",
+        variant=variant,
+        mode=mode,
+        lab="nat",
+        repeat=repeat,
+        start=START,
+        end=START + 4,
+        interval=INTERVAL,
+        timeout=0.5,
+        marks=(
+            Mark(START + 1, "fault", "rs1", "killed"),
+            Mark(START + 1.25, "table", "lvs", "TCP 10.0.0.10:80: 10.0.1.11:80 removed"),
+        ),
+        bound=Bound(0.5, "interval + timeout"),
+        expects="service comes back",
+        verdict="pass",
+    )
+    return replace(trial, **more)
 
 
-def _run(
-    root: Path, trials: Sequence[tuple[dict[str, Any], dict[int, str] | None]], name: str = "small"
-) -> Path:
+def _run(root: Path, trials: Sequence[tuple[Trial, dict[int, str] | None]], name: str = "small") -> Path:
     """A run of the given trials; None for one whose file is not there."""
     with sample_failover.writer(root, name, f"Scenario {name}") as run:
-        run.add_lab(sample_run.lab("nat"))
+        run.add_lab(sample_lab.lab("nat"))
         for entry, bad in trials:
             run.add_trial(entry)
             if bad is not None:
-                sample_failover.file(run, entry["name"], "attempts").write_text(_lines(bad))
+                sample_failover.file(run, entry.name, "attempts").write_text(_lines(bad))
     return run.path
 
 
@@ -156,8 +155,8 @@ def test_failures_after_the_service_was_whole_again_are_told_and_shown(tmp_path:
 
 
 def test_a_trial_without_a_fault_in_which_nothing_failed_had_no_outage(tmp_path: Path) -> None:
-    assert _group(_run(tmp_path / "calm", [(_trial(marks=[]), {})])).median_text == "none"
-    assert _group(_run(tmp_path / "not", [(_trial(marks=[]), {5: "timeout"})])).median is None
+    assert _group(_run(tmp_path / "calm", [(_trial(marks=()), {})])).median_text == "none"
+    assert _group(_run(tmp_path / "not", [(_trial(marks=()), {5: "timeout"})])).median is None
 
 
 def test_files_for_which_the_prober_had_nothing_to_do_are_no_problem(tmp_path: Path) -> None:
@@ -315,7 +314,7 @@ def test_a_trial_with_heartbeats_only_is_shown(tmp_path: Path) -> None:
             sample_failover.FAILOVER[1],
             repeats=1,
             heartbeat=0.1,
-            change=lambda t: t.update(interval=None),
+            change=lambda t: replace(t, interval=None),
         )
         sample_failover.file(run, "without-sync-nat-1", "attempts").unlink()
     group = _group(run.path)
@@ -368,19 +367,13 @@ def test_the_window_shows_the_whole_outage_and_not_much_more(tmp_path: Path, len
 
 
 def test_a_crowd_of_marks_stays_legible_and_loses_the_least_important_first(tmp_path: Path) -> None:
-    marks = [{"t": START + 1, "kind": "fault", "node": "rs1", "text": "everything is killed at once"}]
+    marks = [Mark(START + 1, "fault", "rs1", "everything is killed at once")]
     for number in range(25):
         kind = ("note", "control", "table")[number % 3]
-        marks.append(
-            {
-                "t": START + 1.05 + 0.013 * number,
-                "kind": kind,
-                "node": "lvs",
-                "text": f"something long happened, number {number}",
-            }
-        )
-    marks.append({"t": START + 1.5, "kind": "repair", "node": "rs1", "text": "and all is started again"})
-    trial = _observed(tmp_path, _failing(100, 140), marks=marks)
+        sentence = f"something long happened, number {number}"
+        marks.append(Mark(START + 1.05 + 0.013 * number, kind, "lvs", sentence))
+    marks.append(Mark(START + 1.5, "repair", "rs1", "and all is started again"))
+    trial = _observed(tmp_path, _failing(100, 140), marks=tuple(marks))
     placed, left_out = timeline.labels(trial, timeline.choose_window([trial]))
     assert {label.kind for label in placed} >= {"fault", "repair"} and max(label.lane for label in placed) < 8
     assert left_out and {mark.kind for mark in left_out} <= {"note", "control", "table"}
@@ -525,7 +518,7 @@ def test_the_same_trials_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_hostile_words_stay_words(tmp_path: Path) -> None:
-    marks = [{"t": START + 1, "kind": "fault", "node": "<i>", "text": "<script>alert(1)</script> $\\frac$"}]
+    marks = (Mark(START + 1, "fault", "<i>", "<script>alert(1)</script> $\\frac$"),)
     entry = _trial(variant="<b>&$x_1$", mode="<u>", marks=marks, expects="<script>", name="<b>")
     page = Page(write_report(_run(tmp_path, [(entry, None)])).html.read_text())
     assert page.tags["script"] == 0 and "<script>alert(1)</script>" in page.text
@@ -535,7 +528,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
 
 
 def test_the_cells_of_the_matrix_are_verdict_and_median(tmp_path: Path) -> None:
-    trials: list[tuple[dict[str, Any], dict[int, str] | None]] = []
+    trials: list[tuple[Trial, dict[int, str] | None]] = []
     for repeat, length in ((1, 20), (2, 30), (3, 40)):
         trials.append((_trial(repeat, "mon"), _failing(100, 100 + length)))
         trials.append((_trial(repeat, "none", verdict="fail" if repeat == 2 else "pass"), _failing(100, 400)))
@@ -558,7 +551,7 @@ def test_the_cells_of_the_matrix_are_verdict_and_median(tmp_path: Path) -> None:
 
 
 def test_a_cell_tells_of_later_failures_and_of_trials_without_attempts(tmp_path: Path) -> None:
-    trials: list[tuple[dict[str, Any], dict[int, str] | None]] = [
+    trials: list[tuple[Trial, dict[int, str] | None]] = [
         (_trial(), {**_failing(100, 110), **_failing(250, 290)}),
         (_trial(variant="idle", interval=None, verdict="fail"), None),
     ]

@@ -8,17 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvslab.report import formats
+from lvslab.runs.records import Result, Verdict
 
 RESULTS = [
-    {"name": "nat:tcp:request", "verdict": "pass", "reason": "as expected", "seconds": 0.25},
-    {
-        "name": "nat:udp",
-        "verdict": "fail",
-        "reason": 'IP.ttl: expected 63, seen "64" <&>',
-        "detail": ["seen: Ether / IP", "x: \\ y"],
-        "seconds": 1,
-    },
-    {"name": "twos", "verdict": "skip", "reason": "kernel 6.1 lacks it"},
+    Result("nat:tcp:request", "pass", "as expected", seconds=0.25),
+    Result(
+        "nat:udp",
+        "fail",
+        'IP.ttl: expected 63, seen "64" <&>',
+        detail=("seen: Ether / IP", "x: \\ y"),
+        seconds=1,
+    ),
+    Result("twos", "skip", "kernel 6.1 lacks it"),
 ]
 
 
@@ -30,7 +31,7 @@ def test_junit_counts_and_explains() -> None:
     failure = cases["verify-full.nat|udp"].find("failure")
     assert (
         failure is not None
-        and failure.get("message") == RESULTS[1]["reason"]
+        and failure.get("message") == RESULTS[1].reason
         and failure.text == "seen: Ether / IP\nx: \\ y"
     )
     skipped = cases["verify-full.twos|twos"].find("skipped")
@@ -46,8 +47,6 @@ def test_tap_numbers_every_result_and_quotes_what_yaml_would_not_take() -> None:
 
 
 @given(st.text(), st.text(), st.sampled_from(["pass", "fail", "skip"]))
-def test_any_text_gives_readable_xml(name: str, reason: str, verdict: str) -> None:
-    suite = ElementTree.fromstring(
-        formats.junit("suite", [{"name": f"a:{name}", "verdict": verdict, "reason": reason}])
-    )
+def test_any_text_gives_readable_xml(name: str, reason: str, verdict: Verdict) -> None:
+    suite = ElementTree.fromstring(formats.junit("suite", [Result(f"a:{name}", verdict, reason)]))
     assert len(suite) == 1

@@ -5,14 +5,21 @@ must be able to read it with every later lvslab.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lvslab.runs.codec import from_json, to_json
+from lvslab.runs.records import PathFile, RunFile, Sample
 from lvslab.runs.rundir import Run, load
 from lvslab.runs.trials import observed
+from lvslab.runs.writer import sample_json
 
 GOLDEN = Path(__file__).parent / "data" / "run-1"
+REPORTS = Path(__file__).resolve().parents[2] / "reports"
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +45,8 @@ def test_its_labs(run: Run) -> None:
     assert [network.subnet for network in nat.networks] == ["10.0.0.0/24", "10.0.1.0/24"]
     assert nat.service_rules[0] == "-A -t 10.0.0.10:80 -s rr" and len(nat.service_rules) == 3
     (service,) = nat.counters
-    assert (service.service, service.counters.conns) == ("TCP 10.0.0.10:80", 7)
-    assert [(server.name, server.counters.in_packets) for server in service.servers] == [
+    assert (service.service, service.conns) == ("TCP 10.0.0.10:80", 7)
+    assert [(server.name, server.in_packets) for server in service.servers] == [
         ("rs1", 24),
         ("rs2", 18),
     ]
@@ -134,4 +141,38 @@ def test_its_flows(run: Run) -> None:
     assert (first.protocol, first.info, first.outer) == ("TCP", "SYN seq=2840172613", None)
     assert not flow.steps[-1].target, "nobody took it"
     outer = tun.flows[0].steps[1].outer
-    assert outer is not None and (outer.src, outer.dst, outer.protocol) == ("10.0.0.1", "10.0.2.11", "IPIP")
+    assert outer is not None and (outer.src, outer.dst, outer.protocol) == ("10.0.0.1", "10.0.2.11", 4)
+
+
+def _documents(folder: Path) -> Iterator[tuple[Any, Any]]:
+    """Every JSON object of a run directory as it stands there, and as its record is written."""
+    data = json.loads((folder / "run.json").read_text())
+    yield data, to_json(from_json(RunFile, data, "run.json"))
+    for file in sorted(folder.glob("captures/*.path.json")):
+        data = json.loads(file.read_text())
+        yield data, to_json(from_json(PathFile, data, file.name))
+    for line in (folder / "samples.jsonl").read_text().splitlines():
+        data = json.loads(line)
+        yield data, sample_json(from_json(Sample, data, "samples.jsonl"))
+
+
+def _within(old: Any, new: Any) -> bool:
+    """Whether everything of an older document is in a newer one, which may have further keys."""
+    if isinstance(old, dict):
+        return isinstance(new, dict) and all(
+            key in new and _within(value, new[key]) for key, value in old.items()
+        )
+    if isinstance(old, list):
+        return isinstance(new, list) and len(old) == len(new) and all(map(_within, old, new))
+    return bool(old == new)
+
+
+def test_what_is_read_is_written_as_it_was() -> None:
+    for old, new in _documents(GOLDEN):
+        assert new == old
+
+
+@pytest.mark.parametrize("folder", [REPORTS / "sample", REPORTS / "failover"], ids=lambda at: at.name)
+def test_nothing_of_an_older_directory_is_lost_or_renamed(folder: Path) -> None:
+    documents = list(_documents(folder))
+    assert documents and all(_within(old, new) for old, new in documents)

@@ -18,7 +18,8 @@ from lvslab.proxies.contest import Shared, require_alike
 from lvslab.proxies.pound import Pound
 from lvslab.proxies.tier import PROXIES, proxy_named
 from lvslab.report import tier, tier_charts
-from lvslab.runs.rundir import Run, RunWriter, load
+from lvslab.runs.rundir import Run, load
+from lvslab.runs.writer import RunWriter
 
 FOLDER = PurePath("/mnt/proxy")
 SERVERS = tuple(

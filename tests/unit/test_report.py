@@ -7,12 +7,15 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sample_lab
+import sample_packets
 import sample_run
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,8 +25,7 @@ from lvslab.errors import LabError, UsageError
 from lvslab.report import charts, ladder, network, style, text, units
 from lvslab.report.page import write_report
 from lvslab.report.series import all_series, subjects
-from lvslab.runs.fields import Fields
-from lvslab.runs.records import Lab, PathFile
+from lvslab.runs.records import Interface, Lab, Node, PathFile, Result
 from lvslab.runs.rundir import load
 
 VOID = {"meta", "br", "img", "link", "hr", "input", "path", "use"}
@@ -88,11 +90,11 @@ def _page(run: Path) -> Page:
 
 
 def _lab(mode: str, clients: int = 1, servers: int = 2) -> Lab:
-    return Lab.read(Fields(sample_run.lab(mode, clients, servers), "lab"))
+    return sample_lab.lab(mode, clients, servers)
 
 
 def _path(mode: str, wrong_at: int | None = None) -> PathFile:
-    return PathFile.read(Fields(sample_run.path_file(mode, wrong_at), "path"))
+    return sample_packets.path_file(mode, wrong_at)
 
 
 # --- the page -------------------------------------------------------------------------------------
@@ -206,15 +208,8 @@ def test_a_run_that_was_killed_is_not_called_passed(tmp_path: Path) -> None:
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     with sample_run.writer(tmp_path) as run:
-        run.add_lab({**sample_run.lab("nat"), "name": "<b>&$x_1$"})
-        run.add_result(
-            {
-                "name": "<script>alert(1)</script>",
-                "verdict": "fail",
-                "reason": "a < b $\\frac$",
-                "evidence": ["../../etc/passwd"],
-            }
-        )
+        run.add_lab(replace(sample_lab.lab("nat"), name="<b>&$x_1$"))
+        run.add_result(Result("<script>alert(1)</script>", "fail", "a < b $\\frac$", ("../../etc/passwd",)))
         run.sample(lab="<b>&$x_1$", mode="nat", metric="<i>", unit="$", repeat=0, value=3.0)
     report = write_report(run.path)
     page = Page(report.html.read_text(encoding="utf-8"))
@@ -241,7 +236,7 @@ def test_what_cannot_be_read_or_written_is_one_line(tmp_path: Path) -> None:
 def test_two_labs_of_one_mode_are_told_apart(tmp_path: Path) -> None:
     with sample_run.writer(tmp_path) as run:
         for name, value in (("nat-6.1", 1e9), ("nat-7.2", 2e9)):
-            run.add_lab({**sample_run.lab("nat"), "name": name})
+            run.add_lab(replace(sample_lab.lab("nat"), name=name))
             run.sample(lab=name, mode="nat", metric="throughput", unit="bit/s", repeat=0, value=value)
     table = text.summary_table(load(run.path))
     assert table.headers == ("Metric", "NAT · nat-6.1", "NAT · nat-7.2")
@@ -251,7 +246,7 @@ def test_two_labs_of_one_mode_are_told_apart(tmp_path: Path) -> None:
 
 def test_a_mode_and_a_metric_of_a_later_version_are_shown_all_the_same(tmp_path: Path) -> None:
     with sample_run.writer(tmp_path) as run:
-        run.add_lab({**sample_run.lab("nat"), "name": "gue", "mode": "gue"})
+        run.add_lab(replace(sample_lab.lab("nat"), name="gue", mode="gue"))
         run.sample(lab="gue", mode="gue", metric="failover_gap", unit="s", repeat=0, value=0.84)
     page = _page(run.path)
     assert "Failover gap" in page.text and "840 ms" in page.text and "gue" in page.text
@@ -359,16 +354,9 @@ def test_the_ways_in_a_network_are_those_of_the_packets(
 
 
 def test_a_network_without_rules_wires_or_a_flow_is_drawn() -> None:
-    bare = sample_run.lab("nat")
-    bare["service_rules"] = []
-    bare["nodes"].append(
-        {
-            "name": "lost",
-            "role": "router",
-            "interfaces": [{"name": "x", "mac": "", "network": "s9", "addresses": []}],
-        }
-    )
-    lab = Lab.read(Fields(bare, "lab"))
+    lost = Node("lost", "router", interfaces=(Interface("x", network="s9"),))
+    bare = sample_lab.lab("nat")
+    lab = replace(bare, service_rules=(), nodes=(*bare.nodes, lost))
     assert network.vips(lab) == ()
     network.draw(lab)
 
@@ -396,19 +384,18 @@ def test_a_ladder_says_what_was_rewritten_and_what_is_wrong() -> None:
 
 
 def test_a_packet_that_nobody_received_is_drawn(tmp_path: Path) -> None:
-    data = sample_run.path_file("nat")
-    lost = data["flows"][0]["steps"][1]
-    lost.update({"to": None, "verdict": "unjudged", "why": "seen leaving, never arriving"})
-    icmp = {
-        **lost,
-        "protocol": "ICMP",
-        "src": "fd00::1",
-        "dst": "fd00::2",
-        "info": "echo request",
-        "rewritten": ["src", "outer"],
-    }
-    data["flows"][0]["steps"] = [data["flows"][0]["steps"][0], lost, icmp]
-    path = PathFile.read(Fields(data, "path"))
+    path = sample_packets.path_file("nat")
+    (flow,) = path.flows
+    lost = replace(flow.steps[1], target=None, verdict="unjudged", why="seen leaving, never arriving")
+    icmp = replace(
+        lost,
+        protocol="ICMP",
+        src="fd00::1",
+        dst="fd00::2",
+        info="echo request",
+        rewritten=("src", "outer"),
+    )
+    path = replace(path, flows=(replace(flow, steps=(flow.steps[0], lost, icmp)),))
     with style.styled():
         figure = ladder.draw(_lab("nat"), path.columns, path.flows[0])
         assert _overlaps(figure) == []

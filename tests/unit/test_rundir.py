@@ -7,16 +7,19 @@ from __future__ import annotations
 import errno
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sample_failover
+import sample_lab
 import sample_run
 
 from lvslab.errors import GuestError, LabError, UsageError
-from lvslab.runs import rundir
-from lvslab.runs.rundir import RunWriter, load
+from lvslab.runs import records
+from lvslab.runs.rundir import load
+from lvslab.runs.writer import RunWriter
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def test_a_complete_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert [node.role for node in lab.nodes] == ["client", "director", "real server", "real server"]
     assert lab.nodes[1].extra_addresses == ("10.0.0.10/32 on lvs-eth0", "10.0.1.201/32 on lvs-eth1")
     assert lab.nodes[1].kernel is not None and lab.nodes[1].kernel.kind == "uml"
-    assert lab.counters[0].counters.conns == 3600 and lab.counters[0].servers[1].name == "rs2"
+    assert lab.counters[0].conns == 3600 and lab.counters[0].servers[1].name == "rs2"
     assert len(run.of("throughput")) == 15 and len(run.of("throughput", "tun")) == 3
     latency = run.of("latency", "dr")[0]
     assert latency.value is None and latency.values is not None and len(latency.values) == 400
@@ -78,8 +81,8 @@ def test_an_interrupted_and_a_broken_run_say_so(tmp_path: Path) -> None:
 def test_a_lab_added_again_replaces_its_first_entry(tmp_path: Path) -> None:
     with sample_run.writer(tmp_path) as run:
         for mode in ("nat", "dr"):
-            run.add_lab(sample_run.lab(mode))
-        run.add_lab(sample_run.counted(sample_run.lab("nat"), 10))
+            run.add_lab(sample_lab.lab(mode))
+        run.add_lab(sample_lab.counted(sample_lab.lab("nat"), 10))
     labs = load(run.path).labs
     assert [lab.name for lab in labs] == ["nat", "dr"] and labs[0].counters and not labs[1].counters
 
@@ -87,12 +90,12 @@ def test_a_lab_added_again_replaces_its_first_entry(tmp_path: Path) -> None:
 def test_a_trial_is_read_back_and_one_added_again_replaces_its_first_entry(tmp_path: Path) -> None:
     case = sample_failover.CRASH[1]
     entry = sample_failover.trial(case, "nat", 2, 1000.0, repair=7.0, end=9.0)
-    entry["marks"].reverse()
+    entry = replace(entry, marks=tuple(reversed(entry.marks)))
     with sample_run.writer(tmp_path) as run:
         assert run.probes == run.path / "probes" and run.probes.is_dir()
-        run.add_trial({**entry, "end": None, "marks": [], "bound": None, "verdict": None})
+        run.add_trial(replace(entry, end=None, marks=(), bound=None, verdict=None))
         assert load(run.path).trials[0].end is None and load(run.path).trials[0].bound is None
-        run.add_trial({**entry, "name": "other", "interval": None})
+        run.add_trial(replace(entry, name="other", interval=None))
         run.add_trial(entry)
     read = load(run.path)
     first, other = read.trials
@@ -117,7 +120,7 @@ def test_a_trial_is_read_back_and_one_added_again_replaces_its_first_entry(tmp_p
         and first.bound is not None
         and first.bound.formula == "interval + timeout + alert"
     )
-    assert first.verdict == "pass" and first.expects == entry["expects"]
+    assert first.verdict == "pass" and first.expects == entry.expects
     assert other.name == "other" and other.interval is None
 
 
@@ -130,16 +133,10 @@ def test_a_run_of_before_there_were_trials_has_none(tmp_path: Path) -> None:
 
 
 def test_a_mark_of_a_later_version_is_a_note(tmp_path: Path) -> None:
-    with sample_run.writer(tmp_path) as run:
-        run.add_trial(
-            {
-                "name": "a",
-                "repeat": 1,
-                "start": 1.0,
-                "marks": [{"t": 2.0, "kind": "bgp", "node": "lvs", "text": "withdrawn"}],
-            }
-        )
-    mark = load(run.path).trials[0].marks[0]
+    path = sample_run.complete(tmp_path, modes=["nat"])
+    marks = [{"t": 2.0, "kind": "bgp", "node": "lvs", "text": "withdrawn"}]
+    _edit(path, trials=[{"name": "a", "repeat": 1, "start": 1.0, "marks": marks}])
+    mark = load(path).trials[0].marks[0]
     assert (mark.kind, mark.text) == ("note", "withdrawn")
 
 
@@ -257,13 +254,13 @@ def test_run_json_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
     the file.
     """
     with sample_run.writer(tmp_path) as run:
-        run.add_lab(sample_run.lab("nat"))
+        run.add_lab(sample_lab.lab("nat"))
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", _full)
             with pytest.raises(
                 LabError, match=r"run\.json: cannot be written: No space left on device"
             ) as caught:
-                run.add_lab(sample_run.lab("dr"))
+                run.add_lab(sample_lab.lab("dr"))
         assert "\n" not in str(caught.value)
         assert [lab["name"] for lab in _document(run.path)["labs"]] == ["nat"]
         assert not list(run.path.glob("*.new"))
@@ -323,7 +320,7 @@ def test_many_threads_may_write_at_once(tmp_path: Path) -> None:
 
 
 def test_the_version_written_is_the_version_read() -> None:
-    assert (rundir.FORMAT, rundir.VERSION) == ("lvslab-run", 1)
+    assert (records.FORMAT, records.VERSION) == ("lvslab-run", 1)
 
 
 def _full(*_: object) -> Path:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import sample_failover
-import sample_run
+import sample_lab
 
 from lvslab.comparison.metrics import Series, all_series
 from lvslab.report import failover
+from lvslab.runs.records import Mark, Trial
 from lvslab.runs.rundir import Run, load
 from lvslab.runs.trials import observed
 
@@ -18,25 +18,22 @@ INTERVAL = 0.01
 FAULT = START + 1
 
 
-def _run(root: Path, attempts: int, failed: range, **more: Any) -> Run:
+def _run(root: Path, attempts: int, failed: range) -> Run:
     """A run of one trial whose fault comes 1 s after its start: attempts every 10 ms."""
-    trial = {
-        "name": "plain-1",
-        "variant": "plain",
-        "mode": "nat",
-        "lab": "nat",
-        "repeat": 1,
-        "start": START,
-        "end": START + 4,
-        "interval": INTERVAL,
-        "timeout": 0.5,
-        "heartbeat": None,
-        "marks": [{"t": FAULT, "kind": "fault", "node": "rs1", "text": "killed"}],
-        "bound": None,
-        "expects": "a short outage",
-        "verdict": "pass",
-        **more,
-    }
+    trial = Trial(
+        name="plain-1",
+        variant="plain",
+        mode="nat",
+        lab="nat",
+        repeat=1,
+        start=START,
+        end=START + 4,
+        interval=INTERVAL,
+        timeout=0.5,
+        marks=(Mark(FAULT, "fault", "rs1", "killed"),),
+        expects="a short outage",
+        verdict="pass",
+    )
     lines = [sample_failover.HEADER]
     for number in range(attempts):
         planned = START + number * INTERVAL
@@ -44,7 +41,7 @@ def _run(root: Path, attempts: int, failed: range, **more: Any) -> Run:
         times = f"{planned:.6f},{planned:.6f},,,{planned + 0.001:.6f}"
         lines.append(f"{times},{20000 + number},{server},{outcome}")
     with sample_failover.writer(root, "trials", "Trials") as run:
-        run.add_lab(sample_run.lab("nat"))
+        run.add_lab(sample_lab.lab("nat"))
         run.add_trial(trial)
         (run.probes / "plain-1.attempts.csv").write_text("\n".join([*lines, ""]))
     return load(run.path)

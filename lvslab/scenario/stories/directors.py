@@ -12,11 +12,12 @@ from lvslab.faults import Fault
 from lvslab.lab.lab import Lab
 from lvslab.modes import ALL_MODES, mode_named
 from lvslab.plan.redundancy import SYNC_FLUSH, Redundancy
+from lvslab.runs.records import Bound
 from lvslab.runs.words import plural
 from lvslab.scenario.description import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories.common import SETTLE, Break
-from lvslab.scenario.trial import Bound, Trial
+from lvslab.scenario.trial import Trial
 
 Afterwards = Callable[[Experiment, Trial, float, str], None]
 """Judges what came after the repair; gets the trial, the time of the repair and a name for its

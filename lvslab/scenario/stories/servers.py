@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 from lvslab.control.health import CONTROLS, HealthSettings, control_named
 from lvslab.faults import Fault
 from lvslab.modes import ALL_MODES
+from lvslab.runs.records import Bound
 from lvslab.runs.words import plural
 from lvslab.scenario.description import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories.common import SETTLE, Break, weight_of
-from lvslab.scenario.trial import Bound, Trial
+from lvslab.scenario.trial import Trial
 
 
 def server_failure(break_server: Break, *, title: str, teaches: str) -> Callable[..., None]:
