@@ -49,8 +49,6 @@ STILL_LONG = {
     "lvslab/report/timeline.py",
     "lvslab/verify/judge.py",
     "tests/lab/test_faults.py",
-    "tests/unit/test_build.py",
-    "tests/unit/test_catalog.py",
     "tests/unit/test_compare.py",
     "tests/unit/test_doctor.py",
     "tests/unit/test_engine.py",

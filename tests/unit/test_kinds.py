@@ -4,6 +4,7 @@ class and its entry in `KINDS`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from lvslab.catalog import add, catalog, choice
 from lvslab.errors import CannotError, GuestError, UsageError
 from lvslab.host.completed import Completed
 from lvslab.host.programs import packages
+from lvslab.ipvs import schedulers
+from lvslab.ipvs.service import Scheduler
 from lvslab.kernels import kinds, probe
 from lvslab.kernels.initramfs import ModuleTree
 from lvslab.kernels.kinds import CHEAPEST, HOST, KINDS
@@ -173,7 +176,7 @@ def test_a_kind_more_is_recognised_and_added(
     with pytest.raises(UsageError, match=r"or a paper kernel \(paper, kernel\.paper\)"):
         kinds.recognise(paper.home / "modules" / "6.1" / "modules.dep")
     facts = KernelFacts("paper", "6.1", None, frozenset(Need), {}, None)
-    assert probe.facts_from_json(probe.facts_to_json(facts)) == facts
+    assert probe.facts_from_json(json.loads(json.dumps(probe.facts_to_json(facts)))) == facts
 
 
 def test_a_kind_that_nobody_asked_for_is_not_tried(
@@ -226,3 +229,22 @@ def test_a_kernel_that_can_be_no_node_boots_alone(paper: type[PaperKernel], tmp_
     trial = probe.try_kernel(paper.installed(), tmp_path / "console")
     assert trial.facts.release == "6.1 alone" and not trial.facts.met
     assert dict(trial.facts.unmet) == dict.fromkeys(Need, "it is only paper")
+
+
+def test_facts_survive_being_kept() -> None:
+    facts = KernelFacts("uml", "6.12.1", "ab", frozenset({Need.IP_VS}), {Need.SYNPROXY: "no table"}, None)
+    assert probe.facts_from_json(json.loads(json.dumps(probe.facts_to_json(facts)))) == facts
+    with pytest.raises(ValueError, match="another version"):
+        probe.facts_from_json({**probe.facts_to_json(facts), "version": -1})
+
+
+def test_the_trial_of_schedulers_believes_what_worked_only() -> None:
+    assert schedulers.schedulers_had("=has rr\nnoise\n=has twos\n=has nothing\n") == (
+        Scheduler.RR,
+        Scheduler.TWOS,
+    )
+    ran: list[str] = []
+    assert schedulers.try_schedulers(lambda script: ran.append(script) or Completed(0, "=has mh\n", "")) == (
+        Scheduler.MH,
+    )  # type: ignore[func-returns-value]
+    assert all(f" {each}" in ran[0] for each in Scheduler)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from lvslab.errors import CannotError
-from lvslab.kernels import bzimage, kvm, qemu, taps
+from lvslab.kernels import alone, bzimage, kvm, qemu, taps
 from lvslab.kernels.initramfs import ModuleTree
 from lvslab.kernels.machine import Lines
 from lvslab.kernels.qemu import QemuKernel
@@ -202,6 +202,23 @@ def test_the_configuration_beside_the_image_counts(home: Path) -> None:
     first = kernel.config_sha256
     (home / "config").write_text("CONFIG_IP_VS=y\n")
     assert first and kernel.config_sha256 not in (None, first)
+
+
+def test_a_stock_kernel_without_9p_is_for_the_bench_only(tmp_path: Path) -> None:
+    tree = tmp_path / "modules" / "6.1"
+    tree.mkdir(parents=True)
+    (tmp_path / "vmlinuz").touch()
+    (tree / "modules.dep").write_text("kernel/net/9p/9pnet_virtio.ko:\nkernel/fs/9p/9p.ko:\n")
+    (tree / "modules.builtin").write_text(
+        "kernel/drivers/virtio/virtio_pci.ko\nkernel/drivers/char/virtio_console.ko\n"
+    )
+    assert QemuKernel.at(tmp_path).cannot_direct() is None
+    (tree / "modules.dep").write_text("kernel/net/9p/9pnet_virtio.ko:\n")
+    assert (
+        QemuKernel.at(tmp_path).cannot_direct()
+        == "the kernel has no 9p, so it cannot see the machine's programs"
+    )
+    assert "console=ttyS0 panic=-1 quiet" in alone.arguments(tmp_path / "vmlinuz", tmp_path / "cpio")
 
 
 # -- what QEMU is told -----------------------------------------------------------------------------

@@ -135,6 +135,8 @@ def test_local_names() -> None:
     for bad in ("local/", "local/../x", "local/.x", "local/a b", "local/a/b"):
         with pytest.raises(UsageError, match="kernel name"):
             sources.parse_name(bad)
+    with pytest.raises(UsageError, match="kernel name"):
+        LocalName.parse("")
 
 
 # -- a source more ---------------------------------------------------------------------------------
