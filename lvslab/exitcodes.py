@@ -23,6 +23,8 @@ class ExitCode(IntEnum):
     """The lab itself broke, for example a guest died unasked (EX_UNAVAILABLE of sysexits.h)."""
     INTERRUPTED = 130
     """Interrupted by a signal; everything was cleaned up (128 + SIGINT)."""
+    READER_GONE = 141
+    """Whoever read the output has gone away, as in `lvslab list | head` (128 + SIGPIPE)."""
 
 
 _WEIGHT = (ExitCode.OK, ExitCode.CANNOT, ExitCode.FAILED, ExitCode.LAB_BROKE, ExitCode.USAGE)

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from lvslab import faults
+from lvslab.ipvs.service import Scheduler
 from lvslab.modes import IPVS_MODES
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
@@ -17,6 +18,7 @@ from lvslab.scenario.stories import SETTLE
     ),
     modes=IPVS_MODES,
     seconds=20,
+    choices={"scheduler": tuple(Scheduler)},
 )
 def run(
     log: Experiment,

@@ -9,6 +9,7 @@ from pathlib import Path
 from lvslab.catalog import catalog
 from lvslab.catalog.sources import is_name
 from lvslab.errors import CannotError, UsageError
+from lvslab.kernels.kinds import HOST, KINDS
 from lvslab.kernels.qemu import BOOT, MODULES, QemuKernel
 
 
@@ -49,6 +50,10 @@ def find(name: str | None, boot: Path = BOOT, modules: Path = MODULES) -> BenchK
         return _from_catalog(name)
     if Path(name).is_dir():
         return _in_directory(Path(name))
+    if name in (HOST, *KINDS):
+        raise UsageError(
+            f"kernel '{name}': is no stock kernel; bench takes bzImages, such as debian/trixie:cloud"
+        )
     known = ", ".join(installed) or "none"
     raise UsageError(
         f"kernel '{name}': not installed (installed: {known}) and no directory; give a directory with vmlinuz"

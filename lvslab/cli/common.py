@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lvslab.catalog.choice import check_kernel
-from lvslab.errors import LvslabError
+from lvslab.cli.guard import guarded
+from lvslab.cli.places import writable_folder
 from lvslab.exitcodes import ExitCode
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ DRY_RUN = click.option(
 RUNS = click.option(
     "--runs",
     type=click.Path(path_type=Path),
+    callback=writable_folder,
     default=Path("runs"),
     show_default=True,
     help="Where run directories go.",
@@ -60,31 +62,22 @@ WITHOUT = click.option(
 )
 
 
-def report_problem(problem: LvslabError) -> int:
-    from lvslab.cli.terminal import print_error
-
-    print_error(str(problem))
-    return int(problem.exit_code)
-
-
 def in_sandbox(work: Callable[[], int]) -> int:
     """Run the part of a command that starts things; its errors become messages and exit codes in
     there already.
     """
     from lvslab.host import sandbox
 
-    def guarded() -> int:
+    def interruptible() -> int:
         try:
             return work()
-        except LvslabError as problem:
-            return report_problem(problem)
         except KeyboardInterrupt:
             from lvslab.cli.terminal import print_error
 
             print_error("interrupted; the lab is gone, what was measured so far is kept")
             return ExitCode.INTERRUPTED
 
-    return sandbox.run(guarded)
+    return sandbox.run(lambda: guarded(interruptible))
 
 
 def check_lab(spec: LabSpec) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lvslab.cli.common import JSON, RUNS, options
+from lvslab.cli.places import writable_file
 from lvslab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
@@ -67,18 +68,21 @@ LIMITS = options(
 @click.option(
     "--junit",
     type=click.Path(path_type=Path, dir_okay=False),
+    callback=writable_file,
     metavar="FILE",
     help="Write the findings as JUnit XML.",
 )
 @click.option(
     "--tap",
     type=click.Path(path_type=Path, dir_okay=False),
+    callback=writable_file,
     metavar="FILE",
     help="Write the findings as TAP 14.",
 )
 @click.option(
     "--markdown",
     type=click.Path(path_type=Path, dir_okay=False),
+    callback=writable_file,
     metavar="FILE",
     help="Write a summary for a patch mail; - prints it.",
 )

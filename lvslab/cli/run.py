@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,9 @@ def run(
     read, names = read_settings(settings, words)
     cells = cells_of(kernels, read)
     shipped = shipped_files("scenarios")
-    if all_ == bool(names):
+    if all_ and names:
+        raise UsageError("run: name scenarios, or give --all, not both")
+    if not all_ and not names:
         raise UsageError("run: name scenarios, or give --all; `lvslab list` shows them")
     asked = [mode_named(mode).name for mode in (MODES if "all" in modes else modes)]
     chosen = [description.load(name, shipped) for name in (shipped if all_ else names)]
@@ -128,7 +130,7 @@ def run(
                 draw=report,
                 keep_going=keep_going,
             )
-            for outcome in ended:
+            for outcome in _unless_refused(ended, place if len(cells) > 1 else None):
                 outcomes.append(outcome)
                 if outcome.error:
                     progress.say(f"lvslab: {_title(outcome)}: {outcome.error}")
@@ -143,6 +145,16 @@ def run(
         return gravest([overall(outcomes), *(each.code for each in compared)])
 
     return in_sandbox(work)
+
+
+def _unless_refused(outcomes: Iterator[Outcome], matrix: Path | None) -> Iterator[Outcome]:
+    """The outcomes; where nothing was started the matrix leaves no folder either."""
+    try:
+        yield from outcomes
+    except UsageError:
+        if matrix:
+            matrix.rmdir()
+        raise
 
 
 def _print_outcome(outcome: Any) -> None:

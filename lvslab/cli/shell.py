@@ -18,6 +18,7 @@ from lvslab.cli.common import (
     in_sandbox,
     print_plan,
 )
+from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode
 
 
@@ -49,10 +50,16 @@ def shell(
     TOPOLOGY is a shipped topology or a file. Commands may also come from standard input or
     --script.
     """
+    from lvslab.modes import MODES
+    from lvslab.plan.files import shipped_files
     from lvslab.plan.spec import LabSpec
+    from lvslab.plan.topology import find_file
 
+    stem = find_file(topology, shipped_files("topologies")).stem
+    if mode is None and stem not in MODES:
+        raise UsageError(f"topology '{topology}': no forwarding mode has its name; choose one with --mode")
     spec = LabSpec.of(
-        mode or Path(topology).stem,
+        mode or stem,
         topology=topology,
         clients=clients,
         servers=servers,

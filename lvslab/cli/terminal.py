@@ -21,7 +21,13 @@ def result_console() -> Console:
     """Rich's console on standard output; in a pipe it neither colours nor folds lines."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 10_000, highlight=False, emoji=False)
+    class Plain(Console):
+        """Leaves a reader that has gone away to the command: Rich would end the process."""
+
+        def on_broken_pipe(self) -> None:
+            raise
+
+    return Plain(width=None if sys.stdout.isatty() else 10_000, highlight=False, emoji=False)
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

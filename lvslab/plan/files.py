@@ -7,10 +7,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import SubprocessError
 from types import ModuleType
 
-from lvslab.errors import UsageError
+from lvslab.errors import LvslabError, UsageError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -35,21 +38,45 @@ def load_module(path: Path) -> ModuleType:
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     name = f"lvslab_file_{path.stem}_{abs(hash(path.resolve()))}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise UsageError(f"{path}: not a Python file (its name must end in .py)")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling look a class's module up by name
-    try:
+    with mistakes_in(path):
         spec.loader.exec_module(module)
-    except UsageError:
-        raise
+    return module
+
+
+@contextmanager
+def mistakes_in(path: Path, line: int | None = None) -> Iterator[None]:
+    """What goes wrong in the block is a mistake in a Python file that somebody wrote.
+
+    Args:
+        line: named where no line of the file was being executed.
+
+    Raises:
+        UsageError: names the file, the line and the cause. Other errors of lvslab pass as they are.
+    """
+    try:
+        yield
     except SyntaxError as error:
         raise UsageError(f"{path}, line {error.lineno}: {error.msg}") from error
-    except Exception as error:
-        lines = [
-            each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == str(path)
-        ]
-        where = f", line {lines[-1]}" if lines else ""
-        raise UsageError(f"{path}{where}: {type(error).__name__}: {error}") from error
-    return module
+    except (OSError, SubprocessError):  # the machine's, more likely than the file's
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, LvslabError) and not isinstance(error, UsageError):
+            raise
+        message = str(error)
+        if isinstance(error, UsageError) and message.startswith(str(path)):
+            raise
+        number = line_of(error, path) or line
+        where = f"{path}, line {number}" if number else str(path)
+        what = message if isinstance(error, UsageError) else f"{type(error).__name__}: {message}"
+        raise UsageError(f"{where}: {what}") from error
+
+
+def line_of(error: BaseException, path: Path) -> int | None:
+    """The innermost line of a file that was being executed when an error was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((each.lineno for each in reversed(frames) if Path(each.filename) == path.resolve()), None)

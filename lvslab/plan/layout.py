@@ -136,7 +136,7 @@ def _interfaces(
                 )
             port, address = info[f"port{here}"], (info.get(f"params{here}") or {}).get("ip")
             try:
-                subnet = str(ipaddress.ip_interface(address).network) if address else None
+                subnet = ipaddress.ip_interface(address).network if address else None
             except ValueError:
                 raise UsageError(
                     f"topology '{topology}': '{node}' has the address '{address}', which is none; write it as"
@@ -147,7 +147,12 @@ def _interfaces(
                     f"topology '{topology}': '{node}' has no address on '{other}'; link it with attach(node,"
                     " switch, address)"
                 )
-            if networks.setdefault(other, subnet) != subnet:
+            if subnet.version != 4:
+                raise UsageError(
+                    f"topology '{topology}': '{node}' has the address '{address}' on '{other}'; labs are IPv4"
+                    " only"
+                )
+            if networks.setdefault(other, str(subnet)) != str(subnet):
                 raise UsageError(
                     f"topology '{topology}': '{node}' has {address} on '{other}', which is {networks[other]};"
                     " use one subnet"

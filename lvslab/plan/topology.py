@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import ipaddress
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from mininet.topo import Topo
 from lvslab.errors import UsageError
 from lvslab.kernels.needs import Need
 from lvslab.modes.base import ReplyPath, Role
-from lvslab.plan.files import load_module
+from lvslab.plan.files import load_module, mistakes_in
 
 MAX_CLIENTS = MAX_SERVERS = 50
 """Clients have host numbers 101…150, real servers 11…60, crafted clients 201…250: that is how many
@@ -119,6 +120,20 @@ def _count(value: Any, what: str, most: int) -> int:
     return value
 
 
+def find_file(name_or_path: str, shipped: Mapping[str, Path]) -> Path:
+    """The file of a shipped topology, or the one that is named.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    path = shipped.get(name_or_path) or Path(name_or_path)
+    if name_or_path not in shipped and not (path.suffix == ".py" or path.exists()):
+        raise UsageError(
+            f"topology '{name_or_path}': no such topology or file; shipped: {', '.join(sorted(shipped))}"
+        )
+    return path
+
+
 def load(
     name_or_path: str, shipped: Mapping[str, Path], parameters: Mapping[str, Any]
 ) -> tuple[str, LvsTopo]:
@@ -134,11 +149,7 @@ def load(
     Raises:
         UsageError: unknown name, broken file, wrong parameters.
     """
-    path = shipped.get(name_or_path) or Path(name_or_path)
-    if name_or_path not in shipped and not (path.suffix == ".py" or path.exists()):
-        raise UsageError(
-            f"topology '{name_or_path}': no such topology or file; shipped: {', '.join(sorted(shipped))}"
-        )
+    path = find_file(name_or_path, shipped)
     classes = getattr(load_module(path), "topos", None)
     if not isinstance(classes, dict) or not classes:
         raise UsageError(
@@ -155,4 +166,26 @@ def load(
         raise UsageError(
             f"topology '{name}' has no parameter '{unknown[0]}'; it has: {', '.join(list(known)[1:])}"
         )
-    return name, chosen(**parameters)
+    own = name_or_path not in shipped
+    with mistakes_in(path, inspect.getsourcelines(chosen)[1]) if own else nullcontext():
+        topo = chosen(**parameters)
+        _check_attributes(topo)
+    return name, topo
+
+
+def _check_attributes(topo: LvsTopo) -> None:
+    """Raise UsageError where a class says something that no lab can use."""
+    reply_path = getattr(topo, "reply_path", None)
+    if not isinstance(reply_path, ReplyPath):
+        choices = ", ".join(f"ReplyPath.{each.name}" for each in ReplyPath)
+        raise UsageError(f"reply_path is {reply_path!r}; set it to one of {choices}")
+    gateway = [("virtual_gateway", topo.virtual_gateway)] if topo.virtual_gateway else []
+    for what, address in [
+        ("vip", topo.vip),
+        *(("local_addresses", local) for local in topo.local_addresses),
+        *gateway,
+    ]:
+        try:
+            ipaddress.IPv4Address(address)
+        except ValueError:
+            raise UsageError(f"{what}: {address!r} is no IPv4 address; labs are IPv4 only") from None

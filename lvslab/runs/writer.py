@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +62,7 @@ class RunWriter:
         self._samples: FileIO | None = None
         self._samples_size = 0
         self.path = self._root
+        self._made: list[Path] = []
         self._file = RunFile(
             lvslab=__version__,
             name=name,
@@ -123,6 +125,17 @@ class RunWriter:
                 # otherwise the exception under way is the cause; this one would hide it
                 if error is None:
                     raise
+
+    def discard(self) -> None:
+        """Take the directory away: nothing has happened that is worth keeping."""
+        with self._lock:
+            if self._samples is not None:
+                self._samples.close()
+                self._samples = None
+            shutil.rmtree(self.path, ignore_errors=True)
+            for folder in self._made:
+                with suppress(OSError):  # another run has come into it
+                    folder.rmdir()
 
     def add_lab(self, lab: Lab) -> None:
         """Add an entry of `labs`; one with the same name is replaced, so a lab may be added when it
@@ -216,6 +229,7 @@ class RunWriter:
         """A directory that did not exist before: its time is that of the start, a counter tells
         runs of one second apart.
         """
+        self._made = [each for each in (self._root, *self._root.parents) if not each.exists()]
         self._root.mkdir(parents=True, exist_ok=True)
         stamp = datetime.fromisoformat(self._file.started).strftime("%Y%m%d-%H%M%S")
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", self._file.name).strip("-.") or "run"

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lvslab.catalog.choice import check_kernel
 from lvslab.errors import UsageError
-from lvslab.plan.files import load_module
+from lvslab.modes import mode_named
+from lvslab.plan.files import load_module, mistakes_in
+from lvslab.scenario.limits import USUAL, Limits
 
 _Run = TypeVar("_Run", bound=Callable[..., None])
 _NUMBERS: Mapping[type, str] = {int: "whole number", float: "number", str: "word"}
@@ -28,6 +31,7 @@ class Scenario:
         modes: forwarding modes that it uses.
         seconds: expected duration with the default parameters.
         choices: parameter → the values that it may have, where they are few.
+        limits: parameter → how large its numbers may be.
         parameters: name → default value; a value from the command line takes the default's type.
         run: the function itself; its first argument is the experiment.
     """
@@ -38,6 +42,7 @@ class Scenario:
     modes: tuple[str, ...]
     seconds: float
     choices: Mapping[str, tuple[str, ...]]
+    limits: Mapping[str, Limits]
     parameters: Mapping[str, Any]
     run: Callable[..., None]
     file: Path
@@ -51,12 +56,15 @@ def scenario(
     seconds: float = 10.0,
     choices: Mapping[str, Iterable[str]] | None = None,
     fixed: Iterable[str] = (),
+    limits: Mapping[str, tuple[float, float]] | None = None,
 ) -> Callable[[_Run], _Run]:
     """Mark a function as a scenario: `def run(log: Experiment, parameter=default, …)`.
 
     Args:
         title, teaches, modes, seconds, choices: as `Scenario` has them.
         fixed: arguments of the function that keep their defaults: no parameters of the scenario.
+        limits: parameter → lowest and highest number; `lvslab.scenario.limits.USUAL` has those of
+            the usual names.
     """
     facts = {
         "title": title,
@@ -65,6 +73,8 @@ def scenario(
         "seconds": seconds,
         "choices": {name: tuple(values) for name, values in (choices or {}).items()},
         "fixed": frozenset(fixed),
+        "limits": {**USUAL, **{name: Limits(*pair) for name, pair in (limits or {}).items()}},
+        "own": (*(choices or {}), *(limits or {})),
     }
 
     def mark(function: _Run) -> _Run:
@@ -95,26 +105,47 @@ def load(name_or_path: str, shipped: Mapping[str, Path]) -> Scenario:
             " @scenario(title=…, …)"
         )
     function = marked[0]
-    facts = dict(function.__lvslab_scenario__)
-    fixed = facts.pop("fixed")
-    commas = [value for values in facts["choices"].values() for value in values if re.search("[,|]", value)]
-    if commas:
-        raise UsageError(
-            f"{path}: choice '{commas[0]}' holds a separator of lists (, or |), so nobody could choose it;"
-            " word it otherwise"
-        )
+    code = inspect.unwrap(function).__code__
+    with mistakes_in(path, code.co_firstlineno if Path(code.co_filename) == path.resolve() else None):
+        return _described(path, function)
+
+
+def _described(path: Path, function: Callable[..., None]) -> Scenario:
+    """What a file's scenario says of itself.
+
+    Raises:
+        UsageError: it contradicts itself.
+    """
+    facts = dict(function.__lvslab_scenario__)  # type: ignore[attr-defined]
+    fixed, named = facts.pop("fixed"), facts.pop("own")
     _, *signature = inspect.signature(function).parameters.values()
     arguments = [argument for argument in signature if argument.name not in fixed]
     for argument in arguments:
         if argument.default is inspect.Parameter.empty:
-            raise UsageError(f"{path}: scenario parameter '{argument.name}' has no default; give it one")
-    return Scenario(
+            raise UsageError(f"scenario parameter '{argument.name}' has no default; give it one")
+    found = Scenario(
         name=path.stem.replace("_", "-"),
         **facts,
         parameters={argument.name: argument.default for argument in arguments},
         run=function,
         file=path,
     )
+    if not found.modes:
+        raise UsageError("modes: name at least one forwarding mode")
+    for mode in found.modes:
+        mode_named(mode)
+    for name in named:
+        if name not in found.parameters:
+            raise UsageError(f"choices or limits of '{name}', which is no parameter of the scenario")
+    commas = [value for values in found.choices.values() for value in values if re.search("[,|]", value)]
+    if commas:
+        raise UsageError(
+            f"choice '{commas[0]}' holds a separator of lists (, or |), so nobody could choose it; word it"
+            " otherwise"
+        )
+    for name, value in found.parameters.items():
+        _check_value(found, name, value)
+    return found
 
 
 def parameters(chosen: Scenario, settings: Mapping[str, str]) -> dict[str, Any]:
@@ -129,13 +160,19 @@ def parameters(chosen: Scenario, settings: Mapping[str, str]) -> dict[str, Any]:
             known = ", ".join(f"{each}={shown(value)}" for each, value in values.items()) or "none"
             raise UsageError(f"scenario '{chosen.name}' has no parameter '{name}'; it has: {known}")
         values[name] = _converted(chosen.name, name, text, values[name])
-        allowed = chosen.choices.get(name, chosen.modes if name in ("mode", "modes") else ())
-        for value in values[name] if isinstance(values[name], tuple) else [values[name]]:
-            if allowed and value not in allowed:
-                raise UsageError(
-                    f"scenario '{chosen.name}': {name} '{value}' is none of: {', '.join(allowed)}"
-                )
+        _check_value(chosen, name, values[name])
     return values
+
+
+def _check_value(chosen: Scenario, name: str, value: Any) -> None:
+    """Raise UsageError for a value that a parameter must not have."""
+    allowed = chosen.choices.get(name, chosen.modes if name in ("mode", "modes") else ())
+    limits = chosen.limits.get(name)
+    for each in value if isinstance(value, (tuple, list)) else [value]:
+        if allowed and each not in allowed:
+            raise UsageError(f"scenario '{chosen.name}': {name} '{each}' is none of: {', '.join(allowed)}")
+        if limits and isinstance(each, (int, float)) and not limits.admit(each):
+            raise UsageError(f"scenario '{chosen.name}': {name} {each}: give {limits}")
 
 
 def shown(value: Any) -> str:
@@ -144,19 +181,21 @@ def shown(value: Any) -> str:
 
 
 def _converted(scenario_name: str, name: str, text: str, default: Any) -> Any:
+    several = isinstance(default, (tuple, list))
+    kind = type(default[0] if several and default else "" if several or default is None else default)
+    parts = [part for part in re.split("[,|]", text) if part] if several else [text]
+    if not parts:
+        raise UsageError(f"scenario '{scenario_name}': {name}: give at least one value")
     try:
-        if isinstance(default, bool):
-            if text.lower() not in (*_TRUE, *_FALSE):
-                raise ValueError(text)
-            return text.lower() in _TRUE
-        if isinstance(default, (tuple, list)):
-            kind = type(default[0]) if default else str
-            return tuple(kind(part) for part in re.split("[,|]", text) if part)
-        return type(default)(text) if default is not None else text
+        values = tuple(_read(kind, part) for part in parts)
     except ValueError:
         raise UsageError(
             f"scenario '{scenario_name}': {name}: expected {_wanted(default)}, got '{text}'"
         ) from None
+    if name == "kernels":
+        for value in values:
+            check_kernel(value)
+    return values if several else values[0]
 
 
 def _wanted(default: object) -> str:
@@ -164,3 +203,11 @@ def _wanted(default: object) -> str:
     if isinstance(default, (tuple, list)):
         return f"{_NUMBERS[type(default[0])]}s separated by commas"
     return "yes or no" if isinstance(default, bool) else f"one {_NUMBERS[type(default)]}"
+
+
+def _read(kind: type, text: str) -> Any:
+    if kind is not bool:
+        return kind(text)
+    if text.lower() not in (*_TRUE, *_FALSE):
+        raise ValueError(text)
+    return text.lower() in _TRUE

@@ -49,6 +49,7 @@ class Experiment:
         turn: the repetition to do now, where several kernels or settings take turns; None: all of
             them.
         takes_turns: whether the scenario has asked for its repetitions.
+        begun: whether a lab was started.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Experiment:
         self._sysctls, self._lab_class = dict(sysctls or {}), lab_class
         self.failures = 0
         self.turn: int | None = None
-        self.takes_turns = False
+        self.takes_turns = self.begun = False
         self.last_verification: Verification | None = None
         self._labs: dict[str, int] = {}
         self._counters: dict[str, tuple[ServiceCounters, ...]] = {}
@@ -141,6 +142,7 @@ class Experiment:
         logs.mkdir()
         self.run.add_lab(provenance.lab_record(plan, self._kernels.facts))
         lab = self._lab_class(plan, logs, self.tell)
+        self.begun = True
         with lab:
             yield lab
         counters = self._counters.get(plan.name, ())

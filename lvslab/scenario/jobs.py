@@ -151,6 +151,8 @@ def _modes(scenario: Scenario, asked: Sequence[str], every_mode: bool) -> list[t
         fitting = [mode for mode in asked if mode in scenario.modes]
         if "modes" in scenario.parameters and fitting:
             return [("", {"modes": ",".join(fitting)})]
+        if set(asked) == set(scenario.modes):  # it runs in these anyway
+            return [("", {})]
         if every_mode:
             return []
         raise UsageError(

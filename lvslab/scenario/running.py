@@ -8,16 +8,17 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from lvslab.errors import CannotError, LvslabError
+from lvslab.errors import CannotError, LabError, LvslabError, UsageError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode, gravest
 from lvslab.host import provenance
 from lvslab.kernels.needs import Kernels
+from lvslab.plan.files import line_of, mistakes_in, shipped_files
 from lvslab.runs.records import Result, Scenario
 from lvslab.runs.writer import RunWriter
 from lvslab.scenario.cells import Cell, turns
@@ -64,6 +65,9 @@ def run_jobs(
     The cells of a job take turns, repetition by repetition; each has a run directory of its own, in
     the cell's folder. After a job that failed or broke the rest is left out, unless `keep_going`. A
     job that this machine cannot do never stops the others.
+
+    Raises:
+        UsageError: the first job was refused before a lab was started; nothing is left of it.
     """
     host, tools = provenance.host(), provenance.tools()
     for number, job in enumerate(jobs):
@@ -85,6 +89,12 @@ def run_jobs(
                 going[0].turn(None)
             else:
                 _take_turns(going, int(job.values.get("repeat", 1)), listener)
+            refused = going[0].refused
+            alone = number == 0 and not (keep_going and len(jobs) > 1)
+            if alone and refused and all(each.refused for each in going):
+                for each in reversed(going):
+                    each.discard()
+                raise refused
         outcomes = [each.outcome(draw) for each in going]
         yield from outcomes
         if overall(outcomes) not in (ExitCode.OK, ExitCode.CANNOT) and not keep_going:
@@ -110,6 +120,7 @@ class JobRun:
     Attributes:
         over: nothing more can be done: it broke, the machine cannot, or the scenario did all its
             repetitions at once.
+        refused: what was wrong with its input, where that showed before a lab was started.
     """
 
     def __init__(
@@ -124,6 +135,7 @@ class JobRun:
     ) -> None:
         scenario = job.scenario
         self.job, self.cell, self.over = job, cell, False
+        self.refused: UsageError | None = None
         self._listener = listener
         self._code, self._problem = ExitCode.OK, ""
         self._ended = False
@@ -173,7 +185,7 @@ class JobRun:
         try:
             if self.cell.unable:
                 raise CannotError(self.cell.unable)
-            self.job.scenario.run(experiment, **self.job.values)
+            self._run_scenario()
         except CannotError as error:
             name, self._problem, self._code, self.over = (
                 self.job.scenario.name,
@@ -184,9 +196,8 @@ class JobRun:
             self._run.add_result(Result(name, "skip", str(error)))
         except LvslabError as error:
             self._problem, self._code = str(error), error.exit_code
-            self._end(error)
-        except Exception as error:
-            self._problem, self._code = _mishap(error, self._run.logs), ExitCode.LAB_BROKE
+            if isinstance(error, UsageError) and not experiment.begun:
+                self.refused = error
             self._end(error)
         if repetition is not None and not experiment.takes_turns and not self.over:
             self.over = True  # it has no repetitions, or goes through them by itself
@@ -197,6 +208,36 @@ class JobRun:
                 )
         if experiment.failures and self._code in (ExitCode.OK, ExitCode.CANNOT):
             self._code = ExitCode.FAILED
+
+    def _run_scenario(self) -> None:
+        """Run the scenario's function; the trace of a mistake in it goes to the logs.
+
+        Raises:
+            UsageError: there is a mistake in a file of the user's own; names file and line.
+            LabError: the same in a shipped one, or the machine got in the way.
+        """
+        scenario = self.job.scenario
+        own = scenario.file not in shipped_files("scenarios").values()
+        try:
+            with mistakes_in(scenario.file) if own else nullcontext():
+                scenario.run(self._experiment, **self.job.values)
+        except LvslabError as error:
+            if error.__cause__ is not None:
+                self._keep_trace(error.__cause__)
+            raise
+        except Exception as error:
+            self._keep_trace(error)
+            where = f"{scenario.file.name}, line {line_of(error, scenario.file)}"
+            raise LabError(f"{where}: {type(error).__name__}: {error}") from error
+
+    def _keep_trace(self, error: BaseException) -> None:
+        (self._run.logs / "traceback.txt").write_text(
+            "".join(traceback.format_exception(error)), encoding="utf-8"
+        )
+
+    def discard(self) -> None:
+        """Take its run directory away."""
+        self._run.discard()
 
     def outcome(self, draw: bool) -> Outcome:
         """What became of it, after the block.
@@ -210,16 +251,6 @@ class JobRun:
 
             report = write_report(self._run.path).html
         return Outcome(self.job, self._code, self._run.path, report, self._problem, self.cell)
-
-
-def _mishap(error: Exception, logs: Path) -> str:
-    """What to say of a mistake in a scenario's own code; the whole trace goes to the run's logs."""
-    (logs / "traceback.txt").write_text("".join(traceback.format_exception(error)))
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno};"
-        f" {logs / 'traceback.txt'})"
-    )
 
 
 def _span(seconds: float) -> str:

@@ -53,6 +53,7 @@ class Exercise:
             broken.
         check: judges what the student made, from packets and state; runs outside the student's
             reach.
+        file: where all this stands.
     """
 
     name: str
@@ -70,6 +71,12 @@ class Exercise:
     fails: str
     fault: str | None
     check: Callable[[Exam], None] = field(compare=False)
+    file: Path = field(compare=False)
+
+    @property
+    def line(self) -> int:
+        """Where in its file the exercise begins."""
+        return self.check.__code__.co_firstlineno
 
 
 def exercise(
@@ -89,6 +96,8 @@ def exercise(
     """Mark the function that judges an exercise: `def check(exam: Exam) -> None`; see `Exercise`
     for the arguments.
     """
+    if group not in list(Group):
+        raise UsageError(f"group: {group!r} is none of: {', '.join(Group)}")
     facts = {
         "group": Group(group),
         "number": number,
@@ -150,6 +159,7 @@ def load(name_or_path: str) -> Exercise:
         page=page,
         **function.__lvslab_exercise__,
         check=function,
+        file=path,
     )
 
 

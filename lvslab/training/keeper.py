@@ -27,6 +27,7 @@ from lvslab.events import Event
 from lvslab.exitcodes import ExitCode
 from lvslab.host import linux, sandbox
 from lvslab.lab.lab import Lab
+from lvslab.plan.files import mistakes_in
 from lvslab.plan.plan import LabPlan
 from lvslab.training import exam, scripts, session
 from lvslab.training.exercise import Exercise, load
@@ -239,7 +240,8 @@ class Keeper:
 
     def _check(self, tell: Callable[[str], None]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="check-", dir=self._directory) as there:
-            held = exam.take(self._exercise.check, exam.Exam(self._running, Path(there)))
+            with mistakes_in(self._exercise.file):
+                held = exam.take(self._exercise.check, exam.Exam(self._running, Path(there)))
         self._checks.append(held.passed)
         if held.passed:
             session.note_passed(self._exercise.name)

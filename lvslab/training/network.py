@@ -10,10 +10,12 @@ from lvslab.errors import UsageError
 from lvslab.kernels.kinds import CHEAPEST, HOST
 from lvslab.kernels.needs import Kernels, Need
 from lvslab.modes.base import Role
+from lvslab.plan.files import mistakes_in
 from lvslab.plan.make import make_plan
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.spec import LabSpec
 from lvslab.training.exercise import Exercise
+from lvslab.training.nodes import named
 
 
 def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = None) -> LabPlan:
@@ -34,6 +36,16 @@ def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = Non
         raise UsageError(
             "--kernel host: a student is root on the director, so it needs a kernel of its own, such as uml"
         )
+    with mistakes_in(exercise.file, exercise.line):
+        plan = _planned(exercise, kernels, kernel)
+        for name in (*exercise.prepare, *exercise.solution):
+            if named(plan, name) is None:
+                nodes = ", ".join(["director", *(node.name for node in plan.nodes)])
+                raise UsageError(f"its scripts name a node '{name}', which it does not have; nodes: {nodes}")
+    return plan
+
+
+def _planned(exercise: Exercise, kernels: Kernels, kernel: str | None) -> LabPlan:
     options = dict(exercise.lab)
     alone = not options.pop("vrrp", True)
     spec = LabSpec.of(exercise.mode, **options)

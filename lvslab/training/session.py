@@ -141,7 +141,10 @@ def the_session(name: str | None) -> Session:
     if name is not None:
         if name not in running:
             others = f"; running: {', '.join(running)}" if running else ""
-            raise UsageError(f"lab '{name}': is not running{others}; start it: lvslab train start {name}")
+            from lvslab.training.exercise import shipped
+
+            start = f"train start {name}" if name in shipped() else "train list"
+            raise UsageError(f"lab '{name}': is not running{others}; see: lvslab {start}")
         return running[name]
     if not running:
         raise UsageError(

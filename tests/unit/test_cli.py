@@ -35,7 +35,7 @@ def lvslab(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["verify", "--kernel", "bsd"], ["bsd", "debian/SUITE"]),
         (["run", "no-such"], ["scenario 'no-such'", "compare-modes"]),
         (["run", "compare-modes", "--set", "repeat"], ["--set repeat", "NAME=VALUE"]),
-        (["run", "compare-modes", "--set", "repeat=often"], ["repeat=often", "like 3"]),
+        (["run", "compare-modes", "--set", "repeat=often"], ["repeat", "one whole number", "often"]),
         (["run", "compare-modes", "--set", "speed=1"], ["no parameter 'speed'", "repeat=3"]),
         (["report", "/nonexistent"], ["/nonexistent"]),
         (["shell", "mesh"], ["'mesh'"]),

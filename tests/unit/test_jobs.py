@@ -18,6 +18,7 @@ from lvslab.exitcodes import ExitCode
 from lvslab.kernels.needs import any_kernel
 from lvslab.plan.files import shipped_files
 from lvslab.runs import rundir
+from lvslab.scenario.cells import Cell
 from lvslab.scenario.description import Scenario, load, parameters
 from lvslab.scenario.jobs import Job, Settings, plan_jobs, read_settings
 from lvslab.scenario.running import Outcome, overall, run_jobs
@@ -31,6 +32,7 @@ def scene(name: str, in_modes: Sequence[str] = ("nat", "dr"), **defaults: Any) -
         "something",
         tuple(in_modes),
         10.0,
+        {},
         {},
         defaults,
         lambda log, **values: None,
@@ -365,12 +367,32 @@ def test_a_mistake_in_a_scenario_breaks_its_run_and_not_the_others(tmp_path: Pat
         jobs, any_kernel(), lambda event: None, tmp_path / "runs", draw=False, keep_going=True
     )
     assert (
-        slip.code == ExitCode.LAB_BROKE
-        and "ZeroDivisionError" in slip.error
-        and "slip.py, line 4" in slip.error
+        slip.code == ExitCode.USAGE and "ZeroDivisionError" in slip.error and "slip.py, line 4" in slip.error
     )
     assert (slip.run / "logs" / "traceback.txt").is_file()
     assert fine.code == ExitCode.OK
+
+
+@pytest.mark.parametrize("cells", [(Cell(),), (Cell("a", "uml", {}, "a"), Cell("b", "uml", {}, "b"))])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("1 / 0", "line 4: ZeroDivisionError"),
+        ("log.lab('nat', vip='x').__enter__()", "line 4: a lab has no option 'vip'"),
+        ("log.lab('nat', weights=[99999999]).__enter__()", "line 4: .*99999999"),
+    ],
+)
+def test_what_is_refused_before_a_lab_has_started_leaves_nothing(
+    tmp_path: Path, cells: tuple[Cell, ...], body: str, words: str
+) -> None:
+    head = "from lvslab.scenario import scenario\n@scenario(title='t', teaches='t', modes=['nat'])\n"
+    file = tmp_path / "slip.py"
+    file.write_text(f"{head}def run(log):\n    {body}\n")
+    runs = tmp_path / "runs"
+    jobs = plan_jobs([load(str(file), {})], read_settings([])[0])
+    with pytest.raises(UsageError, match=f"slip.py, {words}"):
+        list(run_jobs(jobs, any_kernel("uml"), lambda event: None, runs, cells=cells))
+    assert not runs.exists()
 
 
 def test_a_mode_given_as_a_parameter_is_the_mode() -> None:

@@ -69,7 +69,7 @@ def test_a_lab_of_ones_own_is_loaded_from_its_file(tmp_path: Path) -> None:
             "holds 2 training labs instead of one",
         ),
         ("x = 1\n", "holds 0 training labs"),
-        (LAB.replace('group="path"', 'group="walk"'), "'walk' is not a valid Group"),
+        (LAB.replace('group="path"', 'group="walk"'), "group: 'walk' is none of: path, repair"),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -185,7 +185,7 @@ def _session(state: Path, name: str) -> Path:
 def test_without_a_running_lab_the_next_step_is_named(state: Path) -> None:
     with pytest.raises(UsageError, match=r"no training lab is running; .*train start LAB"):
         session.the_session(None)
-    with pytest.raises(UsageError, match="lab 'x': is not running; start it: lvslab train start x"):
+    with pytest.raises(UsageError, match="lab 'x': is not running; see: lvslab train list"):
         session.the_session("x")
 
 
