@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections import deque
@@ -27,6 +26,7 @@ from lvslab.catalog.store import Candidate
 from lvslab.catalog.tree import SourceTree
 from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.events import Event, Listener, nobody
+from lvslab.host import linux
 from lvslab.kernels.cache import cache_directory
 
 NEEDED_MIB = 3000
@@ -294,7 +294,7 @@ class _Build:
             finally:
                 # Make's own process is the group's leader: no compiler outlives an interruption.
                 if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
+                    linux.kill_group(process.pid)
         if code != 0:
             kept = self._cache / _LOG
             shutil.copyfile(self._log, kept)

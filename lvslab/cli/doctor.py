@@ -45,6 +45,10 @@ def doctor(name: str | None, here: bool, capture: float, as_json: bool) -> int:
 
     if here and name:
         raise UsageError(f"--here and --name {name} exclude each other: this machine, or a training lab")
+    if here:
+        from lvslab.doctor.gather import require_ipvs
+
+        require_ipvs()
     if capture:
         _say(f"watching the traffic for {capture:g} s; let a client try now")
     found = _here(capture) if here else _lab(name, capture)

@@ -68,12 +68,12 @@ def kernels_of(needs: Sequence[Any], cells: Sequence[Cell]) -> Kernels:
 
 
 def try_settings(cells: Sequence[Cell], machine: Kernels, listener: Listener) -> Sequence[Cell]:
-    """Find out by trial whether the kernels of a matrix take its sysctls, before it starts.
+    """Find out by trial whether the kernels take the sysctls, before anything else starts.
 
     Raises:
         UsageError: no kernel takes one of them.
     """
-    if len(cells) == 1 or not any(cell.sysctls for cell in cells):
+    if not any(cell.sysctls for cell in cells):
         return cells
     import tempfile
 

@@ -69,6 +69,7 @@ def verify_cells(
     from lvslab.cli.terminal import Progress, print_json, print_lines
 
     with Progress() as progress:
+        try_settings(cells, machine, progress)
         done = work(cells[0], machine, runs, progress)
     compared, kept = settle_baseline(baseline, runs, [done.run])
     if as_json:

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lvslab.doctor import script
@@ -67,20 +68,28 @@ def of_here(capture: float = 0.0) -> Evidence:
     # a machine that was never given one says "(none)"
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         name = "here"
+    require_ipvs()
     packets = None
     if capture:
         from lvslab.doctor.watch import watch_here
 
         packets = watch_here(name, capture)
-    evidence = read([(name, Role.DIRECTOR, _Here())], packets)
-    director = evidence.directors[0]
-    if director.ipvs is None:
-        why = next((line for line in director.unread if "ip_vs" in line), "there is no /proc/net/ip_vs")
+    return read([(name, Role.DIRECTOR, _Here())], packets)
+
+
+def require_ipvs(table: Path = Path("/proc/net/ip_vs")) -> None:
+    """Refuse to look at a machine without a virtual server.
+
+    Raises:
+        CannotError: its kernel has none, or this user may not see it.
+    """
+    try:
+        table.read_bytes()
+    except OSError as error:
         raise CannotError(
-            f"{director.name}: its kernel has no IP virtual server ({why}); "
+            f"{socket.gethostname()}: its kernel has no IP virtual server ({table}: {error.strerror}); "
             "run this on the director, or load the module there: modprobe ip_vs"
-        )
-    return evidence
+        ) from error
 
 
 class _Here:

@@ -8,10 +8,11 @@ import ctypes
 import errno
 import fcntl
 import os
+import signal
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
@@ -190,3 +191,9 @@ def fresh_network() -> None:
 def is_denied(error: OSError) -> bool:
     """Whether the kernel said no for want of permission (and not for a bad argument)."""
     return error.errno in (errno.EPERM, errno.EACCES, errno.ENOSPC)
+
+
+def kill_group(leader: int) -> None:
+    """Kill a process and its group; one that has just ended by itself is as good (kill(2))."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)

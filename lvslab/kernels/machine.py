@@ -358,7 +358,7 @@ class Guest(ABC):
     def kill(self) -> None:
         """Cut the power: end the guest's kernel and everything in it at once."""
         if self.alive:
-            os.killpg(self.pid, signal.SIGKILL)
+            linux.kill_group(self.pid)
         self.process.wait()
 
     def close(self) -> None:

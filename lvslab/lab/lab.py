@@ -302,7 +302,7 @@ class Lab:
         assert self._net is not None
         for node in (*self._net.hosts, *self._net.switches):
             if node.name not in self._guests and node.shell:
-                os.killpg(node.shell.pid, signal.SIGKILL)
+                linux.kill_group(node.shell.pid)
                 node.cleanup()
 
     def _end_processes(self) -> None:

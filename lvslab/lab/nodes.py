@@ -71,13 +71,13 @@ class LabHost(Host):  # type: ignore[misc]
             try:
                 out, err = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+                linux.kill_group(process.pid)
                 process.communicate()
                 raise LabError(
                     f"{self.name}: no end within {timeout:g} s of: {script.strip().splitlines()[-1]}"
                 ) from None
             except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
+                linux.kill_group(process.pid)
                 raise
         return Completed(process.returncode, out, err)
 

@@ -5,13 +5,14 @@ typed data.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvslab.errors import LabError
+from lvslab.errors import LabError, UsageError
 from lvslab.lab.nodes import LabMachine
 from lvslab.plan.services import THROUGHPUT_PORT
 
@@ -60,10 +61,14 @@ def iperf3(client: LabMachine, address: str, seconds: float, streams: int = 1) -
     seconds.
 
     Raises:
+        UsageError: less than a second, which iperf3 takes for "without end" (-t, whole seconds).
         LabError: iperf3 failed; the message is its own.
     """
+    if seconds < 1:
+        raise UsageError(f"throughput for {seconds:g} s: iperf3 counts in whole seconds; give 1 or more")
     command = (
-        f"iperf3 --client {address} --port {THROUGHPUT_PORT} --time {seconds:g} --parallel {streams} --json"
+        f"iperf3 --client {address} --port {THROUGHPUT_PORT} --time {math.ceil(seconds)}"
+        f" --parallel {streams} --json"
     )
     script = f"""n=0
 while [ $n -lt {_CONNECT_TRIES} ]; do

@@ -123,6 +123,7 @@ ROWS: Mapping[str, tuple[int, tuple[str, ...]]] = {
     "verify nat --set foo=1": (2, ("foo",)),
     "verify nat --set net..x=1": (2, ("net..x",)),
     "doctor --capture -1": (2, ("--capture", "lvslab doctor --help")),
+    "doctor --here --name x": (2, ("--here", "exclude each other")),
     "train start": (2, ("LAB", "lvslab train start --help")),
     "nosuch": (2, ("nosuch", "see: lvslab --help")),
     # names that there are not
@@ -244,3 +245,11 @@ def test_texts_are_utf_8_whatever_the_locale_says(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "no-such-träger.py" in done.stderr.decode()
+
+
+def test_capturing_where_there_is_no_virtual_server_ends_at_once(tmp_path: Path) -> None:
+    if Path("/proc/net/ip_vs").exists():
+        pytest.skip("this machine's own kernel has ip_vs")
+    done = lvslab("doctor --here --capture 600", tmp_path)
+    assert done.code == 4 and "its kernel has no IP virtual server" in done.err
+    assert "let a client try" not in done.err

@@ -820,10 +820,11 @@ def test_an_ordinary_user_sees_the_table_and_is_told_what_was_refused() -> None:
     assert found(Evidence((director,))) == ["ip-forward-off"]
 
 
-def test_a_machine_without_ip_vs_cannot_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gather, "read", lambda readings, packets: Evidence((Machine("here", Role.DIRECTOR),)))
-    with pytest.raises(CannotError, match=r"here: its kernel has no IP virtual server .* modprobe ip_vs"):
-        gather.of_here()
+def test_a_machine_without_ip_vs_cannot_be_looked_at(tmp_path: Path) -> None:
+    with pytest.raises(CannotError, match=r"its kernel has no IP virtual server .*; .* modprobe ip_vs"):
+        gather.require_ipvs(tmp_path / "ip_vs")
+    (tmp_path / "ip_vs").touch()
+    gather.require_ipvs(tmp_path / "ip_vs")
 
 
 def test_a_machine_that_does_not_answer_is_named() -> None:
