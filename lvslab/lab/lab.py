@@ -64,7 +64,7 @@ class Lab:
         try:
             self._start_patiently()
         except BaseException:
-            self.__exit__(None, None, None)
+            self._stop()
             raise
         self.start_seconds = time.monotonic() - began
         self.tell("ready", f"lab ready after {self.start_seconds:.2f} s")
@@ -73,6 +73,9 @@ class Lab:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         began = time.monotonic()
         self._stack.close()
         self.stop_seconds = time.monotonic() - began

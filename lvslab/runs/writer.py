@@ -106,7 +106,20 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end(error)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Close the run directory before its block is left; only the first call counts.
+
+        Args:
+            error: what ended the run, or None where it is complete.
+
+        Raises:
+            LabError: it cannot be written, and nothing else has gone wrong before.
+        """
         with self._lock:
+            if self._file.finished is not None:
+                return
             finished = replace(self._file, status="complete", finished=_utc(self._clock()))
             if isinstance(error, KeyboardInterrupt):
                 finished = replace(finished, status="interrupted", error="interrupted by a signal")

@@ -77,7 +77,8 @@ class LabTest:
         self._began = time.time()
 
     def __enter__(self) -> LabTest:
-        self.run.__enter__()
+        self._stack.enter_context(self.run)
+        self._stack.push(self._record)  # once the labs have gone
         return self
 
     def __exit__(
@@ -90,21 +91,26 @@ class LabTest:
                 no report of the test has said so.
         """
         broken = None if self._said_broken else self._what_broke(ask=self.verdict == "pass")
-        try:
-            self._stack.close()
-        finally:
-            if broken is not None:
-                self.verdict, self._reason, self._problem = "fail", str(broken), broken
-            captures = sorted(str(file.relative_to(self.run.path)) for file in self.run.captures.iterdir())
-            self.run.add_result(Result(self._nodeid, self.verdict, self._reason, tuple(captures)))
-            if self.verdict == "fail":
-                self.run.update(tools=provenance.tools())
-            problem = error or self._problem
-            self.run.__exit__(
-                type(problem) if problem else None, problem, problem.__traceback__ if problem else None
-            )
+        if broken is not None:
+            self.verdict, self._reason, self._problem = "fail", str(broken), broken
+        self._problem = error or self._problem
+        self._stack.close()
         if broken is not None and error is None:
             raise broken
+
+    def _record(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write down what became of the test.
+
+        Args:
+            error: why a lab could not be put away.
+        """
+        captures = sorted(str(file.relative_to(self.run.path)) for file in self.run.captures.iterdir())
+        self.run.add_result(Result(self._nodeid, self.verdict, self._reason, tuple(captures)))
+        if self.verdict == "fail":
+            self.run.update(tools=provenance.tools())
+        self.run.end(self._problem or error)
 
     def lab(self, mode: str | None = None, **options: Any) -> LabUnderTest:
         """Bring up a lab, which lives until the test ends; what is not said is as in the test's

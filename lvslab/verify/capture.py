@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -47,42 +48,26 @@ class Capture:
         self._error: OSError | None = None
 
     def __enter__(self) -> Capture:
-        for interface in self._taps:
-            try:
-                sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            except PermissionError as error:
-                raise LabError(
-                    f"capture on {interface}: no permission for packet sockets; run inside the lab's sandbox"
-                ) from error
-            self._sockets.append(sock)
-            # beyond the limit as root, else up to it
-            for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):
-                try:
-                    sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
-                    break
-                except PermissionError:
-                    continue
-            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-            sock.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
-            sock.bind((interface, _ETH_P_ALL))
-            sock.setblocking(False)
-        self._writer = PcapngWriter(self._path, list(self._taps.values()))
-        self._wake_read, self._wake_write = os.pipe()
-        self._thread = threading.Thread(target=self._collect, name="capture", daemon=True)
-        self._thread.start()
+        with ExitStack() as stack:
+            for interface in self._taps:
+                self._sockets.append(stack.enter_context(_tap(interface)))
+            self._writer = stack.enter_context(PcapngWriter(self._path, list(self._taps.values())))
+            self._wake_read, self._wake_write = os.pipe()
+            stack.callback(os.close, self._wake_read)
+            stack.callback(os.close, self._wake_write)
+            self._thread = threading.Thread(target=self._collect, name="capture", daemon=True)
+            self._thread.start()
+            self._open = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.write(self._wake_write, b"x")
-        self._thread.join()
-        for sock in self._sockets:
-            self.lost += struct.unpack("II", sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
-            sock.close()
-        self._writer.__exit__(None, None, None)
-        for descriptor in (self._wake_read, self._wake_write):
-            os.close(descriptor)
+        with self._open:
+            os.write(self._wake_write, b"x")
+            self._thread.join()
+            for sock in self._sockets:
+                self.lost += struct.unpack("II", sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
         if self._error and error is None:
             raise LabError(
                 f"{self._path}: {self._error.strerror}; the capture is incomplete: make room and run again"
@@ -138,3 +123,25 @@ class Capture:
                     pending = bool(struct.unpack_from("I", value)[0] & _TP_STATUS_CSUMNOTREADY)
             direction = INBOUND if address[2] == _PACKET_OUTGOING else OUTBOUND
             batch.append((number, stamp, data, direction, CHECKSUM_PENDING if pending else ""))
+
+
+def _tap(interface: str) -> socket.socket:
+    """A socket that hears all frames of an interface."""
+    try:
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    except PermissionError as error:
+        raise LabError(
+            f"capture on {interface}: no permission for packet sockets; run inside the lab's sandbox"
+        ) from error
+    # beyond the limit as root, else up to it
+    for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+            break
+        except PermissionError:
+            continue
+    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    sock.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+    sock.bind((interface, _ETH_P_ALL))
+    sock.setblocking(False)
+    return sock
