@@ -110,8 +110,8 @@ def _measure(
     as_json: bool,
 ) -> int:
     from lvslab.bench import machine, runner
-    from lvslab.cli.matrix import compared_json, print_compared, settle_baseline
-    from lvslab.cli.terminal import Progress, print_error, print_lines
+    from lvslab.cli.finished import settle
+    from lvslab.cli.terminal import Progress, print_error
     from lvslab.exitcodes import gravest
     from lvslab.host import provenance
     from lvslab.runs.rundir import load
@@ -143,15 +143,13 @@ def _measure(
         from lvslab.report.page import write_report
 
         drawn = write_report(run.path)
-    compared, kept = settle_baseline(baseline, runs, [run.path])
-    more = {"comparisons": compared_json(compared)} if compared else {}
-    _print_run(load(run.path), drawn.html if drawn else None, as_json, more)
+    comparisons = settle(runs, (), baseline, runs, [run.path])
+    _print_run(load(run.path), drawn.html if drawn else None, as_json, comparisons.as_json())
     if not as_json:
-        print_lines(kept)
-        print_compared(compared)
+        comparisons.show()
     for problem in problems:
         print_error(problem)
-    return gravest([ExitCode.FAILED if problems else ExitCode.OK, *(each.code for each in compared)])
+    return gravest([ExitCode.FAILED if problems else ExitCode.OK, comparisons.code])
 
 
 def _print_run(run: Any, html: Path | None, as_json: bool, more: Mapping[str, Any]) -> None:

@@ -9,24 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lvslab.cli.common import DRY_RUN, JSON, RUNS, in_sandbox
-from lvslab.cli.matrix import (
-    BASELINE,
-    KERNELS,
-    cell_lines,
-    cells_of,
-    compare_cells,
-    compared_json,
-    kernels_of,
-    matrix_folder,
-    print_compared,
-    settle_baseline,
-    try_settings,
-)
+from lvslab.cli.finished import Comparisons, in_cell, settle, verdict_of
+from lvslab.cli.matrix import BASELINE, KERNELS, cell_lines, cells_of, kernels_of, try_settings
 from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode, gravest
 
 if TYPE_CHECKING:
-    from lvslab.cli.matrix import Compared
     from lvslab.scenario.running import Outcome
 
 
@@ -114,13 +102,14 @@ def run(
     def work() -> int:
         from lvslab.cli.terminal import Progress
         from lvslab.kernels.needs import Need
+        from lvslab.scenario.matrix import new_folder
         from lvslab.scenario.running import overall, run_jobs
 
         outcomes = []
         machine = kernels_of(tuple(Need), cells)
         with Progress() as progress:
             ready = try_settings(cells, machine, progress)
-            place = runs if len(cells) == 1 else matrix_folder(runs)
+            place = runs if len(cells) == 1 else new_folder(runs)
             ended = run_jobs(
                 jobs,
                 machine,
@@ -138,11 +127,9 @@ def run(
                     progress.pause()
                     _print_outcome(outcome)
                     progress.go_on()
-        compared = compare_cells(place, cells) if len(cells) > 1 else []
-        against, kept = settle_baseline(baseline, runs, [outcome.run for outcome in outcomes])
-        compared += against
-        _print_all(outcomes, len(jobs) * len(cells), place, as_json, report, compared, kept)
-        return gravest([overall(outcomes), *(each.code for each in compared)])
+        comparisons = settle(place, cells, baseline, runs, [outcome.run for outcome in outcomes])
+        _print_all(outcomes, len(jobs) * len(cells), place, as_json, report, comparisons)
+        return gravest([overall(outcomes), comparisons.code])
 
     return in_sandbox(work)
 
@@ -193,8 +180,7 @@ def _print_all(
     runs: Path,
     as_json: bool,
     draw: bool,
-    compared: Sequence[Compared],
-    kept: Sequence[str],
+    comparisons: Comparisons,
 ) -> None:
     """What several runs came to, their overview and comparisons; or everything as JSON."""
     from lvslab.cli.terminal import print_json, print_lines, print_table
@@ -213,7 +199,7 @@ def _print_all(
             finished = rundir.load(each.run)
             results += [
                 {
-                    "name": f"{each.cell.name}: {result.name}" if each.cell.name else result.name,
+                    "name": in_cell(each.cell, result.name),
                     "verdict": result.verdict,
                     "reason": result.reason,
                     "evidence": list(result.evidence),
@@ -238,13 +224,11 @@ def _print_all(
                     for each in outcomes
                 ],
                 "overview": str(overview.html) if overview else None,
-                **({"comparisons": compared_json(compared)} if compared else {}),
-                **({"baselines": list(kept)} if kept else {}),
+                **comparisons.as_json(),
                 "results": results,
             }
         )
     elif len(outcomes) > 1 or planned > 1:
-        words = {ExitCode.OK: "PASS", ExitCode.CANNOT: "SKIP", ExitCode.FAILED: "FAIL"}
         cells = any(each.cell.name for each in outcomes)
         print_table(
             ("scenario", "mode", *(["cell"] if cells else []), "verdict", "run"),
@@ -253,7 +237,7 @@ def _print_all(
                     each.job.scenario.name,
                     each.job.mode,
                     *([each.cell.name] if cells else []),
-                    words.get(each.code, "BROKE"),
+                    verdict_of(each.code),
                     str(each.run),
                 )
                 for each in outcomes
@@ -266,5 +250,4 @@ def _print_all(
         )
         print_lines([*lines, *([f"overview: {overview.html}"] if overview else [])])
     if not as_json:
-        print_compared(compared)
-        print_lines(kept)
+        comparisons.show()

@@ -5,20 +5,13 @@ and what it prints.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvslab.cli.matrix import (
-    compare_cells,
-    compared_json,
-    matrix_folder,
-    print_compared,
-    settle_baseline,
-    try_settings,
-)
+from lvslab.cli.finished import in_cell, settle, verdict_of
+from lvslab.cli.matrix import try_settings
 from lvslab.errors import CannotError, LvslabError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode, gravest
@@ -66,27 +59,52 @@ def verify_cells(
     """Verify once, or in cells that take turns; print what came of it."""
     if len(cells) > 1 or repeat > 1:
         return _verify_matrix(work, cells, repeat, machine, runs, as_json, baseline)
-    from lvslab.cli.terminal import Progress, print_json, print_lines
+    from lvslab.cli.terminal import Progress, print_json
 
     with Progress() as progress:
         try_settings(cells, machine, progress)
         done = work(cells[0], machine, runs, progress)
-    compared, kept = settle_baseline(baseline, runs, [done.run])
+    comparisons = settle(runs, cells, baseline, runs, [done.run])
     if as_json:
-        more = {"comparisons": compared_json(compared)} if compared else {}
         print_json(
-            {
-                "run": str(done.run),
-                **more,
-                **({"baselines": kept} if kept else {}),
-                "results": [to_json(result) for result in done.results],
-            }
+            {"run": str(done.run), **comparisons.as_json(), "results": list(map(to_json, done.results))}
         )
     else:
         done.show()
-        print_compared(compared)
-        print_lines(kept)
-    return gravest([done.code, *(each.code for each in compared)])
+        comparisons.show()
+    return gravest([done.code, comparisons.code])
+
+
+@dataclass
+class _CellVerifier:
+    """The verifications in one cell of a matrix: a worker (`lvslab.scenario.matrix.Worker`).
+
+    Attributes:
+        folder: where its run directories go.
+        keep, give_up: take a finished verification, and what ended the worker.
+    """
+
+    cell: Cell
+    work: Work
+    machine: Kernels
+    folder: Path
+    listener: Listener
+    keep: Callable[[Cell, Verified], None]
+    give_up: Callable[[Cell, LvslabError], None]
+    over: bool = False
+
+    @property
+    def title(self) -> str:
+        return self.cell.name or "verification"
+
+    def turn(self, repetition: int) -> None:
+        try:
+            if self.cell.unable:
+                raise CannotError(self.cell.unable)
+            self.keep(self.cell, self.work(self.cell, self.machine, self.folder, self.listener))
+        except LvslabError as problem:
+            self.over = True
+            self.give_up(self.cell, problem)
 
 
 def _verify_matrix(
@@ -101,75 +119,70 @@ def _verify_matrix(
     """Verify in cells that take turns, each repetition with a run directory in the cell's folder;
     compare each cell with the first.
     """
-    from lvslab.cli.terminal import Progress, print_json, print_lines, print_table
-    from lvslab.scenario.cells import turns
+    from lvslab.cli.terminal import Progress, print_json, print_table
+    from lvslab.scenario.matrix import new_folder, take_turns
 
     done: list[tuple[Cell, Verified]] = []
     problems: list[tuple[Cell, LvslabError]] = []
     with Progress() as progress:
         cells = try_settings(cells, machine, progress)
-        place = matrix_folder(runs)
-        for number, (repetition, cell) in enumerate(turns(cells, repeat), start=1):
-            if any(cell is other for other, _ in problems):
-                continue
-            name = cell.name or "verification"
-            text = f"[{number}/{len(cells) * repeat}] {name}, repetition {repetition} of {repeat}"
-            progress(Event("", "job", text, t=time.time()))
-            try:
-                if cell.unable:
-                    raise CannotError(cell.unable)
-                done.append((cell, work(cell, machine, place / cell.folder, progress)))
-            except LvslabError as problem:  # this cell is out; the others go on
-                progress.say(f"lvslab: {name}: {problem}")
-                problems.append((cell, problem))
-    compared = compare_cells(place, cells)
-    against, kept = settle_baseline(baseline, runs, [each.run for _, each in done])
-    codes = [each.code for _, each in done] + [problem.exit_code for _, problem in problems]
-    compared += against
+        place = new_folder(runs)
+
+        def give_up(cell: Cell, problem: LvslabError) -> None:
+            progress.say(f"lvslab: {cell.name or 'verification'}: {problem}")
+            problems.append((cell, problem))
+
+        workers = [
+            _CellVerifier(
+                cell,
+                work,
+                machine,
+                place / cell.folder,
+                progress,
+                lambda *verified: done.append(verified),
+                give_up,
+            )
+            for cell in cells
+        ]
+        take_turns(workers, repeat, progress, numbered=True)
+    comparisons = settle(place, cells, baseline, runs, [verified.run for _, verified in done])
+    codes = [verified.code for _, verified in done] + [problem.exit_code for _, problem in problems]
     if as_json:
         print_json(
             {
                 "run": str(place),
                 "runs": [
-                    {"cell": cell.name, "run": str(each.run), "exit_code": int(each.code)}
-                    for cell, each in done
+                    {"cell": cell.name, "run": str(verified.run), "exit_code": int(verified.code)}
+                    for cell, verified in done
                 ],
-                "comparisons": compared_json(compared),
-                **({"baselines": kept} if kept else {}),
-                "results": (
-                    [
-                        to_json(replace(result, name=f"{cell.name}: {result.name}") if cell.name else result)
-                        for cell, each in done
-                        for result in each.results
-                    ]
-                    + [
-                        {
-                            "name": f"{cell.name}: the run completes",
-                            "verdict": _verdict(problem),
-                            "reason": str(problem),
-                            "evidence": [],
-                        }
-                        for cell, problem in problems
-                    ]
-                ),
+                "comparisons": [],
+                **comparisons.as_json(),
+                "results": [
+                    to_json(replace(result, name=in_cell(cell, result.name)))
+                    for cell, verified in done
+                    for result in verified.results
+                ]
+                + [_not_completed(cell, problem) for cell, problem in problems],
             }
         )
     else:
-        words = {ExitCode.OK: "PASS", ExitCode.CANNOT: "SKIP", ExitCode.FAILED: "FAIL"}
         rows = [
-            (cell.name, words.get(each.code, "BROKE"), each.summary, str(each.run)) for cell, each in done
+            (cell.name, verdict_of(verified.code), verified.summary, str(verified.run))
+            for cell, verified in done
         ]
-        rows += [
-            (cell.name, words.get(problem.exit_code, "BROKE"), str(problem), "") for cell, problem in problems
-        ]
+        rows += [(cell.name, verdict_of(problem.exit_code), str(problem), "") for cell, problem in problems]
         print_table(("cell", "verdict", "what was seen", "run"), rows)
-        print_compared(compared)
-        print_lines(kept)
-    return gravest([*codes, *(each.code for each in compared)])
+        comparisons.show()
+    return gravest([*codes, comparisons.code])
 
 
-def _verdict(problem: LvslabError) -> str:
-    return "skip" if isinstance(problem, CannotError) else "fail"
+def _not_completed(cell: Cell, problem: LvslabError) -> dict[str, Any]:
+    return {
+        "name": f"{cell.name}: the run completes",
+        "verdict": "skip" if isinstance(problem, CannotError) else "fail",
+        "reason": str(problem),
+        "evidence": [],
+    }
 
 
 # -- modes -----------------------------------------------------------------------------------------

@@ -5,13 +5,11 @@ of it.
 from __future__ import annotations
 
 import sys
-import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from lvslab.errors import CannotError, LabError, LvslabError, UsageError
 from lvslab.events import Event, Listener
@@ -21,9 +19,10 @@ from lvslab.kernels.needs import Kernels
 from lvslab.plan.files import line_of, mistakes_in, shipped_files
 from lvslab.runs.records import Result, Scenario
 from lvslab.runs.writer import RunWriter
-from lvslab.scenario.cells import Cell, turns
+from lvslab.scenario.cells import Cell
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.jobs import Job
+from lvslab.scenario.matrix import take_turns
 
 
 @dataclass(frozen=True)
@@ -79,16 +78,16 @@ def run_jobs(
             if len(jobs) > 1
             else f"{title}, {took}"
         )
-        listener(Event("", "job", text, t=time.time()))
+        listener(Event("", "job", text))
         with ExitStack() as stack:
             going = [
-                stack.enter_context(JobRun(job, cell, kernels, listener, runs / cell.folder, host, tools))
+                stack.enter_context(_opened(job, cell, kernels, listener, runs / cell.folder, host, tools))
                 for cell in cells
             ]
             if len(cells) == 1:
                 going[0].turn(None)
             else:
-                _take_turns(going, int(job.values.get("repeat", 1)), listener)
+                take_turns(going, int(job.values.get("repeat", 1)), listener)
             refused = going[0].refused
             alone = number == 0 and not (keep_going and len(jobs) > 1)
             if alone and refused and all(each.refused for each in going):
@@ -101,78 +100,61 @@ def run_jobs(
             return
 
 
-def _take_turns(going: Sequence[JobRun], repeat: int, listener: Listener) -> None:
-    """Let cells do one repetition after the other; one that broke or cannot leaves the others to go
-    on.
-    """
-    for repetition, run in turns(going, repeat):
-        if run.over:
-            continue
-        text = f"{run.job.title}: {run.cell.name}, repetition {repetition} of {repeat}"
-        listener(Event("", "job", text, t=time.time()))
-        run.turn(repetition)
+@contextmanager
+def _opened(
+    job: Job,
+    cell: Cell,
+    kernels: Kernels,
+    listener: Listener,
+    runs: Path,
+    host: Mapping[str, object],
+    tools: Mapping[str, str | None],
+) -> Iterator[JobRun]:
+    """A job in one cell, with its run directory held open until all its repetitions are done."""
+    scenario = job.scenario
+    alone = job.mode in ("", scenario.parameters.get("mode"))
+    writer = RunWriter(
+        runs,
+        scenario.name if alone else f"{scenario.name}-{job.mode}",
+        kind="run",
+        command=["lvslab", *sys.argv[1:]],
+        scenario=Scenario(scenario.name, scenario.title, scenario.teaches),
+        parameters={**job.values, **cell.sysctls},
+        host=host,
+        tools=tools,
+    )
+    with writer as run:
+        going = JobRun(job, cell, run, Experiment(run, kernels, listener, cell.kernels, cell.sysctls))
+        try:
+            yield going
+        except KeyboardInterrupt:
+            said = f"interrupted: {job.title}; what it measured is in {run.path}"
+            listener(Event("", "note", said))
+            raise
+        going.end()
 
 
 class JobRun:
-    """A job in one cell, with its run directory held open until all its repetitions are done. Use
-    it as a context manager.
+    """A job in one cell: a worker of a matrix (`lvslab.scenario.matrix.Worker`).
 
     Attributes:
+        title: of the job and the cell.
         over: nothing more can be done: it broke, the machine cannot, or the scenario did all its
             repetitions at once.
         refused: what was wrong with its input, where that showed before a lab was started.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        cell: Cell,
-        kernels: Kernels,
-        listener: Listener,
-        runs: Path,
-        host: Mapping[str, object],
-        tools: Mapping[str, str | None],
-    ) -> None:
-        scenario = job.scenario
-        self.job, self.cell, self.over = job, cell, False
-        self.refused: UsageError | None = None
-        self._listener = listener
+    def __init__(self, job: Job, cell: Cell, run: RunWriter, experiment: Experiment) -> None:
+        self.title, self.over = f"{job.title}: {cell.name}", False
+        self._job, self._cell, self._run, self._experiment = job, cell, run, experiment
         self._code, self._problem = ExitCode.OK, ""
-        self._ended = False
-        self._run = RunWriter(
-            runs,
-            (
-                scenario.name
-                if job.mode in ("", scenario.parameters.get("mode"))
-                else f"{scenario.name}-{job.mode}"
-            ),
-            kind="run",
-            command=["lvslab", *sys.argv[1:]],
-            scenario=Scenario(scenario.name, scenario.title, scenario.teaches),
-            parameters={**job.values, **cell.sysctls},
-            host=host,
-            tools=tools,
-        )
-        self._experiment = Experiment(self._run, kernels, listener, cell.kernels, cell.sysctls)
+        self.refused: UsageError | None = None
 
-    def __enter__(self) -> JobRun:
-        self._run.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not self._ended:
-            self._end(error)
-        if isinstance(error, KeyboardInterrupt):
-            said = f"interrupted: {self.job.title}; what it measured is in {self._run.path}"
-            self._listener(Event("", "note", said))
-
-    def _end(self, error: BaseException | None) -> None:
+    def end(self, error: Exception | None = None) -> None:
         """Close the run directory, with what ended it."""
-        self.over = self._ended = True
+        self.over = True
         try:
-            self._run.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+            self._run.end(error)
         except LvslabError as problem:
             self._problem, self._code = str(problem), problem.exit_code
 
@@ -183,25 +165,20 @@ class JobRun:
         experiment = self._experiment
         experiment.turn = repetition
         try:
-            if self.cell.unable:
-                raise CannotError(self.cell.unable)
+            if self._cell.unable:
+                raise CannotError(self._cell.unable)
             self._run_scenario()
         except CannotError as error:
-            name, self._problem, self._code, self.over = (
-                self.job.scenario.name,
-                str(error),
-                ExitCode.CANNOT,
-                True,
-            )
-            self._run.add_result(Result(name, "skip", str(error)))
+            self._problem, self._code, self.over = str(error), ExitCode.CANNOT, True
+            self._run.add_result(Result(self._job.scenario.name, "skip", str(error)))
         except LvslabError as error:
             self._problem, self._code = str(error), error.exit_code
             if isinstance(error, UsageError) and not experiment.begun:
                 self.refused = error
-            self._end(error)
+            self.end(error)
         if repetition is not None and not experiment.takes_turns and not self.over:
             self.over = True  # it has no repetitions, or goes through them by itself
-            if self.job.values.get("repeat", 1) > 1:
+            if self._job.values.get("repeat", 1) > 1:
                 self._run.add_not_comparable(
                     "The repetitions of the cells were not interleaved: this scenario loops by itself; use"
                     " log.repetitions(repeat)."
@@ -216,11 +193,11 @@ class JobRun:
             UsageError: there is a mistake in a file of the user's own; names file and line.
             LabError: the same in a shipped one, or the machine got in the way.
         """
-        scenario = self.job.scenario
+        scenario = self._job.scenario
         own = scenario.file not in shipped_files("scenarios").values()
         try:
             with mistakes_in(scenario.file) if own else nullcontext():
-                scenario.run(self._experiment, **self.job.values)
+                scenario.run(self._experiment, **self._job.values)
         except LvslabError as error:
             if error.__cause__ is not None:
                 self._keep_trace(error.__cause__)
@@ -250,7 +227,7 @@ class JobRun:
             from lvslab.report.page import write_report
 
             report = write_report(self._run.path).html
-        return Outcome(self.job, self._code, self._run.path, report, self._problem, self.cell)
+        return Outcome(self._job, self._code, self._run.path, report, self._problem, self._cell)
 
 
 def _span(seconds: float) -> str:

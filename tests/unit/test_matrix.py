@@ -21,6 +21,7 @@ from lvslab.runs import rundir
 from lvslab.scenario.cells import Cell, cells, turns
 from lvslab.scenario.description import load
 from lvslab.scenario.jobs import plan_jobs, read_settings
+from lvslab.scenario.matrix import new_folder, take_turns
 from lvslab.scenario.running import Outcome, overall, run_jobs
 
 # -- cells -----------------------------------------------------------------------------------------
@@ -88,6 +89,40 @@ def test_turns_go_back_and_forth() -> None:
         (3, "b"),
         (3, "c"),
     ]
+
+
+class Counting:
+    """A worker that writes down its turns, and is over after some of them."""
+
+    def __init__(self, title: str, journal: list[tuple[str, int]], most: int) -> None:
+        self.title, self._journal, self._most = title, journal, most
+
+    @property
+    def over(self) -> bool:
+        return sum(title == self.title for title, _ in self._journal) >= self._most
+
+    def turn(self, repetition: int) -> None:
+        self._journal.append((self.title, repetition))
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_workers_are_told_of_and_one_that_is_over_is_left_out(numbered: bool) -> None:
+    journal: list[tuple[str, int]] = []
+    heard: list[Event] = []
+    workers = [Counting("a", journal, 9), Counting("b", journal, 1)]
+    take_turns(workers, 3, heard.append, numbered=numbered)
+    assert journal == [("a", 1), ("b", 1), ("a", 2), ("a", 3)]
+    counts = ("[1/6] ", "[2/6] ", "[4/6] ", "[5/6] ") if numbered else ("",) * 4
+    assert [(event.kind, event.text) for event in heard] == [
+        ("job", f"{count}{title}, repetition {repetition} of 3")
+        for count, (title, repetition) in zip(counts, journal, strict=True)
+    ]
+
+
+def test_every_matrix_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    folders = [new_folder(tmp_path / "runs") for _ in range(3)]
+    assert len(set(folders)) == 3 and all(folder.is_dir() for folder in folders)
+    assert all("-matrix" in folder.name for folder in folders)
 
 
 # -- carrying it out -------------------------------------------------------------------------------
