@@ -66,11 +66,11 @@ def check(
     """
 
     def mark(body: Body) -> Body:
-        made = []
+        marked = []
         for values in each:
             full = name.format(**values)
             subject = full.partition(":")[0]
-            made.append(
+            marked.append(
                 Check(
                     full,
                     expects.format(**values),
@@ -80,7 +80,7 @@ def check(
                     dict(values),
                 )
             )
-        setattr(body, _MARK, made)
+        setattr(body, _MARK, marked)
         return body
 
     return mark

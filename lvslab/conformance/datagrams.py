@@ -139,7 +139,7 @@ def reassembled(frames: Sequence[Packet], what: str) -> Packet:
             header = packet[IPv6ExtHdrFragment]
             pieces.append((header.offset * 8, bool(header.m), bytes(header.payload), header.id, frame))
         else:
-            raise CheckFailed(f"{what}: fragments were expected", [each.summary() for each in frames])
+            raise CheckFailed(f"{what}: fragments were expected", [piece.summary() for piece in frames])
     pieces.sort(key=lambda piece: piece[0])
     data, shown = b"", [f"offset {piece[0]}, {len(piece[2])} bytes: {piece[4].summary()}" for piece in pieces]
     for offset, more, content, identification, frame in pieces:

@@ -253,13 +253,13 @@ class Rig:
             came.setdefault((source, port), []).append((kind, str(_number(frame, self.net)), frame))
         for frame in seen.outside:
             came.setdefault(_quoted(frame), []).append(("open", "refused", frame))
-        wanted = ["refused" if each is None else str(each) for each in expected]
-        found = []
+        wanted = ["refused" if number is None else str(number) for number in expected]
+        places = []
         for step in batch:
             frames = came.get((step.flow.source, step.flow.port), [])
-            found.append("+".join(place for kind, place, _ in frames if kind == step.what) or "lost")
-        shown = [f"expected servers: {' '.join(wanted)}", f"seen:             {' '.join(found)}"]
-        for number, (step, left, right) in enumerate(zip(batch, wanted, found, strict=True), start=1):
+            places.append("+".join(place for kind, place, _ in frames if kind == step.what) or "lost")
+        shown = [f"expected servers: {' '.join(wanted)}", f"seen:             {' '.join(places)}"]
+        for number, (step, left, right) in enumerate(zip(batch, wanted, places, strict=True), start=1):
             if left == right:
                 continue
             flow = step.flow

@@ -237,22 +237,22 @@ def _run_case(case: Case, plan: LabPlan, log: Experiment, run: RunWriter) -> Res
     roles = {node.name: node.role for node in plan.nodes}
     setting = Setting(plan.mode.contract, roles, VIP, DIP, plan.addresses.rips, (), {})
     flows = [
-        each
-        for each in judge(hops(read_frames(capture_file), ports(plan)), setting)
-        if each.protocol == "TCP"
+        flow
+        for flow in judge(hops(read_frames(capture_file), ports(plan)), setting)
+        if flow.protocol == "TCP"
     ]
     if error:
-        for each in flows:
-            mark_unanswered(each, setting)
+        for flow in flows:
+            mark_unanswered(flow, setting)
     lines = [line for flow in flows for line in (*ladder.text(flow, roles), "")]
     ladder_file = run.captures / f"{plan.name}.ladder.txt"
     ladder_file.write_text("\n".join(lines))
     checks = [_bytes_check(sent, received, error), _contract_check(flows, capture.lost, plan)]
-    failed = next((each for each in checks if each.verdict == "fail"), None)
+    failed = next((result for result in checks if result.verdict == "fail"), None)
     wrong = next((flow for flow in flows if flow.wrong), None)
     evidence = (f"captures/{capture_file.name}", f"captures/{ladder_file.name}")
     detail = ladder.wrong_packet(wrong, evidence[0], plan.mode.contract.in_words) if wrong else []
-    reason = f"{failed.name}: {failed.reason}" if failed else "; ".join(each.reason for each in checks)
+    reason = f"{failed.name}: {failed.reason}" if failed else "; ".join(result.reason for result in checks)
     return Result(
         case.name,
         "fail" if failed else "pass",

@@ -106,7 +106,7 @@ def run_suite(
         command=["lvslab", *sys.argv[1:]],
         host=host(),
         tools=tools(),
-        parameters={**{key: list(each) for key, each in (selected or {}).items() if each}, **sysctls},
+        parameters={**{key: list(chosen) for key, chosen in (selected or {}).items() if chosen}, **sysctls},
     ) as run:
         try:
             if profile:

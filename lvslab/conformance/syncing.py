@@ -145,21 +145,21 @@ class Master:
         Raises:
             CheckFailed: it does not come in time.
         """
-        found: list[Packet] = []
+        earlier: list[Packet] = []
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             while self.frames:
                 message = self.message(self.frames.pop(0))
                 if any(entry.caddr == client for entry in message.conns):
-                    return found
+                    return earlier
                 if not any(entry.caddr in self._marks for entry in message.conns):
-                    found.append(message)
+                    earlier.append(message)
             frame, _ = self.bench.inside.receive(self.is_sync, deadline - time.monotonic())
             if frame is None:
                 raise CheckFailed(
                     "no sync datagram about a connection that must be synced came within"
                     f" {ANSWER_SECONDS:g} s",
-                    [f"before it came: {message.summary()}" for message in found],
+                    [f"before it came: {message.summary()}" for message in earlier],
                 )
             self._keep(frame)
 
@@ -275,7 +275,7 @@ def must_say(
     Raises:
         CheckFailed: they are not.
     """
-    shown = [f"seen: {each.summary()}: {each.conns!r}" for each in messages]
+    shown = [f"seen: {message.summary()}: {message.conns!r}" for message in messages]
     must(
         len(messages) == len(expected),
         f"{what}: {len(expected)} sync message(s) were expected, {len(messages)} came",

@@ -329,9 +329,9 @@ class Bench:
                 and frame[ICMP].seq == number
             )
 
-        found, before = wire.receive(answered, _ANSWER_SECONDS)
+        reply, before = wire.receive(answered, _ANSWER_SECONDS)
         (seen.outside if wire is self.outside else seen.inside).extend(self._kept(wire, before))
-        if found is None:
+        if reply is None:
             raise LabError(
                 f"{self.lab.plan.director.name}: does not answer on the {wire.name} wire within"
                 f" {_ANSWER_SECONDS:g} s"

@@ -51,8 +51,9 @@ def test_two_checks_with_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -
 
 def test_checks_are_chosen_by_name_and_tag() -> None:
     subject = CHECKS[0].tags[0]
-    chosen = select(CHECKS, [f"{subject}:*"])
-    assert chosen and all(each.name.startswith(f"{subject}:") for each in chosen)
+    assert select(CHECKS, [f"{subject}:*"]) == [
+        each for each in CHECKS if each.name.startswith(f"{subject}:")
+    ]
     assert select(CHECKS, [], [subject]) == [each for each in CHECKS if subject in each.tags]
     assert select(CHECKS, []) == CHECKS
     assert select(CHECKS, [CHECKS[0].name, CHECKS[-1].name]) == [CHECKS[0], CHECKS[-1]]

@@ -67,7 +67,7 @@ def compose(
     bench.service("nat", protocol=Protocol(protocol), weights=(1,) * servers)
     pool = [next(_LOCAL) for _ in range(lips)]
     interface = bench.lab.plan.director.interfaces[1].name
-    lines = [f"address add {each}/24 dev {interface}" for each in pool]
+    lines = [f"address add {local}/24 dev {interface}" for local in pool]
     script = "ip -batch - <<'END'\n{}\nEND"
     bench.apply(
         script.format("\n".join(lines)),

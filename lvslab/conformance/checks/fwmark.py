@@ -89,10 +89,10 @@ def real_port(bench: Bench, port: int, where: str) -> None:
     mark, asked, client = bench.mark(), (bench.port(), bench.port()), bench.client()
     _mark(bench, 4, mark, *_ports(4, "tcp", asked))
     bench.service(protocol=Protocol.FWMARK, fwmark=mark, port=port and 80, weights=(1,))
-    frames = bench.from_client(*(tcp(client, each) for each in asked)).inside
+    frames = bench.from_client(*(tcp(client, asked_port) for asked_port in asked)).inside
     ports = [frame[TCP].dport for frame in frames]
     must(
-        ports == [port or each for each in asked],
+        ports == [port or asked_port for asked_port in asked],
         f"the packets come on {where}",
         f"asked: {asked}",
         f"seen: {ports}",
@@ -100,8 +100,10 @@ def real_port(bench: Bench, port: int, where: str) -> None:
     # Replies find their connection by the real server's port and the client's, and go back to the
     # port that was asked.
     clients = [bench.client(), bench.client()]
-    bench.from_client(*(tcp(who, each) for who, each in zip(clients, asked, strict=True)))
-    replies = [tcp_reply(1, who, sport=port or each) for who, each in zip(clients, asked, strict=True)]
+    bench.from_client(*(tcp(who, asked_port) for who, asked_port in zip(clients, asked, strict=True)))
+    replies = [
+        tcp_reply(1, who, sport=port or asked_port) for who, asked_port in zip(clients, asked, strict=True)
+    ]
     back = [frame[TCP].sport for frame in bench.from_server(1, *replies).outside]
     must(
         back == list(asked), "replies come from the ports that were asked", f"asked: {asked}", f"seen: {back}"

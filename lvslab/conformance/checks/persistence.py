@@ -137,11 +137,11 @@ def netmask(bench: Bench, version: int, mask: str, inside: int, outside: int) ->
     must(
         neighbour != start, f"the client {client(outside)} outside the mask has the same real server {start}"
     )
-    found = [each.client.address for each in entries(bench, port=port, templates=True)]
+    clients = [template.client.address for template in entries(bench, port=port, templates=True)]
     must(
-        sorted(found) == sorted({client(0), client(outside)}),
+        sorted(clients) == sorted({client(0), client(outside)}),
         "the templates must hold the masked addresses",
-        f"seen: {found}",
+        f"seen: {clients}",
     )
 
 
@@ -350,7 +350,7 @@ def sip(bench: Bench) -> None:
         f"the client's first call: server {servers[0]}; its second: {others[0]}; the other client's:"
         f" {others[1]}",
     )
-    engines = {(each.pe_name, each.pe_data) for each in entries(bench, port=port, templates=True)}
+    engines = {(template.pe_name, template.pe_data) for template in entries(bench, port=port, templates=True)}
     must(
         engines == {("sip", "one@lvslab"), ("sip", "two@lvslab")},
         "-Lnc shows the Call-IDs",

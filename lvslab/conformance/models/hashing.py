@@ -108,13 +108,13 @@ def mh_table(servers: Sequence[Server]) -> list[Server]:
     The weights are the last ones that were not 0, divided by their greatest common divisor, the
     largest cut to six bits.
     """
-    step = gcd(*(each.last_weight for each in servers))
+    step = gcd(*(server.last_weight for server in servers))
     if step == 0:
         return []
-    shift = max((max(each.last_weight for each in servers) // step).bit_length() - _MH_WEIGHT_BITS, 0)
-    takers = [each for each in servers if each.last_weight]
-    turns = [(each.last_weight // step >> shift) or 1 for each in takers]
-    names = [each.port + folded(each.address) for each in takers]
+    shift = max((max(server.last_weight for server in servers) // step).bit_length() - _MH_WEIGHT_BITS, 0)
+    takers = [server for server in servers if server.last_weight]
+    turns = [(server.last_weight // step >> shift) or 1 for server in takers]
+    names = [server.port + folded(server.address) for server in takers]
     places = [hsiphash(name, _MH_KEY_1) % MH_SLOTS for name in names]
     skips = [hsiphash(name, _MH_KEY_2) % (MH_SLOTS - 1) + 1 for name in names]
     table: list[Server | None] = [None] * MH_SLOTS
@@ -127,4 +127,4 @@ def mh_table(servers: Sequence[Server]) -> list[Server]:
             free -= 1
         if not free:
             break
-    return [each for each in table if each is not None]
+    return [taken for taken in table if taken is not None]

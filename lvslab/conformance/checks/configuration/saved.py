@@ -112,12 +112,12 @@ def save_restore(bench: Bench) -> None:
     after = bench.ipvsadm.save()
     forgotten = tuple(
         replace(
-            each,
+            service,
             real_servers=tuple(
-                replace(server, upper_threshold=0, lower_threshold=0) for server in each.real_servers
+                replace(server, upper_threshold=0, lower_threshold=0) for server in service.real_servers
             ),
         )
-        for each in table
+        for service in table
     )
     must(
         sorted_rules(after) == sorted_rules(forgotten),

@@ -138,26 +138,26 @@ def walk(bench: Bench, seed: int, steps: int) -> None:
     # Where the kernel resizes its table a reading may be torn, which the next one is not.
     reading = f"{TABLE}\necho {AGAIN}\n{TABLE}" if ways(bench.version).tables_resize else TABLE
     script = "\n".join(
-        f"ipvsadm {each.command} >/dev/null 2>&1\necho $?\n{reading}\necho {SPLIT}" for each in played
+        f"ipvsadm {step.command} >/dev/null 2>&1\necho $?\n{reading}\necho {SPLIT}" for step in played
     )
     for number, (step, text) in enumerate(
         zip(played, bench.run(script).split(f"{SPLIT}\n"), strict=False), start=1
     ):
         code, _, tables = text.partition("\n")
         history = [
-            f"step {place}: ipvsadm {each.command}" for place, each in enumerate(played[:number], start=1)
+            f"step {place}: ipvsadm {step.command}" for place, step in enumerate(played[:number], start=1)
         ][-5:]
         if code != str(step.code):
             raise CheckFailed(
                 f"step {number}, 'ipvsadm {step.command}': exit code {step.code} expected, {code} seen",
                 history,
             )
-        expected = Counter(_as_proc(each, tick) for each in step.table)
-        readings = [_parsed(each.splitlines()[3:]) for each in tables.split(f"{AGAIN}\n")]
+        expected = Counter(_as_proc(service, tick) for service in step.table)
+        readings = [_parsed(table.splitlines()[3:]) for table in tables.split(f"{AGAIN}\n")]
         if expected not in readings:
             seen = readings[-1]
-            wrong = [f"missing: {each}" for each in expected - seen] + [
-                f"not expected: {each}" for each in seen - expected
+            wrong = [f"missing: {line}" for line in expected - seen] + [
+                f"not expected: {line}" for line in seen - expected
             ]
             raise CheckFailed(
                 f"step {number}, 'ipvsadm {step.command}': the table is not the model's", [*wrong, *history]
@@ -215,8 +215,8 @@ def _as_proc(service: VirtualService, tick: int) -> str:
             number = int(ip_address(mask or "255.255.255.255"))
         words.append(f"persistent {service.persistence_timeout * tick} {number:08X}")
     servers = sorted(
-        f"{_hex(each.address)}:{each.port:04X} {each.forwarding.value} {each.weight}"
-        for each in service.real_servers
+        f"{_hex(server.address)}:{server.port:04X} {server.forwarding.value} {server.weight}"
+        for server in service.real_servers
     )
     return " | ".join([" ".join(words), *servers])
 

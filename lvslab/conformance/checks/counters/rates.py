@@ -23,13 +23,13 @@ def rates(bench: Bench) -> None:
     service = bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
 
     def now() -> tuple[int, int, int, int, int]:
-        it = next(each for each in bench.ipvsadm.list_rates() if each.service == service.name)
-        return it.cps, it.in_pps, it.out_pps, it.in_bps, it.out_bps
+        own = next(stats for stats in bench.ipvsadm.list_rates() if stats.service == service.name)
+        return own.cps, own.in_pps, own.out_pps, own.in_bps, own.out_bps
 
     must(now() == (0, 0, 0, 0, 0), "without traffic all rates are 0", f"seen: {now()}")
     client = bench.client()
     packets = [
-        udp(client, port, sport=40000 + each, data=b"x" * 72) for each in range(number)
+        udp(client, port, sport=40000 + offset, data=b"x" * 72) for offset in range(number)
     ]  # 100 bytes each
     chosen(bench, *packets)
     must(awaited(lambda: now()[0] > 0, SECONDS), "the rate of connections stays 0")

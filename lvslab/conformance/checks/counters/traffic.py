@@ -81,7 +81,9 @@ def must_count(
 
     def equal() -> bool:
         stats = _stats(bench, service)
-        seen.update({service.name: _plain(stats)} | {each.server: _plain(each) for each in stats.servers})
+        seen.update(
+            {service.name: _plain(stats)} | {server.server: _plain(server) for server in stats.servers}
+        )
         return seen == wanted
 
     if not awaited(equal, SECONDS):
@@ -120,7 +122,7 @@ def _played(
     """
     port = bench.port()
     service = bench.service(mode, protocol=Protocol(protocol), port=port, version=version, weights=(1, 1))
-    total, each = Count(), [Count(), Count()]
+    total, by_server = Count(), [Count(), Count()]
     for number in range(3):
         client = bench.client(version)
         if protocol == "tcp":
@@ -132,7 +134,7 @@ def _played(
         else:
             packets = [udp(client, port, data=b"x" * size) for size in (1, 100 + number, 1400)]
         server = chosen(bench, *packets)[0]
-        counts = (total, each[server - 1])
+        counts = (total, by_server[server - 1])
         for count in counts:
             count.conns += 1
             count.came_in(packets)
@@ -146,7 +148,7 @@ def _played(
         must(len(seen.outside) == len(replies), "the replies did not come out")
         for count in counts:
             count.went_out(seen)
-    return service, total, each
+    return service, total, by_server
 
 
 @check(
@@ -268,7 +270,7 @@ def zero(bench: Bench) -> None:
     must_count(bench, first, count, [count], "two connections after -Z")
     bench.ipvsadm.zero()
     must(
-        all(_plain(each) == Count() for each in bench.ipvsadm.list_stats()),
+        all(_plain(stats) == Count() for stats in bench.ipvsadm.list_stats()),
         "-Z without a service sets all to 0",
     )
 

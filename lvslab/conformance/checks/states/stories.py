@@ -35,8 +35,8 @@ def played(
             bench.from_client(*ours)
         if theirs:
             bench.from_server(1, *theirs)
-    found = {each.client.port: each for each in entries(bench, client, port=port)}
-    return [found.get(40000 + number) for number in range(len(stories))]
+    by_port = {connection.client.port: connection for connection in entries(bench, client, port=port)}
+    return [by_port.get(40000 + number) for number in range(len(stories))]
 
 
 def service_of(bench: Bench, table: str, version: int = 4) -> int:

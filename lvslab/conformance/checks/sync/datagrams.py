@@ -89,7 +89,7 @@ def group(bench: Bench) -> None:
         seen.inside += others
     frame = master.frames[0]
     must(
-        [each.caddr for each in master.message(frame).conns] == [client],
+        [told_entry.caddr for told_entry in master.message(frame).conns] == [client],
         "the datagram tells of another connection",
     )
     must(
@@ -97,7 +97,7 @@ def group(bench: Bench) -> None:
         f"MAC address {frame.dst} and TTL {frame[IP].ttl}, expected TTL 5",
     )
     must(
-        not any(IP in each and each[IP].dst == SYNC_GROUP for each in seen.inside),
+        not any(IP in other and other[IP].dst == SYNC_GROUP for other in seen.inside),
         "a datagram went to the default group as well",
     )
 
@@ -132,7 +132,7 @@ def two_ports(bench: Bench) -> None:
     bench.sysctl("net.ipv4.vs.sync_ports", 2)
     master = Master(bench, ports=(SYNC_PORT, SYNC_PORT + 1), threshold=(0, 1))
     clients = [bench.client() for _ in range(32)]
-    line = [udp(4, each, MARK_PORT) for each in clients] * 2
+    line = [udp(4, client, MARK_PORT) for client in clients] * 2
     master.client(*line)  # the last entry of each thread stays in its buffer
     ports: dict[str, set[int]] = {}
     count, deadline = 0, time.monotonic() + ANSWER_SECONDS
@@ -144,11 +144,14 @@ def two_ports(bench: Bench) -> None:
             master.frames.append(frame)
         frame = master.frames.pop(0)
         count += 1
-        for each in master.message(frame).conns:
-            ports.setdefault(each.caddr, set()).add(frame[UDP].dport)
+        for told_entry in master.message(frame).conns:
+            ports.setdefault(told_entry.caddr, set()).add(frame[UDP].dport)
     # which thread: by the entry's place in memory (select_master_thread_id), so how many for each
     # cannot be foretold
-    must(all(len(each) == 1 for each in ports.values()), f"a connection was told by both threads: {ports}")
+    must(
+        all(len(threads) == 1 for threads in ports.values()),
+        f"a connection was told by both threads: {ports}",
+    )
 
 
 @check(
@@ -194,11 +197,11 @@ def persistence_engine(bench: Bench) -> None:
     master.client(V4.packet(client, V4.vip) / UDP(sport=5060, dport=5060) / text)
     messages = master.messages()
     must(len(messages) == 1, f"one message with the template was expected, {len(messages)} came")
-    found = messages[0].conns[0]
+    told_template = messages[0].conns[0]
     # the template of an engine is hashed by its data; the client's address stands for nothing
     # (ip_vs_conn_fill_param_persist)
     options = [SyncPeData(pe_data=call), SyncPeName(pe_name=b"sip")]
     expected = template(
-        client, assured=bool(found.state), protocol=17, vport=5060, dport=5060, options=options
+        client, assured=bool(told_template.state), protocol=17, vport=5060, dport=5060, options=options
     )
     must_say(messages, [expected], "the INVITE's template")

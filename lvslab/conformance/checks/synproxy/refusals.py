@@ -157,7 +157,7 @@ def ack_with_data(bench: Bench) -> None:
     )
     seen = talk.server_syn_ack()
     must(
-        not any(bytes(each[TCP].payload) for each in seen.inside),
+        not any(bytes(segment[TCP].payload) for segment in seen.inside),
         "data reached the server by itself",
         *seen.summaries(),
     )
@@ -263,8 +263,8 @@ def flood(bench: Bench) -> None:
     talk.syn()
     talk.ack().one("inside", "the ACK with the cookie")
     must(counters(bench)["cookie_valid"] == before["cookie_valid"] + 1, "cookie_valid did not grow by 1")
-    found = bench.run(f"grep -c {int(ip_address(talk.client)):08X} /proc/net/ip_vs_conn").strip()
-    must(found == "1", f"{found} IPVS entries about the client with the right ACK, expected 1")
+    count = bench.run(f"grep -c {int(ip_address(talk.client)):08X} /proc/net/ip_vs_conn").strip()
+    must(count == "1", f"{count} IPVS entries about the client with the right ACK, expected 1")
 
 
 @check("synproxy:without-rules", "without the rules a SYN reaches the server at once, as in NAT", needs=NEEDS)
