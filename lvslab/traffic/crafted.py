@@ -16,6 +16,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.l2 import ARP, Ether
+from scapy.packet import Packet, Padding
+
 from lvslab.host import linux
 
 ANSWER_TIMEOUT = 1.0
@@ -40,7 +44,7 @@ class Exchange:
     source: tuple[str, int]
     answer: bytes = b""
     error: str | None = None
-    packets: list[tuple[str, Any]] = field(default_factory=list)
+    packets: list[tuple[str, Packet]] = field(default_factory=list)
 
 
 class CraftedHost:
@@ -69,16 +73,14 @@ class CraftedHost:
 
     # -- packets -----------------------------------------------------------------------------------
 
-    def send(self, packet: Any) -> None:
+    def send(self, packet: Packet) -> None:
         """Send a scapy frame."""
         self._socket.send(bytes(packet))
 
-    def receive(self, wanted: Callable[[Any], bool], timeout: float) -> Any | None:
+    def receive(self, wanted: Callable[[Packet], bool], timeout: float) -> Packet | None:
         """The next received frame that is wanted, or None after `timeout` seconds; answers ARP
         requests for this host meanwhile.
         """
-        from scapy.layers.l2 import Ether
-
         deadline = time.monotonic() + timeout
         while (rest := deadline - time.monotonic()) > 0:
             self._socket.settimeout(rest)
@@ -94,17 +96,13 @@ class CraftedHost:
                 return frame
         return None
 
-    def _answer_arp(self, frame: Any) -> None:
-        from scapy.layers.l2 import ARP, Ether
-
+    def _answer_arp(self, frame: Packet) -> None:
         if ARP in frame and frame[ARP].op == 1 and frame[ARP].pdst == self.address:
             reply = ARP(op=2, hwsrc=self.mac, psrc=self.address, hwdst=frame[ARP].hwsrc, pdst=frame[ARP].psrc)
             self.send(Ether(src=self.mac, dst=frame.src) / reply)
 
     def resolve(self, address: str) -> str | None:
         """MAC address of a neighbour by ARP, or None if nobody answers."""
-        from scapy.layers.l2 import ARP, Ether
-
         question = Ether(src=self.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(
             op=1, hwsrc=self.mac, psrc=self.address, hwdst="00:00:00:00:00:00", pdst=address
         )
@@ -118,10 +116,7 @@ class CraftedHost:
                 return str(reply[ARP].hwsrc)
         return None
 
-    def _ip(self, mac: str, destination: str) -> Any:
-        from scapy.layers.inet import IP
-        from scapy.layers.l2 import Ether
-
+    def _ip(self, mac: str, destination: str) -> Packet:
         self._number = (self._number + 1) % (1 << 16)
         return Ether(src=self.mac, dst=mac) / IP(
             src=self.address, dst=destination, id=self._number, flags="DF"
@@ -141,15 +136,13 @@ class CraftedHost:
 
     def udp(self, destination: str, port: int, source_port: int, payload: bytes) -> Exchange:
         """One datagram and its answer."""
-        from scapy.layers.inet import ICMP, IP, UDP
-
         exchange = Exchange((self.address, source_port))
         mac = self.resolve(destination)
         if mac is None:
             exchange.error = f"nobody answers ARP for {destination}"
             return exchange
 
-        def mine(frame: Any) -> bool:
+        def mine(frame: Packet) -> bool:
             if ICMP in frame and frame[IP].dst == self.address and frame[ICMP].type == 3:
                 return True
             return UDP in frame and frame[IP].dst == self.address and frame[UDP].dport == source_port
@@ -164,8 +157,6 @@ class CraftedHost:
 
     def ping(self, destination: str, identifier: int) -> Exchange:
         """One ICMP echo request and its reply."""
-        from scapy.layers.inet import ICMP, IP
-
         exchange = Exchange((self.address, identifier))
         mac = self.resolve(destination)
         if mac is None:
@@ -186,7 +177,7 @@ class CraftedHost:
             exchange.answer = bytes(exchange.packets[-1][1][ICMP].payload)
         return exchange
 
-    def _ask(self, exchange: Exchange, packet: Any, wanted: Callable[[Any], bool]) -> None:
+    def _ask(self, exchange: Exchange, packet: Packet, wanted: Callable[[Packet], bool]) -> None:
         for _ in range(TRIES):
             exchange.packets.append(("sent", packet))
             self.send(packet)
@@ -215,8 +206,6 @@ class _TcpConversation:
         self._peer_stamp = 0
 
     def run(self, request: bytes) -> None:
-        from scapy.layers.inet import TCP
-
         answer = self._until(
             "S",
             b"",
@@ -245,7 +234,7 @@ class _TcpConversation:
         if first is None:
             return self._failed("no answer to the request")
         self._seq = (self._seq + len(request)) % (1 << 32)
-        segment: TCP | None = first
+        segment: Packet | None = first
         for _ in range(_MAX_SEGMENTS):
             if segment is None:
                 return self._failed("the server did not close the connection")
@@ -268,7 +257,7 @@ class _TcpConversation:
     def _failed(self, why: str) -> None:
         self._exchange.error = why
 
-    def _until(self, flags: str, payload: bytes, wanted: Callable[[Any], bool]) -> Any | None:
+    def _until(self, flags: str, payload: bytes, wanted: Callable[[Packet], bool]) -> Packet | None:
         """Send a segment, again if need be, until a wanted one comes back."""
         for _ in range(TRIES):
             self._transmit(flags, payload)
@@ -278,8 +267,6 @@ class _TcpConversation:
         return None
 
     def _transmit(self, flags: str, payload: bytes) -> None:
-        from scapy.layers.inet import TCP
-
         stamp = ("Timestamp", (time.monotonic_ns() // 1_000_000 % (1 << 32), self._peer_stamp))
         options: list[Any] = [stamp]
         if flags == "S":
@@ -297,12 +284,10 @@ class _TcpConversation:
         self._exchange.packets.append(("sent", packet))
         self._host.send(packet)
 
-    def _next(self, wanted: Callable[[Any], bool]) -> Any | None:
+    def _next(self, wanted: Callable[[Packet], bool]) -> Packet | None:
         """The next wanted segment of this connection, as scapy's TCP layer."""
-        from scapy.layers.inet import IP, TCP
-        from scapy.packet import Padding
 
-        def mine(frame: Any) -> bool:
+        def mine(frame: Packet) -> bool:
             if TCP not in frame or frame[IP].src != self._destination or frame[IP].dst != self._host.address:
                 return False
             tcp = frame[TCP]

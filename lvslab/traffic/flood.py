@@ -6,10 +6,14 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
+
 from lvslab.errors import UsageError
 from lvslab.lab.lab import Lab
 from lvslab.lab.nodes import LabHost
 from lvslab.plan.services import HTTP_PORT
+from lvslab.traffic.engine import Draw, Engine, Stream
 
 MAX_RATE = 100_000
 """SYNs a second that one thread of the engine sends with room to spare, so that the rate holds also
@@ -42,11 +46,6 @@ def syn_flood(
         UsageError: a rate or duration that is not bounded, or no such client.
         LabError: the flood did not run.
     """
-    from scapy.layers.inet import IP, TCP
-    from scapy.layers.l2 import Ether
-
-    from lvslab.traffic.engine import Draw, Engine, Stream
-
     if not 0 < rate <= MAX_RATE or not 0 < seconds <= MAX_SECONDS:
         raise UsageError(
             f"SYN flood: {rate:g}/s for {seconds:g} s; at most {MAX_RATE}/s for {MAX_SECONDS:g} s"
