@@ -1,3 +1,3 @@
-"""What a run leaves behind: the run directory (`rundir`), the records in it (`records`) and the
-statistics on them (`stats`).
+"""What a run leaves behind: its records (`records`, as JSON by `codec`), the directory that holds
+them (`writer`, `rundir`) and what can be computed from them (`trials`, `outage`, `stats`, `costs`).
 """

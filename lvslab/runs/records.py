@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-FORMAT = "lvslab-run"
+FORMAT: Final = "lvslab-run"
 VERSION = 1
 
 Verdict = Literal["pass", "fail", "skip"]
@@ -271,7 +271,7 @@ class RunFile:
         not_comparable: sentences that say which numbers must not be set side by side, and why.
     """
 
-    format: str = FORMAT
+    format: Literal["lvslab-run"] = FORMAT
     version: int = VERSION
     lvslab: str = "unknown"
     name: str
