@@ -34,21 +34,21 @@ def fetch(name: str, cache: Path | None = None, tell: Listener = nobody) -> Cata
     source = source_of(name)
     wanted = source.parse(name)
     cache = cache or cache_directory()
-    there = wanted.version and store.usable(entry_directory(cache, wanted))
-    if there:
-        tell(Event("", "fetch", f"{there.full_name}: is there already"))
-        return there
+    known = wanted.version and store.usable(entry_directory(cache, wanted))
+    if known:
+        tell(Event("", "fetch", f"{known.full_name}: is there already"))
+        return known
     with store.opened(cache, source.needed_mib(wanted), tell) as work:
         delivery = source.find(wanted, work, cache, tell)
         target = entry_directory(cache, wanted, delivery.version)
-        there = store.usable(target)
-        if there:
-            tell(Event("", "fetch", f"{there.full_name}: is there already, and is the newest"))
-            return there
-        entry = work / "entry"
-        entry.mkdir()
-        made = delivery.lay_out(entry)
+        known = store.usable(target)
+        if known:
+            tell(Event("", "fetch", f"{known.full_name}: is there already, and is the newest"))
+            return known
+        new = work / "entry"
+        new.mkdir()
+        laid_out = delivery.lay_out(new)
         candidate = Candidate(
-            wanted.name, delivery.version, entry, target, made.origin, made.loader, made.details
+            wanted.name, delivery.version, new, target, laid_out.origin, laid_out.loader, laid_out.details
         )
         return store.admit(candidate, cache, tell)

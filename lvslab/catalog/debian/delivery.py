@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from lvslab.catalog import stock
@@ -73,26 +74,11 @@ class DebianDelivery(Delivery):
             )
         for package, exact in packages.items():
             self._unpack(self._packages.download(package, exact), files)
-        images = sorted(files.glob("boot/vmlinuz-*")) or sorted(files.glob("usr/lib/modules/*/vmlinuz"))
-        trees = sorted(
-            each
-            for base in ("lib", "usr/lib")
-            for each in files.glob(f"{base}/modules/*")
-            if (each / "kernel").is_dir()
-        )
-        if len(images) != 1 or len(trees) != 1:
-            raise CannotError(
-                f"{', '.join(packages)}: no image with its modules; these packages are not known to lvslab"
-            )
-        release = trees[0].name
-        says = bzimage.release_of(images[0])
-        if says != release:
-            raise CannotError(
-                f"{', '.join(packages)}: the image is {says or 'no bzImage'}, the modules are for {release}"
-            )
-        images[0].rename(new / "vmlinuz")
+        image, tree = _image_and_modules(files, ", ".join(packages))
+        release = tree.name
+        image.rename(new / "vmlinuz")
         (new / "modules").mkdir()
-        trees[0].rename(new / "modules" / release)
+        tree.rename(new / "modules" / release)
         for config in (*files.glob("boot/config-*"), *files.glob("usr/lib/modules/*/config")):
             config.rename(new / "config")
         for copyright_ in list(files.glob("usr/share/doc/*/copyright"))[:1]:
@@ -109,14 +95,14 @@ class DebianDelivery(Delivery):
     def _lay_out_uml(self, new: Path) -> LaidOut:
         """The program and its modules, and the C library that it needs."""
         package, files = self._wanted.flavour.package, self._work / "files"
-        got = self._packages.download(package, self.version)
-        self._unpack(got, files)
-        for there, here in (("usr/bin/linux.uml", "linux.uml"), ("usr/lib/uml/modules", "modules")):
-            if not (files / there).exists():
+        archive = self._packages.download(package, self.version)
+        self._unpack(archive, files)
+        for path, name in (("usr/bin/linux.uml", "linux.uml"), ("usr/lib/uml/modules", "modules")):
+            if not (files / path).exists():
                 raise CannotError(
-                    f"{got.name}: has no /{there}; this version of the package is not known to lvslab"
+                    f"{archive.name}: has no /{path}; this version of the package is not known to lvslab"
                 )
-            (files / there).rename(new / here)
+            (files / path).rename(new / name)
         for copyright_ in files.glob("usr/share/doc/*/copyright"):
             copyright_.rename(new / "copyright")
         shutil.rmtree(files)
@@ -130,24 +116,15 @@ class DebianDelivery(Delivery):
         if why_not_starting(binary) is None:
             return None
         base = self._wanted.suite.split("-")[0]
-        suites = (base, self._wanted.suite)
-        offered = next(filter(None, (self._packages.versions(LIBC_PACKAGE, each) for each in suites)), None)
+        versions = self._packages.versions
+        offered = versions(LIBC_PACKAGE, base) or versions(LIBC_PACKAGE, self._wanted.suite)
         if not offered:
             raise CannotError(f"{self._wanted}: needs a newer C library, and {base} has no {LIBC_PACKAGE}")
         version, program = apt.newest_version(offered), Elf(binary)
         home = self._cache / "loaders" / version
         loader = home / Path(program.loader).name
         if not (loader.is_file() and all((home / name).is_file() for name in program.needed)):
-            files, loaders = self._work / "libc", self._work / "loader"
-            apt.unpack(self._packages.download(LIBC_PACKAGE, version), files)
-            loaders.mkdir()
-            for name in dict.fromkeys((loader.name, "libc.so.6", *program.needed)):
-                found = next(
-                    (path for path in files.rglob(name) if path.is_file() and not path.is_symlink()), None
-                )
-                if found is not None:
-                    shutil.copy2(found, loaders / name)
-            place(loaders, home)
+            self._get_libc(version, (loader.name, "libc.so.6", *program.needed), home)
         program.redirect(loader)
         for library in home.iterdir():
             if library != loader:
@@ -158,6 +135,43 @@ class DebianDelivery(Delivery):
                 f"{self._wanted}: does not start, even with {LIBC_PACKAGE} {version}: {problem}"
             )
         return loader
+
+    def _get_libc(self, version: str, names: Sequence[str], home: Path) -> None:
+        """Put a C library's loader and libraries where all kernels that need this version find
+        them.
+        """
+        files, libraries = self._work / "libc", self._work / "loader"
+        apt.unpack(self._packages.download(LIBC_PACKAGE, version), files)
+        libraries.mkdir()
+        for name in dict.fromkeys(names):
+            for path in files.rglob(name):
+                if path.is_file() and not path.is_symlink():
+                    shutil.copy2(path, libraries / name)
+                    break
+        place(libraries, home)
+
+
+def _image_and_modules(files: Path, packages: str) -> tuple[Path, Path]:
+    """The image and its tree of modules among unpacked files, wherever a suite's packages put them.
+
+    Raises:
+        CannotError: they are not there, or do not belong together.
+    """
+    images = sorted(files.glob("boot/vmlinuz-*")) or sorted(files.glob("usr/lib/modules/*/vmlinuz"))
+    trees = [
+        path.parent
+        for base in ("lib", "usr/lib")
+        for path in sorted(files.glob(f"{base}/modules/*/kernel"))
+        if path.is_dir()
+    ]
+    if len(images) != 1 or len(trees) != 1:
+        raise CannotError(f"{packages}: no image with its modules; these packages are not known to lvslab")
+    says = bzimage.release_of(images[0])
+    if says != trees[0].name:
+        raise CannotError(
+            f"{packages}: the image is {says or 'no bzImage'}, the modules are for {trees[0].name}"
+        )
+    return images[0], trees[0]
 
 
 def stock_packages(source: PrivateApt, meta: str, version: str) -> dict[str, str]:
