@@ -7,6 +7,7 @@ pure function, and says what it promises: `bound`.
 
 from __future__ import annotations
 
+import ipaddress
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import ClassVar
 
 from lvslab.errors import UsageError
 from lvslab.ipvs.endpoint import Endpoint
-from lvslab.ipvs.service import Protocol, RealServer, VirtualService
+from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
 
 CHECK_SCRIPT = "check"
 """Name of the program that `Check.MISC` runs."""
@@ -166,10 +167,15 @@ class HealthControl(ABC):
 def sorry_server(service: VirtualService, endpoint: Endpoint) -> RealServer:
     """The sorry server as a real server of a service, reached as the others are.
 
+    On the director itself (127.0.0.0/8) it is reached by DR whatever they use: the packet keeps its
+    destination and is delivered there, while the kernel drops what would be translated to a
+    loopback address (ip_vs_nat_xmit).
+
     Raises:
         UsageError: it does not fit the service, for example another port with DR.
     """
-    forwarding = service.real_servers[0].forwarding
+    here = ipaddress.ip_address(endpoint.address).is_loopback
+    forwarding = PacketForwarding.DR if here else service.real_servers[0].forwarding
     server = RealServer(endpoint.address, endpoint.port, forwarding)
     VirtualService(
         service.protocol, service.address, service.port, persistence_timeout=1, real_servers=(server,)

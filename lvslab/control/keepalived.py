@@ -255,9 +255,10 @@ def keepalived_command(directory: PurePath) -> str:
     """keepalived in the foreground, saying everything on standard error and nothing to syslog.
 
     The table stays when it ends, as with the other controls; the addresses of VRRP go. The
-    configuration is tested first, because keepalived would work on with the part of it that it
-    understands. Status 6 of the test (KEEPALIVED_EXIT_CONFIG_TEST_SECURITY) only says that scripts
-    are run as root.
+    configuration is tested first, so that what keepalived finds in it is said before anything else.
+    Status 5 (KEEPALIVED_EXIT_CONFIG_TEST) means warnings, such as a quorum above the sum of the
+    weights, with which keepalived starts everywhere; 6 (…_SECURITY) only says that scripts are run
+    as root.
     """
     test = f"keepalived --config-test --use-file={directory}/{CONFIGURATION}"
     options = "--dont-fork --log-console --log-detail --no-syslog --dont-release-ipvs"
@@ -269,7 +270,7 @@ def keepalived_command(directory: PurePath) -> str:
         f"exec keepalived {options} --use-file={directory}/{CONFIGURATION} {pids}"
         f" --bfd_pid={directory}/bfd.pid"
     )
-    return f"{test} || [ $? = 6 ] || exit 5; {start}"
+    return f"{test}; case $? in 0|5|6) {start};; esac; exit 4"
 
 
 def vrrp_event(line: str) -> tuple[str, str] | None:

@@ -15,6 +15,7 @@ from lvslab.doctor.rules import (
     director,
     flood,
     fullnat,
+    marks,
     nat,
     servers,
     sessions,
@@ -28,6 +29,11 @@ RULES: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
     director.no_service,
     director.no_server,
     director.vip_not_local,
+    director.vip_held_twice,
+    marks.mark_not_set,
+    marks.mark_set_twice,
+    marks.mark_without_service,
+    servers.masquerade_to_loopback,
     nat.ip_forward_off,
     nat.tracking_off,
     fullnat.local_address_missing,
@@ -47,6 +53,7 @@ RULES: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
     connections.keeps_drained,
     connections.reused_port_pinned,
     connections.idle_timeout,
+    datagrams.udp_keeps_drained,
     datagrams.udp_sticks,
     datagrams.one_packet_nat,
     sessions.persistence_missing,
@@ -85,6 +92,7 @@ def _joined(one: Finding, other: Finding) -> Finding:
         one if one.certainty >= other.certainty else other,
         evidence=lines[:_MOST_LINES],
         fix=tuple(dict.fromkeys(one.fix + other.fix)),
+        afterwards=tuple(dict.fromkeys(one.afterwards + other.afterwards)),
     )
 
 

@@ -5,6 +5,7 @@ tell it.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -137,6 +138,7 @@ class Machine:
 
     Attributes:
         role: what it is in the network.
+        routed_marks: firewall marks that a rule of ip-rule(8) asks for.
         sysctls: kernel parameter with dots → value; only those that the doctor looks at.
         rules: lines of iptables-save(8) and arptables-save, each with its table in front: "nat -A
             POSTROUTING …".
@@ -154,6 +156,7 @@ class Machine:
     links: tuple[Link, ...] = ()
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
+    routed_marks: frozenset[int] = frozenset()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     sockets: tuple[Socket, ...] = ()
     rules: tuple[str, ...] = ()
@@ -163,6 +166,11 @@ class Machine:
     counts: Mapping[str, int] = field(default_factory=dict)
     ipvs: Ipvs | None = None
     unread: tuple[str, ...] = ()
+
+    def is_before(self, *release: int) -> bool | None:
+        """Whether its kernel is older than a release, (5, 16); None: the release is not known."""
+        match = re.match(r"(\d+)\.(\d+)", self.sysctls.get("kernel.osrelease", ""))
+        return (int(match[1]), int(match[2])) < release if match else None
 
     def link(self, name: str) -> Link | None:
         """A link by name."""
@@ -215,6 +223,13 @@ class Machine:
         rp_filter, arp_ignore, arp_announce (Documentation/networking/ip-sysctl.rst).
         """
         return max(self.sysctl(f"net.ipv4.conf.all.{key}"), self.sysctl(f"net.ipv4.conf.{link}.{key}"))
+
+
+def alone(ip: str) -> str:
+    """An address with the length of a prefix that holds nothing else, as `ip address add` takes
+    it.
+    """
+    return f"{ip}/{ipaddress.ip_address(ip).max_prefixlen}"
 
 
 @dataclass(frozen=True)

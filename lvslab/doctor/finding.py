@@ -32,6 +32,7 @@ class Finding:
         fix: commands that mend it, each preceded by the machine: "rs1# ip route replace default
             via 10.0.1.1".
         certainty: how sure it is.
+        afterwards: what to do once all machines are mended.
     """
 
     fault: str
@@ -39,6 +40,7 @@ class Finding:
     evidence: tuple[str, ...]
     fix: tuple[str, ...]
     certainty: Certainty = Certainty.CERTAIN
+    afterwards: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As `lvslab doctor --json` prints it: an entry of `results`."""
@@ -48,5 +50,5 @@ class Finding:
             "reason": self.sentence,
             "certainty": self.certainty.word,
             "evidence": list(self.evidence),
-            "fix": list(self.fix),
+            "fix": [*self.fix, *self.afterwards],
         }

@@ -32,7 +32,7 @@ def parse_machine(name: str, role: Role, text: str) -> Machine:
     """A machine from the output of `lvslab.doctor.script.reading`."""
     parts = _parts(text)
     files, unread = _files(parts.get("files", ()))
-    links, routes, neighbours = _ip(parts.get("ip", ()))
+    links, routes, neighbours, marks = _ip(parts.get("ip", ()))
     rules, refused = _rules({part: parts[part] for part in ("rules", "nft", "arp") if part in parts})
     ipvs, more = _ipvs(parts, files)
     return Machine(
@@ -41,6 +41,7 @@ def parse_machine(name: str, role: Role, text: str) -> Machine:
         links=links,
         routes=routes,
         neighbours=neighbours,
+        routed_marks=marks,
         sysctls={
             path.removeprefix("/proc/sys/").replace("/", "."): " ".join(lines[0].split())
             for path, lines in files.items()
@@ -111,7 +112,9 @@ def _json_items(lines: Iterable[str]) -> list[dict[str, Any]]:
     return items
 
 
-def _ip(lines: Iterable[str]) -> tuple[tuple[Link, ...], tuple[Route, ...], tuple[Neighbour, ...]]:
+def _ip(
+    lines: Iterable[str],
+) -> tuple[tuple[Link, ...], tuple[Route, ...], tuple[Neighbour, ...], frozenset[int]]:
     items = _json_items(lines)
     links = tuple(_link(each) for each in items if "ifname" in each)
     routes = tuple(
@@ -127,7 +130,8 @@ def _ip(lines: Iterable[str]) -> tuple[tuple[Link, ...], tuple[Route, ...], tupl
         for each in items
         if "dst" in each and isinstance(each.get("state"), list)
     )
-    return links, routes, neighbours
+    marks = frozenset(int(str(each["fwmark"]), 0) for each in items if "fwmark" in each)
+    return links, routes, neighbours, marks
 
 
 def _link(item: Mapping[str, Any]) -> Link:

@@ -18,6 +18,7 @@ first ones tell the same.
 """
 
 _SYSCTLS = (
+    "kernel/osrelease",
     "net/ipv4/ip_forward",
     "net/ipv4/vs/*",
     "net/ipv4/conf/*/arp_ignore",

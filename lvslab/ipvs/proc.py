@@ -12,7 +12,9 @@ from dataclasses import replace
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 
 _FORWARDING = {"Masq": PacketForwarding.MASQ, "Tunnel": PacketForwarding.TUN}
-"""The kernel says "Route" and "Local" for the rest: "Local" is a server on the director itself."""
+"""The kernel says "Route" for the rest, also for a server on the director itself: no kernel since
+2.6.37 sets the method that would be shown as "Local" (IP_VS_CONN_F_LOCALNODE, ip_vs_ctl.c).
+"""
 
 
 def read_table(lines: Iterable[str]) -> tuple[tuple[VirtualService, ...], dict[tuple[str, str], int]]:

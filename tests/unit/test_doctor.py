@@ -304,6 +304,50 @@ BROKEN: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
             ),
         ),
     ),
+    "two rules for one mark": (
+        "nat",
+        "mark-set-twice",
+        lambda e: _marking(e, ("--dport 8021", 7), ("--dport 8021", 9), servers={7: "10.0.1.11", 9: ""}),
+    ),
+    "a mark that nobody serves": (
+        "nat",
+        "mark-without-service",
+        lambda e: _marking(e, ("--dport 8021", 7), ("--dport 9100", 8), servers={7: "10.0.1.11"}),
+    ),
+    "masqueraded to lo": (
+        "nat",
+        "masquerade-to-loopback",
+        lambda e: with_table(
+            e,
+            _http(
+                lambda service: replace(
+                    service,
+                    real_servers=(
+                        *service.real_servers,
+                        RealServer("127.0.0.1", 80, PacketForwarding.MASQ),
+                    ),
+                )
+            ),
+        ),
+    ),
+    "nobody of a pair has the vip": (
+        "pair",
+        "vip-held-by-none",
+        lambda e: without_address(without_address(e, "lvs1", VIP), "lvs2", VIP),
+    ),
+    "both of a pair have the vip": (
+        "pair",
+        "vip-held-twice",
+        lambda e: _plus_address(_plus_address(e, "lvs1", VIP), "lvs2", VIP),
+    ),
+    "drained, and a sender goes on": (
+        "nat",
+        "udp-keeps-drained",
+        lambda e: with_ipvs(
+            _datagrams(e, _drained(_COAP)),
+            connections=(_SENDER,),
+        ),
+    ),
     "arp_ignore is 0": (
         "dr",
         "arp-flux",
@@ -455,6 +499,43 @@ BROKEN: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
     "no handshake in DR": ("dr", "server-silent", lambda e: _half_open(_alone(e), "10.0.0.12:80")),
     "a flood": ("nat", "syn-flood", lambda e: with_ipvs(e, connections=_flood(200))),
 }
+
+
+_SENDER = replace(
+    entry("UDP", "10.0.1.11:5683", "10.0.0.101:5683", f"{VIP}:5683", protocol="UDP"), expires=299
+)
+
+
+def _marking(evidence: Evidence, *marks: tuple[str, int], servers: dict[int, str]) -> Evidence:
+    """With rules that set marks, and services of marks with a real server or none."""
+    services = [
+        VirtualService(
+            Protocol.FWMARK,
+            fwmark=mark,
+            real_servers=(RealServer(server, 0, PacketForwarding.MASQ),) if server else (),
+        )
+        for mark, server in servers.items()
+    ]
+    for service in services:
+        evidence = _table_plus(evidence, service)
+    rules = tuple(
+        f"mangle -A PREROUTING -p tcp -m tcp {match} -j MARK --set-xmark {mark:#x}/0xffffffff"
+        for match, mark in marks
+    )
+    return changed(evidence, "lvs", rules=rules)
+
+
+def _plus_address(evidence: Evidence, name: str, ip: str) -> Evidence:
+    """With an address on the first card, unless it is there."""
+    old = machine(evidence, name)
+    if any(address.ip == ip for _, address in old.addresses):
+        return evidence
+    card = next(link for link in old.links if link.name.endswith("-eth0"))
+    links = tuple(
+        replace(link, addresses=(*link.addresses, Address(ip, 32))) if link is card else link
+        for link in old.links
+    )
+    return changed(evidence, name, links=links)
 
 
 def _alone(evidence: Evidence) -> Evidence:

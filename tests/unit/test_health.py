@@ -24,7 +24,14 @@ from hypothesis import strategies as st
 
 from lvslab.control.base import checked
 from lvslab.control.health import CONTROLS, NO_CONTROL, Check, ControlFile, HealthSettings, control_named
-from lvslab.control.keepalived import SyncDaemon, Vrrp, keepalived_files, vrrp_event, vrrp_ready
+from lvslab.control.keepalived import (
+    SyncDaemon,
+    Vrrp,
+    keepalived_command,
+    keepalived_files,
+    vrrp_event,
+    vrrp_ready,
+)
 from lvslab.errors import LabError, UsageError
 from lvslab.ipvs.service import (
     PacketForwarding,
@@ -361,6 +368,34 @@ def test_what_a_control_cannot_do_is_refused(control: Any, wanted: HealthSetting
     if control.programs:
         with pytest.raises(UsageError, match=f"control '{control.name}': "):
             control.files(services(), wanted, Path("/x"))
+
+
+@pytest.mark.parametrize("mode", ["nat", "dr", "tun"])
+def test_a_sorry_server_on_the_director_itself_is_never_masqueraded(mode: str, tmp_path: Path) -> None:
+    settings = HealthSettings(sorry_server="127.0.0.1:80")
+    text = KEEPALIVED.files(services(mode), settings, tmp_path)["keepalived.conf"].text
+    assert "sorry_server 127.0.0.1 80\n    sorry_server_lvs_method DR" in text
+    text = LDIRECTORD.files(services(mode), settings, tmp_path)["ldirectord.cf"].text
+    assert "fallback=127.0.0.1:80 gate" in text
+    refused = KEEPALIVED.refuse(services(mode), HealthSettings(sorry_server="127.0.0.1:8080"))
+    assert refused is not None and "8080" in refused
+
+
+@pytest.mark.parametrize(("status", "starts"), [(0, True), (5, True), (6, True), (1, False), (4, False)])
+def test_keepalived_starts_with_what_its_test_only_warns_of(
+    status: int, starts: bool, tmp_path: Path
+) -> None:
+    program = tmp_path / "keepalived"
+    program.write_text(f'#!/bin/sh\n[ "$1" = --config-test ] && exit {status}\necho started\n')
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", keepalived_command(tmp_path)],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode == 0) == ("started\n" if starts else "", starts)
 
 
 def test_a_sorry_server_that_does_not_fit_is_refused() -> None:

@@ -108,8 +108,8 @@ def _finding(evidence: Evidence, machine: Machine, link: Link, vip: str, wrong: 
         "Real servers take part in ARP for the virtual address: clients send to whichever answers first, past"
         " the director.",
         (*(f"{machine.name}: {link.name}: {each}" for each in wrong), *note, *misled),
-        (
-            f"{machine.name}# sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2",
+        (f"{machine.name}# sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2",),
+        afterwards=(
             f"then have the clients (or their router) forget the wrong address: ip neigh flush to {vip}",
         ),
     )

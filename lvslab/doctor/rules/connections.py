@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lvslab.doctor.evidence import Evidence, Machine
-from lvslab.doctor.finding import Finding
+from lvslab.doctor.finding import Certainty, Finding
 from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.ipvsadm import Connection
 from lvslab.ipvs.service import Protocol, RealServer, VirtualService
@@ -104,10 +104,16 @@ def keeps_drained(evidence: Evidence) -> Iterator[Finding]:
 def reused_port_pinned(evidence: Evidence) -> Iterator[Finding]:
     """With conn_reuse_mode=0 a new connection from a port that the table still knows goes where the
     old one went (ipvs-sysctl.rst).
+
+    Since 5.16, and in stable trees that took the change, expire_nodest_conn=1 has such a connection
+    scheduled anew where the server's weight is 0, whatever the mode (ip_vs_in, ip_vs_core.c).
     """
     for director in evidence.directors:
         ipvs = director.ipvs
         if not ipvs or director.sysctl("net.ipv4.vs.conn_reuse_mode", 1):
+            continue
+        expires = bool(director.sysctl("net.ipv4.vs.expire_nodest_conn"))
+        if expires and not director.is_before(5, 16):
             continue
         for service in ipvs.services:
             for server in service.real_servers:
@@ -128,10 +134,16 @@ def reused_port_pinned(evidence: Evidence) -> Iterator[Finding]:
                     " entry alive.",
                     (
                         f"{director.name}: net.ipv4.vs.conn_reuse_mode = 0",
+                        *(
+                            [f"{director.name}: kernel {director.sysctls['kernel.osrelease']}"]
+                            if expires
+                            else ()
+                        ),
                         f"{director.name}: {service.name} -> {server.name} weight 0",
                         *(_line(director, entry) for entry in pinned[:_SHOWN]),
                     ),
                     (f"{director.name}# sysctl -w net.ipv4.vs.conn_reuse_mode=1",),
+                    Certainty.LIKELY if expires else Certainty.CERTAIN,
                 )
 
 

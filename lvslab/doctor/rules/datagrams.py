@@ -18,6 +18,9 @@ go to one server.
 _MANY = 10
 """So many datagrams through one entry are no question and answer any more."""
 
+_FRESH = 60
+"""Seconds within which an entry was renewed that counts as in use."""
+
 _SHARE = 0.8
 _SHOWN = 3
 
@@ -68,6 +71,53 @@ def udp_sticks(evidence: Evidence) -> Iterator[Finding]:
                 ),
                 Certainty.LIKELY,
             )
+
+
+def udp_keeps_drained(evidence: Evidence) -> Iterator[Finding]:
+    """An entry of UDP is renewed by each datagram whatever the server's weight: only TCP's new
+    connections are noticed (is_new_conn, ip_vs_core.c).
+    """
+    for director in evidence.directors:
+        ipvs = director.ipvs
+        for service in ipvs.services if ipvs and ipvs.timeouts else ():
+            assert ipvs and ipvs.timeouts
+            for server in service.real_servers:
+                kept = [
+                    each
+                    for each in ipvs.connections
+                    if each.protocol == "UDP"
+                    and (each.virtual.address, each.virtual.port) == (service.address, service.port)
+                    and each.destination == server.endpoint
+                    and each.expires > ipvs.timeouts.udp - _FRESH
+                ]
+                steady = any(each.client.port == each.virtual.port for each in kept)
+                if server.weight or service.ops or not (kept and (steady or _lasting(director, service))):
+                    continue
+                yield Finding(
+                    "udp-keeps-drained",
+                    f"{server.name} has weight 0 and should run empty, but {plural(len(kept), 'sender')} of"
+                    f" {service.name} keep the source port, and each datagram renews the entry by which it"
+                    " goes there: it never ends by itself.",
+                    (
+                        f"{director.name}: {service.name} -> {server.name} weight 0",
+                        *(
+                            f"{director.name}: ipvsadm -Lnc: UDP {each.client} -> {each.virtual} ->"
+                            f" {each.destination}, {each.expires} s of {ipvs.timeouts.udp} s left"
+                            for each in kept[:_SHOWN]
+                        ),
+                    ),
+                    (
+                        f"{director.name}# sysctl -w net.ipv4.vs.expire_nodest_conn=1",
+                        f"{director.name}# ipvsadm -d {' '.join(service.selector)} -r {server.name}",
+                    ),
+                    Certainty.LIKELY,
+                )
+
+
+def _lasting(director: Machine, service: VirtualService) -> bool:
+    """Whether few entries carry many datagrams."""
+    whole = director.ipvs.stats.get((service.name, "")) if director.ipvs else None
+    return whole is not None and whole.in_packets >= _MANY * max(whole.conns, 1)
 
 
 def _unless_nat(service: VirtualService) -> tuple[str, ...]:

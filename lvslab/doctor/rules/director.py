@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lvslab.doctor.evidence import Evidence, Link, Machine
+from lvslab.doctor.evidence import Evidence, Link, Machine, alone
 from lvslab.doctor.finding import Finding
-from lvslab.doctor.netfilter import rules
+from lvslab.doctor.rules.marks import is_met
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import Protocol, VirtualService
 from lvslab.runs.words import plural
@@ -57,7 +57,7 @@ def no_server(evidence: Evidence) -> Iterator[Finding]:
                         ),
                     ),
                 )
-            else:
+            elif service.protocol is not Protocol.FWMARK or is_met(director, service):
                 yield Finding(
                     "no-real-server",
                     f"{service.name} has no real server: its connections are refused.",
@@ -78,9 +78,11 @@ def vip_not_local(evidence: Evidence) -> Iterator[Finding]:
     for director in directors:
         assert director.ipvs
         for service in director.ipvs.services:
-            if service.protocol is Protocol.FWMARK:
-                yield from _marked(director, service)
-            elif not alone_with_vrrp and not _held(directors, service):
+            if service.protocol is Protocol.FWMARK or alone_with_vrrp or _held(directors, service):
+                continue
+            if len(directors) > 1 and not any(_held(directors, each) for each in director.ipvs.services):
+                yield _held_by_none(directors, service)
+            else:
                 others = [each for each in director.ipvs.services if each.address and _held(directors, each)]
                 link = director.on_link(service.address)
                 if others and link:
@@ -92,6 +94,62 @@ def vip_not_local(evidence: Evidence) -> Iterator[Finding]:
 def _held(directors: list[Machine], service: VirtualService) -> bool:
     """Whether a director takes packets for the service's address."""
     return any(each.has(service.address) for each in directors)
+
+
+def _held_by_none(directors: list[Machine], service: VirtualService) -> Finding:
+    """A pair without its address: one of them must have it, and never both."""
+    vip, first = service.address, directors[0]
+    link = first.on_link(vip)
+    movers = {each.name: sorted(each.programs & _ADDRESS_MOVERS) for each in directors}
+    return Finding(
+        "vip-held-by-none",
+        f"No director has the virtual address {vip}, so nobody takes packets for it. Of several directors"
+        " exactly one may have it at a time: VRRP sees to that.",
+        tuple(
+            f"{each.name}: no link has {vip}; "
+            + (f"{movers[each.name][0]} runs" if movers[each.name] else "nothing that could move it runs")
+            for each in directors
+        ),
+        (
+            f"run VRRP on all of them, with {vip} among its addresses (lvslab train start director-pair)",
+            f"until then, on one alone: {first.name}# ip address add {alone(vip)} dev"
+            f" {link.name if link else 'LINK'}",
+        ),
+    )
+
+
+def vip_held_twice(evidence: Evidence) -> Iterator[Finding]:
+    """Two directors answer ARP for one address: each client believes the one that was last.
+
+    A director that holds it on lo, as a real server does, keeps silent.
+    """
+    directors = [each for each in evidence.directors if each.ipvs]
+    vips = {service.address for each in directors if each.ipvs for service in each.ipvs.services}
+    for vip in sorted(vips - {""}):
+        holders = [
+            (director, link)
+            for director in directors
+            for link, address in director.addresses
+            if address.ip == vip and link.name != "lo" and link.arp and link.kind != "dummy"
+        ]
+        if len({director.name for director, _ in holders}) < 2:
+            continue
+        first, *others = holders
+        yield Finding(
+            "vip-held-twice",
+            f"{' and '.join(director.name for director, _ in holders)} have the virtual address {vip} at the"
+            " same time: both answer for it, connections move from one to the other and break.",
+            tuple(f"{director.name}: {link.name} has {vip}" for director, link in holders),
+            (
+                *(
+                    f"{director.name}# ip address del {alone(vip)} dev {link.name}"
+                    for director, link in others
+                    if director is not first[0]
+                ),
+                "and let VRRP alone give the address: look whether the directors hear each other's"
+                " advertisements (tcpdump -ni LINK vrrp)",
+            ),
+        )
 
 
 def _nobodys(
@@ -118,7 +176,7 @@ def _nobodys(
             *asking,
         ),
         (
-            f"{director.name}# ip address add {vip}/32 dev {link.name}",
+            f"{director.name}# ip address add {alone(vip)} dev {link.name}",
             f"{director.name}# arping -U -I {link.name} -c 3 {vip}",
             (
                 "for good: VRRP, with each director master of one address and backup of the other (lvslab"
@@ -133,7 +191,7 @@ def _not_local(director: Machine, service: VirtualService) -> Finding:
     how = f"would route them on to {path.via or path.link}" if path else "has no route for them"
     link = director.on_link(service.address)
     counters = director.ipvs.stats.get((service.name, "")) if director.ipvs else None
-    near = (f"{director.name}# ip address add {service.address}/32 dev {link.name if link else 'lo'}",)
+    near = (f"{director.name}# ip address add {alone(service.address)} dev {link.name if link else 'lo'}",)
     far = (
         (
             f"or by a firewall mark, where the machine must not have the address: {director.name}# iptables"
@@ -158,45 +216,6 @@ def _not_local(director: Machine, service: VirtualService) -> Finding:
         ),
         near + far,
     )
-
-
-def _marked(director: Machine, service: VirtualService) -> Iterator[Finding]:
-    """A service on a firewall mark: somebody must set the mark."""
-    setters = [
-        rule
-        for rule in rules(director, "mangle")
-        if rule.target == "MARK"
-        and any(
-            _number(rule.options.get(key, "").partition("/")[0]) == service.fwmark
-            for key in ("--set-xmark", "--set-mark")
-        )
-    ]
-    readable = not any("iptables" in line for line in director.unread)
-    if not setters and readable and not _has_nft(director):
-        yield Finding(
-            "mark-not-set",
-            f"No rule sets the firewall mark {service.fwmark}, so no packet meets the service"
-            f" {service.name}.",
-            (f"{director.name}: iptables-save shows no MARK rule with {service.fwmark}",),
-            (
-                (
-                    f"{director.name}# iptables -t mangle -A PREROUTING -d VIP -p tcp --dport PORT -j MARK"
-                    f" --set-mark {service.fwmark}"
-                ),
-            ),
-        )
-
-
-def _has_nft(director: Machine) -> bool:
-    """Rules of nft(8) alone do not show in iptables-save: then nothing is known of marks."""
-    return any(line.startswith("nft ") for line in director.rules)
-
-
-def _number(text: str) -> int | None:
-    try:
-        return int(text, 0)
-    except ValueError:
-        return None
 
 
 def _selector(service: VirtualService) -> str:

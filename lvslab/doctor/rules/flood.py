@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
-from lvslab.doctor.evidence import Evidence
+from lvslab.doctor.evidence import Evidence, Machine
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.netfilter import rules
+from lvslab.doctor.rules.synproxy import set_up
+from lvslab.ipvs.endpoint import Endpoint
+from lvslab.ipvs.ipvsadm import Connection
+from lvslab.ipvs.service import PacketForwarding
 from lvslab.runs.words import plural
 
 _MANY = 100
@@ -50,9 +55,23 @@ def syn_flood(evidence: Evidence) -> Iterator[Finding]:
                     for key in ("drop_entry", "secure_tcp")
                 ),
             ),
-            (
-                f"{director.name}# sysctl -w net.ipv4.vs.drop_entry=3 net.ipv4.vs.secure_tcp=3",
-                "or put a SYN proxy in front (NAT only): lvslab verify synproxy --dry-run shows how",
-            ),
+            _fix(director, half),
             Certainty.LIKELY,
         )
+
+
+def _fix(director: Machine, half: Sequence[Connection]) -> tuple[str, ...]:
+    """A SYN proxy before the flooded service where the replies come back through the director, for
+    it must see both ways; else what IPVS itself has, which only keeps room in the table.
+    """
+    assert director.ipvs
+    (flooded, _), *_ = Counter(each.virtual for each in half).most_common(1)
+    ends = {Endpoint(each.address, each.port): each for each in director.ipvs.services if each.address}
+    service = ends.get(flooded)
+    if service and all(each.forwarding is PacketForwarding.MASQ for each in service.real_servers):
+        return tuple(f"{director.name}# {command}" for command in set_up(service))
+    return (
+        f"{director.name}# sysctl -w net.ipv4.vs.drop_entry=3 net.ipv4.vs.secure_tcp=3",
+        "that keeps room in the table alone; what the servers need as well are SYN cookies of their own:"
+        " sysctl -w net.ipv4.tcp_syncookies=1",
+    )

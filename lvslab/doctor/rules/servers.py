@@ -4,12 +4,14 @@ port that the table says.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 
-from lvslab.doctor.evidence import Destination, Evidence, Machine
+from lvslab.doctor.evidence import Destination, Evidence, Machine, alone
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.netfilter import port_matches, rules
 from lvslab.doctor.rules.traffic import shown, used
+from lvslab.doctor.rules.tunnel import tunnel_link
 from lvslab.ipvs.service import Protocol
 
 _BOTH_PROTOCOLS = {53: "DNS answers that do not fit into a datagram are asked for again over TCP (RFC 7766)"}
@@ -41,8 +43,40 @@ def vip_missing(evidence: Evidence) -> Iterator[Finding]:
             " packets, and the real server, to which they are not addressed, does not deliver them.",
             (f"{machine.name}: no link has {vip}; {fate}", shown(each)),
             (
-                f"{machine.name}# sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2",
-                f"{machine.name}# ip address add {vip}/32 dev {'tunl0' if each.tunnels else 'lo'}",
+                *_silenced(machine, vip),
+                f"{machine.name}# ip address add {alone(vip)} dev"
+                f" {tunnel_link(each) if each.tunnels else 'lo'}",
+            ),
+        )
+
+
+def _silenced(machine: Machine, vip: str) -> tuple[str, ...]:
+    """What keeps a server from answering for the virtual address of its director: ARP asks every
+    link, neighbour discovery of IPv6 only the one that has the address (ndisc_recv_ns).
+    """
+    if ":" in vip:
+        return ()
+    return (f"{machine.name}# sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2",)
+
+
+def masquerade_to_loopback(evidence: Evidence) -> Iterator[Finding]:
+    """IPVS does not translate packets from outside to 127.0.0.0/8 (ip_vs_nat_xmit, "stopping DNAT
+    to loopback address"); DR to the same address leaves them as they are, to the director itself.
+    """
+    for each in evidence.destinations():
+        if not each.masquerades or not ipaddress.ip_address(each.server.address).is_loopback:
+            continue
+        selector = " ".join(each.service.selector)
+        yield Finding(
+            "masquerade-to-loopback",
+            f"{each.service.name} leads to {each.server.name} by masquerading: the kernel drops packets from"
+            " outside that would be translated to a loopback address.",
+            (shown(each),),
+            (
+                f"{each.director.name}# ipvsadm -e {selector} -r {each.server.name} -g -w"
+                f" {each.server.weight}",
+                f"the packets then keep their destination: the program must listen on port"
+                f" {each.service.port} of {each.service.address}, or of all addresses",
             ),
         )
 

@@ -49,6 +49,21 @@ def half_a_proxy(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
+def set_up(service: VirtualService) -> tuple[str, ...]:
+    """The commands that put a SYN proxy in front of a service (iptables-extensions(8), SYNPROXY):
+    its SYNs are not tracked, the proxy shakes hands, and what it has not seen is dropped.
+    """
+    where = f"-d {service.address} -p tcp"
+    return (
+        "sysctl -w net.ipv4.vs.conntrack=1 net.ipv4.tcp_syncookies=1 net.ipv4.tcp_timestamps=1",
+        f"iptables -t raw -A PREROUTING {where} --dport {service.port} --syn -j CT --notrack",
+        "sysctl -w net.netfilter.nf_conntrack_tcp_loose=0",
+        f"iptables -A INPUT {where} --dport {service.port} -m state --state INVALID,UNTRACKED -j SYNPROXY"
+        " --sack-perm --timestamp --wscale 7 --mss 1460",
+        f"iptables -A INPUT {where} -m state --state INVALID -j DROP",
+    )
+
+
 def _untracks(director: Machine, service: VirtualService) -> Rule | None:
     """The rule that leaves the service's SYNs untracked."""
     for rule in rules(director, "raw", "PREROUTING"):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from lvslab.doctor.evidence import Destination, Evidence, Link, Machine
+from lvslab.doctor.evidence import Destination, Evidence, Link, Machine, alone
 from lvslab.doctor.finding import Finding
 from lvslab.doctor.netfilter import Rule, rules
 from lvslab.doctor.rules.traffic import shown
@@ -15,47 +16,80 @@ _STRICT = 1
 it came (RFC 3704).
 """
 
-_IPIP_OVERHEAD = 20
-"""Bytes that IP-in-IP adds (RFC 2003)."""
+
+@dataclass(frozen=True)
+class _Kind:
+    """What unwraps IP in IP: a module, its first link, the kind of its links (ip-link(8)), and the
+    bytes that the outer header takes.
+    """
+
+    module: str
+    link: str
+    kind: str
+    overhead: int = 20
+
+
+_KINDS = {
+    (False, False): _Kind("ipip", "tunl0", "ipip"),  # protocol 4 in IPv4 (RFC 2003)
+    (True, False): _Kind("sit", "sit0", "sit"),  # protocol 41 in IPv4 (RFC 4213)
+    (False, True): _Kind("ip6_tunnel", "ip6tnl0", "ip6tnl", 40),
+    (True, True): _Kind("ip6_tunnel", "ip6tnl0", "ip6tnl", 40),  # RFC 2473
+}
+"""(virtual address is IPv6, real server's address is IPv6) → what unwraps."""
 
 _FRAGMENTATION_NEEDED = ("fragmentation-needed", "3/4", "3", "destination-unreachable", "any", "")
 """Values of --icmp-type that take "fragmentation needed", type 3 code 4, in."""
 
 
-def _tunnels(machine: Machine) -> list[Link]:
-    return [link for link in machine.links if link.kind == "ipip" or link.name.startswith("tunl")]
+def _kind(each: Destination) -> _Kind:
+    return _KINDS[each.service.is_ipv6, each.server.endpoint.ipv6]
+
+
+def _tunnels(machine: Machine, kind: _Kind) -> list[Link]:
+    return [link for link in machine.links if kind.kind == link.kind or kind.link == link.name]
+
+
+def tunnel_link(each: Destination) -> str:
+    """The link of a real server on which what is tunnelled to it comes out."""
+    return _kind(each).link
 
 
 def _tunnelled(evidence: Evidence) -> Iterator[Destination]:
-    """The real servers that are reached by IP-in-IP, each once for each director."""
-    seen: set[tuple[str, str]] = set()
+    """The real servers that are reached by IP-in-IP, each once for each director and family."""
+    seen: set[tuple[str, str, bool]] = set()
     for each in evidence.destinations():
-        key = (each.director.name, each.server.address)
+        key = (each.director.name, each.server.address, each.service.is_ipv6)
         if each.tunnels and each.server.tun_type is TunnelType.IPIP and key not in seen:
             seen.add(key)
             yield each
 
 
 def no_tunnel(evidence: Evidence) -> Iterator[Finding]:
-    """Without an IP-in-IP link that is up, the server's kernel answers protocol 4 with ICMP
-    "protocol unreachable".
+    """Without an IP-in-IP link of the families' kind that is up, the server's kernel answers with
+    ICMP "protocol unreachable".
     """
     for each in _tunnelled(evidence):
         machine = each.machine
         if machine is None or not machine.links:
             continue
-        links = _tunnels(machine)
+        kind = _kind(each)
+        links, vip = _tunnels(machine, kind), each.service.address
         if any(link.up for link in links):
             continue
-        state = f"{links[0].name} is down" if links else "there is no ipip link"
+        state = f"{links[0].name} is down" if links else f"there is no {kind.kind} link"
+        address = (
+            [f"{machine.name}# ip address add {alone(vip)} dev {kind.link}"]
+            if vip and not machine.has(vip)
+            else []
+        )
         yield Finding(
             "tunnel-down",
             f"{machine.name} does not unwrap the director's packets: it has no IP-in-IP link that is up.",
             (f"{machine.name}: {state}", shown(each)),
             (
-                f"{machine.name}# modprobe ipip",
-                f"{machine.name}# ip address add {each.service.address}/32 dev tunl0",
-                f"{machine.name}# ip link set tunl0 up",
+                *(() if links else (f"{machine.name}# modprobe {kind.module}",)),
+                *address,
+                f"{machine.name}# ip link set {links[0].name if links else kind.link} up",
             ),
         )
 
@@ -66,9 +100,9 @@ def reverse_path_filter(evidence: Evidence) -> Iterator[Finding]:
     """
     for each in _tunnelled(evidence):
         machine = each.machine
-        if machine is None:
+        if machine is None or each.service.is_ipv6:  # IPv6 has no such filter of its own
             continue
-        for link in _tunnels(machine):
+        for link in _tunnels(machine, _kind(each)):
             if not link.up or machine.per_link("rp_filter", link.name) != _STRICT:
                 continue
             back = next(
@@ -112,7 +146,8 @@ def mtu(evidence: Evidence) -> Iterator[Finding]:
         if path is None or out is None or not director.sysctl("net.ipv4.vs.pmtu_disc", 1):
             continue
         name = machine.name if machine else each.server.address
-        room = (path.mtu or out.mtu) - _IPIP_OVERHEAD
+        overhead = _kind(each).overhead
+        room = (path.mtu or out.mtu) - overhead
         if _segments_fit(machine, room) or _clamped(director, room):
             continue
         muzzled = [(one, rule) for one in evidence.machines for rule in _drops_icmp(one)]
@@ -125,7 +160,7 @@ def mtu(evidence: Evidence) -> Iterator[Finding]:
                 (
                     f"{one.name}: {rule.text}",
                     (
-                        f"{director.name}: {out.name}: MTU {out.mtu}; less {_IPIP_OVERHEAD} bytes for the"
+                        f"{director.name}: {out.name}: MTU {out.mtu}; less {overhead} bytes for the"
                         " outer header"
                     ),
                     shown(each),

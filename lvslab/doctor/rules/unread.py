@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lvslab.doctor.evidence import Destination, Evidence
+from lvslab.doctor.evidence import Destination, Evidence, alone
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.rules.traffic import shown
+from lvslab.doctor.rules.tunnel import tunnel_link
 from lvslab.ipvs.ipvsadm import Connection
 from lvslab.runs.words import plural
 
@@ -30,7 +31,7 @@ def no_handshake(evidence: Evidence) -> Iterator[Finding]:
         entries = [
             entry
             for entry in ipvs.connections
-            if entry.destination == each.server.endpoint and entry.protocol == "TCP"
+            if entry.destination == each.server.endpoint and entry.protocol == "TCP" and not entry.is_template
         ]
         half = [entry for entry in entries if entry.state == "SYN_RECV"]
         if (
@@ -64,6 +65,31 @@ def _finding(each: Destination, half: Sequence[Connection]) -> Finding:
             ),
         )
     alive = [f"{director.name}: ip neigh: {rip} {neighbour.state}: it is there"] if neighbour else []
+    remembered = _assured(each)
+    if remembered:
+        return Finding(
+            "server-silent",
+            f"{rip} has answered clients and does so no more: most likely it is gone, or hangs."
+            f" {each.service.name} is persistent, so {plural(len(remembered), 'remembered client')} cannot"
+            f" get away from it: every try makes it theirs for another {each.service.persistence_timeout} s,"
+            " and no sysctl ends that as long as the server has a weight.",
+            (
+                stuck,
+                *(
+                    f"{director.name}: ipvsadm -Lnc: {entry.client} -> {entry.destination} {entry.state}: a"
+                    " handshake with it was finished once"
+                    for entry in remembered[:_FEW]
+                ),
+                *alive,
+                shown(each),
+            ),
+            (
+                f"{director.name}# ipvsadm -d {' '.join(each.service.selector)} -r {each.server.name}",
+                "and have keepalived, ldirectord or mon check the servers; where one does, find out why it"
+                " has left this one in the table",
+            ),
+            Certainty.LIKELY,
+        )
     if each.masquerades:
         return Finding(
             "wrong-gateway",
@@ -86,10 +112,23 @@ def _finding(each: Destination, half: Sequence[Connection]) -> Finding:
                 f"on {rip}, look: ip address show to {each.service.address}; ss -ltn; ip route get"
                 f" {half[0].client.address}"
             ),
-            f"on {rip}: ip address add {each.service.address}/32 dev {'tunl0' if each.tunnels else 'lo'}",
+            f"on {rip}: ip address add {alone(each.service.address)} dev"
+            f" {tunnel_link(each) if each.tunnels else 'lo'}",
         ),
         Certainty.LIKELY,
     )
+
+
+def _assured(each: Destination) -> list[Connection]:
+    """The templates of clients that this server has served: the state says so since 4.19
+    (IP_VS_CTPL_S_ASSURED, set when a connection under the template is established).
+    """
+    ipvs = each.director.ipvs
+    return [
+        entry
+        for entry in (ipvs.connections if ipvs and each.service.persistence_timeout else ())
+        if entry.is_template and entry.state == "ASSURED" and entry.destination == each.server.endpoint
+    ]
 
 
 def _own_address(each: Destination) -> str:

@@ -168,8 +168,7 @@ def vip_not_local(bench: Bench, mode: str, version: int) -> None:
     each=[{"mode": mode, "version": version} for mode in ("nat", "dr") for version in VERSIONS],
 )
 def local_real_server(bench: Bench, mode: str, version: int) -> None:
-    # Nothing listens there, so the answer is a RST. In dr the kernel shows such a server as Local;
-    # in nat its answer is translated back at LOCAL_OUT.
+    # Nothing listens there, so the answer is a RST; in nat it is translated back at LOCAL_OUT.
     net, client = NETS[version], bench.client(version)
     kind, port = (PacketForwarding.MASQ, SERVER_PORT) if mode == "nat" else (PacketForwarding.DR, PORT)
     bench.add(VirtualService(Protocol.TCP, net.vip, PORT, real_servers=(RealServer(net.dip, port, kind),)))
