@@ -76,17 +76,11 @@ def observed(folder: Path, trial: Trial) -> Observation:
     beats = _read(folder, trial, "beats", trial.heartbeat, probes.read_beats, missing)
     fault = next((mark.t for mark in trial.marks if mark.kind == "fault"), None)
     stretch, unknown = None, ""
-    if attempts is None:
-        unknown = "attempts were not made" if trial.interval is None else "the attempts are not there"
-    elif fault is None:
+    if attempts is not None and fault is None:
         calm = trial.end is not None and attempts and not any(attempt.failed for attempt in attempts)
         unknown = "" if calm else "no fault was recorded"
-    elif not any(attempt.planned >= fault for attempt in attempts):
-        unknown = "no attempt was made after the fault"
     else:
-        stretch = compute.outage(attempts, trial.interval or 0, fault)
-        if stretch is None and trial.end is None:
-            unknown = "the trial was cut short before any attempt failed"
+        stretch, unknown = outage_since(fault or 0, trial, attempts)
     if trial.end is None:
         missing.append(
             "it has no end: it was cut short or is still running, and what follows its last attempt is not"
@@ -106,6 +100,26 @@ def observed(folder: Path, trial: Trial) -> Observation:
         survival=survival if survival and survival.total else None,
         later=_later(attempts or (), trial.interval or 0, stretch),
     )
+
+
+def outage_since(
+    since: float, trial: Trial, attempts: Sequence[Attempt] | None
+) -> tuple[Stretch | None, str]:
+    """The outage of a trial from a fault at `since` on, None where no attempt failed; and why it is
+    not known, "" when it is.
+
+    Args:
+        since: seconds since the epoch.
+        attempts: None where there is no file.
+    """
+    if attempts is None:
+        return None, "attempts were not made" if trial.interval is None else "the attempts are not there"
+    if not any(attempt.planned >= since for attempt in attempts):
+        return None, "no attempt was made after the fault"
+    stretch = compute.outage(attempts, trial.interval or 0, since)
+    if stretch is None and trial.end is None:
+        return None, "the trial was cut short before any attempt failed"
+    return stretch, ""
 
 
 def _later(attempts: Sequence[Attempt], interval: float, first: Stretch | None) -> tuple[Stretch, ...]:

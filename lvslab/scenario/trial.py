@@ -18,8 +18,9 @@ from lvslab.events import Event
 from lvslab.lab.lab import Lab
 from lvslab.lab.watch import Table, TableWatch
 from lvslab.runs import records
-from lvslab.runs.outage import Attempt, Beat, Stretch, Survival, outage, survival
+from lvslab.runs.outage import Attempt, Beat, Stretch, Survival, survival
 from lvslab.runs.probes import read_probes
+from lvslab.runs.trials import outage_since
 from lvslab.runs.writer import RunWriter
 from lvslab.traffic.prober import Prober, ProbeSpec, ProbeSummary
 
@@ -55,7 +56,8 @@ class Trial:
         self.lab, self._run, self._spec = lab, run, spec
         self.variant, self._repeat, self._expects, self._bound = variant, repeat, expects, bound
         self.name = f"{_slug(variant)}-{repeat}"
-        self.start, self._end = time.time(), float("nan")
+        self.start = time.time()
+        self._end: float | None = None
         self.summary: ProbeSummary | None = None
         self._marks: list[records.Mark] = []
         self._verdict: records.TrialVerdict | None = None
@@ -75,7 +77,7 @@ class Trial:
             )
             self._stack = stack.pop_all()
         self.start = self._prober.start
-        self._save(ended=False)
+        self._save()
         rate = f"{self._spec.rate:g} attempts/s" if self._spec.rate else "no new connections"
         lasting = f", {self._spec.connections} lasting connections" if self._spec.connections else ""
         self.lab.tell("measure", f"{self.variant}, repetition {self._repeat}: {rate}{lasting}")
@@ -84,13 +86,14 @@ class Trial:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end = time.time()
+        end = time.time()
         try:
             if error is None:
                 self.summary = self._prober.stop()
         finally:
             self._stack.__exit__(kind, error, trace)
-            self._save(ended=error is None)
+            self._end = end if error is None else None
+            self._save()
 
     def hear(self, event: Event) -> None:
         """Take an event of the lab; those of the kinds in `MARKS` become marks."""
@@ -108,27 +111,30 @@ class Trial:
 
         return listen
 
-    def _save(self, ended: bool) -> None:
+    def _save(self) -> None:
+        self._run.add_trial(self._record)
+
+    @property
+    def _record(self) -> records.Trial:
+        """The trial as far as it has come."""
         spec = self._spec
         with self._lock:
             marks = tuple(self._marks)
-        self._run.add_trial(
-            records.Trial(
-                name=self.name,
-                variant=self.variant,
-                mode=self.lab.plan.mode.name,
-                lab=self.lab.plan.name,
-                repeat=self._repeat,
-                start=self.start,
-                end=self._end if ended else None,
-                interval=spec.interval,
-                timeout=spec.timeout,
-                heartbeat=spec.heartbeat if spec.connections else None,
-                marks=marks,
-                bound=self._bound,
-                expects=self._expects,
-                verdict=self._verdict,
-            )
+        return records.Trial(
+            name=self.name,
+            variant=self.variant,
+            mode=self.lab.plan.mode.name,
+            lab=self.lab.plan.name,
+            repeat=self._repeat,
+            start=self.start,
+            end=self._end,
+            interval=spec.interval,
+            timeout=spec.timeout,
+            heartbeat=spec.heartbeat if spec.connections else None,
+            marks=marks,
+            bound=self._bound,
+            expects=self._expects,
+            verdict=self._verdict,
         )
 
     # -- while it runs -----------------------------------------------------------------------------
@@ -245,9 +251,19 @@ class Trial:
         return [each for each in self.attempts if t <= each.planned < until]
 
     def outage(self, since: float) -> Stretch | None:
-        """The outage that began at `since` or later, or None."""
-        interval = self._spec.interval
-        return outage(self.attempts, interval, since) if interval else None
+        """The outage that began at `since` or later, None when no attempt failed; after the block.
+
+        Raises:
+            LabError: it is not known: no attempt was made from then on.
+        """
+        attempts = self.attempts if self._spec.rate else None
+        stretch, unknown = outage_since(since, self._record, attempts)
+        if unknown:
+            raise LabError(
+                f"{self.lab.plan.name}, {self.variant}: the outage is not known: {unknown}; give the trial a"
+                " rate of attempts, and let its load go on for a while after the fault"
+            )
+        return stretch
 
     def survival(self, since: float, until: float | None = None) -> Survival:
         """What became of the lasting connections that stood at `since`."""
@@ -262,7 +278,7 @@ class Trial:
     def judged(self, verdict: bool) -> None:
         """Note an expectation's outcome; one that failed makes the trial's verdict."""
         self._verdict = "fail" if self._verdict == "fail" or not verdict else "pass"
-        self._save(ended=True)
+        self._save()
 
 
 class _Tail:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 import sample_failover
 import sample_lab
 
 from lvslab.comparison.metrics import Series, all_series
+from lvslab.errors import LabError
 from lvslab.report import failover
 from lvslab.runs.records import Mark, Trial
 from lvslab.runs.rundir import Run, load
 from lvslab.runs.trials import observed
+from lvslab.scenario.trial import Trial as ScenarioTrial
+from lvslab.traffic.prober import ProbeSpec
 
 START = 1000.0
 INTERVAL = 0.01
@@ -79,3 +84,44 @@ def test_without_an_attempt_after_the_fault_the_outage_is_not_known_to_anybody(t
     assert [
         text for text in problems if "its outage is not known: no attempt was made after the fault" in text
     ]
+
+
+def _scenario_trial(run: Run, root: Path, rate: float | None = 1 / INTERVAL) -> ScenarioTrial:
+    """The trial of a run as its scenario had it in hand when its block was left."""
+    plan = SimpleNamespace(name="nat", mode=SimpleNamespace(name="nat"))
+    writer = sample_failover.writer(root, "trials", "Trials")
+    spec = ProbeSpec("10.0.0.10", 80, ("10.0.1.11",), rate=rate, connections=0 if rate else 1)
+    trial = ScenarioTrial(
+        SimpleNamespace(plan=plan),  # type: ignore[arg-type]
+        writer,
+        spec,
+        variant="plain",
+        repeat=1,
+        expects="a short outage",
+        bound=None,
+    )
+    writer.path = run.path
+    trial._end = run.trials[0].end
+    return trial
+
+
+def test_a_scenario_sees_the_outage_that_its_report_shows(tmp_path: Path) -> None:
+    run = _run(tmp_path, 400, range(100, 150))
+    outage = _scenario_trial(run, tmp_path).outage(FAULT)
+    assert outage is not None and outage.seconds == observed(run.probes, run.trials[0]).outage_seconds
+
+
+def test_a_scenario_in_which_nothing_failed_has_no_outage(tmp_path: Path) -> None:
+    assert _scenario_trial(_run(tmp_path, 400, range(0)), tmp_path).outage(FAULT) is None
+
+
+@pytest.mark.parametrize(
+    ("attempts", "rate", "why"),
+    [(100, 1 / INTERVAL, "no attempt was made after the fault"), (400, None, "attempts were not made")],
+)
+def test_a_scenario_does_not_take_an_outage_that_is_not_known_for_none(
+    tmp_path: Path, attempts: int, rate: float | None, why: str
+) -> None:
+    trial = _scenario_trial(_run(tmp_path, attempts, range(0)), tmp_path, rate)
+    with pytest.raises(LabError, match=f"nat, plain: the outage is not known: {why}; give the trial a rate"):
+        trial.outage(FAULT)
