@@ -1,33 +1,27 @@
-"""The traffic engine without a network: what it compiles is what scapy would build, what it decodes
-is what scapy reads.
-"""
+"""The traffic engine's compiler without a network: its frames are those that scapy would build."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from engine_frames import ETHER, few, frames_of, templates
+from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE, Dot1Q, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.packet import Raw
 
 from lvslab.errors import UsageError
 from lvslab.lab.nodes import GuestNode
-from lvslab.traffic.engine import Draw, Engine, Flow, Flows, Received, Sent, Span, Stream, Values
+from lvslab.traffic.engine import Draw, Engine, Span, Stream, Values
 from lvslab.traffic.engine.compile import compile_stream
-from lvslab.traffic.engine.flows import RECORD, FlowTable, records_of
 from lvslab.traffic.engine.stream import number_of
 
-ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 COMPUTED = ("chksum", "cksum")
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def rebuilt(frame: bytes) -> bytes:
@@ -41,105 +35,6 @@ def rebuilt(frame: bytes) -> bytes:
         layer.raw_packet_cache = None
         layer = layer.payload
     return bytes(packet)
-
-
-def frames_of(template: Any, vary: dict[str, Any], flows: int = 20) -> list[bytes]:
-    frames = compile_stream(Stream(template, vary, flows=flows))
-    return [frames[number] for number in range(len(frames))]
-
-
-# -- strategies ------------------------------------------------------------------------------------
-
-v4 = st.integers(0, 2**32 - 1).map(lambda number: str(ipaddress.IPv4Address(number)))
-v6 = st.integers(0, 2**128 - 1).map(lambda number: str(ipaddress.IPv6Address(number)))
-port = st.integers(1, 65535)
-word = st.integers(0, 2**32 - 1)
-load = st.binary(min_size=8, max_size=64)
-OPTIONS: list[list[Any]] = [
-    [],
-    [("MSS", 1460)],
-    [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 2)), ("NOP", None), ("WScale", 7)],
-]
-
-
-@st.composite
-def variations(draw: st.DrawFn, width: int) -> Any:
-    top = (1 << 8 * width) - 1
-    first = draw(st.integers(0, top))
-    last = draw(st.integers(first, top))
-    kind = draw(st.sampled_from(["span", "draw", "values"]))
-    every = draw(st.integers(1, 4))
-    if kind == "span":
-        return Span(first, last, every, draw(st.integers(1, 300)))
-    if kind == "draw":
-        return Draw(first, last, draw(st.integers(0, 9)))
-    return Values(draw(st.lists(st.integers(0, top), min_size=1, max_size=5)), every)
-
-
-WIDTHS = {
-    "IP.src": 4,
-    "IP.dst": 4,
-    "IP.id": 2,
-    "IP.ttl": 1,
-    "IP.tos": 1,
-    "IPv6.src": 16,
-    "IPv6.dst": 16,
-    "IPv6.hlim": 1,
-    "Ether.src": 6,
-    "TCP.sport": 2,
-    "TCP.dport": 2,
-    "TCP.seq": 4,
-    "TCP.window": 2,
-    "UDP.sport": 2,
-    "UDP.dport": 2,
-    "ICMP.id": 2,
-    "ICMP.seq": 2,
-    "ICMPv6EchoRequest.id": 2,
-    "ICMPv6EchoRequest.seq": 2,
-    "payload[0:8]": 8,
-    "payload[1:4]": 3,
-    "payload[5:6]": 1,
-}
-
-
-@st.composite
-def templates(draw: st.DrawFn) -> tuple[Any, dict[str, Any]]:
-    """A frame, and some of its fields with variations."""
-    if draw(st.booleans()):
-        network = IP(src=draw(v4), dst=draw(v4), id=draw(st.integers(0, 65535)), flags="DF")
-        names = ["IP.src", "IP.dst", "IP.id", "IP.ttl", "IP.tos"]
-        echo: Any = ICMP(type=8, id=draw(port), seq=draw(port))
-    else:
-        network = IPv6(src=draw(v6), dst=draw(v6))
-        names = ["IPv6.src", "IPv6.dst", "IPv6.hlim"]
-        echo = ICMPv6EchoRequest(id=draw(port), seq=draw(port))
-    kind = draw(st.sampled_from(["TCP", "UDP", "echo"]))
-    if kind == "TCP":
-        transport = TCP(
-            sport=draw(port),
-            dport=draw(port),
-            seq=draw(word),
-            flags="S",
-            options=draw(st.sampled_from(OPTIONS)),
-        )
-        names += ["TCP.sport", "TCP.dport", "TCP.seq", "TCP.window"]
-    elif kind == "UDP":  # ports that scapy gives no meaning to, so that the payload stays one
-        transport = UDP(sport=draw(st.integers(40000, 40100)), dport=draw(st.integers(40000, 40100)))
-        names += ["UDP.sport", "UDP.dport"]
-    else:
-        transport = echo
-        names += [f"{type(echo).__name__}.id", f"{type(echo).__name__}.seq"]
-    packet = ETHER / network / transport
-    if kind == "UDP" or (kind == "echo" and "IP.src" in names):
-        packet /= Raw(draw(load))
-        names += ["payload[0:8]", "payload[1:4]", "payload[5:6]"]
-    chosen = draw(st.lists(st.sampled_from([*names, "Ether.src"]), unique=True, min_size=1, max_size=5))
-    if sum(name.startswith("payload") for name in chosen) > 1:  # they would overlap
-        chosen = [name for name in chosen if not name.startswith("payload")]
-    return packet, {name: draw(variations(WIDTHS[name])) for name in chosen or ["Ether.src"]}
-
-
-# -- compiling -------------------------------------------------------------------------------------
 
 
 @few
@@ -406,88 +301,3 @@ def test_a_guest_is_refused() -> None:
     guest.name = "lvs"
     with pytest.raises(UsageError, match="machine's own kernel"):
         Engine(guest, "lvs-eth0")
-
-
-# -- decoding --------------------------------------------------------------------------------------
-
-
-def counted(frames: list[bytes], room: int = 128) -> tuple[dict[Flow, int], int]:
-    # what is behind a frame must not be looked at
-    rows = np.full((len(frames), room), 0xAA, np.uint8)
-    for row, frame in zip(rows, frames, strict=True):
-        row[: len(frame[:room])] = np.frombuffer(frame[:room], np.uint8)
-    table = FlowTable()
-    table.add(records_of(rows, np.array([min(len(frame), room) for frame in frames])))
-    return table.flows().table, table.other
-
-
-def expected(frame: bytes) -> Flow:
-    packet = Ether(frame)
-    network = packet[IP] if IP in packet else packet[IPv6]
-    version, protocol = (4, network.proto) if IP in packet else (6, network.nh)
-    ports = (0, 0)
-    for layer in (TCP, UDP):
-        if layer in network:
-            ports = network[layer].sport, network[layer].dport
-    for layer in (ICMP, ICMPv6EchoRequest):
-        if layer in network:
-            ports = network[layer].id, 0
-    source, destination = (str(ipaddress.ip_address(address)) for address in (network.src, network.dst))
-    return Flow(version, protocol, source, ports[0], destination, ports[1])
-
-
-@few
-@given(st.lists(templates(), min_size=1, max_size=4))
-def test_flows_are_read_from_frames_as_scapy_reads_them(cases: list[tuple[Any, dict[str, Any]]]) -> None:
-    frames = [frame for template, vary in cases for frame in frames_of(template, vary, 7)]
-    table, other = counted(frames)
-    assert table == Counter(expected(frame) for frame in frames)
-    assert other == 0
-
-
-def test_what_has_no_ports_has_none() -> None:
-    addresses = {"src": "10.0.0.1", "dst": "10.0.0.2"}
-    option = bytes(ETHER / IP(**addresses, options=[b"\x94\x04\0\0"]) / UDP(sport=1, dport=2))
-    frames = [
-        option,
-        bytes(ETHER / IP(**addresses, frag=3, proto=17) / b"12345678"),
-        bytes(ETHER / IP(**addresses, proto=17) / b"1234"),
-        bytes(ETHER / IP(**addresses) / ICMP(type=3) / bytes(40)),
-        bytes(Ether(type=0x0806) / bytes(46)),
-        bytes(Ether(type=0x0800)),
-    ]
-    table, other = counted(frames)
-    assert table == {
-        Flow(4, 17, "10.0.0.1", 1, "10.0.0.2", 2): 1,
-        Flow(4, 17, "10.0.0.1", 0, "10.0.0.2", 0): 2,
-        Flow(4, 1, "10.0.0.1", 0, "10.0.0.2", 0): 1,
-    }
-    assert other == 2
-
-
-@few
-@given(st.lists(st.lists(st.integers(0, 5), max_size=30), max_size=6))
-def test_counts_add_up_over_many_looks(parts: list[list[int]]) -> None:
-    table = FlowTable()
-    for part in parts:
-        rows = np.zeros((len(part), RECORD), np.uint8)
-        rows[:, 0], rows[:, 9] = 4, part
-        table.add(rows)
-        table.flows()
-    counts = Counter(number for part in parts for number in part)
-    assert table.flows().table == {
-        Flow(4, 0, f"0.{number}.0.0", 0, "0.0.0.0", 0): count for number, count in counts.items()
-    }
-
-
-# -- results ---------------------------------------------------------------------------------------
-
-
-def test_rates_are_what_was_sent_and_what_arrived() -> None:
-    sent = Sent(sent=990, planned=1000, seconds=1.0, wanted_rate=1000.0, late=0, worst_late=0.0, workers=1)
-    assert sent.rate == 990 and sent.rate_error == pytest.approx(-0.01)
-    assert Sent(0, None, 0.0, None, 0, 0.0, 1).rate == 0.0
-    received = Received(packets=900, total_bytes=0, dropped=101, other=0, first=10.0, last=11.0)
-    assert received.arrived == 1001 and received.rate == 1000
-    assert Received(0, 0, 0, 0, None, None).rate == 0.0
-    assert len(Flows(np.zeros((0, RECORD), np.uint8), np.zeros(0, np.int64))) == 0

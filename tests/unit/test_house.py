@@ -51,7 +51,6 @@ STILL_LONG = {
     "tests/lab/test_faults.py",
     "tests/unit/test_compare.py",
     "tests/unit/test_doctor.py",
-    "tests/unit/test_engine.py",
     "tests/unit/test_failover_report.py",
     "tests/unit/test_health.py",
     "tests/unit/test_judge.py",
