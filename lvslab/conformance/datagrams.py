@@ -43,18 +43,22 @@ def answer(protocol: str, sport: int, dport: int, payload: bytes = b"") -> Packe
     return UDP(sport=sport, dport=dport) / (payload or b"answer")
 
 
-def forwarded(bench: Bench, packet: Packet, mode: str, what: str, number: int = 1) -> Packet:
-    """Send a client's packet, judge the frame that the real server gets, byte for byte;
-    that frame.
+def must_forward(bench: Bench, packet: Packet, mode: str, what: str, number: int = 1) -> Packet:
+    """A client's packet must reach the real server as the mode has it, byte for byte; that frame.
+
+    Raises:
+        CheckFailed: it does not.
     """
     seen = bench.from_client(packet).one("inside", what)
     must_equal(seen, at_server(bench, packet, mode, number, seen=seen), what)
     return seen
 
 
-def answered(bench: Bench, packet: Packet, what: str, number: int = 1) -> Packet:
-    """Send a real server's packet in mode nat, judge the frame that the client gets, byte for byte;
-    that frame.
+def must_answer(bench: Bench, packet: Packet, what: str, number: int = 1) -> Packet:
+    """A real server's packet must reach the client as mode nat has it, byte for byte; that frame.
+
+    Raises:
+        CheckFailed: it does not.
     """
     seen = bench.from_server(number, packet).one("outside", what)
     must_equal(seen, at_client(bench, packet), what)

@@ -20,12 +20,13 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, IPerror6
 from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, SERVER_PORT, SERVERS, Net, server_mac
+from lvslab.conformance.director import print_file
 from lvslab.conformance.models.schedulers import TwoRandomChoices
 from lvslab.conformance.models.servers import Flow
 from lvslab.conformance.models.service import Model
 from lvslab.conformance.packets import must
 from lvslab.conformance.seen import Seen
-from lvslab.conformance.testbed import Bench, print_file
+from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.conformance.ways import ways
 from lvslab.ipvs.proc import endpoint

@@ -257,7 +257,7 @@ def entry(
     )
 
 
-def told(messages: Sequence[Packet], client: str) -> list[Packet]:
+def entries_about(messages: Sequence[Packet], client: str) -> list[Packet]:
     """The entries about a client."""
     return [each for message in messages for each in message.conns if each.caddr == client]
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lvslab.conformance import testbed
+from lvslab.conformance import director
 from lvslab.conformance.check import all_checks, select
 from lvslab.conformance.runner import NEEDED, run_checks
 from lvslab.conformance.testbed import Bench
@@ -93,7 +93,7 @@ def verdicts(patterns: tuple[str, ...], break_it: Callable[[], None]) -> dict[st
 
 
 def _swap(mode: str, forwarding: PacketForwarding) -> None:
-    testbed._FORWARDING[mode] = forwarding
+    director._FORWARDING[mode] = forwarding
 
 
 @pytest.mark.parametrize(("broken", "instead"), [("dr", PacketForwarding.TUN), ("tun", PacketForwarding.DR)])

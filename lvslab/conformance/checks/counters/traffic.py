@@ -109,14 +109,12 @@ def must_count(
 )
 def stats(bench: Bench, mode: str, what: str) -> None:
     # Four services in one check, because each look at the kernel's counters costs up to 2 s.
-    played = [_played(bench, mode, version, protocol) for version in VERSIONS for protocol in ("tcp", "udp")]
+    played = [_play(bench, mode, version, protocol) for version in VERSIONS for protocol in ("tcp", "udp")]
     for service, total, each in played:
         must_count(bench, service, total, each, what)
 
 
-def _played(
-    bench: Bench, mode: str, version: int, protocol: str
-) -> tuple[VirtualService, Count, list[Count]]:
+def _play(bench: Bench, mode: str, version: int, protocol: str) -> tuple[VirtualService, Count, list[Count]]:
     """A service with the connections of three clients over two real servers, and what they should
     have counted.
     """

@@ -9,7 +9,7 @@ from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, PORT, ROUTER_MAC
 from lvslab.conformance.check import check
-from lvslab.conformance.datagrams import SPORT, answer_to, answered, datagram, forwarded, transport
+from lvslab.conformance.datagrams import SPORT, answer_to, datagram, must_answer, must_forward, transport
 from lvslab.conformance.flows import at_client, at_server
 from lvslab.conformance.packets import must, must_equal
 from lvslab.conformance.testbed import Bench
@@ -31,9 +31,9 @@ def lengths(bench: Bench, mode: str, version: int) -> None:
     for length in (0, 1, 2, 3, 255, most - 1, most):
         payload = bytes(255 - at % 251 for at in range(length))
         sent = datagram(bench, version, payload, client=client)
-        forwarded(bench, sent, mode, f"a datagram of {length} bytes")
+        must_forward(bench, sent, mode, f"a datagram of {length} bytes")
         if mode == "nat":
-            answered(bench, answer_to(sent, payload), f"a reply of {length} bytes")
+            must_answer(bench, answer_to(sent, payload), f"a reply of {length} bytes")
 
 
 @check(
@@ -177,4 +177,4 @@ def wrong_ip_checksum(bench: Bench, mode: str) -> None:
     bench.from_client(damaged).nothing("a packet with a wrong header checksum")
     too_long = datagram(bench, 4, len=100)
     bench.from_client(too_long).nothing("a packet that is shorter than its header says")
-    forwarded(bench, right, mode, "the packet undamaged")
+    must_forward(bench, right, mode, "the packet undamaged")

@@ -8,11 +8,11 @@ from lvslab.conformance.addresses import NETS
 from lvslab.conformance.check import check
 from lvslab.conformance.datagrams import (
     answer_to,
-    answered,
     datagram,
     field,
-    forwarded,
     fragments,
+    must_answer,
+    must_forward,
     narrow,
     reassembled,
     too_big,
@@ -68,7 +68,7 @@ def fragmented(bench: Bench, mode: str, version: int) -> None:
 def fragmented_reply(bench: Bench, version: int) -> None:
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
     request = datagram(bench, version)
-    forwarded(bench, request, "nat", "the request")
+    must_forward(bench, request, "nat", "the request")
     identification = 0x5151
     for order in ((0, 1, 2), (1, 2, 0)):
         identification += 1
@@ -118,7 +118,7 @@ def path_mtu(bench: Bench, mode: str, version: int) -> None:
     bench.service(mode, protocol=Protocol.UDP, version=version, weights=(1,))
     client, room = bench.client(version), 1400 - (28 if version == 4 else 48)
     flags: dict[str, Any] = {"flags": "DF"} if version == 4 else {}
-    forwarded(
+    must_forward(
         bench, datagram(bench, version, bytes(room), client=client, **flags), mode, "a packet of 1400 bytes"
     )
     long = datagram(bench, version, bytes(room + 1), client=client, **flags)
@@ -163,9 +163,9 @@ def path_mtu_of_reply(bench: Bench, version: int) -> None:
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
     sent, room = datagram(bench, version), 1400 - (28 if version == 4 else 48)
     narrow(bench, sent.src, "outside", 1400)
-    forwarded(bench, sent, "nat", "the request")
+    must_forward(bench, sent, "nat", "the request")
     flags: dict[str, Any] = {"flags": "DF"} if version == 4 else {}
-    answered(bench, answer_to(sent, bytes(room), **flags), "a reply of 1400 bytes")
+    must_answer(bench, answer_to(sent, bytes(room), **flags), "a reply of 1400 bytes")
     long = answer_to(sent, bytes(room + 1), **flags)
     frame = bench.from_server(1, long).one("inside", "the answer to a reply of 1401 bytes")
     too_big(frame, long, 1400, "the answer to a reply of 1401 bytes")

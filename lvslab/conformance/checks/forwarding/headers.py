@@ -12,11 +12,11 @@ from lvslab.conformance.check import check
 from lvslab.conformance.datagrams import (
     SPORT,
     answer_to,
-    answered,
     datagram,
     field,
-    forwarded,
     is_error,
+    must_answer,
+    must_forward,
     quoted,
 )
 from lvslab.conformance.flows import Conversation
@@ -39,7 +39,7 @@ def ttl(bench: Bench, mode: str, version: int) -> None:
     # decrement_ttl of ip_vs_xmit.c: IPVS counts as a hop, in every mode.
     hops: dict[str, Any] = {"ttl": 2} if version == 4 else {"hlim": 2}
     bench.service(mode, protocol=Protocol.UDP, version=version, weights=(1,))
-    forwarded(bench, datagram(bench, version, **hops), mode, "a datagram with TTL 2")
+    must_forward(bench, datagram(bench, version, **hops), mode, "a datagram with TTL 2")
     last = datagram(bench, version, **field("ttl" if version == 4 else "hlim", 1))
     frame = bench.from_client(last).one("outside", "the answer to a datagram with TTL 1")
     is_error(frame, version, 11 if version == 4 else 3, 0, "the answer to a datagram with TTL 1")
@@ -62,9 +62,9 @@ def ttl(bench: Bench, mode: str, version: int) -> None:
 def ttl_of_reply(bench: Bench, version: int) -> None:
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
     sent = datagram(bench, version)
-    forwarded(bench, sent, "nat", "the request")
+    must_forward(bench, sent, "nat", "the request")
     name = "ttl" if version == 4 else "hlim"
-    answered(bench, answer_to(sent, **field(name, 2)), "a reply with TTL 2")
+    must_answer(bench, answer_to(sent, **field(name, 2)), "a reply with TTL 2")
     last = answer_to(sent, **field(name, 1))
     frame = bench.from_server(1, last).one("inside", "the answer to a reply with TTL 1")
     is_error(frame, version, 11 if version == 4 else 3, 0, "the answer to a reply with TTL 1")
@@ -92,9 +92,11 @@ def dscp_ecn(bench: Bench, mode: str, version: int) -> None:
     client, name = bench.client(version), "tos" if version == 4 else "tc"
     for value in (0x01, 0x02, 0x03, 0x10, 0xB8, 0xFF):
         sent = datagram(bench, version, client=client, **field(name, value))
-        forwarded(bench, sent, mode, f"a datagram with traffic class {value:#04x}")
+        must_forward(bench, sent, mode, f"a datagram with traffic class {value:#04x}")
         if mode == "nat":
-            answered(bench, answer_to(sent, **field(name, value)), f"a reply with traffic class {value:#04x}")
+            must_answer(
+                bench, answer_to(sent, **field(name, value)), f"a reply with traffic class {value:#04x}"
+            )
 
 
 @check(
@@ -110,12 +112,12 @@ def ip_id_and_df(bench: Bench, mode: str) -> None:
     for identification in (0, 1, 0xFFFF):
         for flags in ("", "DF"):
             sent = datagram(bench, 4, client=client, id=identification, flags=flags)
-            forwarded(
+            must_forward(
                 bench, sent, mode, f"a datagram with identification {identification} and flags '{flags}'"
             )
             if mode == "nat":
                 back = answer_to(sent, id=identification, flags=flags)
-                answered(bench, back, f"a reply with identification {identification} and flags '{flags}'")
+                must_answer(bench, back, f"a reply with identification {identification} and flags '{flags}'")
 
 
 @check(
@@ -128,7 +130,7 @@ def flow_label(bench: Bench, mode: str) -> None:
     bench.service(mode, protocol=Protocol.UDP, version=6, weights=(1,))
     client = bench.client(6)
     for label in (1, 0xABCDE, 0xFFFFF):
-        forwarded(
+        must_forward(
             bench, datagram(bench, 6, client=client, fl=label), mode, f"a datagram with flow label {label:#x}"
         )
 
@@ -146,7 +148,7 @@ def ip_options(bench: Bench, mode: str) -> None:
         4,
         options=[IPOption_NOP(), IPOption_NOP(), IPOption_NOP(), IPOption_NOP(), IPOption_Router_Alert()],
     )
-    forwarded(bench, sent, mode, "a datagram with IP options")
+    must_forward(bench, sent, mode, "a datagram with IP options")
 
 
 @check(
@@ -161,7 +163,7 @@ def extension_header(bench: Bench, mode: str) -> None:
     net = NETS[6]
     header = IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)])
     sent = net.packet(bench.client(6), net.vip) / header / UDP(sport=SPORT, dport=PORT) / b"lvslab"
-    forwarded(bench, sent, mode, "a datagram with destination options")
+    must_forward(bench, sent, mode, "a datagram with destination options")
 
 
 _TCP_OPTIONS: dict[str, list[Any]] = {
@@ -185,10 +187,10 @@ def tcp_options(bench: Bench, mode: str, version: int) -> None:
     bench.service(mode, version=version, weights=(1,))
     for name, options in _TCP_OPTIONS.items():
         talk = Conversation(bench, mode, version)
-        forwarded(bench, talk.from_client("S", options=options), mode, f"a SYN with options '{name}'")
+        must_forward(bench, talk.from_client("S", options=options), mode, f"a SYN with options '{name}'")
         if mode == "nat":
             talk.server, talk.sequence["client"] = 1, talk.sequence["client"] + 1
-            answered(bench, talk.from_server("SA", options=options), f"a SYN-ACK with options '{name}'")
+            must_answer(bench, talk.from_server("SA", options=options), f"a SYN-ACK with options '{name}'")
 
 
 @check(
@@ -210,6 +212,6 @@ def tcp_sack(bench: Bench, mode: str, version: int) -> None:
         ("SAck", (5001, 6001, 7001, 8001)),
     ]
     fields = {"options": options, "window": 123, "urgptr": 77, "reserved": 5}
-    forwarded(bench, talk.from_client("PAUEC", b"odd", **fields), mode, "a segment with SACK blocks")
+    must_forward(bench, talk.from_client("PAUEC", b"odd", **fields), mode, "a segment with SACK blocks")
     if mode == "nat":
-        answered(bench, talk.from_server("PAUEC", b"odd", **fields), "a reply with SACK blocks")
+        must_answer(bench, talk.from_server("PAUEC", b"odd", **fields), "a reply with SACK blocks")

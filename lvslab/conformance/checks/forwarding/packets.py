@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lvslab.conformance.addresses import NETS, PORT, ROUTER_MAC, SERVER_PORT
 from lvslab.conformance.check import check
-from lvslab.conformance.datagrams import SPORT, answer, answered, forwarded, routed, transport
+from lvslab.conformance.datagrams import SPORT, answer, must_answer, must_forward, routed, transport
 from lvslab.conformance.flows import Conversation
 from lvslab.conformance.packets import must, must_equal
 from lvslab.conformance.testbed import Bench
@@ -31,7 +31,7 @@ from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualS
 def request(bench: Bench, mode: str, version: int, protocol: str) -> None:
     net = NETS[version]
     bench.service(mode, protocol=Protocol(protocol), version=version, weights=(1,))
-    forwarded(
+    must_forward(
         bench,
         net.packet(bench.client(version), net.vip) / transport(protocol, SPORT, PORT),
         mode,
@@ -49,13 +49,13 @@ def request(bench: Bench, mode: str, version: int, protocol: str) -> None:
 def reply(bench: Bench, version: int, protocol: str) -> None:
     net, client = NETS[version], bench.client(version)
     bench.service("nat", protocol=Protocol(protocol), version=version, weights=(1,))
-    forwarded(
+    must_forward(
         bench,
         net.packet(client, net.vip) / transport(protocol, SPORT, PORT),
         "nat",
         "the request at the server",
     )
-    answered(
+    must_answer(
         bench,
         net.packet(net.server(1), client) / answer(protocol, SERVER_PORT, SPORT),
         "the reply at the client",

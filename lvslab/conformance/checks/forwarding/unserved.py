@@ -6,7 +6,15 @@ from __future__ import annotations
 
 from lvslab.conformance.addresses import NETS, PORT, ROUTER_MAC, SERVER_PORT, server_mac
 from lvslab.conformance.check import check
-from lvslab.conformance.datagrams import SPORT, expect_refused, forwarded, is_error, quoted, routed, transport
+from lvslab.conformance.datagrams import (
+    SPORT,
+    expect_refused,
+    is_error,
+    must_forward,
+    quoted,
+    routed,
+    transport,
+)
 from lvslab.conformance.flows import Conversation
 from lvslab.conformance.packets import must, must_equal
 from lvslab.conformance.testbed import Bench
@@ -32,7 +40,7 @@ def unserved_port(bench: Bench, version: int, protocol: str) -> None:
     packet = net.packet(bench.client(version), net.dip) / transport(protocol, SPORT, PORT)
     expect_refused(bench, packet, "a packet to the director's own address")
     packet = net.packet(bench.client(version), net.vip) / transport(protocol, SPORT, PORT)
-    forwarded(bench, packet, "nat", "a packet to the service's port")
+    must_forward(bench, packet, "nat", "a packet to the service's port")
 
 
 @check(
@@ -56,7 +64,7 @@ def no_real_server(bench: Bench, version: int, protocol: str) -> None:
     )
     must(quoted(frame) == bytes(packet), "the error does not quote the packet", frame.summary())
     bench.ipvsadm.edit_server(service, RealServer(net.server(1), SERVER_PORT, PacketForwarding.MASQ, 1))
-    forwarded(bench, packet, "nat", "the packet when the server has weight 1")
+    must_forward(bench, packet, "nat", "the packet when the server has weight 1")
 
 
 @check(

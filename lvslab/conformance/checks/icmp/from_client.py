@@ -9,7 +9,7 @@ from __future__ import annotations
 from lvslab.conformance.addresses import NETS, PORT, SERVER_PORT
 from lvslab.conformance.check import check
 from lvslab.conformance.checks.icmp.errors import EACH_KIND, ROUTERS, at, damaged, error, requoted
-from lvslab.conformance.datagrams import answer_to, answered, datagram, forwarded
+from lvslab.conformance.datagrams import answer_to, datagram, must_answer, must_forward
 from lvslab.conformance.flows import Conversation, at_server
 from lvslab.conformance.packets import must_equal
 from lvslab.conformance.testbed import Bench
@@ -30,8 +30,8 @@ def bad_checksum_of_client(bench: Bench, version: int) -> None:
     net = NETS[version]
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
     request = datagram(bench, version)
-    forwarded(bench, request, "nat", "the request")
-    back = answered(bench, answer_to(request), "the reply")
+    must_forward(bench, request, "nat", "the request")
+    back = must_answer(bench, answer_to(request), "the reply")
     packet = error(request.src, net.vip, "port-unreachable", bytes(back.payload))
     bench.from_client(packet).one("inside", "the error undamaged")
     wrong = damaged(packet)
@@ -64,7 +64,9 @@ def from_client(bench: Bench, version: int, kind: str) -> None:
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1, 1))
     request = datagram(bench, version)
     number = 2 if bench.from_client(request).one("inside", "the request").payload.dst == net.server(2) else 1
-    quote = bytes(answered(bench, answer_to(request, bytes(range(99)), number), "the reply", number).payload)
+    quote = bytes(
+        must_answer(bench, answer_to(request, bytes(range(99)), number), "the reply", number).payload
+    )
     source = request.src if kind == "port-unreachable" else ROUTERS[version][0]
     seen = bench.from_client(error(source, net.vip, kind, quote)).one("inside", "the error")
     server = net.server(number)

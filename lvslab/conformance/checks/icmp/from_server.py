@@ -21,7 +21,7 @@ from lvslab.conformance.checks.icmp.errors import (
     send_error,
     without_pseudo_header,
 )
-from lvslab.conformance.datagrams import SPORT, answer, answered, datagram, forwarded, routed, transport
+from lvslab.conformance.datagrams import SPORT, answer, datagram, must_answer, must_forward, routed, transport
 from lvslab.conformance.packets import must, must_equal
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import DIRECT_VERSIONS, EACH_VERSION, VERSIONS
@@ -38,7 +38,7 @@ from lvslab.ipvs.service import Protocol
 def checksum_of_icmpv6(bench: Bench) -> None:
     net = NETS[6]
     bench.service("nat", protocol=Protocol.UDP, version=6, weights=(1,))
-    frame = forwarded(bench, datagram(bench, 6), "nat", "the request")
+    frame = must_forward(bench, datagram(bench, 6), "nat", "the request")
     client, quote = frame.payload.src, bytes(frame.payload)
     packet = error(net.server(1), client, "port-unreachable", quote)
     passed = [
@@ -62,7 +62,7 @@ def checksum_of_icmpv6(bench: Bench) -> None:
 def from_server(bench: Bench, version: int, kind: str) -> None:
     net = NETS[version]
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
-    frame = forwarded(bench, datagram(bench, version, bytes(range(100))), "nat", "the request")
+    frame = must_forward(bench, datagram(bench, version, bytes(range(100))), "nat", "the request")
     client = frame.payload.src
     source = net.server(1) if kind == "port-unreachable" else ROUTERS[version][1]
     quote = bytes(frame.payload)
@@ -81,11 +81,11 @@ def from_server_protocol(bench: Bench, version: int, protocol: str) -> None:
     net, client = NETS[version], bench.client(version)
     bench.service("nat", protocol=Protocol(protocol), version=version, weights=(1,))
     sent = net.packet(client, net.vip) / transport(protocol, SPORT, PORT)
-    quote = bytes(forwarded(bench, sent, "nat", "the request").payload)
+    quote = bytes(must_forward(bench, sent, "nat", "the request").payload)
     seen = send_error(bench, error(ROUTERS[version][1], client, "too-big", quote)).one("outside", "the error")
     expected = at(bench, "outside", 0, net.vip, client, "too-big", requoted(quote, dst=net.vip, dport=PORT))
     must_equal(seen, expected, "the error at the client")
-    answered(
+    must_answer(
         bench,
         net.packet(net.server(1), client) / answer(protocol, SERVER_PORT, SPORT),
         "the reply after the error",
@@ -102,7 +102,7 @@ def from_server_protocol(bench: Bench, version: int, protocol: str) -> None:
 def short_quote(bench: Bench, version: int) -> None:
     net, header = NETS[version], 20 if version == 4 else 40
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
-    frame = forwarded(bench, datagram(bench, version), "nat", "the request")
+    frame = must_forward(bench, datagram(bench, version), "nat", "the request")
     client, quote = frame.payload.src, bytes(frame.payload)[: header + 8]
     seen = send_error(bench, error(net.server(1), client, "port-unreachable", quote)).one(
         "outside", "the error"
@@ -125,7 +125,7 @@ def short_quote(bench: Bench, version: int) -> None:
 def unrelated(bench: Bench, version: int) -> None:
     net = NETS[version]
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
-    frame = forwarded(bench, datagram(bench, version), "nat", "the request")
+    frame = must_forward(bench, datagram(bench, version), "nat", "the request")
     client = frame.payload.src
     parts = (net.server(1), client, "port-unreachable", requoted(bytes(frame.payload), sport=SPORT + 1))
     seen = bench.from_server(1, error(*parts)).one("outside", "an error about another port")
@@ -150,7 +150,7 @@ def parameter_problem(bench: Bench) -> None:
     # see icmp:from-server:parameter-problem-ipv6.
     net = NETS[4]
     bench.service("nat", protocol=Protocol.UDP, weights=(1,))
-    frame = forwarded(bench, datagram(bench, 4), "nat", "the request")
+    frame = must_forward(bench, datagram(bench, 4), "nat", "the request")
     packet = error(net.server(1), frame.payload.src, "parameter-problem", bytes(frame.payload))
     seen = bench.from_server(1, packet).one("outside", "a parameter problem")
     must_equal(seen, routed(bench, packet, "outside", ROUTER_MAC), "a parameter problem")
@@ -164,7 +164,7 @@ def parameter_problem(bench: Bench) -> None:
 )
 def from_server_not_nat(bench: Bench, mode: str, version: int) -> None:
     bench.service(mode, protocol=Protocol.UDP, version=version, weights=(1,))
-    frame = forwarded(bench, datagram(bench, version), mode, "the request")
+    frame = must_forward(bench, datagram(bench, version), mode, "the request")
     inner = frame.payload if mode == "dr" else frame.payload.payload
     packet = error(ROUTERS[version][1], inner.src, "prohibited", bytes(inner))
     seen = bench.from_server(1, packet).one("outside", "an error about the request")
@@ -181,7 +181,7 @@ def from_server_not_nat(bench: Bench, mode: str, version: int) -> None:
 def bad_checksum_of_server(bench: Bench, version: int) -> None:
     net = NETS[version]
     bench.service("nat", protocol=Protocol.UDP, version=version, weights=(1,))
-    frame = forwarded(bench, datagram(bench, version), "nat", "the request")
+    frame = must_forward(bench, datagram(bench, version), "nat", "the request")
     packet = error(net.server(1), frame.payload.src, "port-unreachable", bytes(frame.payload))
     bench.from_server(1, damaged(packet)).nothing("a damaged error")
     send_error(bench, packet).one("outside", "the error undamaged")

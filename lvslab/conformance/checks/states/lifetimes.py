@@ -6,7 +6,7 @@ Facts: `tcp_timeouts` of ip_vs_proto_tcp.c, ip_vs_proto_udp.c in Linux 6.1.
 from __future__ import annotations
 
 from lvslab.conformance.check import check
-from lvslab.conformance.checks.states.stories import lives, played, service_of
+from lvslab.conformance.checks.states.stories import lives, play, service_of
 from lvslab.conformance.checks.states.tables import (
     CLOSE,
     CLOSE_WAIT,
@@ -52,7 +52,7 @@ _LIFETIMES = {
 )
 def lifetimes(bench: Bench, mode: str) -> None:
     ways = TABLES[mode][0]
-    found = played(bench, bench.client(), service_of(bench, mode), list(ways.values()))
+    found = play(bench, bench.client(), service_of(bench, mode), list(ways.values()))
     wrong = [
         f"{state}: {_LIFETIMES[state]} s expected, {connection and connection.expires} seen"
         for state, connection in zip(ways, found, strict=True)
@@ -65,7 +65,7 @@ def lifetimes(bench: Bench, mode: str) -> None:
     "states:expires:secure", "with secure_tcp the additional state SYNACK lives 120 s", tags=("tcp", "sysctl")
 )
 def secure_lifetime(bench: Bench) -> None:
-    found = played(bench, bench.client(), service_of(bench, "nat-secure"), [("c:S", "s:SA")])[0]
+    found = play(bench, bench.client(), service_of(bench, "nat-secure"), [("c:S", "s:SA")])[0]
     must(lives(found, 120), "120 s expected", f"seen: {found}")
 
 
@@ -95,7 +95,7 @@ def set_tcp(bench: Bench) -> None:
     timeouts(bench, tcp_seconds=700)
     ways = TABLES["nat"][0]
     found = dict(
-        zip(ways, played(bench, bench.client(), service_of(bench, "nat"), list(ways.values())), strict=True)
+        zip(ways, play(bench, bench.client(), service_of(bench, "nat"), list(ways.values())), strict=True)
     )
     must(lives(found[ESTABLISHED], 700), "ESTABLISHED: 700 s expected", f"seen: {found[ESTABLISHED]}")
     others = [state for state in ways if state != ESTABLISHED and not lives(found[state], _LIFETIMES[state])]
@@ -112,7 +112,7 @@ def set_fin(bench: Bench) -> None:
     timeouts(bench, tcpfin=50)
     ways = TABLES["nat"][0]
     found = dict(
-        zip(ways, played(bench, bench.client(), service_of(bench, "nat"), list(ways.values())), strict=True)
+        zip(ways, play(bench, bench.client(), service_of(bench, "nat"), list(ways.values())), strict=True)
     )
     must(lives(found[FIN_WAIT], 50), "FIN_WAIT: 50 s expected", f"seen: {found[FIN_WAIT]}")
     others = [state for state in ways if state != FIN_WAIT and not lives(found[state], _LIFETIMES[state])]
@@ -157,7 +157,7 @@ def set_zero(bench: Bench) -> None:
 def expired(bench: Bench) -> None:
     timeouts(bench, tcp_seconds=1)
     port, client = service_of(bench, "nat"), bench.client()
-    first = played(bench, client, port, [OPEN])[0]
+    first = play(bench, client, port, [OPEN])[0]
     must(first is not None and first.state == ESTABLISHED, "ESTABLISHED expected at first", f"seen: {first}")
     must(awaited(lambda: not entries(bench, client), 4), "the entry has not gone within 4 s")
     bench.from_client().nothing("the end of the entry")

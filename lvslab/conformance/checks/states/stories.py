@@ -11,7 +11,7 @@ from lvslab.conformance.testbed import Bench
 from lvslab.ipvs.ipvsadm import Connection
 
 
-def played(
+def play(
     bench: Bench, client: str, port: int, stories: Sequence[Story], server_port: int = SERVER_PORT
 ) -> list[Connection | None]:
     """Play connections side by side, each from a port of its own; their entries afterwards.
@@ -40,6 +40,7 @@ def played(
 
 
 def service_of(bench: Bench, table: str, version: int = 4) -> int:
+    """The port of a new service for one of the `TABLES`, whose name says mode and secure_tcp."""
     port = bench.port()
     if table.endswith("-secure"):
         bench.sysctl("net.ipv4.vs.secure_tcp", 3)

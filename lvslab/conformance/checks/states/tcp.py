@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvslab.conformance.check import check
-from lvslab.conformance.checks.states.stories import played, service_of
+from lvslab.conformance.checks.states.stories import play, service_of
 from lvslab.conformance.checks.states.tables import (
     CLOSE_WAIT,
     ESTABLISHED,
@@ -42,7 +42,7 @@ def table_row(bench: Bench, table: str, event: str, who: str, what: str, version
     ways, rows = TABLES[table]
     port, client = service_of(bench, table, version), bench.client(version)
     stories = [(*story, event) for story in ways.values()]
-    found = played(bench, client, port, [*ways.values(), *stories])
+    found = play(bench, client, port, [*ways.values(), *stories])
     seen = [each.state if each else "no entry" for each in found]
     before, after = seen[: len(ways)], seen[len(ways) :]
     must(
@@ -69,7 +69,7 @@ def table_row(bench: Bench, table: str, event: str, who: str, what: str, version
 def same_packets(bench: Bench) -> None:
     client, story = bench.client(), ("c:S", "c:A", "c:FA")
     for mode, wanted in (("nat", CLOSE_WAIT), ("dr", FIN_WAIT)):
-        seen = played(bench, client, service_of(bench, mode), [story])[0]
+        seen = play(bench, client, service_of(bench, mode), [story])[0]
         must(seen is not None and seen.state == wanted, f"{mode}: {wanted} expected", f"seen: {seen}")
 
 
@@ -82,10 +82,10 @@ def same_packets(bench: Bench) -> None:
 def secure(bench: Bench) -> None:
     plain, client = service_of(bench, "nat"), bench.client()
     stories = [OPEN, (*OPEN, "c:A"), SECURE_OPEN]
-    states = [each.state if each else "" for each in played(bench, client, plain, stories)]
+    states = [each.state if each else "" for each in play(bench, client, plain, stories)]
     must(states == [ESTABLISHED] * 3, "without secure_tcp", f"seen: {states}")
     secure_port = service_of(bench, "nat-secure")
-    states = [each.state if each else "" for each in played(bench, client, secure_port, stories)]
+    states = [each.state if each else "" for each in play(bench, client, secure_port, stories)]
     must(
         states == [SYNACK, SYNACK, ESTABLISHED],
         "with secure_tcp: SYNACK, SYNACK, ESTABLISHED expected",
@@ -107,12 +107,12 @@ def secure_auto(bench: Bench) -> None:
     bench.sysctl("net.ipv4.vs.secure_tcp", 1)
     value = bench.run("cat /proc/sys/net/ipv4/vs/secure_tcp").strip()
     must(value == "1", "secure_tcp must stay 1 with enough memory", f"seen: {value}")
-    state = [each.state if each else "" for each in played(bench, client, port, [OPEN])]
+    state = [each.state if each else "" for each in play(bench, client, port, [OPEN])]
     must(state == [ESTABLISHED], "enough memory: ESTABLISHED expected", f"seen: {state}")
     bench.sysctl("net.ipv4.vs.secure_tcp", 0)
     bench.sysctl("net.ipv4.vs.amemthresh", 1000000000)
     bench.sysctl("net.ipv4.vs.secure_tcp", 1)
     value = bench.run("cat /proc/sys/net/ipv4/vs/secure_tcp").strip()
     must(value == "2", "secure_tcp must go from 1 to 2 with too little memory", f"seen: {value}")
-    state = [each.state if each else "" for each in played(bench, bench.client(), port, [OPEN])]
+    state = [each.state if each else "" for each in play(bench, bench.client(), port, [OPEN])]
     must(state == [SYNACK], "too little memory: SYNACK expected", f"seen: {state}")

@@ -12,7 +12,17 @@ from lvslab.conformance.check import check
 from lvslab.conformance.checks.sync.templates import template
 from lvslab.conformance.flows import at_server
 from lvslab.conformance.packets import must, must_equal
-from lvslab.conformance.syncing import FLAGS, SPORT, SYNC_ID, Backup, Master, entry, must_say, segments, told
+from lvslab.conformance.syncing import (
+    FLAGS,
+    SPORT,
+    SYNC_ID,
+    Backup,
+    Master,
+    entries_about,
+    entry,
+    must_say,
+    segments,
+)
 from lvslab.conformance.testbed import Bench
 from lvslab.traffic.layers.sync.entries import IpVsSeq, IpVsSeqV0, SyncOption, SyncSeqData
 from lvslab.traffic.layers.sync.messages import SyncMessage
@@ -316,7 +326,7 @@ _SEQUENCES = {
 }
 
 
-def _relayed(bench: Bench, sync: int) -> tuple[str, int, list[Packet]]:
+def _relay(bench: Bench, sync: int) -> tuple[str, int, list[Packet]]:
     """Tell a director, which is backup and master, about a connection with sequence numbers:
     client, flags, what it says itself then.
 
@@ -343,7 +353,7 @@ def _relayed(bench: Bench, sync: int) -> tuple[str, int, list[Packet]]:
     " them",
 )
 def relay_v0(bench: Bench) -> None:
-    client, flags, messages = _relayed(bench, 0)
+    client, flags, messages = _relay(bench, 0)
     sequences: dict[str, Any] = {
         name: IpVsSeqV0(init_seq=a, delta=b, previous_delta=c) for name, (a, b, c) in _SEQUENCES.items()
     }
@@ -364,8 +374,8 @@ def relay_v1(bench: Bench) -> None:
     # Mainline's ip_vs_sync_conn calls hton_seq(to, from), but the function is hton_seq(from, to):
     # the option keeps what was in the buffer before, and the connection's own numbers are
     # overwritten. On 6.1 other values than those that were told came out.
-    client, flags, messages = _relayed(bench, 1)
-    found = told(messages, client)
+    client, flags, messages = _relay(bench, 1)
+    found = entries_about(messages, client)
     must(
         len(found) == 1 and len(found[0].options) == 1,
         f"one entry with one option was expected, {found!r} came",

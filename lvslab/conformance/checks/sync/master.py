@@ -8,7 +8,7 @@ from lvslab.conformance.addresses import PORT, V4
 from lvslab.conformance.check import check
 from lvslab.conformance.flows import Conversation
 from lvslab.conformance.packets import must
-from lvslab.conformance.syncing import FLAGS, STATES, Master, entry, must_say, segments, told, udp
+from lvslab.conformance.syncing import FLAGS, STATES, Master, entries_about, entry, must_say, segments, udp
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import EACH_VERSION, MODES_VERSIONS
 from lvslab.ipvs.service import Protocol
@@ -148,7 +148,9 @@ def threshold(bench: Bench, threshold: int, period: int, packets: int, expected:
         marks.append(mark)
         line += [udp(4, client), *datagrams]
     master.client(*line, *master.mark()[1])
-    found = tuple(number for number, mark in enumerate(marks, start=1) if told(master.until(mark), client))
+    found = tuple(
+        number for number, mark in enumerate(marks, start=1) if entries_about(master.until(mark), client)
+    )
     must(
         found == expected, f"packets {found} made the director tell about the connection, expected {expected}"
     )
@@ -216,7 +218,9 @@ def states(
         count = len(group.split())
         master.client(*rest[:count])
         rest = rest[count:]
-        found += ["|"] * bool(number) + [names[each.state] for each in told(master.messages(), client)]
+        found += ["|"] * bool(number) + [
+            names[each.state] for each in entries_about(master.messages(), client)
+        ]
     must(
         tuple(found) == expected,
         f"after packets {steps} the director told states {tuple(found)}, expected {expected}",
@@ -279,4 +283,4 @@ def ops_never(bench: Bench) -> None:
     must_say(master.messages(), [], "six datagrams of a one-packet service")
     bench.run(f"ipvsadm -E -u {service.address}:{service.port} -s rr")
     master.client(udp(4, other))
-    must(len(told(master.messages(), other)) == 1, "without -o a datagram was not told")
+    must(len(entries_about(master.messages(), other)) == 1, "without -o a datagram was not told")

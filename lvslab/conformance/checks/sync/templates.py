@@ -9,7 +9,7 @@ from scapy.packet import Packet
 
 from lvslab.conformance.check import check
 from lvslab.conformance.packets import must
-from lvslab.conformance.syncing import FLAGS, SPORT, Master, entry, must_say, segments, told, udp
+from lvslab.conformance.syncing import FLAGS, SPORT, Master, entries_about, entry, must_say, segments, udp
 from lvslab.conformance.testbed import Bench
 from lvslab.ipvs.service import Protocol
 from lvslab.traffic.layers.sync.words import ConnFlag
@@ -112,7 +112,7 @@ def persist_mode(bench: Bench, value: int, word: str) -> None:
     master = Master(bench)
     client = bench.client()
     master.client(*segments(4, client, "S", "A", "A"))
-    seen = [each.cport for each in told(master.messages(), client)]
+    seen = [each.cport for each in entries_about(master.messages(), client)]
     must(seen.count(0) == 3, f"three packets told the template {seen.count(0)} times, expected 3")
     wanted = 1 - value
     must(
@@ -133,7 +133,7 @@ def refresh_period(bench: Bench, value: int, times: int) -> None:
     master = Master(bench, threshold=(0, 1))
     client = bench.client()
     master.client(*[udp(4, client)] * 4)
-    found = len(told(master.messages(), client))
+    found = len(entries_about(master.messages(), client))
     must(found == times, f"four datagrams were told {found} times, expected {times}")
 
 
@@ -151,15 +151,18 @@ def refresh_retries(bench: Bench) -> None:
     client = bench.client()
     master.client(*[udp(4, client)] * 3)
     began = time.monotonic()
-    must(len(told(master.messages(), client)) == 1, "three datagrams at once were not told exactly once")
+    must(
+        len(entries_about(master.messages(), client)) == 1,
+        "three datagrams at once were not told exactly once",
+    )
     again = 0.0
     while not again and time.monotonic() < began + 3:
         master.client(udp(4, client))
-        if told(master.messages(), client):
+        if entries_about(master.messages(), client):
             again = time.monotonic() - began
     must(
         0.8 < again < 2.0,
         f"told again after {again:.2f} s (0: not at all), expected after 1 s, an eighth of 8 s",
     )
     master.client(*[udp(4, client)] * 3)
-    must(not told(master.messages(), client), "told a third time, though sync_retries is 1")
+    must(not entries_about(master.messages(), client), "told a third time, though sync_retries is 1")

@@ -10,10 +10,11 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from lvslab.conformance.addresses import PORT, ROUTER_MAC, SERVER_PORT, V4, server_mac
+from lvslab.conformance.director import print_file
 from lvslab.conformance.flows import at_server
 from lvslab.conformance.packets import changed, must
 from lvslab.conformance.seen import Seen
-from lvslab.conformance.testbed import Bench, print_file
+from lvslab.conformance.testbed import Bench
 from lvslab.kernels.needs import Need
 
 SPORT = 40000
