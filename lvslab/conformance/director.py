@@ -118,22 +118,27 @@ class Director:
         Raises:
             CheckSkipped: this kernel does not have it.
         """
-        path = f"/proc/sys/{key.replace('.', '/')}"
-        before = self._baseline_of(path)
-        if before is None:
-            shown = self.lab.director.run(f"cat {path}")
-            if shown.code != 0:
-                raise CheckSkipped(f"kernel {self.release} has no {key}")
-            before = " ".join(shown.out.split())
+        before = self._baseline_of(key) or self.value(key)
         self.apply(Sysctl(key, value).fast(), Sysctl(key, before).fast())
 
-    def _baseline_of(self, path: str) -> str | None:
-        """A parameter's value before any check, where `_STATE` has it."""
+    def value(self, key: str) -> str:
+        """What a kernel parameter is now, its words parted by one space.
+
+        Raises:
+            CheckSkipped: this kernel does not have it.
+        """
+        shown = self.lab.director.run(f"cat {_path(key)}")
+        if shown.code != 0:
+            raise CheckSkipped(f"kernel {self.release} has no {key}")
+        return " ".join(shown.out.split())
+
+    def _baseline_of(self, key: str) -> str:
+        """A parameter's value before any check, "" where `_STATE` does not have it."""
         for line in self._baseline.splitlines():
-            name, _, value = line.partition(":")
-            if name == path:
+            path, _, value = line.partition(":")
+            if path == _path(key):
                 return " ".join(value.split())
-        return None
+        return ""
 
     def rule(self, arguments: str) -> None:
         """Add an iptables rule for this check: `arguments` as after "iptables", with -A.
@@ -247,6 +252,11 @@ class Director:
         left = [line for line in after.splitlines() if line not in self._baseline.splitlines()]
         gone = [line for line in self._baseline.splitlines() if line not in after.splitlines()]
         return "; ".join([*(f"left: {line}" for line in left), *(f"gone: {line}" for line in gone)])
+
+
+def _path(key: str) -> str:
+    """The file of a kernel parameter."""
+    return f"/proc/sys/{key.replace('.', '/')}"
 
 
 def _steps(outer: str, inner: str) -> list[Step]:

@@ -105,14 +105,14 @@ def secure_auto(bench: Bench) -> None:
     port, client = service_of(bench, "nat"), bench.client()
     bench.sysctl("net.ipv4.vs.amemthresh", 1)
     bench.sysctl("net.ipv4.vs.secure_tcp", 1)
-    value = bench.run("cat /proc/sys/net/ipv4/vs/secure_tcp").strip()
+    value = bench.value("net.ipv4.vs.secure_tcp")
     must(value == "1", "secure_tcp must stay 1 with enough memory", f"seen: {value}")
     state = [each.state if each else "" for each in play(bench, client, port, [OPEN])]
     must(state == [ESTABLISHED], "enough memory: ESTABLISHED expected", f"seen: {state}")
     bench.sysctl("net.ipv4.vs.secure_tcp", 0)
     bench.sysctl("net.ipv4.vs.amemthresh", 1000000000)
     bench.sysctl("net.ipv4.vs.secure_tcp", 1)
-    value = bench.run("cat /proc/sys/net/ipv4/vs/secure_tcp").strip()
+    value = bench.value("net.ipv4.vs.secure_tcp")
     must(value == "2", "secure_tcp must go from 1 to 2 with too little memory", f"seen: {value}")
     state = [each.state if each else "" for each in play(bench, bench.client(), port, [OPEN])]
     must(state == [SYNACK], "too little memory: SYNACK expected", f"seen: {state}")

@@ -137,7 +137,7 @@ def drop_packet_auto(bench: Bench) -> None:
     bench.from_client(*(tcp(bench.client(), port) for _ in range(5))).nothing(
         "new connections with too little memory"
     )
-    value = bench.run("cat /proc/sys/net/ipv4/vs/drop_packet").strip()
+    value = bench.value("net.ipv4.vs.drop_packet")
     must(value == "2", "drop_packet must go from 1 to 2", f"seen: {value}")
 
 
