@@ -48,15 +48,18 @@ class Comparisons:
 
     Attributes:
         compared: each with another cell or its baseline.
-        kept: lines that say which were kept as baselines.
+        kept: lines that say which were kept as baselines, and which were not.
+        unkept: why some of them could not be kept on this machine.
     """
 
     compared: Sequence[Compared]
     kept: Sequence[str]
+    unkept: Sequence[CannotError] = ()
 
     @property
     def code(self) -> ExitCode:
-        return gravest(each.code for each in self.compared)
+        codes = [problem.exit_code for problem in self.unkept]
+        return gravest([*codes, *(each.code for each in self.compared)])
 
     def as_json(self) -> dict[str, Any]:
         """`comparisons` and `baselines`, as far as there are any."""
@@ -101,33 +104,31 @@ def settle(
         runs: where baselines are kept.
         directories: the finished runs.
     """
+    from lvslab.comparison.baseline import keep
+
     compared = [
         _compared(f"{cell.name} against {cells[0].name}", place / cells[0].folder, place / cell.folder)
         for cell in cells[1:]
     ]
     kept: list[str] = []
+    unkept: list[CannotError] = []
     for directory in directories:
         if baseline == "keep":
-            kept.append(_keep(runs, directory))
+            try:
+                kept.append(f"baseline: {keep(runs, directory)}")
+            except (UsageError, CannotError) as problem:
+                kept.append(f"baseline: not kept: {problem}")
+                unkept += [problem] if isinstance(problem, CannotError) else []
         elif baseline == "compare":
             compared.append(_against_baseline(runs, directory))
-    return Comparisons(compared, kept)
-
-
-def _keep(runs: Path, directory: Path) -> str:
-    from lvslab.comparison import baseline
-
-    try:
-        return f"baseline: {baseline.keep(runs, directory)}"
-    except UsageError as problem:
-        return f"baseline: not kept: {problem}"
+    return Comparisons(compared, kept, unkept)
 
 
 def _against_baseline(runs: Path, directory: Path) -> Compared:
-    from lvslab.comparison import baseline
+    from lvslab.comparison.baseline import find
 
     try:
-        base = baseline.find(runs, directory)
+        base = find(runs, directory)
     except CannotError as problem:
         return Compared(directory.name, None, str(problem))
     return _compared(f"{directory.name} against its baseline", base, directory)

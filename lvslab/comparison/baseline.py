@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 
 from lvslab.comparison import likeness
-from lvslab.errors import CannotError, LabError, UsageError
+from lvslab.errors import CannotError, UsageError
 from lvslab.runs.rundir import Run, load
 
 FOLDER = "baselines"
@@ -29,7 +29,7 @@ def keep(runs: Path, directory: Path) -> Path:
 
     Raises:
         UsageError: it is no run, or did not complete.
-        LabError: the copy cannot be written.
+        CannotError: the copy cannot be written.
     """
     run = load(directory)
     if run.status != "complete":
@@ -51,7 +51,7 @@ def keep(runs: Path, directory: Path) -> Path:
             shutil.rmtree(place)
         unfinished.replace(place)
     except OSError as error:
-        raise LabError(f"{place}: the baseline cannot be kept: {error.strerror or error}") from error
+        raise CannotError(f"{place}: the baseline cannot be kept: {error.strerror or error}") from error
     return place
 
 

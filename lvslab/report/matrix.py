@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lvslab.errors import LabError, UsageError
+from lvslab.errors import CannotError, UsageError
 from lvslab.report import failover, figures, grid, style, text
 from lvslab.report.failover import Group
 from lvslab.report.page import Report, outcome, render, started
@@ -25,7 +25,7 @@ def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:
 
     Raises:
         UsageError: none of the runs can be read.
-        LabError: the files cannot be written.
+        CannotError: the files cannot be written.
     """
     runs: list[Run] = []
     broken: list[str] = []
@@ -55,7 +55,7 @@ def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:
         )
         html.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise LabError(
+        raise CannotError(
             f"{error.filename or html}: the overview cannot be written: {error.strerror or error}"
         ) from error
     return Report(html, tuple(studio.files))

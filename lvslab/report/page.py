@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lvslab.errors import LabError
+from lvslab.errors import CannotError
 from lvslab.report import bench, failover, figures, grid, style, text, tier, tier_charts
 from lvslab.report.failover import Group, Observed
 from lvslab.report.series import Series, Subject, all_series, subjects
@@ -42,7 +42,7 @@ def write_report(run_dir: Path, out: Path | None = None) -> Report:
     """Write report.html and figures/*.png for the run in `run_dir`: into that directory, or into
     the directory `out`.
 
-    Raises UsageError when there is no readable run, LabError when the files cannot be written.
+    Raises UsageError when there is no readable run, CannotError when the files cannot be written.
     """
     run = load(run_dir)
     folder = Path(out) if out is not None else run.path
@@ -57,7 +57,7 @@ def write_report(run_dir: Path, out: Path | None = None) -> Report:
             page = render("report.html.j2", _context(run, studio, folder))
         html.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise LabError(
+        raise CannotError(
             f"{error.filename or html}: the report cannot be written: {error.strerror or error}"
         ) from error
     return Report(html, tuple(studio.files))

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from lvslab.errors import LabError
+from lvslab.errors import CannotError, LabError
 from lvslab.verify.pcapng import CHECKSUM_PENDING, INBOUND, OUTBOUND, PcapngWriter
 
 _ETH_P_ALL = 3
@@ -130,7 +130,7 @@ def _tap(interface: str) -> socket.socket:
     try:
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     except PermissionError as error:
-        raise LabError(
+        raise CannotError(
             f"capture on {interface}: no permission for packet sockets; run inside the lab's sandbox"
         ) from error
     # beyond the limit as root, else up to it

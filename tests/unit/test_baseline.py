@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from lvslab.cli.finished import settle
 from lvslab.comparison.baseline import find, keep
 from lvslab.comparison.compare import compare
 from lvslab.errors import CannotError, LabError, UsageError
+from lvslab.exitcodes import ExitCode
 from lvslab.runs import rundir
 from tests.unit.compared import START, lab, result, write_run
 
@@ -106,6 +108,20 @@ def test_a_half_written_baseline_is_never_found(tmp_path: Path) -> None:
     with pytest.raises(CannotError, match="no baseline"):
         find(tmp_path, new)
     assert keep(tmp_path, run) == place and not place.with_name(f".{place.name}.new").exists()
+
+
+def test_a_baseline_that_cannot_be_written_is_said_and_is_exit_code_4(tmp_path: Path) -> None:
+    (tmp_path / "baselines").touch()
+    run, half = write_run(tmp_path), write_run(tmp_path, error=LabError("died"), started=START + 100)
+    with pytest.raises(CannotError, match="the baseline cannot be kept"):
+        keep(tmp_path, run)
+    comparisons = settle(tmp_path, (), "keep", tmp_path, [run, half])
+    assert comparisons.code == ExitCode.CANNOT
+    unwritten, broken = comparisons.kept
+    assert unwritten.startswith("baseline: not kept: ") and "cannot be kept: " in unwritten
+    assert "is broken, so it is no baseline" in broken
+    assert comparisons.as_json() == {"baselines": [unwritten, broken]}
+    assert settle(tmp_path, (), "keep", tmp_path, [half]).code == ExitCode.OK
 
 
 def lvslab(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -491,3 +491,9 @@ def test_a_check_that_failed_once_is_to_be_confirmed_and_one_tried_often_is_not(
     assert [line for line in words.advice(once) if "--only ops:udp" in line and "--repeat" in line]
     often = compare(suite("c", "pass", 3), suite("d", "fail", 3))
     assert often.code == ExitCode.FAILED and not words.advice(often)
+
+
+def test_a_file_that_cannot_be_written_is_wrong_input(tmp_path: Path) -> None:
+    base, new = write_run(tmp_path / "base"), write_run(tmp_path / "new")
+    done = lvslab("compare", base, new, "--junit", tmp_path)
+    assert done.returncode == 2 and f"{tmp_path}: cannot be written: Is a directory" in done.stderr

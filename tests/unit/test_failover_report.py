@@ -19,7 +19,7 @@ import sample_run
 from sample_failover import CRASH, FAULT, Case
 from test_report import Page, _overlaps
 
-from lvslab.errors import LabError, UsageError
+from lvslab.errors import CannotError, UsageError
 from lvslab.report import failover, failover_charts, figures, grid, style, text, timeline
 from lvslab.report.failover import Group, Length, Observed
 from lvslab.report.matrix import write_matrix
@@ -601,5 +601,5 @@ def test_an_overview_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at least one"):
         write_matrix([], tmp_path / "out")
     (tmp_path / "file").touch()
-    with pytest.raises(LabError, match="the overview cannot be written"):
+    with pytest.raises(CannotError, match="the overview cannot be written"):
         write_matrix([_run(tmp_path, [(_trial(), {})])], tmp_path / "file")

@@ -21,7 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import lvslab.report
-from lvslab.errors import LabError, UsageError
+from lvslab.errors import CannotError, UsageError
 from lvslab.report import charts, ladder, network, style, text, units
 from lvslab.report.page import write_report
 from lvslab.report.series import all_series, subjects
@@ -229,7 +229,7 @@ def test_what_cannot_be_read_or_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no run\.json"):
         write_report(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(LabError, match="the report cannot be written"):
+    with pytest.raises(CannotError, match="the report cannot be written"):
         write_report(sample_run.empty(tmp_path), tmp_path / "file")
 
 
