@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import settings
+
 
 def pytest_configure() -> None:
-    """Let interrupts arrive, here and in every program that a test starts.
+    """Let interrupts arrive, here and in every program that a test starts; let generated cases take
+    their time.
 
     A shell starts what it puts into the background with SIGINT ignored, children inherit that
     (signal(7)), and Python then installs no handler: tests of an interruption would wait in vain.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # how long one case may take says more about what else the machine does than about lvslab
+    settings.register_profile("lvslab", deadline=None)
+    settings.load_profile("lvslab")
