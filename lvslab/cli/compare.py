@@ -10,7 +10,7 @@ import click
 
 from lvslab.cli.common import JSON, RUNS, options
 from lvslab.cli.places import writable_file
-from lvslab.errors import UsageError
+from lvslab.errors import CannotError, UsageError
 
 if TYPE_CHECKING:
     from lvslab.comparison.compare import Comparison
@@ -141,7 +141,7 @@ def write_files(found: Comparison, junit: Path | None, tap: Path | None, markdow
     """Write a comparison in the formats asked for; "-" is standard output.
 
     Raises:
-        UsageError: a file cannot be written.
+        CannotError: a file cannot be written.
     """
     from lvslab.cli.terminal import print_lines
     from lvslab.report import comparison, formats
@@ -161,7 +161,7 @@ def write_files(found: Comparison, junit: Path | None, tap: Path | None, markdow
         try:
             file.write_text(text(), encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"{file}: cannot be written: {error.strerror}") from error
+            raise CannotError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def show(found: Comparison, every_number: bool = False) -> None:

@@ -15,12 +15,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from lvslab.cli.compare import write_files
 from lvslab.comparison import numbers
 from lvslab.comparison.compare import Comparison, compare
 from lvslab.comparison.findings import Finding, Status
 from lvslab.comparison.metrics import Series
 from lvslab.comparison.numbers import Limits
-from lvslab.errors import LabError, UsageError
+from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.exitcodes import ExitCode
 from lvslab.report import comparison as words
 from lvslab.runs.records import Result, Verdict
@@ -493,7 +494,7 @@ def test_a_check_that_failed_once_is_to_be_confirmed_and_one_tried_often_is_not(
     assert often.code == ExitCode.FAILED and not words.advice(often)
 
 
-def test_a_file_that_cannot_be_written_is_wrong_input(tmp_path: Path) -> None:
-    base, new = write_run(tmp_path / "base"), write_run(tmp_path / "new")
-    done = lvslab("compare", base, new, "--junit", tmp_path)
-    assert done.returncode == 2 and f"{tmp_path}: cannot be written: Is a directory" in done.stderr
+def test_a_file_that_cannot_be_written_after_all_is_no_broken_lab(tmp_path: Path) -> None:
+    found = compare(write_run(tmp_path / "base"), write_run(tmp_path / "new"))
+    with pytest.raises(CannotError, match="cannot be written: Is a directory"):
+        write_files(found, junit=tmp_path, tap=None, markdown=None)
