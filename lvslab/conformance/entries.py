@@ -21,7 +21,7 @@ from lvslab.conformance.addresses import NETS, SERVER_PORT
 from lvslab.conformance.seen import Seen
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed, CheckSkipped
-from lvslab.ipvs.ipvsadm import Connection
+from lvslab.ipvs.listings import Connection
 
 _blocks = itertools.count(1)
 

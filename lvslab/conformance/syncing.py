@@ -16,7 +16,7 @@ from lvslab.conformance.packets import must
 from lvslab.conformance.seen import Logged, Seen
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
-from lvslab.ipvs.ipvsadm import Connection, parse_connections
+from lvslab.ipvs.listings import Connection, parse_connections
 from lvslab.traffic.layers.sync.entries import SyncConnV0, SyncConnV4, SyncConnV6
 from lvslab.traffic.layers.sync.messages import SyncMessage, SyncMessageV0, decode
 from lvslab.traffic.layers.sync.words import SYNC_GROUP, SYNC_PORT, ConnFlag, Forwarding

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lvslab.ipvs.endpoint import Endpoint
-from lvslab.ipvs.ipvsadm import Connection, Counters, Timeouts
+from lvslab.ipvs.listings import Connection, Counters, Timeouts
 from lvslab.ipvs.service import PacketForwarding, RealServer, VirtualService
 from lvslab.modes.base import Role
 

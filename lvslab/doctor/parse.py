@@ -14,7 +14,14 @@ from lvslab.doctor.evidence import Address, Ipvs, Link, Machine, Neighbour, Rout
 from lvslab.doctor.script import MARK, MOST_CONNECTIONS
 from lvslab.errors import LvslabError, UsageError
 from lvslab.ipvs.endpoint import Endpoint
-from lvslab.ipvs.ipvsadm import Connection, Counters, Timeouts, parse_connections, parse_stats, parse_timeouts
+from lvslab.ipvs.listings import (
+    Connection,
+    Counters,
+    Timeouts,
+    parse_connections,
+    parse_stats,
+    parse_timeouts,
+)
 from lvslab.ipvs.proc import read_table
 from lvslab.ipvs.rules import parse_rules
 from lvslab.ipvs.service import VirtualService

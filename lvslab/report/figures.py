@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvslab.report import charts, failover_charts, ladder, network, style, timeline
-from lvslab.report.failover import Group, Observed
+from lvslab.report import charts, ladder, network, style
+from lvslab.report.failover import outages, survivors, timeline, variants
+from lvslab.report.failover.trials import Group, Observed
 from lvslab.report.series import Series, Subject
 from lvslab.runs.records import Flow, Lab
 from lvslab.runs.rundir import Run
@@ -117,17 +118,17 @@ def failures(studio: Studio, groups: Sequence[Group]) -> Failures:
         timelines.append(studio.draw(name, text, partial(timeline.draw, title, _SUBTITLE, panels)))
     numbers = ", ".join(f"{group.label} {group.median_text}" for group in groups)
     connections = any(group.survivals for group in groups)
-    make = partial(failover_charts.outages, groups, wide=not connections)
+    make = partial(outages.outages, groups, wide=not connections)
     shown = [studio.draw("outage", f"Outage of every repeat; medians: {numbers}", make)]
     if connections:
         numbers = ", ".join(f"{group.label} {group.survivors_text}" for group in groups if group.survivals)
         text = f"Long-lived connections that survived, by their age at the fault: {numbers}"
-        shown.append(studio.draw("survivors", text, partial(failover_charts.survivors, groups)))
+        shown.append(studio.draw("survivors", text, partial(survivors.survivors, groups)))
     numbers = "; ".join(
         f"{group.label}: outage {group.median_text}, failed {group.failed_text}" for group in groups
     )
     compared = studio.draw(
-        "comparison", f"The variants compared. {numbers}", partial(failover_charts.comparison, groups)
+        "comparison", f"The variants compared. {numbers}", partial(variants.comparison, groups)
     )
     repeats = []
     for group in groups:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lvslab.report import failover, style
-from lvslab.report.failover import Group
+from lvslab.report import style
+from lvslab.report.failover import trials
+from lvslab.report.failover.trials import Group
+from lvslab.report.units import count
 from lvslab.runs.rundir import Run
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def of_run(run: Run, groups: Sequence[Group] | None = None) -> Matrix:
     Args:
         groups: the run's trials when they are read already.
     """
-    groups = failover.observe(run) if groups is None else groups
+    groups = trials.observe(run) if groups is None else groups
     title = scenario_title(run)
     if not groups:
         cells = _verdict_cells(run)
@@ -117,12 +119,12 @@ def _cell(group: Group) -> Cell:
     if median is None:
         return Cell(verdict, "not known", next((t.unknown for t in group.trials if t.unknown), ""))
     notes = [
-        f"noticed after {group.detection_text}" if group.detections else "",
+        f"detected after {group.detection_text}" if group.detections else "",
         f"{group.survivors_text} kept" if group.survivals else "",
     ]
     later = sum(stretch.failed for trial in group.trials for stretch in trial.later)
     if later:
-        notes.insert(0, f"{failover.count(later)} failed later")
+        notes.insert(0, f"{count(later)} failed later")
     failed = sum(trial.trial.verdict == "fail" for trial in group.trials)
     if failed and failed < len(group.trials):
         notes.insert(0, f"{failed} of {len(group.trials)} repeats failed")

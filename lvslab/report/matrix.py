@@ -11,9 +11,11 @@ from typing import Any
 from urllib.parse import quote
 
 from lvslab.errors import CannotError, UsageError
-from lvslab.report import failover, figures, grid, style, text
-from lvslab.report.failover import Group
-from lvslab.report.page import Report, outcome, render, started
+from lvslab.report import figures, grid, style, text
+from lvslab.report.failover import summary, trials
+from lvslab.report.failover.trials import Group
+from lvslab.report.page import Report, render
+from lvslab.report.parts.run import outcome, started
 from lvslab.runs.rundir import Run, load
 
 
@@ -36,7 +38,7 @@ def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:
             broken.append(str(error))
     if not runs:
         raise UsageError(broken[0] if broken else "a matrix needs at least one run directory")
-    found = [(run, failover.observe(run)) for run in runs]
+    found = [(run, trials.observe(run)) for run in runs]
     table = grid.joined([grid.of_run(run, groups) for run, groups in found])
     html = out / "overview.html"
     try:
@@ -74,5 +76,5 @@ def _run_entry(run: Run, groups: Sequence[Group], out: Path) -> dict[str, Any]:
         "headline": text.headline(run),
         "started": started(run),
         "rows": text.failover_rows(groups),
-        "problems": failover.problems(groups),
+        "problems": summary.problems(groups),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lvslab.report.failover import Group, observe
+from lvslab.report.failover.trials import Group, observe
 from lvslab.report.series import Series, Subject, all_series, subjects
 from lvslab.report.style import mode_title
 from lvslab.report.units import MISSING, percent, scale
@@ -71,7 +71,7 @@ FAILOVER_HEADERS = (
     "Outage, median",
     "Range",
     "Predicted",
-    "Noticed after",
+    "Detected after",
     "Failed attempts",
     "Survivors",
 )

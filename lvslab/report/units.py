@@ -81,3 +81,33 @@ def significant(value: float, digits: int = 3) -> str:
 def percent(fraction: float | None, digits: int = 1) -> str:
     """0.0421 → "4.2 %"."""
     return MISSING if fraction is None else f"{100 * fraction:.{digits}f} %"
+
+
+def seconds_text(seconds: float, interval: float | None) -> str:
+    """A time no more exactly than it was measured: "1.52 s" and "20 ms" with attempts
+    every 10 ms.
+    """
+    fine = interval if interval and interval > 0 else 0.001
+    digits = max(0, math.ceil(-math.log10(fine) - 1e-9))
+    if abs(seconds) >= 1:
+        return f"{seconds:,.{min(digits, 3)}f} s".replace(",", THIN_SPACE)
+    return f"{seconds * 1e3:.{max(0, min(digits - 3, 3))}f} ms"
+
+
+def count(number: int) -> str:
+    """A count with its thousands set apart."""
+    return f"{number:,}".replace(",", THIN_SPACE)
+
+
+def share(part: int, whole: int) -> str:
+    """A share in per cent that never hides a failure behind "0.0 %" nor a success behind
+    "100.0 %".
+    """
+    if not whole:
+        return MISSING
+    if not part:
+        return "0 %"
+    text = percent(part / whole)
+    if part and text == "0.0 %":
+        return "< 0.1 %"
+    return "> 99.9 %" if part < whole and text == "100.0 %" else text

@@ -1,4 +1,4 @@
-"""Fixtures of several modules."""
+"""Fixtures of several modules; pictures cost little in unit tests, and pages can be had without."""
 
 from __future__ import annotations
 
@@ -11,6 +11,36 @@ import pytest
 from lvslab.catalog import build, store
 from lvslab.kernels import probe
 from lvslab.kernels.needs import KernelFacts, Need
+
+COARSE = 20
+"""Dots per inch of the PNG files: no test looks at their pixels, and at full size encoding them
+takes longer than all else in a report.
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def coarse_pictures() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lvslab.report.style.DPI", COARSE)
+        yield
+
+
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of a page's words and links: each figure is an empty file and an empty <svg> with
+    its description, and nothing is drawn.
+    """
+
+    def sketch(figure: object, name: str, description: str) -> str:
+        from html import escape
+
+        return f'<svg role="img" aria-label="{escape(description, quote=True)}"></svg>'
+
+    def touch(figure: object, file: Path) -> None:
+        file.touch()
+
+    monkeypatch.setattr("lvslab.report.style.save_png", touch)
+    monkeypatch.setattr("lvslab.report.style.inline_svg", sketch)
 
 
 @pytest.fixture

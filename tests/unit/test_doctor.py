@@ -36,7 +36,7 @@ from lvslab.doctor.parse import parse_machine
 from lvslab.errors import CannotError, LabError
 from lvslab.host.completed import Completed
 from lvslab.ipvs.endpoint import Endpoint
-from lvslab.ipvs.ipvsadm import Connection, Counters, Timeouts
+from lvslab.ipvs.listings import Connection, Counters, Timeouts
 from lvslab.ipvs.proc import read_table
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 from lvslab.modes.base import Role

@@ -20,9 +20,9 @@ import pytest
 from lvslab.errors import CommandError, LabError, UsageError
 from lvslab.host.completed import Completed
 from lvslab.ipvs.endpoint import Endpoint
-from lvslab.ipvs.ipvsadm import (
+from lvslab.ipvs.ipvsadm import Ipvsadm
+from lvslab.ipvs.listings import (
     Connection,
-    Ipvsadm,
     ServerRates,
     ServerStats,
     Timeouts,

@@ -11,7 +11,7 @@ import pytest
 from lvslab.doctor.diagnose import diagnose
 from lvslab.doctor.evidence import Address, Evidence, Ipvs, Link, Machine
 from lvslab.doctor.finding import Certainty
-from lvslab.ipvs.ipvsadm import Timeouts, parse_connections
+from lvslab.ipvs.listings import Timeouts, parse_connections
 from lvslab.ipvs.rules import parse_rules
 from lvslab.modes.base import Role
 

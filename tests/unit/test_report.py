@@ -1,6 +1,4 @@
-"""The report: one page that stands alone, says what is missing, shows what failed, and figures in
-which nothing overlaps.
-"""
+"""The page of a run: it stands alone, says what is missing, and shows what failed."""
 
 from __future__ import annotations
 
@@ -8,96 +6,31 @@ import ast
 import re
 from collections import Counter
 from dataclasses import replace
-from html.parser import HTMLParser
-from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sample_lab
-import sample_packets
 import sample_run
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from pages import Page, page_of
 
 import lvslab.report
 from lvslab.errors import CannotError, UsageError
-from lvslab.report import charts, ladder, network, style, text, units
-from lvslab.report.page import write_report
-from lvslab.report.series import all_series, subjects
-from lvslab.runs.records import Interface, Lab, Node, PathFile, Result
+from lvslab.report import style, text
+from lvslab.report.page import Report, write_report
+from lvslab.report.series import all_series
+from lvslab.runs.records import Result
 from lvslab.runs.rundir import load
-
-VOID = {"meta", "br", "img", "link", "hr", "input", "path", "use"}
-
-
-class Page(HTMLParser):
-    """Parses a page and keeps what the tests ask for; a tag that is closed wrongly fails
-    the test.
-    """
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.tags: Counter[str] = Counter()
-        self.labels: list[str] = []
-        self.words: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        if tag not in VOID:
-            self.open.append(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value or "")
-            elif name in ("href", "src", "xlink:href"):
-                self.links.append(value or "")
-            elif name == "aria-label":
-                self.labels.append(value or "")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open and self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self.words))
 
 
 @pytest.fixture(scope="module")
-def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = sample_run.complete(tmp_path_factory.mktemp("complete"))
-    write_report(path)
-    return path
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """That of a complete run, drawn once for all tests here."""
+    return write_report(sample_run.complete(tmp_path_factory.mktemp("complete")))
 
 
-def _page(run: Path) -> Page:
-    return Page(write_report(run).html.read_text(encoding="utf-8"))
-
-
-def _lab(mode: str, clients: int = 1, servers: int = 2) -> Lab:
-    return sample_lab.lab(mode, clients, servers)
-
-
-def _path(mode: str, wrong_at: int | None = None) -> PathFile:
-    return sample_packets.path_file(mode, wrong_at)
-
-
-# --- the page -------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def complete(report: Report) -> Path:
+    return report.html.parent
 
 
 def test_the_page_of_a_complete_run_shows_every_mode_and_number(complete: Path) -> None:
@@ -133,8 +66,7 @@ def test_ids_are_unique_and_every_reference_has_its_target(complete: Path) -> No
     assert targets <= set(page.ids)
 
 
-def test_every_figure_is_inline_described_and_a_file(complete: Path) -> None:
-    report = write_report(complete)
+def test_every_figure_is_inline_described_and_a_file(report: Report) -> None:
     page = Page(report.html.read_text(encoding="utf-8"))
     assert page.tags["svg"] == len(report.figures) == len(page.labels) == len(set(page.labels))
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in report.figures)
@@ -157,9 +89,10 @@ def test_figures_follow_the_page_into_the_dark(complete: Path) -> None:
     assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= {"#000000"}
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_failed_mode_shows_its_wrong_packet(tmp_path: Path) -> None:
     path = sample_run.failed(tmp_path)
-    page = _page(path)
+    page = page_of(path)
     assert "1 passed, 1 failed, 1 skipped" in page.text
     assert "packet 4 on c1-eth0: lvs -> c1, SYN-ACK seq=917331201 ack=2840172614" in page.text
     assert "demanded src 10.0.0.10:80 dst <client> & nothing else" in page.text
@@ -169,8 +102,9 @@ def test_a_failed_mode_shows_its_wrong_packet(tmp_path: Path) -> None:
     assert "captures/nat.contract.txt" in page.links
 
 
+@pytest.mark.usefixtures("sketched")
 def test_missing_measurements_are_said_and_not_drawn_as_nothing(tmp_path: Path) -> None:
-    page = _page(sample_run.gaps(tmp_path))
+    page = page_of(sample_run.gaps(tmp_path))
     assert "Connection refused" in page.text
     assert "60 requests are too few for p99" in page.text
     assert "captures/dr.path.json is not there or cannot be read" in page.text
@@ -178,8 +112,9 @@ def test_missing_measurements_are_said_and_not_drawn_as_nothing(tmp_path: Path) 
     assert any("DR no number (wrk: unable to connect" in label for label in page.labels)
 
 
+@pytest.mark.usefixtures("sketched")
 def test_an_interrupted_run_says_what_it_is(tmp_path: Path) -> None:
-    page = _page(sample_run.interrupted(tmp_path))
+    page = page_of(sample_run.interrupted(tmp_path))
     assert (
         "This run is not complete (interrupted)" in page.text and "the last sample was cut off" in page.text
     )
@@ -199,11 +134,12 @@ def test_an_empty_run_is_a_page_that_says_so(tmp_path: Path) -> None:
     assert report.figures == () and page.tags["svg"] == 0
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_run_that_was_killed_is_not_called_passed(tmp_path: Path) -> None:
     path = sample_run.complete(tmp_path, modes=["nat"])
     file = path / "run.json"
     file.write_text(file.read_text().replace('"status": "complete"', '"status": "running"'))
-    assert "STILL RUNNING, OR KILLED" in _page(path).text
+    assert "STILL RUNNING, OR KILLED" in page_of(path).text
 
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
@@ -217,6 +153,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert not [link for link in page.links if "passwd" in link]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_report_may_stand_elsewhere_and_links_back(tmp_path: Path) -> None:
     path = sample_run.complete(tmp_path / "runs", modes=["nat"])
     report = write_report(path, tmp_path / "reports" / "one")
@@ -233,6 +170,7 @@ def test_what_cannot_be_read_or_written_is_one_line(tmp_path: Path) -> None:
         write_report(sample_run.empty(tmp_path), tmp_path / "file")
 
 
+@pytest.mark.usefixtures("sketched")
 def test_two_labs_of_one_mode_are_told_apart(tmp_path: Path) -> None:
     with sample_run.writer(tmp_path) as run:
         for name, value in (("nat-6.1", 1e9), ("nat-7.2", 2e9)):
@@ -241,249 +179,22 @@ def test_two_labs_of_one_mode_are_told_apart(tmp_path: Path) -> None:
     table = text.summary_table(load(run.path))
     assert table.headers == ("Metric", "NAT · nat-6.1", "NAT · nat-7.2")
     assert table.rows == (("Throughput", "1.00 Gbit/s (n 1)", "2.00 Gbit/s (n 1)"),)
-    assert "NAT · nat-7.2" in _page(run.path).text
+    assert "NAT · nat-7.2" in page_of(run.path).text
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_mode_and_a_metric_of_a_later_version_are_shown_all_the_same(tmp_path: Path) -> None:
     with sample_run.writer(tmp_path) as run:
         run.add_lab(replace(sample_lab.lab("nat"), name="gue", mode="gue"))
         run.sample(lab="gue", mode="gue", metric="failover_gap", unit="s", repeat=0, value=0.84)
-    page = _page(run.path)
+    page = page_of(run.path)
     assert "Failover gap" in page.text and "840 ms" in page.text and "gue" in page.text
 
 
-# --- tables and numbers ---------------------------------------------------------------------------
-
-
-def test_the_tables_hold_verdicts_and_numbers_as_text(tmp_path: Path) -> None:
-    run = load(sample_run.failed(tmp_path))
-    table = text.verdict_table(run)
-    assert table.headers == ("Name", "Verdict", "Reason")
-    assert [row[:2] for row in table.rows] == [("nat", "FAIL"), ("dr", "PASS"), ("synproxy", "SKIP")]
-    assert text.summary_table(run).rows == ()
-    table = text.summary_table(load(sample_run.gaps(tmp_path)))
-    assert all(len(row) == len(table.headers) for row in table.rows)
-    assert {row[0]: row[2] for row in table.rows}["Throughput"] == units.MISSING
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "expected"),
-    [
-        (9.4123e9, "bit/s", "9.41 Gbit/s"),
-        (9.9996e6, "bit/s", "10.0 Mbit/s"),
-        (31_234, "1/s", "31.2 k/s"),
-        (812, "1/s", "812/s"),
-        (0.00041, "s", "410 µs"),
-        (0.0123, "s", "12.3 ms"),
-        (0, "s", "0 s"),
-        (3, "segments", "3 segments"),
-        (21600, "1", "21\u2009600"),
-        (5.26e6, "B", "5.26 MB"),
-        (None, "s", "–"),
-        (-0.5, "s", "-500 ms"),
-    ],
-)
-def test_numbers_are_written_for_people(value: float | None, unit: str, expected: str) -> None:
-    assert units.quantity(value, unit) == expected
-
-
-# --- figures --------------------------------------------------------------------------------------
-
-
-def _overlaps(figure: Figure) -> list[tuple[str, str]]:
-    """Pairs of texts of a figure that cover each other, and texts that leave the figure."""
-    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    figure.draw(renderer)
-    boxes = []
-    for axes in figure.axes:
-        artists: list[Any] = [*axes.texts]
-        if axes.axison:
-            low, high = axes.get_xlim()
-            shown = [
-                label
-                for at, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
-                if low <= at <= high
-            ]
-            artists += [axes.xaxis.label, *shown, *axes.get_yticklabels()]
-        boxes += [
-            (a.get_text(), a.get_window_extent(renderer))
-            for a in artists
-            if a.get_visible() and a.get_text().strip()
-        ]
-    found = [(a, b) for (a, box), (b, other) in combinations(boxes, 2) if _area(box, other) > 6]
-    width, height = figure.canvas.get_width_height()
-    return found + [
-        (label, "the edge")
-        for label, box in boxes
-        if box.x0 < -1 or box.x1 > width + 1 or box.y0 < -1 or box.y1 > height + 1
-    ]
-
-
-def _area(a: Any, b: Any) -> float:
-    return float(max(0, min(a.x1, b.x1) - max(a.x0, b.x0)) * max(0, min(a.y1, b.y1) - max(a.y0, b.y0)))
-
-
-@pytest.mark.parametrize("mode", sample_run.MODES)
-@pytest.mark.parametrize(("clients", "servers"), [(1, 1), (1, 2), (4, 8), (3, 5)])
-def test_nothing_in_a_network_overlaps(mode: str, clients: int, servers: int) -> None:
-    lab = _lab(mode, clients, servers)
-    layout = network._layout(lab)
-    assert len(layout.cards) == len(lab.nodes)
-    for a, b in combinations(layout.cards.values(), 2):
-        assert a.x + a.width < b.x or b.x + b.width < a.x or a.y + a.height < b.y or b.y + b.height < a.y
-    for card in layout.cards.values():
-        assert not [x for x in layout.trays.values() if card.x - 8 < x < card.x + card.width + 8]
-    with style.styled():
-        assert _overlaps(network.draw(lab, _path(mode).flows[0])) == []
-
-
-@pytest.mark.parametrize(
-    ("mode", "request_way", "reply_way"),
-    [
-        ("nat", ["c1", "lvs", "rs1"], ["rs1", "lvs", "c1"]),
-        ("dr", ["c1", "lvs", "rs1"], ["rs1", "c1"]),
-        ("tun", ["c1", "lvs", "gw", "rs1"], ["rs1", "gw", "c1"]),
-        ("fullnat", ["c1", "lvs", "rs1"], ["rs1", "lvs", "c1"]),
-        ("synproxy", ["c1", "lvs", "rs1"], ["rs1", "lvs", "c1"]),
-    ],
-)
-def test_the_ways_in_a_network_are_those_of_the_packets(
-    mode: str, request_way: list[str], reply_way: list[str]
-) -> None:
-    assert network._ways(_lab(mode), _path(mode).flows[0]) == [("request", request_way), ("reply", reply_way)]
-
-
-def test_a_network_without_rules_wires_or_a_flow_is_drawn() -> None:
-    lost = Node("lost", "router", interfaces=(Interface("x", network="s9"),))
-    bare = sample_lab.lab("nat")
-    lab = replace(bare, service_rules=(), nodes=(*bare.nodes, lost))
-    assert network.vips(lab) == ()
-    network.draw(lab)
-
-
-@pytest.mark.parametrize("mode", sample_run.MODES)
-@pytest.mark.parametrize("wrong_at", [None, 3])
-def test_nothing_in_a_ladder_overlaps(mode: str, wrong_at: int | None) -> None:
-    path = _path(mode, wrong_at)
-    with style.styled():
-        assert _overlaps(ladder.draw(_lab(mode), path.columns, path.flows[0])) == []
-
-
-def test_a_ladder_says_what_was_rewritten_and_what_is_wrong() -> None:
-    path = _path("fullnat", 3)
-    figure = ladder.draw(_lab("fullnat"), path.columns, path.flows[0])
-    words = [artist.get_text() for artist in figure.axes[0].texts]
-    assert "✗ breaks its packet contract" in words and any(
-        word.startswith("✗ wrong: source address") for word in words
-    )
-    marked = [span.text for span in ladder._address_line(path.flows[0].steps[1]) if span.mark]
-    assert marked == ["10.0.1.201:40312", "10.0.1.11"]
-    tun = ladder._address_line(_path("tun").flows[0].steps[1])
-    assert tun[0].mark and tun[0].text == "IPIP 10.0.0.1 → 10.0.2.11"
-    assert "rs2" not in words
-
-
-def test_a_packet_that_nobody_received_is_drawn(tmp_path: Path) -> None:
-    path = sample_packets.path_file("nat")
-    (flow,) = path.flows
-    lost = replace(flow.steps[1], target=None, verdict="unjudged", why="seen leaving, never arriving")
-    icmp = replace(
-        lost,
-        protocol="ICMP",
-        src="fd00::1",
-        dst="fd00::2",
-        info="echo request",
-        rewritten=("src", "outer"),
-    )
-    path = replace(path, flows=(replace(flow, steps=(flow.steps[0], lost, icmp)),))
-    with style.styled():
-        figure = ladder.draw(_lab("nat"), path.columns, path.flows[0])
-        assert _overlaps(figure) == []
-    words = [artist.get_text() for artist in figure.axes[0].texts]
-    assert "received by nobody" in words and "not judged: seen leaving, never arriving" in words
-    assert "fd00::1" in words and "outer header removed" in words
-    network.draw(_lab("nat"), path.flows[0])
-    style.save_png(figure, tmp_path / "lost.png")
-
-
-@pytest.mark.parametrize("mode", ["nat", "dr", "tun", "fullnat"])
-def test_sequence_numbers_count_from_the_handshake(mode: str) -> None:
-    infos = [step.info for step in ladder._relative(_path(mode).flows[0].steps)]
-    assert list(dict.fromkeys(infos)) == [
-        "SYN seq=0",
-        "SYN-ACK seq=0 ack=1",
-        "ACK seq=1 ack=1",
-        "PSH-ACK seq=1 ack=1 78 bytes",
-        "PSH-ACK seq=1 ack=79 147 bytes",
-        "FIN-ACK seq=79 ack=148",
-        "FIN-ACK seq=148 ack=80",
-    ]
-
-
-def test_sequence_numbers_that_are_rewritten_or_have_no_handshake_stay_as_they_were() -> None:
-    steps = _path("synproxy").flows[0].steps
-    assert ladder._relative(steps) is steps
-    middle = _path("nat").flows[0].steps[6:]
-    assert ladder._relative(middle) is middle
-
-
-def test_a_long_ladder_is_cut_and_keeps_the_wrong_packet() -> None:
-    path = _path("nat", 3)
-    steps = path.flows[0].steps
-    ok = [step for step in steps if step.verdict == "ok"] * 40
-    shown, (before, after) = ladder._window([*ok, steps[3], *ok])
-    assert len(shown) == ladder.MAX_STEPS and steps[3] in shown
-    assert before + after + ladder.MAX_STEPS == 2 * len(ok) + 1
-
-
-@pytest.mark.parametrize("make", [sample_run.complete, sample_run.gaps])
-def test_nothing_in_a_chart_overlaps_and_amounts_begin_at_zero(tmp_path: Path, make: Any) -> None:
-    run = load(make(tmp_path))
-    labs = subjects(run)
-    with style.styled():
-        for series in all_series(run):
-            figure = charts.metric(series, labs)
-            assert _overlaps(figure) == [], series.key
-            assert figure.axes[1].get_xlim()[0] == 0
-        assert _overlaps(charts.latency(run, labs)) == []
-        assert _overlaps(charts.answers(run, labs)) == []
-        if any(lab.counters for lab in run.labs):
-            assert _overlaps(charts.counters(run, labs)) == []
-
-
-def test_every_repeat_is_a_point(complete: Path) -> None:
-    run = load(complete)
-    series = next(one for one in all_series(run) if one.key == "throughput")
-    figure = charts.metric(series, subjects(run))
-    points = [line for line in figure.axes[1].lines if line.get_marker() == "o"]
-    assert [len(line.get_xdata()) for line in points] == [3] * 5  # type: ignore[arg-type]
-    assert [line.get_markerfacecolor() for line in points] == [
-        style.mode_color(mode) for mode in sample_run.MODES
-    ]
-
-
-def test_a_color_means_one_thing() -> None:
-    for theme in (1, 2):
-        colors = [entry[theme] for entry in style.THEME.values()]
-        assert len(set(colors)) == len(colors)
-
-
-def test_drawing_leaves_matplotlib_as_it_was() -> None:
-    import matplotlib
-
-    before = dict(matplotlib.rcParams)
-    network.draw(_lab("dr"))
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_the_report_reads_the_run_directory_and_nothing_else_of_lvslab() -> None:
-    for file in Path(next(iter(lvslab.report.__path__))).glob("*.py"):
+def test_reports_draw_without_a_screen_or_global_state() -> None:
+    """pyplot keeps figures until somebody closes them, and may want a display."""
+    for file in Path(next(iter(lvslab.report.__path__))).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                assert not name.startswith("lvslab") or name.startswith(
-                    ("lvslab.errors", "lvslab.runs", "lvslab.comparison", "lvslab.report")
-                ), file
-                assert "pyplot" not in name, file
-            assert not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"), file
+            assert not [name for name in names if "pyplot" in name], file

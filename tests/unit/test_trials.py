@@ -11,7 +11,7 @@ import sample_lab
 
 from lvslab.comparison.metrics import Series, all_series
 from lvslab.errors import LabError
-from lvslab.report import failover
+from lvslab.report.failover import trials
 from lvslab.runs.records import Mark, Trial
 from lvslab.runs.rundir import Run, load
 from lvslab.runs.trials import observed
@@ -60,7 +60,7 @@ def _outages(run: Run) -> tuple[list[Series], tuple[str, ...]]:
 def test_an_outage_is_the_same_in_a_report_and_in_a_comparison(tmp_path: Path) -> None:
     run = _run(tmp_path, 400, range(100, 150))
     seen = observed(run.probes, run.trials[0])
-    (group,) = failover.observe(run)
+    (group,) = trials.observe(run)
     (outage,), problems = _outages(run)
     assert seen.outage_seconds is not None and 0.48 < seen.outage_seconds < 0.52
     assert group.lengths[0].seconds == seen.outage_seconds == outage.values[0] and not problems
@@ -70,7 +70,7 @@ def test_no_failure_after_the_fault_is_an_outage_of_no_length(tmp_path: Path) ->
     run = _run(tmp_path, 400, range(0))
     (outage,), problems = _outages(run)
     assert observed(run.probes, run.trials[0]).outage_seconds == 0.0 == outage.values[0]
-    assert failover.observe(run)[0].lengths[0].seconds == 0.0 and not problems
+    assert trials.observe(run)[0].lengths[0].seconds == 0.0 and not problems
 
 
 def test_without_an_attempt_after_the_fault_the_outage_is_not_known_to_anybody(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_without_an_attempt_after_the_fault_the_outage_is_not_known_to_anybody(t
     assert run.trials[0].end is not None, "the trial is complete: only its attempts end too early"
     seen = observed(run.probes, run.trials[0])
     assert seen.outage_seconds is None and seen.unknown == "no attempt was made after the fault"
-    assert failover.observe(run)[0].lengths == ()
+    assert trials.observe(run)[0].lengths == ()
     outages, problems = _outages(run)
     assert outages == []
     assert [

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from lvslab.doctor.evidence import Evidence, Machine
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.ipvs.endpoint import Endpoint
-from lvslab.ipvs.ipvsadm import Connection
+from lvslab.ipvs.listings import Connection
 from lvslab.ipvs.service import Protocol, RealServer, VirtualService
 from lvslab.runs.words import plural
 

@@ -10,7 +10,7 @@ from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.netfilter import rules
 from lvslab.doctor.rules.synproxy import set_up
 from lvslab.ipvs.endpoint import Endpoint
-from lvslab.ipvs.ipvsadm import Connection
+from lvslab.ipvs.listings import Connection
 from lvslab.ipvs.service import PacketForwarding
 from lvslab.runs.words import plural
 

@@ -8,7 +8,7 @@ from lvslab.doctor.evidence import Destination, Evidence, alone
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.rules.traffic import shown
 from lvslab.doctor.rules.tunnel import tunnel_link
-from lvslab.ipvs.ipvsadm import Connection
+from lvslab.ipvs.listings import Connection
 from lvslab.runs.words import plural
 
 _FEW = 2

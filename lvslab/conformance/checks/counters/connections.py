@@ -6,7 +6,7 @@ from lvslab.conformance.check import check
 from lvslab.conformance.entries import awaited, chosen, listing, tcp, timeouts, udp
 from lvslab.conformance.packets import must
 from lvslab.conformance.testbed import Bench
-from lvslab.ipvs.ipvsadm import parse_thresholds
+from lvslab.ipvs.listings import parse_thresholds
 from lvslab.ipvs.service import Protocol
 
 

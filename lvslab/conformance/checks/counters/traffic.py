@@ -21,7 +21,7 @@ from lvslab.conformance.seen import Seen
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import VERSIONS
 from lvslab.conformance.verdict import CheckFailed
-from lvslab.ipvs.ipvsadm import Counters, ServiceStats
+from lvslab.ipvs.listings import Counters, ServiceStats
 from lvslab.ipvs.service import Protocol, VirtualService
 
 SECONDS = 5.0

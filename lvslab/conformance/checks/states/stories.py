@@ -8,7 +8,7 @@ from lvslab.conformance.addresses import SERVER_PORT
 from lvslab.conformance.checks.states.tables import Story
 from lvslab.conformance.entries import entries, tcp, tcp_reply
 from lvslab.conformance.testbed import Bench
-from lvslab.ipvs.ipvsadm import Connection
+from lvslab.ipvs.listings import Connection
 
 
 def play(

@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lvslab.report import style
-from lvslab.report.units import MISSING, THIN_SPACE, percent, quantity
+from lvslab.report.units import MISSING, count, quantity, seconds_text, share
 from lvslab.runs import outage as compute
 from lvslab.runs.outage import Survival
 from lvslab.runs.records import Lab, Mark, Trial
@@ -239,7 +239,7 @@ class Group:
         """How late attempts began: 99 of 100 by at most so many seconds; None with too few
         attempts.
         """
-        return _late(self.trials)
+        return late_start(self.trials)
 
     @property
     def survivals(self) -> tuple[Survival, ...]:
@@ -295,98 +295,10 @@ def everything(groups: Iterable[Group]) -> tuple[Observed, ...]:
     return tuple(trial for group in groups for trial in group.trials)
 
 
-def summary(groups: Sequence[Group]) -> list[str]:
-    """What a reader must know to believe the numbers: sentences with resolution, start errors,
-    repeats and what is missing.
-    """
-    trials = everything(groups)
-    sentences = [_repeats_sentence(groups)]
-    intervals = sorted(
-        {t.trial.interval for t in trials if t.trial.interval is not None and t.attempts is not None}
-    )
-    if intervals:
-        every = " or ".join(
-            dict.fromkeys(seconds_text(value, 0.001) for value in (intervals[0], intervals[-1]))
-        )
-        sentences.append(
-            f"Attempts were planned every {every}, whether or not earlier ones had ended: that interval is"
-            " the resolution of every outage here. An outage is counted from the planned start of the first"
-            " failed attempt to that of the first attempt after the last failed one; a shorter one may have"
-            " been missed."
-        )
-        sentences.append(_late_sentence(trials))
-    early = sum(trial.failed_early for trial in trials)
-    if early:
-        sentences.append(f"{attempts_text(early)} failed before the fault: the service was already failing.")
-    local = sum(trial.outcomes["local"] for trial in trials)
-    if local:
-        sentences.append(
-            f"{attempts_text(local)} failed in the client itself (no port or no memory): the service never"
-            " saw them."
-        )
-    if trials and all(t.attempts is not None and not t.unknown and not t.failed for t in trials):
-        sentences.append("No attempt failed.")
-    again = [trial for trial in trials if trial.later]
-    if again:
-        number = sum(stretch.failed for trial in again for stretch in trial.later)
-        where = "1 trial" if len(again) == 1 else f"{len(again)} trials"
-        sentences.append(
-            f"In {where} {attempts_text(number)} failed later, after the service had been whole again (a"
-            " second fault, a repair): the outage is the first such time only."
-        )
-    endless = sum(not trial.length.ended for trial in trials if trial.length)
-    if endless:
-        what = "1 outage had" if endless == 1 else f"{endless} outages had"
-        sentences.append(
-            f"{what} not ended when the probing did: the length is a lower bound, written with ≥."
-        )
-    above = sum(trial.exceeded for trial in trials)
-    bounded = sum(trial.trial.bound is not None and trial.length is not None for trial in trials)
-    if bounded:
-        sentences.append(
-            f"{above or 'None'} of {bounded} outages with a prediction exceeded it by more than the"
-            " resolution."
-        )
-    return [sentence for sentence in sentences if sentence]
-
-
-def problems(groups: Sequence[Group]) -> list[str]:
-    """What is missing, one sentence a trial and cause."""
-    return [f"{trial.trial.name}: {problem}" for trial in everything(groups) for problem in trial.problems]
-
-
-def _repeats_sentence(groups: Sequence[Group]) -> str:
-    numbers = sorted({len(group.trials) for group in groups})
-    if not numbers:
-        return ""
-    each = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    plural = "repeat" if numbers == [1] else "repeats"
-    variants, modes = {group.variant for group in groups}, {group.mode for group in groups}
-    what = "1 variant" if len(variants) == 1 else f"{len(variants)} variants"
-    what += f" in {len(modes)} modes" if len(modes) > 1 else ""
-    few = " One repeat says what can happen, not what usually happens." if numbers[0] == 1 else ""
-    return f"{what}, {each} {plural}{' each' if len(groups) > 1 else ''}.{few}"
-
-
-def _late(trials: Iterable[Observed]) -> float | None:
+def late_start(trials: Iterable[Observed]) -> float | None:
+    """How late attempts began: 99 of 100 by at most so many seconds; None with too few attempts."""
     errors = [error for trial in trials for error in compute.start_errors(trial.attempts or ())]
     return percentile(errors, 99) if len(errors) >= MIN_ERRORS else None
-
-
-def _late_sentence(trials: Sequence[Observed]) -> str:
-    errors = [error for trial in trials for error in compute.start_errors(trial.attempts or ())]
-    if not errors:
-        return ""
-    late = _late(trials)
-    if late is None:
-        return f"The latest attempt began {quantity(max(errors), 's')} after its planned time."
-    return (
-        f"99 of 100 attempts began within {quantity(late, 's')} of their planned time, the latest"
-        f" {quantity(max(errors), 's')} after it."
-    )
-
-
-# --- one trial ------------------------------------------------------------------------------------
 
 
 def _label(variant: str, mode: str, variants: int, modes: int) -> str:
@@ -428,49 +340,3 @@ def _names(lab: Lab | None) -> dict[str, str]:
 
 def _duration(trial: Observed) -> tuple[float, bool]:
     return (trial.length.seconds, not trial.length.ended) if trial.length else (math.inf, True)
-
-
-# --- words ----------------------------------------------------------------------------------------
-
-
-def seconds_text(seconds: float, interval: float | None) -> str:
-    """A time no more exactly than it was measured: "1.52 s" and "20 ms" with attempts
-    every 10 ms.
-    """
-    fine = interval if interval and interval > 0 else 0.001
-    digits = max(0, math.ceil(-math.log10(fine) - 1e-9))
-    if abs(seconds) >= 1:
-        return f"{seconds:,.{min(digits, 3)}f} s".replace(",", THIN_SPACE)
-    return f"{seconds * 1e3:.{max(0, min(digits - 3, 3))}f} ms"
-
-
-def count(number: int) -> str:
-    """A count with its thousands set apart."""
-    return f"{number:,}".replace(",", THIN_SPACE)
-
-
-def attempts_text(number: int) -> str:
-    """So many attempts, in words."""
-    return "1 attempt" if number == 1 else f"{count(number)} attempts"
-
-
-def share(part: int, whole: int) -> str:
-    """A share in per cent that never hides a failure behind "0.0 %" nor a success behind
-    "100.0 %".
-    """
-    if not whole:
-        return MISSING
-    if not part:
-        return "0 %"
-    text = percent(part / whole)
-    if part and text == "0.0 %":
-        return "< 0.1 %"
-    return "> 99.9 %" if part < whole and text == "100.0 %" else text
-
-
-def outcomes_text(outcomes: Mapping[str, int]) -> str:
-    """The failures by kind, most frequent first: "timeout 120, reset 3"."""
-    failed = [(name, number) for name, number in outcomes.items() if name != "ok" and number]
-    return ", ".join(
-        f"{name} {count(number)}" for name, number in sorted(failed, key=lambda item: (-item[1], item[0]))
-    )

@@ -1,0 +1,1 @@
+"""Trials in a report: what they say, in words and in charts."""

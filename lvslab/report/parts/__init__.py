@@ -1,0 +1,1 @@
+"""Parts of a page: plain values for the templates, each from what the run directory holds."""

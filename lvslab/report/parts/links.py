@@ -1,0 +1,34 @@
+"""Links and pictures of a page."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from lvslab.report import figures
+
+
+@dataclass(frozen=True, slots=True)
+class Linker:
+    """Makes links from the page's folder to files of the run directory."""
+
+    run: Path
+    page: Path
+
+    def __call__(self, name: str) -> str | None:
+        """A relative link; None for a file that is not there or not inside the run directory."""
+        file = (self.run / name).resolve()
+        inside = file.is_relative_to(self.run.resolve())
+        return (
+            quote(Path(os.path.relpath(file, self.page.resolve())).as_posix())
+            if inside and file.exists()
+            else None
+        )
+
+
+def picture(drawn: figures.Drawn, folder: Path) -> dict[str, Any]:
+    """A figure for the template, with the link to its file."""
+    return {"drawn": drawn, "png": quote(drawn.png.relative_to(folder).as_posix()), "name": drawn.name}
