@@ -17,7 +17,7 @@ from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 from lvslab.lab.lab import Lab
-from lvslab.modes.base import Ip, Iptables, Step, Sysctl, set_up_script
+from lvslab.modes.base import Ip, Iptables, Step, Sysctl, set_up_script, sysctl_file
 
 _FORWARDING = {"nat": PacketForwarding.MASQ, "dr": PacketForwarding.DR, "tun": PacketForwarding.TUN}
 _MARK = "----"
@@ -127,7 +127,7 @@ class Director:
         Raises:
             CheckSkipped: this kernel does not have it.
         """
-        shown = self.lab.director.run(f"cat {_path(key)}")
+        shown = self.lab.director.run(f"cat {sysctl_file(key)}")
         if shown.code != 0:
             raise CheckSkipped(f"kernel {self.release} has no {key}")
         return " ".join(shown.out.split())
@@ -136,7 +136,7 @@ class Director:
         """A parameter's value before any check, "" where `_STATE` does not have it."""
         for line in self._baseline.splitlines():
             path, _, value = line.partition(":")
-            if path == _path(key):
+            if path == sysctl_file(key):
                 return " ".join(value.split())
         return ""
 
@@ -252,11 +252,6 @@ class Director:
         left = [line for line in after.splitlines() if line not in self._baseline.splitlines()]
         gone = [line for line in self._baseline.splitlines() if line not in after.splitlines()]
         return "; ".join([*(f"left: {line}" for line in left), *(f"gone: {line}" for line in gone)])
-
-
-def _path(key: str) -> str:
-    """The file of a kernel parameter."""
-    return f"/proc/sys/{key.replace('.', '/')}"
 
 
 def _steps(outer: str, inner: str) -> list[Step]:

@@ -17,7 +17,7 @@ from lvslab.kernels.uml import UmlGuest
 from lvslab.lab.daemon import Daemon
 from lvslab.lab.lab import Lab
 from lvslab.lab.nodes import GuestNode, LabMachine
-from lvslab.modes.base import Role
+from lvslab.modes.base import Role, Sysctl, set_up_script
 from lvslab.plan.services import HTTP_PORT
 from lvslab.proxies.tier import TUNING
 from lvslab.proxies.web import LARGE
@@ -35,7 +35,7 @@ _PORTS = (1024, 32767)
 cannot be bound.
 """
 
-_CLIENT = "echo '32768 65535' >/proc/sys/net/ipv4/ip_local_port_range"
+_CLIENT = Sysctl("net.ipv4.ip_local_port_range", "32768 65535").fast()
 _CUT_OFF = 28
 """curl's exit status when the time is over (curl(1), EXIT CODES)."""
 
@@ -147,7 +147,7 @@ class Contest:
         for node in lab.net.hosts:
             if isinstance(node, GuestNode):
                 node.offload()
-        lab.director.run(TUNING).check(lab.plan.director.name, "set-up")
+        lab.director.run(set_up_script([TUNING], None)).check(lab.plan.director.name, "set-up")
         self._client.run(_CLIENT).check(self._client.name, "set-up")
 
     def connections(self, seconds: float) -> None:

@@ -12,7 +12,7 @@ from lvslab.ipvs.service import VirtualService
 from lvslab.lab.daemon import Daemon
 from lvslab.lab.lab import Lab
 from lvslab.lab.nodes import LabMachine
-from lvslab.modes.base import ReplyPath
+from lvslab.modes.base import ReplyPath, Step, Sysctl, set_up_script
 from lvslab.plan.services import HTTP_PORT
 from lvslab.proxies.base import Proxy, listens
 from lvslab.proxies.haproxy import HaProxy, HaProxyTcp
@@ -27,16 +27,18 @@ PROXIES: Mapping[str, Proxy] = {
 _READY_SECONDS = 20.0
 _LOOK_SECONDS = 0.05
 
-_NO_ROUTER = "echo 0 >/proc/sys/net/ipv4/ip_forward"
+_NO_ROUTER = Step("no-router", "nothing reaches a server past the proxy", (Sysctl("net.ipv4.ip_forward", 0),))
 
-TUNING = """\
-echo '1024 65535' >/proc/sys/net/ipv4/ip_local_port_range
-echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse
-echo 4096 >/proc/sys/net/core/somaxconn
-"""
-"""What every proxy's manual advises where there are many connections: ports for those to the real
-servers, and room for those that wait.
-"""
+TUNING = Step(
+    "tuning",
+    "ports for many connections to the real servers, and room for those that wait",
+    (
+        Sysctl("net.ipv4.ip_local_port_range", "1024 65535"),
+        Sysctl("net.ipv4.tcp_tw_reuse", 1),
+        Sysctl("net.core.somaxconn", 4096),
+    ),
+)
+"""What every proxy's manual advises where there are many connections."""
 
 
 def proxy_named(name: str) -> Proxy:
@@ -80,8 +82,7 @@ def serving(lab: Lab, proxy: Proxy, logs: Path, director: str | None = None) -> 
         )
     node, service = lab.node(where), http_service(lab)
     lab.table(where).clear()
-    script = _NO_ROUTER + "\n" + TUNING
-    node.run(script).check(where, "set-up of the proxy")
+    node.run(set_up_script([_NO_ROUTER, TUNING], None)).check(where, "set-up of the proxy")
     lab.tell("proxy", f"{proxy.title} takes the place of IPVS", where)
     with running(node, proxy, service, logs) as daemon:
         yield daemon

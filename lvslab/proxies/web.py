@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from lvslab.errors import CannotError, UsageError
 from lvslab.lab.nodes import LabMachine
 from lvslab.lab.servers import ANSWER
+from lvslab.modes.base import Sysctl
 from lvslab.plan.services import HTTP_PORT, HTTP_SERVER_PORT
 
 LARGE = "large"
@@ -119,7 +120,7 @@ def _start_apache(node: LabMachine) -> None:
     command = (
         f"unshare --user --map-user=1000 --map-group=1000 /usr/sbin/apache2 -f {node.inside}/{_CONFIGURATION}"
     )
-    script = f"echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start\n{command}"
+    script = f"{Sysctl('net.ipv4.ip_unprivileged_port_start', 0).fast()}\n{command}"
     node.run(script).check(node.name, command)
 
 

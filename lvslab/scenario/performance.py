@@ -11,6 +11,7 @@ from lvslab.errors import GuestError, LabError
 from lvslab.lab.lab import Lab
 from lvslab.lab.nodes import GuestNode
 from lvslab.lab.servers import start_iperf3
+from lvslab.modes.base import Sysctl
 from lvslab.plan.services import HTTP_PORT
 from lvslab.runs.writer import RunWriter
 from lvslab.traffic import tools
@@ -20,7 +21,7 @@ CONNECTIONS = 16
 stay short.
 """
 
-_EPHEMERAL = "echo '1024 65535' >/proc/sys/net/ipv4/ip_local_port_range"
+_EPHEMERAL = Sysctl("net.ipv4.ip_local_port_range", "1024 65535").fast()
 
 
 class Performance:

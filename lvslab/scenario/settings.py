@@ -13,7 +13,7 @@ from lvslab.events import Event, Listener
 from lvslab.kernels.needs import Kernels
 from lvslab.lab.lab import Lab
 from lvslab.modes import mode_named
-from lvslab.modes.base import Sysctl
+from lvslab.modes.base import Sysctl, sysctl_file
 from lvslab.plan.make import make_plan
 from lvslab.plan.spec import LabSpec
 from lvslab.scenario.cells import Cell
@@ -64,7 +64,7 @@ def _refused(
             action = Sysctl(name, value)
             if lab.director.run(action.fast()).code == 0:
                 continue
-            there = lab.director.run(f"test -e /proc/sys/{name.replace('.', '/')}").code == 0
+            there = lab.director.run(f"test -e {sysctl_file(name)}").code == 0
             problem = f"does not take the value {value}" if there else "has no such sysctl"
             found[name, value] = f"kernel {facts.release} {problem}"
     return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lvslab.errors import GuestError, LabError
 from lvslab.kernels.needs import KernelFacts, Need
 from lvslab.lab.lab import Lab
-from lvslab.modes.base import Role
+from lvslab.modes.base import Role, Sysctl, sysctl_file
 from lvslab.plan.services import HTTP_PORT
 from lvslab.runs.records import ServiceCounters
 from lvslab.runs.words import plural
@@ -253,8 +253,8 @@ class LabUnderTest(Lab):
         Raises:
             CommandError: the kernel has no such parameter or refuses the value.
         """
-        path = f"/proc/sys/{name.replace('.', '/')}"
-        script = f"cat {path}" if value is None else f"echo '{value}' >{path} && cat {path}"
+        show = f"cat {sysctl_file(name)}"
+        script = show if value is None else f"{Sysctl(name, value).fast()} && {show}"
         return self.run(script).strip()
 
     def weights(self, port: int = HTTP_PORT, protocol: str = "TCP") -> dict[str, int]:

@@ -16,6 +16,7 @@ from typing import Literal
 from lvslab.errors import LabError, UsageError
 from lvslab.lab.nodes import LabHost, LabMachine
 from lvslab.lab.program import SPARE_SECONDS, NodeProgram
+from lvslab.modes.base import Sysctl
 
 PROTOCOLS = ("tcp", "udp")
 MAX_RATE = 5000.0
@@ -202,7 +203,7 @@ class Prober:
             LabError: it did not start; the message is its own.
         """
         low, high = _own_choice(self._spec.ports)
-        widen = f"echo '{low} {high}' >/proc/sys/net/ipv4/ip_local_port_range"
+        widen = Sysctl("net.ipv4.ip_local_port_range", f"{low} {high}").fast()
         self._node.run(widen).check(self._node.name, widen)
         spec = json.dumps({**asdict(self._spec), "interval": self._spec.interval})
         arguments = [spec, *map(str, self._paths)]
