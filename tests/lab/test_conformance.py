@@ -31,7 +31,7 @@ MAY_BE_SKIPPED = {"scheduler:twos:tcp", "scheduler:twos:udp", "scheduler:twos:we
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     runs = tmp_path_factory.mktemp("full")
-    return run_lvslab("verify", "--full", "--json", "--runs", str(runs), timeout=900)
+    return run_lvslab("verify", "--full", "--json", "--runs", str(runs), timeout=1800)
 
 
 def test_every_check_holds_or_says_why_it_cannot(full: Outcome) -> None:
@@ -61,7 +61,7 @@ def test_another_run_gives_the_same_verdicts(full: Outcome, tmp_path: Path) -> N
         "--json",
         "--runs",
         str(tmp_path),
-        timeout=600,
+        timeout=1200,
     )
     before = {each["name"]: each["verdict"] for each in full.data["results"]}
     assert {each["name"]: each["verdict"] for each in again.data["results"]} == {
