@@ -41,8 +41,9 @@ from lvslab.runs.writer import RunWriter
 from lvslab.scenario.experiment import Experiment
 from lvslab.verify import ladder
 from lvslab.verify.capture import Capture
+from lvslab.verify.flows import Flow, Setting
 from lvslab.verify.frames import read_frames
-from lvslab.verify.judge import Flow, Setting, judge, mark_unanswered
+from lvslab.verify.judge import judge, mark_unanswered
 from lvslab.verify.path import hops
 from lvslab.verify.verification import ports, taps
 

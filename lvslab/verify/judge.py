@@ -7,88 +7,16 @@ it is made by the director itself, which only a SYN proxy may do and who answers
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from lvslab.modes.base import Role
-from lvslab.modes.contract import Address, Contract, Leg, Party
+from lvslab.modes.contract import Leg, Party
 from lvslab.runs.records import StepVerdict
+from lvslab.verify.compliance import check_addresses, check_arrival, check_forwarding
+from lvslab.verify.flows import Flow, JudgedHop, Setting, fail
 from lvslab.verify.frames import Frame, IpPacket
 from lvslab.verify.path import Hop
-
-_IPIP = 4
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What the judge must know about a lab.
-
-    Attributes:
-        contract: of the mode.
-        roles: node name → role.
-        vip, dip: virtual address; the director's own address.
-        rips: real server's name → address.
-        lips: local addresses.
-        ports: service port → port on the real servers.
-        ttl_step: what the director takes off the TTL of a forwarded packet (1 since Linux 4.9).
-    """
-
-    contract: Contract
-    roles: Mapping[str, Role]
-    vip: str
-    dip: str
-    rips: Mapping[str, str]
-    lips: tuple[str, ...]
-    ports: Mapping[int, int]
-    ttl_step: int = 1
-
-
-@dataclass
-class JudgedHop:
-    """A hop with its verdict: "ok", "wrong" or "unjudged", and why it is wrong.
-
-    `rewritten` names what differs from the previous hop of the same packet.
-    """
-
-    hop: Hop
-    rewritten: tuple[str, ...] = ()
-    verdict: StepVerdict = "ok"
-    why: str = ""
-
-
-@dataclass
-class Flow:
-    """A judged flow.
-
-    Attributes:
-        protocol, client, service: what it is: addresses with ports.
-        hops: all its hops in order of time.
-        server: name of the real server that got it, None if none did.
-    """
-
-    protocol: str
-    client: tuple[str, int]
-    service: tuple[str, int]
-    hops: list[JudgedHop] = field(default_factory=list)
-    server: str | None = None
-    origin: str | None = None
-    """Name of the client's node."""
-    local: tuple[str, int] | None = None
-    proved: bool = False
-    """SYN proxy: the client's ACK has been seen."""
-    shift: int | None = None
-    """SYN proxy: real server's sequence numbers minus the cookie's."""
-
-    @property
-    def title(self) -> str:
-        if self.protocol == "ICMP":
-            return f"ICMP {self.client[0]} > {self.service[0]} id={self.client[1]}"
-        return f"{self.protocol} {self.client[0]}:{self.client[1]} > {self.service[0]}:{self.service[1]}"
-
-    @property
-    def wrong(self) -> JudgedHop | None:
-        """The first wrong hop."""
-        return next((each for each in self.hops if each.verdict == "wrong"), None)
 
 
 @dataclass
@@ -223,13 +151,13 @@ class _Judge:
         judged = JudgedHop(hop)
         if flow is None:
             if self._contract.proxied and packet.protocol == "TCP" and self._flows:
-                _fail(judged, "the proxy sent it, but it belongs to no client's connection")
+                fail(judged, "the proxy sent it, but it belongs to no client's connection")
                 # beside the latest one, where it was seen
                 list(self._flows.values())[-1].hops.append(judged)
             return
         flow.hops.append(judged)
         if packet.checksums is False:
-            _fail(judged, "a checksum is wrong")
+            fail(judged, "a checksum is wrong")
         if packet.protocol == "ICMP" and to_client:
             return
         if not self._contract.proxied:
@@ -239,8 +167,7 @@ class _Judge:
             )
             return
         leg = self._contract.reply[-1] if to_client else self._contract.request[-1]
-        self._check_addresses(flow, leg, judged)
-        self._check_arrival(flow, leg, judged)
+        self._check_leg(flow, leg, judged)
         if not to_client and "S" in packet.flags and not flow.proved:
             judged.verdict, judged.why = (
                 "wrong",
@@ -273,10 +200,12 @@ class _Judge:
                 journey.leg += 1
             journey.hops.append(judged)
             self._check(journey, judged)
-            self._check_forwarding(journey, last.packet, judged)
+            check_forwarding(
+                self._setting, journey.flow, last.packet, judged, is_reply=journey.kind == "reply"
+            )
             if (
                 journey.leg == len(journey.legs) - 1
-                and self._party(hop.receiver) == journey.legs[-1].receiver
+                and self._setting.party(hop.receiver) == journey.legs[-1].receiver
             ):
                 del self._open[index]
             return True
@@ -313,14 +242,13 @@ class _Judge:
 
     def _check(self, journey: _Journey, judged: JudgedHop) -> None:
         leg = journey.legs[journey.leg]
-        sender = self._party(judged.hop.sender)
+        sender = self._setting.party(judged.hop.sender)
         if sender is not None and sender != leg.sender:
-            _fail(judged, f"sent by {judged.hop.sender}; expected {leg}")
+            fail(judged, f"sent by {judged.hop.sender}; expected {leg}")
             return
-        self._check_addresses(journey.flow, leg, judged)
-        self._check_arrival(journey.flow, leg, judged)
+        self._check_leg(journey.flow, leg, judged)
         if judged.hop.packet.checksums is False:
-            _fail(judged, "a checksum is wrong")
+            fail(judged, "a checksum is wrong")
         if (
             self._contract.proxied
             and journey.kind == "request"
@@ -328,120 +256,23 @@ class _Judge:
             and "S" in judged.hop.packet.flags
             and not journey.flow.proved
         ):
-            _fail(judged, "a SYN reached for a real server before the client's ACK proved the cookie")
+            fail(judged, "a SYN reached for a real server before the client's ACK proved the cookie")
 
-    def _check_addresses(self, flow: Flow, leg: Leg, judged: JudgedHop) -> None:
+    def _check_leg(self, flow: Flow, leg: Leg, judged: JudgedHop) -> None:
+        """Check a packet's addresses and where it arrived; one on its way to a real server says by
+        which addresses the replies will be known.
+        """
         packet = judged.hop.packet
-        for which, address, value in (
-            ("source", leg.source, (packet.src, packet.sport)),
-            ("destination", leg.destination, (packet.dst, packet.dport)),
-        ):
-            expected = self._expected(flow, address, value)
-            if expected is not None:
-                _fail(judged, f"{which} is {value[0]}:{value[1]}, expected {address} {expected}")
-                return
-        if leg.receiver == Party.REAL_SERVER:
-            server = judged.hop.receiver if self._party(judged.hop.receiver) == Party.REAL_SERVER else None
-            server = server or self._server_of(packet.outer.dst if packet.outer else packet.dst)
-            if server and flow.server and server != flow.server:
-                _fail(judged, f"went to {server}, but this connection belongs to {flow.server}")
-            flow.server = flow.server or server
+        if check_addresses(self._setting, flow, leg, judged) and leg.receiver == Party.REAL_SERVER:
             self._by_server_tuple.setdefault(
                 (packet.protocol, packet.dst, packet.dport, packet.src, packet.sport), flow
             )
-        outer = packet.outer
-        if leg.tunnelled:
-            if outer is None:
-                _fail(judged, "not tunnelled; expected protocol 4 from DIP to RIP around it")
-            elif (
-                outer.src != self._setting.dip
-                or outer.dst not in self._setting.rips.values()
-                or outer.protocol != _IPIP
-            ):
-                wanted = f"{self._setting.dip} > RIP protocol {_IPIP}"
-                _fail(
-                    judged,
-                    f"outer header is {outer.src} > {outer.dst} protocol {outer.protocol}, expected {wanted}",
-                )
-        elif outer is not None:
-            _fail(judged, f"tunnelled ({outer.src} > {outer.dst}); expected no outer header")
-
-    def _expected(self, flow: Flow, address: Address, value: tuple[str, int]) -> str | None:
-        """What should have been there, or None when `value` is right."""
-        if flow.protocol == "ICMP":
-            wanted_address = {Address.CIP: flow.client[0], Address.VIP: flow.service[0]}.get(address)
-            return None if wanted_address in (None, value[0]) else str(wanted_address)
-        if address == Address.RIP:
-            port = self._setting.ports.get(flow.service[1], flow.service[1])
-            good = value[0] in self._setting.rips.values() and value[1] == port
-            return None if good else f"one of {', '.join(self._setting.rips.values())}, port {port}"
-        if address == Address.LIP:
-            if value[0] not in self._setting.lips:
-                return f"one of {', '.join(self._setting.lips)}"
-            flow.local = flow.local or value
-            return None if value == flow.local else f"{flow.local[0]}:{flow.local[1]}"
-        wanted = flow.client if address == Address.CIP else flow.service
-        return None if value == wanted else f"{wanted[0]}:{wanted[1]}"
-
-    def _check_arrival(self, flow: Flow, leg: Leg, judged: JudgedHop) -> None:
-        receiver = judged.hop.receiver
-        if receiver is None:
-            _fail(
-                judged,
-                f"went to MAC {judged.hop.eth_dst}, which nobody on this network has; expected: to"
-                f" {leg.receiver}",
-            )
-            return
-        party = self._party(receiver)
-        if party is not None and party != leg.receiver:
-            _fail(
-                judged,
-                f"handed to {receiver} ({party}, MAC {judged.hop.eth_dst}); expected: to {leg.receiver}",
-            )
-        elif party == Party.CLIENT and flow.origin not in (None, receiver):
-            _fail(judged, f"handed to {receiver}, but {flow.origin} asked")
-        elif party == Party.REAL_SERVER:
-            packet = judged.hop.packet
-            meant = self._server_of(packet.outer.dst if packet.outer else packet.dst)
-            if meant not in (None, receiver):
-                _fail(judged, f"addressed to {meant}, but handed to {receiver} (MAC {judged.hop.eth_dst})")
-
-    def _check_forwarding(self, journey: _Journey, before: IpPacket, judged: JudgedHop) -> None:
-        after = judged.hop.packet
-        forwarder = self._setting.roles[judged.hop.sender]
-        step = self._setting.ttl_step if forwarder == Role.DIRECTOR else 1
-        # A router sees only the outer header of a tunnelled packet.
-        counted = [
-            packet.outer if forwarder == Role.ROUTER and packet.outer else packet
-            for packet in (before, after)
-        ]
-        if counted[1].ttl != counted[0].ttl - step:
-            _fail(
-                judged,
-                f"TTL is {counted[1].ttl}, expected {counted[0].ttl - step} ({judged.hop.sender} takes {step}"
-                " off)",
-            )
-        if before.outer and after.outer and after.ttl != before.ttl:
-            _fail(judged, f"the packet inside the tunnel changed: TTL {before.ttl} became {after.ttl}")
-        if not self._contract.proxied:
-            if after.options != before.options:
-                _fail(judged, "TCP options changed on the way; this mode keeps them")
-            return
-        if forwarder == Role.DIRECTOR and after.protocol == "TCP" and "A" in after.flags:
-            number = (before.seq - after.seq) if journey.kind == "reply" else (after.ack - before.ack)
-            shift = number % (1 << 32)
-            flow = journey.flow
-            flow.shift = shift if flow.shift is None else flow.shift
-            if shift != flow.shift:
-                _fail(
-                    judged,
-                    f"sequence numbers shifted by {shift}, but by {flow.shift} before in the same connection",
-                )
+        check_arrival(self._setting, flow, leg, judged)
 
     def _must_be_over(self, journey: _Journey) -> None:
         """An open journey ended where it is; wrong unless the contract lets it end there."""
         judged = journey.hops[-1]
-        receiver = self._party(judged.hop.receiver)
+        receiver = self._setting.party(judged.hop.receiver)
         if judged.verdict == "wrong" or receiver == journey.legs[-1].receiver:
             return
         packet = judged.hop.packet
@@ -459,23 +290,7 @@ class _Judge:
                 if receiver
                 else journey.legs[journey.leg]
             )
-            _fail(judged, f"arrived at {at} and never left it; expected next: {following}")
-
-    # -- who is who --------------------------------------------------------------------------------
-
-    def _party(self, node: str | None) -> Party | None:
-        """The party of a node; None for routers and for nobody."""
-        role = self._setting.roles.get(node) if node else None
-        return None if role in (None, Role.ROUTER) else Party(str(role))
-
-    def _server_of(self, address: str) -> str | None:
-        return next((name for name, rip in self._setting.rips.items() if rip == address), None)
-
-
-def _fail(judged: JudgedHop, why: str) -> None:
-    """Mark a hop wrong; the first reason stays."""
-    if judged.verdict != "wrong":
-        judged.verdict, judged.why = "wrong", why
+            fail(judged, f"arrived at {at} and never left it; expected next: {following}")
 
 
 def _rewritten(before: IpPacket, after: IpPacket) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from lvslab.modes.base import Role
 from lvslab.runs import records
 from lvslab.runs.words import plural
+from lvslab.verify.flows import Flow, JudgedHop
 from lvslab.verify.frames import IpPacket
-from lvslab.verify.judge import Flow, JudgedHop
 
 _COLUMN = 22
 _ORDER = (Role.CLIENT, Role.DIRECTOR, Role.ROUTER, Role.REAL_SERVER)

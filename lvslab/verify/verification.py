@@ -20,8 +20,9 @@ from lvslab.runs.codec import to_json
 from lvslab.runs.records import Check, PathFile, Result, Verdict
 from lvslab.runs.words import plural
 from lvslab.verify import ladder
+from lvslab.verify.flows import Flow, Setting
 from lvslab.verify.frames import read_frames
-from lvslab.verify.judge import Flow, Setting, arp_trespasses, judge, mark_unanswered
+from lvslab.verify.judge import arp_trespasses, judge, mark_unanswered
 from lvslab.verify.path import Port, hops
 
 if TYPE_CHECKING:

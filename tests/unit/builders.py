@@ -13,8 +13,9 @@ from lvslab.kernels.needs import Kernels, any_kernel
 from lvslab.plan.make import make_plan
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.spec import LabSpec
+from lvslab.verify.flows import Flow
 from lvslab.verify.frames import ArpMessage, Frame, IpPacket, Outer
-from lvslab.verify.judge import Flow, judge
+from lvslab.verify.judge import judge
 from lvslab.verify.path import Hop, hops
 from lvslab.verify.verification import ports, setting
 
@@ -23,6 +24,7 @@ CLIENT_ISN, SERVER_ISN, COOKIE = 1000, 9000, 5000
 GET, ANSWER = b"GET / HTTP/1.0\r\n\r\n", b"rs1 10.0.0.201 40001\n"
 TWO_ARMS = ("nat", "fullnat", "synproxy")
 MODES = ("nat", "dr", "tun", "fullnat", "synproxy")
+NOT_PROXIED = tuple(mode for mode in MODES if mode != "synproxy")
 
 
 @cache
