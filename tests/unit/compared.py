@@ -9,6 +9,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from lvslab.comparison.compare import Comparison, compare
+from lvslab.comparison.findings import Finding
+from lvslab.comparison.numbers import Limits
 from lvslab.runs.costs import METRIC, UNIT
 from lvslab.runs.records import (
     Check,
@@ -203,3 +208,34 @@ def write_bench(
                     lab=kernel, mode="nat", metric=METRIC, unit=UNIT, repeat=seed, value=value, labels=labels
                 )
     return writer.path
+
+
+def compared(tmp_path: Path, base: Mapping[str, Any], new: Mapping[str, Any], **limits: float) -> Comparison:
+    """Two runs compared, written from the arguments of `write_run`."""
+    return compare(write_run(tmp_path / "base", **base), write_run(tmp_path / "new", **new), Limits(**limits))
+
+
+def only(found: Comparison, name: str) -> Finding:
+    (finding,) = [each for each in found.findings if each.name == name]
+    return finding
+
+
+RATES = {
+    "requests_per_second": 9000.0,
+    "connections_per_second": 3100.0,
+    "throughput": 8.9e9,
+    "director_cpu": 0.00011,
+    "retransmits": 240.0,
+}
+
+
+def noisy(seed: int, repeat: int, factor: float = 1.0, slow: str = "") -> dict[str, list[float | None]]:
+    """Samples as a shared machine gives them: 4 % of noise, a hiccup of 20 % now and then; `slow`
+    is divided by `factor`.
+    """
+    noise = np.random.default_rng(seed)
+    samples: dict[str, list[float | None]] = {}
+    for metric, middle in RATES.items():
+        values = middle * noise.normal(1.0, 0.04, repeat) * np.where(noise.random(repeat) < 0.1, 0.8, 1.0)
+        samples[metric] = [float(value / (factor if metric == slow else 1.0)) for value in values]
+    return samples

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import pytest
 from lvslab.catalog import build, store
 from lvslab.kernels import probe
 from lvslab.kernels.needs import KernelFacts, Need
+from lvslab.traffic.prober import ProbeSpec
+from tests.unit.probing import Run
 
 COARSE = 20
 """Dots per inch of the PNG files: no test looks at their pixels, and at full size encoding them
@@ -57,3 +59,22 @@ def trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str,
     monkeypatch.setattr(store, "run_trial", run_trial)
     monkeypatch.setattr(build, "NEEDED_MIB", 0)
     yield answer
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[ProbeSpec], Run]]:
+    """Starts the prober's program as a process; what still runs at the end is killed."""
+    runs: list[Run] = []
+
+    def begin(given: ProbeSpec) -> Run:
+        runs.append(Run(tmp_path, given))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        if run.process.poll() is None:
+            run.process.kill()
+        run.process.wait()
+        for stream in (run.process.stdin, run.process.stdout, run.process.stderr):
+            assert stream is not None
+            stream.close()
