@@ -1,0 +1,120 @@
+"""Reading what machines say: the script changes nothing, and every part is understood."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lvslab.doctor import script
+from lvslab.doctor.evidence import (
+    Address,
+    Evidence,
+    Link,
+    Machine,
+    Neighbour,
+)
+from lvslab.doctor.netfilter import rules, source_addresses, source_nat, translated_ports
+from lvslab.ipvs.listings import Counters
+from lvslab.ipvs.proc import read_table
+from lvslab.ipvs.service import PacketForwarding, Protocol, VirtualService
+from lvslab.modes.base import Role
+from tests.unit.doctor_evidence import COAP, VIP, found, recorded, with_datagrams
+
+
+def test_the_reading_script_changes_nothing() -> None:
+    """Every command of it only shows something, and nothing loads a module: ipvsadm and
+    iptables-save do so where none is loaded.
+    """
+    lines = [line.strip() for line in script.reading(director=True).splitlines()]
+    programs = {
+        line.split()[0] for line in lines if not line.startswith(("echo", "PATH=", "exit", "END", "if", "fi"))
+    }
+    assert programs == {"grep", "ip", "ipvsadm", "address", "route", "rule", "neigh"}
+    assert all(line.split()[1] in ("-S", "-L") for line in lines if line.startswith("ipvsadm"))
+    assert all(
+        line.split()[1] in ("show", "get")
+        for line in lines
+        if line.startswith(("address", "route", "rule", "neigh"))
+    )
+    assert (
+        lines[lines.index(next(line for line in lines if line.startswith("ipvsadm"))) - 2]
+        == "if [ -e /proc/net/ip_vs ]; then"
+    )
+    assert all("-save" in line for line in lines if "tables" in line)
+    asked = [
+        line
+        for line in script.asking([("", VIP), ("10.0.1.11", "10.0.0.101")]).splitlines()
+        if line.startswith("route")
+    ]
+    assert asked == ["route get 10.0.0.10", "route get 10.0.0.101 from 10.0.1.11"]
+
+
+def test_the_kernels_own_table_is_read() -> None:
+    services, active = read_table(
+        [
+            "IP Virtual Server version 1.2.1 (size=4096)",
+            "UDP  0A00000A:0035 rr ops",
+            "  -> 0A00000B:0035      Route   1      0          7         ",
+            "TCP  [fd00:0000:0000:0000:0000:0000:0000:0001]:0050 wlc",
+            "  -> [fd00:0000:0000:0000:0000:0000:0000:0002]:0050      Tunnel  2      1          0         ",
+            "FWM  00000050 rr persistent 300 FFFFFFFF",
+        ]
+    )
+    assert [each.name for each in services] == ["UDP 10.0.0.10:53", "TCP [fd00::1]:80", "FWM 80"]
+    assert (services[0].ops, services[1].real_servers[0].forwarding, services[2].persistence_timeout) == (
+        True,
+        PacketForwarding.TUN,
+        300,
+    )
+    assert active == {("UDP 10.0.0.10:53", "10.0.0.11:53"): 7, ("TCP [fd00::1]:80", "[fd00::2]:80"): 1}
+
+
+def test_rules_of_source_nat_are_understood() -> None:
+    service = VirtualService(Protocol.TCP, VIP, 80)
+
+    def nat(*lines: str) -> Machine:
+        return Machine("lvs", Role.DIRECTOR, rules=tuple(f"nat -A POSTROUTING {line}" for line in lines))
+
+    def fits(*lines: str) -> bool:
+        return source_nat(nat(*lines), service, "10.0.0.101", "10.0.1.11") is not None
+
+    assert fits("-j MASQUERADE") and fits(
+        "-m ipvs --vaddr 10.0.0.10/32 --vport 80 -j SNAT --to-source 10.0.1.1"
+    )
+    assert fits("-s 10.0.0.0/24 -j MASQUERADE") and not fits("-s 10.0.1.0/24 -j MASQUERADE")
+    assert not fits("! -s 10.0.0.0/24 -j MASQUERADE") and not fits("-m ipvs --vproto 17 -j MASQUERADE")
+    assert (
+        not fits("-m ipvs --vaddr 10.0.0.20/32 -j MASQUERADE")
+        and not fits("-m ipvs --vport 443 -j MASQUERADE")
+        and not fits("-j ACCEPT")
+    )
+    (rule,) = rules(nat("-p tcp -j SNAT --to-source 10.0.1.201-10.0.1.204:40000-40031"), "nat")
+    assert (translated_ports(rule), source_addresses(rule)) == (
+        4 * 32,
+        [f"10.0.1.{host}" for host in range(201, 205)],
+    )
+    (whole,) = rules(nat("-j SNAT --to-source 10.0.1.201"), "nat")
+    assert translated_ports(whole) is None
+
+
+def test_addresses_are_placed_on_links() -> None:
+    links = (
+        Link("lo", addresses=(Address(VIP, 32, "host"),)),
+        Link("eth0", addresses=(Address("10.0.0.11", 24),)),
+    )
+    server = Machine("rs1", Role.REAL_SERVER, links=links, neighbours=(Neighbour(VIP, "", "eth0", "FAILED"),))
+    assert server.has(VIP) and not server.has("10.0.0.12")
+    assert server.on_link("10.0.0.101") == links[1] and server.on_link("10.0.9.1") is None
+
+
+def test_counters_of_a_lopsided_service_tell_that_a_sender_sticks() -> None:
+    service = replace(
+        COAP, port=9000, real_servers=tuple(replace(each, port=9000) for each in COAP.real_servers)
+    )
+
+    def counted(conns: int, packets: int) -> Evidence:
+        counters = Counters(conns=conns, in_packets=packets, out_packets=0, in_bytes=0, out_bytes=0)
+        stats = {(service.name, ""): counters, (service.name, "10.0.1.11:9000"): counters}
+        return with_datagrams(recorded("nat"), service, stats=stats)
+
+    assert found(counted(1, 50)) == ["udp-sticks"]
+    assert found(counted(25, 50)) == [], "each sender asks once or twice"
