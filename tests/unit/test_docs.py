@@ -18,7 +18,7 @@ from lvslab.scenario.trial import Trial
 from lvslab.training import exercise
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "reports").glob("*.md")])
 EXAMPLES = [
     pytest.param(code, id=f"{page.name}-{number}")
     for page in PAGES
@@ -61,7 +61,9 @@ def test_a_name_that_is_not_explained_is_found() -> None:
 
 
 def test_the_pages_have_examples() -> None:
-    assert {"topologies.md-0", "scenarios.md-0", "README.md-0"} <= {str(example.id) for example in EXAMPLES}
+    assert {"topologies.md-0", "scenarios.md-0", "training.md-0", "testing.md-0"} <= {
+        str(example.id) for example in EXAMPLES
+    }
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
@@ -84,3 +86,33 @@ def _imports_exist(code: str) -> None:
     """Carry out the imports alone: tests of the pytest plugin need its fixtures to run."""
     imports = [node for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom)]
     exec(compile(ast.Module(imports, []), "example", "exec"), {})
+
+
+def _too_wide(text: str) -> list[str]:
+    """Lines over 100 columns; rows of tables aside, which Markdown cannot break."""
+    return [line for line in text.splitlines() if len(line) > 100 and not line.startswith("|")]
+
+
+def _links(text: str) -> list[str]:
+    """Relative targets of links and pictures, without their anchors; code is no link."""
+    prose = re.sub(r"^```.*?^```$|`[^`\n]+`", "", text, flags=re.M | re.S)
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose)
+    return [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_is_wrapped_and_its_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    assert not _too_wide(text)
+    assert not [target for target in _links(text) if not (page.parent / target).exists()]
+
+
+def test_a_wide_line_and_a_dead_link_are_found() -> None:
+    text = f"| {'wide row ' * 20}|\n{'word ' * 21}\n[here](README.md#top), [there](gone.md), `[x](code)`\n"
+    assert len(_too_wide(text)) == 1
+    assert _links(text) == ["README.md", "gone.md"]
+
+
+def test_the_readme_is_two_screens() -> None:
+    """For the newcomer; all else stands in docs/."""
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 80
