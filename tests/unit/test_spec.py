@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +64,13 @@ WRONG = {
 def test_the_examples_are_of_every_option() -> None:
     assert ["mode", *SAID] == [option.name for option in fields(LabSpec)]
     assert set(SAID) - set(WRONG) == {"clients", "servers", "directors"}  # the topology's to judge
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_an_option_is_named_where_scenarios_are_described(name: str) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "scenarios.md"
+    taken = page.read_text().partition("`log.lab` takes ")[2].partition("\n\n")[0]
+    assert f"`{name}`" in taken
 
 
 @pytest.mark.parametrize("name", SAID)
