@@ -186,6 +186,11 @@ def status(name: str | None, as_json: bool) -> int:
             [
                 f"{state['session']}: {state['title']}",
                 f"running for {minutes} min; {checks}; {given} of {plural(of, 'hint')}"
+                + (
+                    f"; the doctor was asked {plural(state['diagnoses'], 'time')}"
+                    if state["diagnoses"]
+                    else ""
+                )
                 + ("; the solution was applied" if state["solved"] else ""),
                 f"virtual address {state['vip']}",
             ]
@@ -245,8 +250,16 @@ def check(name: str | None, as_json: bool) -> int:
             ("", "verdict", "what was seen"),
             [(each["name"], each["verdict"].upper(), each["reason"]) for each in found["points"]],
         )
-        print_lines(["", "passed: well done" if found["passed"] else "not yet; `lvslab train hint` helps"])
+        print_lines(["", _verdict(found)])
     return ExitCode.OK if found["passed"] else ExitCode.FAILED
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    if not found["passed"]:
+        return "not yet; `lvslab train hint` helps"
+    if not found["noted"]:
+        return "it holds, by the lab's own solution: not noted as passed; `lvslab train reset` lets you try"
+    return "passed: well done"
 
 
 @train.command()

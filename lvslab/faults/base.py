@@ -70,8 +70,8 @@ def broken(
 
 
 def _mend(lab: Lab, node: str, mend: Callable[[], str]) -> None:
-    began = time.time()
-    lab.tell("repair", mend(), node, began)
+    """Put it back; what is told carries the time at which that was done."""
+    lab.tell("repair", mend(), node, time.time())
 
 
 def wait(condition: Callable[[], object], problem: str) -> object:

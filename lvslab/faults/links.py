@@ -104,7 +104,19 @@ def impaired(
         out = [machine.run(f"tc qdisc show dev {each}").out.strip() for each in interfaces]
         return "; ".join(out) if all("netem" in each for each in out) else None
 
+    def drain() -> None:
+        """Let go what the queues hold: `tc qdisc del` would throw it away."""
+        machine.run("\n".join(f"tc qdisc change dev {each} root netem delay 0" for each in interfaces))
+        wait(
+            lambda: all(
+                "backlog 0b 0p" in machine.run(f"tc -s qdisc show dev {each}").out for each in interfaces
+            ),
+            f"{node}: what netem holds back does not leave",
+        )
+
     def mend() -> str:
+        if delay or rate:
+            drain()
         seen = machine.run(f"tc -s qdisc show dev {interfaces[0]}").out.strip().splitlines()
         machine.run("\n".join(f"tc qdisc del dev {each} root" for each in interfaces)).check(
             node, "tc qdisc del"

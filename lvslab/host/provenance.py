@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
-
+from lvslab.host.programs import program_path
 
 _VERSION_COMMANDS = {
     "ipvsadm": ["ipvsadm", "--version"],
@@ -51,15 +50,36 @@ def _is_real_root() -> bool:
 
 
 def tools() -> dict[str, str | None]:
-    """Tool → version as it prints it; None where it is missing."""
+    """Tool → version as it prints it, or that of its Debian package where it prints none: ipvsadm
+    tells it only where the kernel has ip_vs. None where the tool is missing.
+    """
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(_VERSION_COMMANDS, pool.map(_version, _VERSION_COMMANDS.values()), strict=True))
+        return dict(zip(_VERSION_COMMANDS, pool.map(version, _VERSION_COMMANDS.values()), strict=True))
 
 
-def _version(command: list[str]) -> str | None:
+def version(command: list[str]) -> str | None:
+    """A tool's version, by the command that prints it."""
+    program = shutil.which(command[0], path=program_path())
+    if program is None:
+        return None
+    done = _run([program, *command[1:]])
+    lines = (done.stdout + done.stderr).strip().splitlines() if done and done.returncode == 0 else []
+    return lines[0].strip() if lines else _of_package(program) or "there, tells no version"
+
+
+def _of_package(program: str) -> str | None:
+    """The name and version of the Debian package that a program is from (dpkg-query(1))."""
+    path = str(Path(program).resolve())  # packages know files by either name where /sbin is /usr/sbin
+    owners = [_run(["dpkg-query", "--search", each]) for each in (path, path.removeprefix("/usr"))]
+    names = [each.stdout.partition(":")[0] for each in owners if each and each.returncode == 0]
+    if not names:
+        return None
+    shown = _run(["dpkg-query", "--show", "--showformat", "${Package} ${Version}", names[0]])
+    return f"package {shown.stdout}" if shown and shown.returncode == 0 else None
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str] | None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    lines = (done.stdout + done.stderr).strip().splitlines()
-    return lines[0].strip() if lines else None

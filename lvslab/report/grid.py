@@ -49,14 +49,15 @@ class Matrix:
     rows: tuple[Row, ...]
 
 
-def of_run(run: Run, groups: Sequence[Group] | None = None) -> Matrix:
+def of_run(run: Run, groups: Sequence[Group] | None = None, label: str = "") -> Matrix:
     """The matrix of one run: its trials, or, when it has none, the verdicts on its labs.
 
     Args:
         groups: the run's trials when they are read already.
+        label: what tells the run from others of the scenario (`labels`).
     """
     groups = trials.observe(run) if groups is None else groups
-    title = scenario_title(run)
+    title = " · ".join(filter(None, (scenario_title(run), label)))
     if not groups:
         cells = _verdict_cells(run)
         return Matrix(_sorted(cells), (Row(title, "", cells),))
@@ -69,8 +70,8 @@ def of_run(run: Run, groups: Sequence[Group] | None = None) -> Matrix:
 
 
 def joined(matrices: Sequence[Matrix]) -> Matrix:
-    """One matrix of several: rows of the same scenario and variant become one; of two cells the
-    later one counts.
+    """One matrix of several: rows of the same scenario and variant become one. Runs that
+    would fill the same cells have labels (`labels`), and rows of their own.
     """
     rows: dict[tuple[str, str], dict[str, Cell]] = {}
     order = dict.fromkeys(row.scenario for matrix in matrices for row in matrix.rows)
@@ -81,6 +82,54 @@ def joined(matrices: Sequence[Matrix]) -> Matrix:
                     rows.setdefault((scenario, row.variant), {}).update(row.cells)
     modes = _sorted(mode for cells in rows.values() for mode in cells)
     return Matrix(modes, tuple(Row(scenario, variant, cells) for (scenario, variant), cells in rows.items()))
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """What tells each run from the others of its scenario in its modes: the directors' kernels and
+    the parameters in which they differ, or at last its number; "" where there is no other.
+    """
+    found = []
+    for run in runs:
+        rivals = [
+            other
+            for other in runs
+            if scenario_title(other) == scenario_title(run) and _modes(other) & _modes(run)
+        ]
+        words = []
+        if len({_kernels(other) for other in rivals}) > 1:
+            words.append(_kernels(run))
+        words += [
+            f"{name.rpartition('.')[2]}={value}"
+            for name, value in run.parameters.items()
+            if name not in ("mode", "modes") and any(other.parameters.get(name) != value for other in rivals)
+        ]
+        alike = [
+            other
+            for other in rivals
+            if (_kernels(other), other.parameters) == (_kernels(run), run.parameters)
+        ]
+        if len(alike) > 1:
+            words.append(f"run {next(number for number, other in enumerate(alike, 1) if other is run)}")
+        found.append(", ".join(words))
+    return found
+
+
+def _modes(run: Run) -> set[str]:
+    """The modes in which a run fills cells."""
+    return {trial.mode for trial in run.trials} or set(run.modes)
+
+
+def _kernels(run: Run) -> str:
+    """The kernels of a run's directors: as the command line names them, and their releases."""
+    kernels = [
+        node.kernel for lab in run.labs for node in lab.nodes if node.role == "director" and node.kernel
+    ]
+    return " and ".join(
+        dict.fromkeys(
+            each.release if each.name in ("", each.release) else f"{each.name} ({each.release})"
+            for each in kernels
+        )
+    )
 
 
 def scenario_title(run: Run) -> str:

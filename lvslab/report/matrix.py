@@ -23,7 +23,8 @@ def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:
     """Write overview.html and figures/matrix.png into the directory `out`: all runs at a glance,
     each linked to its report.
 
-    A run that cannot be read is listed with the cause. Runs of the same scenario share its rows.
+    A run that cannot be read is listed with the cause. Runs of the same scenario share its rows,
+    unless they ran in the same mode.
 
     Raises:
         UsageError: none of the runs can be read.
@@ -38,8 +39,9 @@ def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:
             broken.append(str(error))
     if not runs:
         raise UsageError(broken[0] if broken else "a matrix needs at least one run directory")
-    found = [(run, trials.observe(run)) for run in runs]
-    table = grid.joined([grid.of_run(run, groups) for run, groups in found])
+    labels = grid.labels(runs)
+    found = [(run, label, trials.observe(run)) for run, label in zip(runs, labels, strict=True)]
+    table = grid.joined([grid.of_run(run, groups, label) for run, label, groups in found])
     html = out / "overview.html"
     try:
         (out / "figures").mkdir(parents=True, exist_ok=True)
@@ -50,7 +52,7 @@ def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:
             {
                 "theme": style.THEME,
                 "matrix": {"drawn": picture, "png": "figures/matrix.png", "name": "matrix"},
-                "runs": [_run_entry(run, groups, out) for run, groups in found],
+                "runs": [_run_entry(run, label, groups, out) for run, label, groups in found],
                 "broken": broken,
                 "headers": text.FAILOVER_HEADERS,
             },
@@ -63,13 +65,13 @@ def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:
     return Report(html, tuple(studio.files))
 
 
-def _run_entry(run: Run, groups: Sequence[Group], out: Path) -> dict[str, Any]:
+def _run_entry(run: Run, label: str, groups: Sequence[Group], out: Path) -> dict[str, Any]:
     report = run.path / "report.html"
     target = report if report.is_file() else run.path
     link = quote(Path(os.path.relpath(target.resolve(), out.resolve())).as_posix())
     return {
-        "title": grid.scenario_title(run),
-        "name": run.path.name,
+        "title": " · ".join(filter(None, (grid.scenario_title(run), label))),
+        "name": os.path.relpath(run.path.resolve(), out.resolve().parent),
         "href": link if target == report else f"{link}/",
         "has_report": target == report,
         "outcome": outcome(run),

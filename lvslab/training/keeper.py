@@ -82,6 +82,7 @@ class Keeper:
         self._hints = 0
         self._checks: list[bool] = []
         self._solved = False
+        self._diagnoses = 0
 
     # -- the lab -----------------------------------------------------------------------------------
 
@@ -221,6 +222,7 @@ class Keeper:
             "hints": [self._hints, len(self._exercise.hints)],
             "checks": self._checks,
             "solved": self._solved,
+            "diagnoses": self._diagnoses,
             "vip": self._plan.addresses.vip,
             "nodes": [
                 {
@@ -243,10 +245,11 @@ class Keeper:
             with mistakes_in(self._exercise.file):
                 held = exam.take(self._exercise.check, exam.Exam(self._running, Path(there)))
         self._checks.append(held.passed)
-        if held.passed:
+        if held.passed and not self._solved:
             session.note_passed(self._exercise.name)
         return {
             "passed": held.passed,
+            "noted": held.passed and not self._solved,
             "points": [
                 {"name": each.name, "verdict": each.verdict, "reason": each.reason} for each in held.points
             ],
@@ -259,7 +262,7 @@ class Keeper:
 
     def _reset(self, tell: Callable[[str], None]) -> dict[str, Any]:
         self._stack.close()
-        self._hints, self._solved, self._checks = 0, False, []
+        self._hints, self._solved, self._checks, self._diagnoses = 0, False, [], 0
         try:
             self.bring_up(tell)
         except BaseException:
@@ -276,6 +279,7 @@ class Keeper:
         """What the doctor finds on the student's nodes, after a capture if one is asked for; the
         lab goes on meanwhile.
         """
+        self._diagnoses += 1
         from lvslab.doctor import gather
         from lvslab.doctor.diagnose import report
         from lvslab.doctor.watch import LabWatch

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvslab.ipvs.service import Scheduler
 from lvslab.lab.lab import Lab
 from lvslab.modes.base import Role
 from lvslab.plan.plan import LabPlan
@@ -262,6 +263,36 @@ def _flow_checks(flows: dict[str, Flow], traffic: _Traffic, plan: LabPlan) -> li
     return checks
 
 
+_IN_TURN = (Scheduler.RR, Scheduler.WRR)
+_BY_CLIENT = (Scheduler.SH, Scheduler.MH)
+"""What a scheduler promises of equal servers: equal shares, or one server for each client
+(ipvsadm(8)); the others look at connections, weights or destinations.
+"""
+
+
+def share_check(
+    scheduler: Scheduler, servers: Sequence[str], answers: Sequence[tuple[str, str | None]]
+) -> Check:
+    """Whether requests were shared out as the scheduler promises it.
+
+    Args:
+        answers: client's address and the server that answered it, of each request.
+    """
+    counts = Counter(server for _, server in answers)
+    shown = f"{scheduler}: " + ", ".join(f"{name} {counts.get(name, 0)}" for name in servers)
+    if scheduler in _IN_TURN:
+        shares = [counts.get(name, 0) for name in servers]
+        holds, rule = max(shares) - min(shares) <= 1, "they may differ by 1 at most"
+    elif scheduler in _BY_CLIENT:
+        met: dict[str, set[str | None]] = {}
+        for client, server in answers:
+            met.setdefault(client, set()).add(server)
+        holds, rule = all(len(each) == 1 for each in met.values()), "a client stays with one server"
+    else:
+        return Check("share", "pass", f"{shown}; this scheduler promises no shares")
+    return Check("share", "pass" if holds else "fail", shown if holds else f"{shown}; {rule}")
+
+
 def _arp_check(trespasses: Sequence[Any]) -> Check:
     if not trespasses:
         return Check("arp", "pass", "only the director answers ARP for the virtual address")
@@ -305,15 +336,11 @@ def _http_checks(traffic: _Traffic, plan: LabPlan) -> list[Check]:
             else "the client's own address and port"
         )
         checks.append(Check("client-address", "pass", f"the real servers see {seen}"))
-    share = Counter(answer.server for _, answer in answered)
-    counts = [share.get(name, 0) for name in plan.addresses.rips]
-    shown = ", ".join(f"{name} {share.get(name, 0)}" for name in plan.addresses.rips)
-    even = max(counts) - min(counts) <= 1
     checks.append(
-        Check(
-            "share",
-            "pass" if even else "fail",
-            f"round robin: {shown}" + ("" if even else "; they may differ by 1 at most"),
+        share_check(
+            next(each.scheduler for each in plan.services if each.port == HTTP_PORT),
+            list(plan.addresses.rips),
+            [(address, answer.server) for address, answer in answered],
         )
     )
     if traffic.cookies is not None:

@@ -89,6 +89,29 @@ def test_the_overview_of_several_runs_links_to_their_reports(tmp_path: Path) -> 
     assert page.text == Page(again.html.read_text()).text
 
 
+def test_the_cells_of_a_kernel_matrix_have_rows_of_their_own_and_names(tmp_path: Path) -> None:
+    """Two kernels, one mode: neither hides the other."""
+    paths = []
+    for folder, kernel, length in (("a", "uml", 20), ("b", "debian/trixie", 40)):
+        path = run_of(tmp_path / folder, [(trial_entry(1), failing(100, 100 + length))], "same")
+        document = json.loads((path / "run.json").read_text())
+        for node in document["labs"][0]["nodes"]:
+            if node["role"] == "director":
+                node["kernel"] |= {"name": kernel, "release": f"6.{length}"}
+        document["parameters"]["net.ipv4.vs.drop_entry"] = length
+        (path / "run.json").write_text(json.dumps(document))
+        paths.append(path)
+    runs = [load(path) for path in paths]
+    assert grid.labels(runs) == ["uml (6.20), drop_entry=20", "debian/trixie (6.40), drop_entry=40"]
+    assert grid.labels(runs[:1]) == [""]
+    twice = [load(run_of(tmp_path / folder, [(trial_entry(1), {})], "same")) for folder in ("c", "d")]
+    assert grid.labels(twice) == ["run 1", "run 2"]
+    page = Page(write_matrix(paths, tmp_path / "all").html.read_text())
+    (label,) = page.labels
+    assert "uml (6.20)" in label and "200 ms" in label
+    assert "debian/trixie (6.40)" in label and "400 ms" in label
+
+
 def test_an_overview_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no such run directory"):
         write_matrix([tmp_path / "nothing"], tmp_path / "out")

@@ -110,6 +110,11 @@ def _finding(evidence: Evidence, machine: Machine, link: Link, vip: str, wrong: 
         (*(f"{machine.name}: {link.name}: {each}" for each in wrong), *note, *misled),
         (f"{machine.name}# sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2",),
         afterwards=(
-            f"then have the clients (or their router) forget the wrong address: ip neigh flush to {vip}",
+            *(
+                f"{each.name}# ip neigh flush to {vip}"
+                for each in evidence.machines
+                if any(entry.ip == vip and entry.mac in macs for entry in each.neighbours)
+            ),
+            f"then have all clients (or their router) forget the wrong address: ip neigh flush to {vip}",
         ),
     )

@@ -193,14 +193,10 @@ def _not_local(director: Machine, service: VirtualService) -> Finding:
     counters = director.ipvs.stats.get((service.name, "")) if director.ipvs else None
     near = (f"{director.name}# ip address add {alone(service.address)} dev {link.name if link else 'lo'}",)
     far = (
-        (
-            f"or by a firewall mark, where the machine must not have the address: {director.name}# iptables"
-            f" -t mangle -A PREROUTING -d {service.address} -p {service.protocol} --dport {service.port} -j"
-            " MARK --set-mark 1"
-        ),
-        f"{director.name}# ip rule add fwmark 1 lookup 100",
-        f"{director.name}# ip route add local default dev lo table 100",
-        f"and make the service one of the mark: {director.name}# ipvsadm -A -f 1 -s {service.scheduler}",
+        f"or by a firewall mark, where the machine must not have the address: {director.name}# iptables -t"
+        f" mangle -A PREROUTING -d {service.address} -p {service.protocol} --dport {service.port} -j MARK"
+        " --set-mark 1; ip rule add fwmark 1 lookup 100; ip route add local default dev lo table 100; ipvsadm"
+        f" -A -f 1 -s {service.scheduler}, and give that the real servers",
     )
     return Finding(
         "vip-not-local",

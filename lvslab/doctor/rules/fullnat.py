@@ -4,12 +4,13 @@ lives in.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
-from lvslab.doctor.evidence import Evidence, Link
+from lvslab.doctor.evidence import Evidence, Link, Machine
 from lvslab.doctor.finding import Finding
-from lvslab.doctor.netfilter import rules, source_addresses, source_nat, translated_ports
+from lvslab.doctor.netfilter import Rule, rules, source_addresses, source_nat, translated_ports
 from lvslab.runs.words import plural
 
 _FULL = 0.9
@@ -86,12 +87,21 @@ def local_ports_exhausted(evidence: Evidence) -> Iterator[Finding]:
                         ),
                     ),
                     (
-                        (
-                            f"{director.name}# ip address add LIP2 dev LINK, and --to-source LIP1-LIP2"
-                            " without a port range in its place"
-                        ),
+                        *_without_port_range(director, rule),
+                        "or, where other programs need those ports: more local addresses on the director,"
+                        " and a range of them in the rule (--to-source FIRST-LAST:PORTS)",
                     ),
                 )
+
+
+def _without_port_range(director: Machine, rule: Rule) -> tuple[str, ...]:
+    """The rule again, with all ports to choose from, and then the old one away."""
+    _, _, old = rule.text.partition(" -A ")
+    new = re.sub(r"(--to-source \S+?):[0-9-]+|--to-ports [0-9-]+", lambda found: found[1] or "", old)
+    return (
+        f"{director.name}# iptables -t nat -A {' '.join(new.split())}",
+        f"{director.name}# iptables -t nat -D {old}",
+    )
 
 
 def tracking_full(evidence: Evidence) -> Iterator[Finding]:

@@ -233,9 +233,10 @@ def hairpin(evidence: Evidence) -> Iterator[Finding]:
                     ),
                     (
                         f"{director.name}# sysctl -w net.ipv4.vs.conntrack=1",
-                        (
-                            f"{director.name}# iptables -t nat -A POSTROUTING -s {entry.client.address} -m"
-                            f" ipvs --vaddr {entry.virtual.address} -j MASQUERADE"
+                        *(  # each of them may ask
+                            f"{director.name}# iptables -t nat -A POSTROUTING -s {rip} -m ipvs --vaddr"
+                            f" {entry.virtual.address} -j MASQUERADE"
+                            for rip in sorted(rips)
                         ),
                     ),
                 )
