@@ -38,6 +38,7 @@ from lvslab.ipvs.service import (
     SchedulerFlag,
     VirtualService,
 )
+from lvslab.runs.words import plural
 
 _BATCH = 64
 _CLOSED_PORT, _CLOSED_PORT_6 = (3, 3), (1, 4)
@@ -276,7 +277,7 @@ class Rig:
                 ],
             )
         extra = len(seen.inside) + len(seen.outside) - len(batch)
-        must(extra == 0, f"{what}: {extra} frame(s) more than packets came out", *shown)
+        must(extra == 0, f"{what}: {plural(extra, 'frame')} more than packets came out", *shown)
 
     def _summary(self, step: Step, place: str) -> str:
         """What had to come out, in one line."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from scapy.packet import Packet
 
 from lvslab.conformance.verdict import CheckFailed
+from lvslab.runs.words import plural
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ class Seen:
         """
         if self.outside or self.inside:
             count = len(self.outside) + len(self.inside)
-            raise CheckFailed(f"{what}: nothing was expected, {count} frame(s) came", self.summaries())
+            raise CheckFailed(
+                f"{what}: nothing was expected, {plural(count, 'frame')} came", self.summaries()
+            )
 
     def summaries(self) -> list[str]:
         """Every frame in words, for the detail of a failed check."""

@@ -37,6 +37,7 @@ from lvslab.plan.plan import LabPlan
 from lvslab.plan.spec import LabSpec
 from lvslab.plan.topology import LvsTopo
 from lvslab.runs.records import Check, Result
+from lvslab.runs.words import plural
 from lvslab.runs.writer import RunWriter
 from lvslab.scenario.experiment import Experiment
 from lvslab.verify import ladder
@@ -284,7 +285,7 @@ def _contract_check(flows: Sequence[Flow], lost: int, plan: LabPlan) -> Check:
     if wrong:
         reason = f"{wrong.hop.sender} > {wrong.hop.receiver or 'nobody'}: {wrong.why}"
         return Check("contract", "fail", reason)
-    reason = f"{len(flows[0].hops)} packets: {plan.mode.contract.in_words}"
+    reason = f"{plural(len(flows[0].hops), 'packet')}: {plan.mode.contract.in_words}"
     return Check("contract", "pass", reason)
 
 

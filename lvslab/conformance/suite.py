@@ -26,6 +26,7 @@ from lvslab.plan.plan import LabPlan
 from lvslab.plan.spec import LabSpec
 from lvslab.report import formats
 from lvslab.runs.records import Result, Verdict
+from lvslab.runs.words import plural
 from lvslab.runs.writer import RunWriter
 
 _SAVE_EVERY = 20
@@ -57,7 +58,7 @@ class Suite:
     def headline(self) -> str:
         """The whole suite in one line."""
         return (
-            f"{len(self.results)} checks in {self.seconds:.0f} s: {self.count('pass')} passed,"
+            f"{plural(len(self.results), 'check')} in {self.seconds:.0f} s: {self.count('pass')} passed,"
             f" {self.count('fail')} failed, {self.count('skip')} skipped"
         )
 
@@ -154,7 +155,9 @@ def _run_checks(
             for outcome in runner.run_checks(bench, own, run.captures):
                 tell("result", outcome.result())
 
-    listener(Event("conformance", "boot", f"{len(checks)} checks on {len(parts)} director(s) side by side"))
+    listener(
+        Event("conformance", "boot", f"{plural(len(checks), 'check')} on {plural(len(parts), 'director')}")
+    )
     began, unsaved = time.monotonic(), 0
     try:
         for word, value in shards.carry_out(parts, work):

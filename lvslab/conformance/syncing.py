@@ -17,6 +17,7 @@ from lvslab.conformance.seen import Logged, Seen
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.listings import Connection, parse_connections
+from lvslab.runs.words import plural
 from lvslab.traffic.layers.sync.entries import SyncConnV0, SyncConnV4, SyncConnV6
 from lvslab.traffic.layers.sync.messages import SyncMessage, SyncMessageV0, decode
 from lvslab.traffic.layers.sync.words import SYNC_GROUP, SYNC_PORT, ConnFlag, Forwarding
@@ -278,7 +279,7 @@ def must_say(
     shown = [f"seen: {message.summary()}: {message.conns!r}" for message in messages]
     must(
         len(messages) == len(expected),
-        f"{what}: {len(expected)} sync message(s) were expected, {len(messages)} came",
+        f"{what}: {plural(len(expected), 'sync message')} expected, {len(messages)} came",
         *shown,
     )
     for message, wanted in zip(messages, expected, strict=True):

@@ -26,6 +26,7 @@ from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.service import Protocol
 from lvslab.kernels.needs import Need
+from lvslab.runs.words import plural
 
 SPORT = 40000
 _NEEDS = (Need.IPVS_SNAT,)
@@ -231,7 +232,7 @@ def several(bench: Bench) -> None:
     seen = bench.from_client(*packets)
     must(
         len(seen.inside) == 40 and not seen.outside,
-        f"{len(seen.inside)} frames came inside for 40 SYNs, {len(seen.outside)} outside",
+        f"{plural(len(seen.inside), 'frame')} came inside for 40 SYNs, {len(seen.outside)} outside",
     )
     used = {source(frame)[0] for frame in seen.inside}
     must(used == set(pool), f"sources {sorted(used)} were used, expected {pool}")
@@ -297,7 +298,7 @@ def _fill(bench: Bench, count: int) -> list[Packet]:
     seen = bench.from_client(*[request(bench.client(), 50000) for _ in range(count)])
     if len(seen.inside) != count or seen.outside:
         raise CheckFailed(
-            f"{len(seen.inside)} of {count} SYNs came through, {len(seen.outside)} frames outside",
+            f"{len(seen.inside)} of {count} SYNs came through, {plural(len(seen.outside), 'frame')} outside",
             [frame.summary() for frame in (*seen.inside, *seen.outside)],
         )
     return seen.inside

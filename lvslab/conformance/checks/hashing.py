@@ -17,6 +17,7 @@ from lvslab.conformance.scheduling import Change, Rig
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.variants import EACH_VERSION, VERSIONS
 from lvslab.ipvs.service import Protocol, Scheduler, SchedulerFlag
+from lvslab.runs.words import plural
 
 _PORT = {Scheduler.SH: SchedulerFlag.SH_PORT, Scheduler.MH: SchedulerFlag.MH_PORT}
 _FALLBACK = {Scheduler.SH: SchedulerFlag.SH_FALLBACK, Scheduler.MH: SchedulerFlag.MH_FALLBACK}
@@ -69,7 +70,7 @@ def ports(
         used = len(set(places))
         must(
             (used > 1) == (setting == "on"),
-            f"the connections of one client went to {used} server(s): {places}",
+            f"the connections of one client went to {plural(used, 'server')}: {places}",
         )
 
 

@@ -24,6 +24,7 @@ from lvslab.conformance.syncing import (
     segments,
 )
 from lvslab.conformance.testbed import Bench
+from lvslab.runs.words import plural
 from lvslab.traffic.layers.sync.entries import IpVsSeq, IpVsSeqV0, SyncOption, SyncSeqData
 from lvslab.traffic.layers.sync.messages import SyncMessage
 from lvslab.traffic.layers.sync.words import SYNC_PORT, ConnFlag
@@ -131,7 +132,7 @@ def backup_update(bench: Bench) -> None:
     backup.tell(entry("dr", client, number=2))
     backup.tell(entry("dr", client, "FIN_WAIT", number=2, timeout=33))
     found = [each for each in backup.connections() if each.client.address == client]
-    must(len(found) == 1, f"{len(found)} entries about one connection")
+    must(len(found) == 1, f"{plural(len(found), 'entry', 'entries')} about one connection")
     must(
         found[0].state == "FIN_WAIT" and 30 <= found[0].expires <= 33,
         f"state {found[0].state}, expires in {found[0].expires} s",

@@ -24,6 +24,7 @@ from lvslab.conformance.syncing import (
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.service import Protocol
+from lvslab.runs.words import plural
 from lvslab.traffic.layers.sync.entries import SyncPeData, SyncPeName
 from lvslab.traffic.layers.sync.words import SYNC_GROUP, SYNC_PORT
 
@@ -164,7 +165,7 @@ def stopped(bench: Bench) -> None:
     seen = bench.from_client(*segments(4, client, "S", "A", "A"))
     must(
         len(seen.inside) == 3 and not seen.outside,
-        f"{len(seen.inside)} frames came for three packets",
+        f"{plural(len(seen.inside), 'frame')} came for three packets",
         *map(str, seen.inside),
     )
     master = Master(bench)

@@ -123,7 +123,7 @@ def persist_mode(bench: Bench, value: int, word: str) -> None:
 
 @check(
     "sync:refresh-period:{value}",
-    "with sync_refresh_period {value} four datagrams at once are told {times} time(s)",
+    "with sync_refresh_period {value} sync tells {times} of four datagrams that come at once",
     tags=("sysctl",),
     each=[{"value": 0, "times": 4}, {"value": 10, "times": 1}],
 )
@@ -134,7 +134,7 @@ def refresh_period(bench: Bench, value: int, times: int) -> None:
     client = bench.client()
     master.client(*[udp(4, client)] * 4)
     found = len(entries_about(master.messages(), client))
-    must(found == times, f"four datagrams were told {found} times, expected {times}")
+    must(found == times, f"{found} of four datagrams were told, expected {times}")
 
 
 @check(

@@ -21,6 +21,7 @@ from lvslab.conformance.packets import must, must_equal
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.ipvs.service import Protocol
+from lvslab.runs.words import plural
 
 
 @check(
@@ -250,7 +251,8 @@ def flood(bench: Bench) -> None:
     seen = bench.from_client(*[Proxied(bench).syn_packet() for _ in range(200)])
     must(
         len(seen.outside) == 200 and not seen.inside,
-        f"{len(seen.outside)} SYN-ACKs and {len(seen.inside)} frames inside came for 200 SYNs",
+        f"{plural(len(seen.outside), 'SYN-ACK')} and {plural(len(seen.inside), 'frame')} inside came"
+        " for 200 SYNs",
     )
     then = entries()  # others may have ended meanwhile
     must(
