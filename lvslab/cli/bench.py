@@ -114,6 +114,7 @@ def _measure(
     from lvslab.cli.terminal import Progress, print_error
     from lvslab.exitcodes import gravest
     from lvslab.host import provenance
+    from lvslab.modes import mode_records
     from lvslab.runs.rundir import load
     from lvslab.runs.writer import RunWriter
 
@@ -132,6 +133,7 @@ def _measure(
         parameters=parameters,
         host=provenance.host(),
         tools=tools,
+        forwarding_modes=mode_records(),
     ) as run:
         for each in found:
             run.add_lab(runner.lab_record(each))

@@ -198,6 +198,7 @@ def verify_modes(
 ) -> Verified:
     """Verify modes one after the other, into one run directory."""
     from lvslab.host import provenance
+    from lvslab.modes import mode_records
     from lvslab.plan.make import make_plan
     from lvslab.runs.writer import RunWriter
     from lvslab.scenario.experiment import Experiment, run_directory_name
@@ -212,6 +213,7 @@ def verify_modes(
         command=["lvslab", *sys.argv[1:]],
         host=provenance.host(),
         parameters=parameters,
+        forwarding_modes=mode_records(),
     )
     with writer as run:
         experiment = Experiment(run, kernels, listener)

@@ -27,6 +27,7 @@ def lab_record(
         name=plan.name,
         mode=plan.mode.name,
         topology=plan.topology,
+        local_addresses=plan.local_addresses,
         nodes=tuple(_node_record(plan, node, facts[node.kernel]) for node in plan.nodes),
         networks=tuple(records.Network(name, subnet) for name, subnet in plan.networks.items()),
         service_rules=tuple(format_rules(plan.services).splitlines()),

@@ -14,6 +14,7 @@ from lvslab.modes.fullnat import FullNat
 from lvslab.modes.nat import Nat
 from lvslab.modes.synproxy import SynProxy
 from lvslab.modes.tun import Tunnelling
+from lvslab.runs.records import ForwardingMode
 
 MODES: dict[str, Mode] = {
     mode.name: mode for mode in (Nat(), DirectRouting(), Tunnelling(), FullNat(), SynProxy())
@@ -31,6 +32,13 @@ def mode_named(name: str) -> Mode:
         return MODES[name.lower()]
     except KeyError:
         raise UsageError(f"mode '{name}': no such forwarding mode; choose from: {', '.join(MODES)}") from None
+
+
+def mode_records() -> tuple[ForwardingMode, ...]:
+    """All modes as a run directory describes them to reports."""
+    return tuple(
+        ForwardingMode(mode.name, mode.title, mode.color.light, mode.color.dark) for mode in MODES.values()
+    )
 
 
 def modes_that(fit: Callable[[Mode], bool]) -> tuple[str, ...]:

@@ -29,11 +29,11 @@ def _figures(run: Run, studio: Studio) -> list[Drawn]:
     drawn = []
     if charts.mode_rows(table):
         numbers = "; ".join(
-            f"{charts.mode_label(row)}: {_spoken(table, names, known)}"
+            f"{charts.mode_label(row, studio.looks)}: {_spoken(table, names, known)}"
             for row, (known, _) in charts.mode_rows(table).items()
         )
         text = f"Instructions a packet of each forwarding mode over routing, connection known. {numbers}"
-        drawn.append(studio.draw("modes", text, partial(charts.modes, table, names)))
+        drawn.append(studio.draw("modes", text, partial(charts.modes, table, names, studio.looks)))
     for name, title, xlabel, curves in (
         (
             "connections",

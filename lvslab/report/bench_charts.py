@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lvslab.report import style
+from lvslab.report.looks import Looks
 from lvslab.report.units import THIN_SPACE
 from lvslab.runs.costs import Change, Cost
 
@@ -57,20 +58,20 @@ def mode_rows(table: Table) -> dict[str, tuple[str, str]]:
     return found
 
 
-def mode_label(name: str) -> str:
+def mode_label(name: str, looks: Looks) -> str:
     """`mode:nat:udp4` → "NAT · UDP, IPv4"."""
     subject, mode, traffic = name.split(":")[:3]
     tracked = ", tracked" if subject == "conntrack" else ""
-    return f"{style.mode_title(mode)} · {traffic[:-1].upper()}, IPv{traffic[-1]}{tracked}"
+    return f"{looks.of(mode).title} · {traffic[:-1].upper()}, IPv{traffic[-1]}{tracked}"
 
 
-def modes(table: Table, names: Sequence[str]) -> Figure:
+def modes(table: Table, names: Sequence[str], looks: Looks) -> Figure:
     """Cost of each mode over routing: a full bar for a packet of a known connection, a pale one for
     the first of a connection.
     """
     rows = mode_rows(table)
     with style.styled():
-        labels = {name: mode_label(name) for name in rows}
+        labels = {name: mode_label(name, looks) for name in rows}
         left = _EDGE + max(style.text_width(label, 9.5) for label in labels.values()) + 12
         row = _BAR * len(names) + _GAP
         inner = row * len(rows)

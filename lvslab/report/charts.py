@@ -97,7 +97,7 @@ def _inside(axes: Axes, y: float, text: str, **look: Any) -> None:
 
 
 def _metric_row(axes: Axes, y: int, series: Series, subject: Subject, unit: Scale) -> None:
-    color = style.mode_color(subject.mode)
+    color = subject.look.light
     summary = series.summary(subject.lab)
     if summary.median is None or summary.low is None or summary.high is None:
         room = _WIDTH - 2 * _EDGE - 110 - style.text_width("no number: ", 8.5)
@@ -167,7 +167,7 @@ def latency(run: Run, subjects: Sequence[Subject]) -> Figure:
         subtitle = "new connection to last byte, one at a time · left is better"
         figure, axes = _plot("Latency of a request", subtitle, 230, 152)
         for subject in shown:
-            color = style.mode_color(subject.mode)
+            color = subject.look.light
             for repeat in filter(None, lists[subject.lab]):
                 axes.plot(*_steps(repeat, unit), color=color, lw=0.8, alpha=0.35, zorder=2)
             values = pooled[subject.lab]
@@ -240,7 +240,7 @@ def _latency_key(
     y = -17.0
     for subject in shown:
         values = pooled[subject.lab]
-        put(12, y, "━", color=style.mode_color(subject.mode), weight="bold")
+        put(12, y, "━", color=subject.look.light, weight="bold")
         put(25, y, style.fit(subject.label, 56, 8.5))
         for x, rank in ((108, 50), (152, 99)):
             put(x, y, unit.number(percentile(values, rank)), ha="right")
@@ -268,9 +268,7 @@ def answers(run: Run, subjects: Sequence[Subject]) -> Figure:
             start = 0.0
             for index, (server, part) in enumerate(sorted(parts.items(), key=lambda item: _natural(item[0]))):
                 tint = (0.5, 0.28)[index % 2]
-                axes.barh(
-                    y, part, left=start, height=0.62, color=style.mode_color(subject.mode), alpha=tint, lw=0
-                )
+                axes.barh(y, part, left=start, height=0.62, color=subject.look.light, alpha=tint, lw=0)
                 axes.plot([start + part] * 2, [y - 0.31, y + 0.31], color=style.PAPER, lw=1.5)
                 width = part * (_WIDTH - _label_width(subjects) - 2 * _EDGE - 14)
                 text = next(
@@ -366,7 +364,7 @@ def _counter_panel(
                 at,
                 number or 0,
                 height=0.34,
-                color=style.mode_color(subject.mode),
+                color=subject.look.light,
                 alpha=(0.75, 0.3)[index],
                 lw=0,
             )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lvslab.report import charts, ladder, network, style
 from lvslab.report.failover import outages, survivors, timeline, variants
 from lvslab.report.failover.trials import Group, Observed
+from lvslab.report.looks import Looks
 from lvslab.report.series import Series, Subject
 from lvslab.runs.records import Flow, Lab
 from lvslab.runs.rundir import Run
@@ -40,10 +41,12 @@ class Drawn:
 
 
 class Studio:
-    """Draws figures into a folder and remembers the files, each name once."""
+    """Draws figures into a folder and remembers the files, each name once; `looks` are those of the
+    runs that it draws.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, looks: Looks) -> None:
+        self._folder, self.looks = folder, looks
         self.files: list[Path] = []
 
     def draw(self, name: str, description: str, make: Callable[[], Figure]) -> Drawn:
@@ -56,7 +59,7 @@ class Studio:
         figure = make()
         style.save_png(figure, file)
         self.files.append(file)
-        return Drawn(name, description, style.inline_svg(figure, name, description), file)
+        return Drawn(name, description, style.inline_svg(figure, name, description, self.looks.theme()), file)
 
 
 def measurements(
@@ -109,7 +112,7 @@ def failures(studio: Studio, groups: Sequence[Group]) -> Failures:
         chosen = [group for group in groups if group.mode == mode]
         name, title = "timeline", "Attempts around the fault"
         if len(modes) > 1:
-            name, title = f"timeline {mode}", f"{title}: {style.mode_title(mode)}"
+            name, title = f"timeline {mode}", f"{title}: {chosen[0].look.title}"
         panels = [
             timeline.Panel(group.typical(), group.variant or group.label, _which(group)) for group in chosen
         ]
@@ -176,9 +179,8 @@ def network_of(studio: Studio, run: Run, lab: Lab) -> Drawn | None:
         return None
     flow = next((flow for flow in flows(run, lab) if flow.steps), None)
     nodes = ", ".join(f"{node.name} ({node.role})" for node in lab.nodes)
-    return studio.draw(
-        f"network {lab.name}", f"Network of the lab {lab.name}: {nodes}", partial(network.draw, lab, flow)
-    )
+    make = partial(network.draw, lab, studio.looks.of(lab.mode), flow)
+    return studio.draw(f"network {lab.name}", f"Network of the lab {lab.name}: {nodes}", make)
 
 
 def ladders_of(studio: Studio, run: Run, lab: Lab) -> list[Drawn]:
@@ -194,9 +196,8 @@ def ladders_of(studio: Studio, run: Run, lab: Lab) -> list[Drawn]:
         text = (
             f"Packet ladder of {flow.title or flow.name} in {lab.name}: {len(flow.steps)} packets, {outcome}"
         )
-        drawn.append(
-            studio.draw(f"ladder {lab.name} {flow.name}", text, partial(ladder.draw, lab, path.columns, flow))
-        )
+        make = partial(ladder.draw, lab, studio.looks.of(lab.mode), path.columns, flow)
+        drawn.append(studio.draw(f"ladder {lab.name} {flow.name}", text, make))
     return drawn
 
 

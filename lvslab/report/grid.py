@@ -4,13 +4,14 @@ verdict and median outage in the cells.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lvslab.report import style
 from lvslab.report.failover import trials
 from lvslab.report.failover.trials import Group
+from lvslab.report.looks import Looks, looks_of
 from lvslab.report.units import count
 from lvslab.runs.rundir import Run
 
@@ -47,6 +48,7 @@ class Matrix:
 
     modes: tuple[str, ...]
     rows: tuple[Row, ...]
+    looks: Looks
 
 
 def of_run(run: Run, groups: Sequence[Group] | None = None, label: str = "") -> Matrix:
@@ -58,15 +60,16 @@ def of_run(run: Run, groups: Sequence[Group] | None = None, label: str = "") -> 
     """
     groups = trials.observe(run) if groups is None else groups
     title = " · ".join(filter(None, (scenario_title(run), label)))
+    looks = looks_of(run)
     if not groups:
-        cells = _verdict_cells(run)
-        return Matrix(_sorted(cells), (Row(title, "", cells),))
+        cells = _verdict_cells(run, looks)
+        return Matrix(looks.sorted(cells), (Row(title, "", cells),), looks)
     variants = list(dict.fromkeys(group.variant for group in groups))
     rows = []
     for variant in variants:
         cells = {group.mode: _cell(group) for group in groups if group.variant == variant}
         rows.append(Row(title, variant, cells))
-    return Matrix(_sorted(mode for row in rows for mode in row.cells), tuple(rows))
+    return Matrix(looks.sorted(mode for row in rows for mode in row.cells), tuple(rows), looks)
 
 
 def joined(matrices: Sequence[Matrix]) -> Matrix:
@@ -80,8 +83,12 @@ def joined(matrices: Sequence[Matrix]) -> Matrix:
             for row in matrix.rows:
                 if row.scenario == scenario:
                     rows.setdefault((scenario, row.variant), {}).update(row.cells)
-    modes = _sorted(mode for cells in rows.values() for mode in cells)
-    return Matrix(modes, tuple(Row(scenario, variant, cells) for (scenario, variant), cells in rows.items()))
+    looks = Looks({name: look for matrix in matrices for name, look in matrix.looks.modes.items()})
+    return Matrix(
+        looks.sorted(mode for cells in rows.values() for mode in cells),
+        tuple(Row(scenario, variant, cells) for (scenario, variant), cells in rows.items()),
+        looks,
+    )
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
@@ -142,19 +149,11 @@ def describe(matrix: Matrix) -> str:
     parts = []
     for row in matrix.rows:
         cells = ", ".join(
-            " ".join(filter(None, (style.mode_title(mode), cell.verdict or "not judged", cell.text)))
+            " ".join(filter(None, (matrix.looks.of(mode).title, cell.verdict or "not judged", cell.text)))
             for mode, cell in row.cells.items()
         )
         parts.append(f"{row.scenario}{f', {row.variant}' if row.variant else ''}: {cells or 'nothing'}")
     return "Verdict and median outage by scenario and mode. " + "; ".join(parts)
-
-
-def _sorted(modes: Iterable[str]) -> tuple[str, ...]:
-    """Modes in their usual order, those that are not known last."""
-    known = list(style.MODE_TITLES)
-    return tuple(
-        sorted(set(modes), key=lambda mode: (known.index(mode) if mode in known else len(known), mode))
-    )
 
 
 def _cell(group: Group) -> Cell:
@@ -184,7 +183,7 @@ def _cell(group: Group) -> Cell:
     )
 
 
-def _verdict_cells(run: Run) -> dict[str, Cell]:
+def _verdict_cells(run: Run, looks: Looks) -> dict[str, Cell]:
     """The verdicts on the labs of a run without trials, by mode; of one mode only, everything the
     run judged.
     """
@@ -198,7 +197,7 @@ def _verdict_cells(run: Run) -> dict[str, Cell]:
             verdict, {"fail": "failed", "pass": "passed", "skip": "skipped"}.get(verdict, "not judged")
         )
     for result in run.results:  # a mode that was skipped has no lab
-        if result.name in style.MODE_TITLES and result.name not in cells:
+        if result.name in looks.modes and result.name not in cells:
             cells[result.name] = Cell(
                 result.verdict, {"fail": "failed", "pass": "passed", "skip": "skipped"}[result.verdict]
             )
@@ -237,14 +236,12 @@ def draw(matrix: Matrix) -> Figure:
             _EDGE, 38, style.fit(subtitle, width - 2 * _EDGE, 8.5), size=8.5, color=style.MUTED, va="baseline"
         )
         for index, mode in enumerate(matrix.modes):
-            x = left + column * (index + 0.5)
-            axes.text(
-                x, top - 10, style.mode_title(mode), size=9.5, weight="bold", ha="center", va="baseline"
-            )
+            x, look = left + column * (index + 0.5), matrix.looks.of(mode)
+            axes.text(x, top - 10, look.title, size=9.5, weight="bold", ha="center", va="baseline")
             axes.plot(
                 [x - 18, x + 18],
                 [top - 4, top - 4],
-                color=style.mode_color(mode),
+                color=look.light,
                 lw=2.5,
                 solid_capstyle="butt",
             )

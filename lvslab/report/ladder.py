@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lvslab.report import style
+from lvslab.report.looks import Look
 from lvslab.runs.records import Flow, Lab, Step
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ class _Frame:
     color: str
 
 
-def draw(lab: Lab, columns: Sequence[str], flow: Flow) -> Figure:
-    """The ladder of `flow` in `lab`; `columns` is the order of the nodes from left to right."""
+def draw(lab: Lab, look: Look, columns: Sequence[str], flow: Flow) -> Figure:
+    """The ladder of `flow` in `lab`, whose director has `look`; `columns` is the order of the nodes
+    from left to right.
+    """
     with style.styled():
         counted = _relative(flow.steps)
         steps, left_out = _window(counted)
@@ -81,9 +84,9 @@ def draw(lab: Lab, columns: Sequence[str], flow: Flow) -> Figure:
         bottom = top + sum(heights)
         notes = _notes(lab, steps, left_out, counted is not flow.steps)
         figure, axes = style.sheet(_WIDTH, bottom + 18 + 16 * len(notes) + 8)
-        _draw_title(axes, lab, flow)
-        _draw_columns(axes, lab, xs, top, bottom)
-        frame = _Frame(xs, _WIDTH - _EDGE - margin + 18, style.mode_color(lab.mode))
+        _draw_title(axes, look, flow)
+        _draw_columns(axes, lab, look, xs, top, bottom)
+        frame = _Frame(xs, _WIDTH - _EDGE - margin + 18, look.light)
         y = top
         for step, height in zip(steps, heights, strict=True):
             _draw_step(axes, step, frame, y, height, _reason_lines(step, reason_width))
@@ -276,8 +279,8 @@ def _write(
         x += width
 
 
-def _draw_title(axes: Axes, lab: Lab, flow: Flow) -> None:
-    title = f"{style.mode_title(lab.mode)}: {flow.title or flow.name}"
+def _draw_title(axes: Axes, look: Look, flow: Flow) -> None:
+    title = f"{look.title}: {flow.title or flow.name}"
     axes.text(_EDGE, 22, style.fit(title, _WIDTH - 220, 12, True), size=12, weight="bold", va="baseline")
     verdicts = {
         "pass": ("✓ keeps its packet contract", style.GOOD),
@@ -287,13 +290,13 @@ def _draw_title(axes: Axes, lab: Lab, flow: Flow) -> None:
     axes.text(_WIDTH - _EDGE, 22, text, size=9.5, weight="bold", color=color, va="baseline", ha="right")
 
 
-def _draw_columns(axes: Axes, lab: Lab, xs: dict[str, float], top: float, bottom: float) -> None:
+def _draw_columns(axes: Axes, lab: Lab, look: Look, xs: dict[str, float], top: float, bottom: float) -> None:
     roles = {node.name: node.role for node in lab.nodes}
     for name, x in xs.items():
         role = roles.get(name, "")
         width = max(style.text_width(name, 10, True), style.text_width(role, 8)) + 20
         director = role == "director"
-        edge, line = (style.mode_color(lab.mode), 1.8) if director else (style.LINE, 0.9)
+        edge, line = (look.light, 1.8) if director else (style.LINE, 0.9)
         style.rounded(axes, x - width / 2, 42, width, 34, 5, fc=style.CARD, ec=edge, lw=line, zorder=3)
         axes.text(x, 56.5, name, size=10, weight="bold", ha="center", va="baseline", zorder=4)
         axes.text(x, 69, role, size=8, color=style.MUTED, ha="center", va="baseline", zorder=4)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lvslab.errors import CannotError, UsageError
-from lvslab.report import figures, grid, style, text
+from lvslab.report import figures, grid, text
 from lvslab.report.failover import summary, trials
 from lvslab.report.failover.trials import Group
 from lvslab.report.page import Report, render
@@ -45,12 +45,12 @@ def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:
     html = out / "overview.html"
     try:
         (out / "figures").mkdir(parents=True, exist_ok=True)
-        studio = figures.Studio(out / "figures")
+        studio = figures.Studio(out / "figures", table.looks)
         picture = studio.draw("matrix", grid.describe(table), lambda: grid.draw(table))
         page = render(
             "overview.html.j2",
             {
-                "theme": style.THEME,
+                "theme": table.looks.theme(),
                 "matrix": {"drawn": picture, "png": "figures/matrix.png", "name": "matrix"},
                 "runs": [_run_entry(run, label, groups, out) for run, label, groups in found],
                 "broken": broken,

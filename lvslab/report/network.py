@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from lvslab.report import style
+from lvslab.report.looks import Look
 from lvslab.runs.records import Flow, Lab, Node
 
 if TYPE_CHECKING:
@@ -83,15 +84,15 @@ class _Layout:
     height: float = 0.0
 
 
-def draw(lab: Lab, flow: Flow | None = None) -> Figure:
-    """The network of `lab`; with a flow also the way of its requests and replies."""
+def draw(lab: Lab, look: Look, flow: Flow | None = None) -> Figure:
+    """The network of `lab`, whose director has `look`; with a flow also the way of its requests and
+    replies.
+    """
     with style.styled():
         layout = _layout(lab)
         ways = _ways(lab, flow) if flow else []
         legend_width = max((style.text_width(_way_text(*way), 9) + 62 for way in ways), default=0)
-        title = f"{style.mode_title(lab.mode)}: the network" + (
-            "" if lab.name == lab.mode else f" of {lab.name}"
-        )
+        title = f"{look.title}: the network" + ("" if lab.name == lab.mode else f" of {lab.name}")
         layout.width = max(
             layout.width, legend_width + 2 * _MARGIN, style.text_width(title, 12, True) + 2 * _MARGIN
         )
@@ -101,9 +102,9 @@ def draw(lab: Lab, flow: Flow | None = None) -> Figure:
         hops = _hops(layout, ways)
         _draw_wires(axes, layout, {(end, hop.network) for hop in hops for end in (hop.source, hop.target)})
         for card in layout.cards.values():
-            _draw_card(axes, card, lab.mode)
-        _draw_hops(axes, layout, hops, lab.mode)
-        _draw_legend(axes, layout, ways, lab.mode)
+            _draw_card(axes, card, look.light)
+        _draw_hops(axes, layout, hops, look.light)
+        _draw_legend(axes, layout, ways, look.light)
         return figure
 
 
@@ -198,9 +199,7 @@ def _card(node: Node, lab: Lab, position: dict[str, int]) -> _Card:
     for extra in node.extra_addresses:
         address, _, device = extra.partition(" on ")
         plain = address.split("/")[0]
-        label = (
-            "VIP" if plain in services else "LIP" if lab.mode == "fullnat" and node.role == "director" else ""
-        )
+        label = "VIP" if plain in services else "LIP" if plain in lab.local_addresses else ""
         note = f"on {device.strip().removeprefix(f'{node.name}-')}" if device else ""
         rows.append(_Row(plain, note, kind=label or "extra"))
     kernel = f"{node.kernel.kind} {node.kernel.release}" if node.kernel else "not recorded"
@@ -296,9 +295,8 @@ def _adjacent(card: _Card, network: str, layout: _Layout) -> bool:
     return card.slot - list(layout.trays).index(network) in (0, 1)
 
 
-def _draw_card(axes: Axes, card: _Card, mode: str) -> None:
+def _draw_card(axes: Axes, card: _Card, color: str) -> None:
     director = card.node.role == "director"
-    color = style.mode_color(mode)
     edge, line = (color, 2.0) if director else (style.LINE, 0.9)
     style.rounded(axes, card.x, card.y, card.width, card.height, 5, fc=style.CARD, ec=edge, lw=line, zorder=2)
     left, right = card.x + _PAD, card.x + card.width - _PAD
@@ -339,13 +337,9 @@ def _draw_card(axes: Axes, card: _Card, mode: str) -> None:
             )
 
 
-def _looks(name: str, mode: str) -> dict[str, Any]:
+def _line(name: str, color: str) -> dict[str, Any]:
     """Colour and dashes of a way."""
-    return (
-        {"color": style.mode_color(mode), "ls": "-"}
-        if name == "request"
-        else {"color": style.INK, "ls": (0, (3.2, 1.8))}
-    )
+    return {"color": color, "ls": "-"} if name == "request" else {"color": style.INK, "ls": (0, (3.2, 1.8))}
 
 
 def _hops(layout: _Layout, ways: Sequence[tuple[str, list[str]]]) -> list[_Hop]:
@@ -366,7 +360,7 @@ def _hops(layout: _Layout, ways: Sequence[tuple[str, list[str]]]) -> list[_Hop]:
     return hops
 
 
-def _draw_hops(axes: Axes, layout: _Layout, hops: Sequence[_Hop], mode: str) -> None:
+def _draw_hops(axes: Axes, layout: _Layout, hops: Sequence[_Hop], color: str) -> None:
     """The hops as lines beside each other, each in its own lane of the network it uses."""
     for network, center in layout.trays.items():
         here = [hop for hop in hops if hop.network == network]
@@ -385,20 +379,20 @@ def _draw_hops(axes: Axes, layout: _Layout, hops: Sequence[_Hop], mode: str) -> 
                 dash_joinstyle="round",
                 solid_capstyle="butt",
                 dash_capstyle="butt",
-                **_looks(hop.way, mode),
+                **_line(hop.way, color),
             )
             y = y2 + offset
             axes.fill(
                 [tip, tip + back, tip + back],
                 [y, y - 3.4, y + 3.4],
-                color=_looks(hop.way, mode)["color"],
+                color=_line(hop.way, color)["color"],
                 lw=0,
                 zorder=2.5,
             )
 
 
-def _draw_legend(axes: Axes, layout: _Layout, ways: Sequence[tuple[str, list[str]]], mode: str) -> None:
+def _draw_legend(axes: Axes, layout: _Layout, ways: Sequence[tuple[str, list[str]]], color: str) -> None:
     for index, (name, nodes) in enumerate(ways):
         y = layout.height + 8 + 17 * index
-        axes.plot([_MARGIN, _MARGIN + 26], [y, y], lw=1.8, **_looks(name, mode))
+        axes.plot([_MARGIN, _MARGIN + 26], [y, y], lw=1.8, **_line(name, color))
         axes.text(_MARGIN + 34, y, _way_text(name, nodes), size=9, va="center_baseline")

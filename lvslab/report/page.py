@@ -15,6 +15,7 @@ from typing import Any
 from lvslab.errors import CannotError
 from lvslab.report import bench, figures, text, tier, tier_charts
 from lvslab.report.failover import trials
+from lvslab.report.looks import looks_of
 from lvslab.report.parts.labs import alike_labs, lab_part
 from lvslab.report.parts.links import Linker, picture
 from lvslab.report.parts.run import shared
@@ -44,7 +45,7 @@ def write_report(run_dir: Path, out: Path | None = None) -> Report:
     html, pictures = folder / "report.html", folder / "figures"
     try:
         pictures.mkdir(parents=True, exist_ok=True)
-        studio = figures.Studio(pictures)
+        studio = figures.Studio(pictures, looks_of(run))
         if run.kind == "bench":
             own = bench.context(run, studio, lambda drawn: picture(drawn, folder))
             page = render("bench.html.j2", shared(run, Linker(run.path, folder), short=False) | own)

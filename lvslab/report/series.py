@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lvslab.report.style import mode_title
+from lvslab.report.looks import Look, looks_of
 from lvslab.runs.records import Sample
 from lvslab.runs.rundir import Run
 from lvslab.runs.stats import Summary, percentile, summarize
@@ -22,6 +22,7 @@ class Subject:
     lab: str
     mode: str
     label: str
+    look: Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,13 @@ def subjects(run: Run) -> tuple[Subject, ...]:
         unique.setdefault(name, mode)
     # in the network of a mode a proxy may have been measured
     unique |= {s.lab: s.mode for s in run.samples}
-    modes = list(unique.values())
-    return tuple(
-        Subject(name, mode, mode_title(mode) if modes.count(mode) == 1 else f"{mode_title(mode)} · {name}")
-        for name, mode in unique.items()
-    )
+    modes, looks = list(unique.values()), looks_of(run)
+    found = []
+    for name, mode in unique.items():
+        look = looks.of(mode)
+        label = look.title if modes.count(mode) == 1 else f"{look.title} · {name}"
+        found.append(Subject(name, mode, label, look))
+    return tuple(found)
 
 
 def all_series(run: Run) -> tuple[Series, ...]:

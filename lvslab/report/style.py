@@ -20,50 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MODE_TITLES: Mapping[str, str] = {
-    "nat": "NAT",
-    "dr": "DR",
-    "tun": "TUN",
-    "fullnat": "FullNAT",
-    "synproxy": "SYNPROXY",
-}
-
-PROXY_TITLES: Mapping[str, str] = {
-    "haproxy": "HAProxy",
-    "haproxy-tcp": "HAProxy TCP",
-    "nginx": "nginx",
-    "nginx-stream": "nginx stream",
-    "pound": "Pound",
-}
-"""Directors that are no LVS, in the place of a mode."""
-
-# Okabe and Ito's palette, told apart with every kind of colour vision; its vermilion is kept for
-# what is wrong.
-_MODES = {
-    "nat": "#0072b2",
-    "dr": "#e69f00",
-    "tun": "#009e73",
-    "fullnat": "#b5529b",
-    "synproxy": "#56b4e9",
-    "haproxy": "#6a4c93",
-    "haproxy-tcp": "#9d83c4",
-    "nginx": "#3a8f3a",
-    "nginx-stream": "#86c286",
-    "pound": "#8c564b",
-}
-_MODES_DARK = {
-    "nat": "#4aa8e0",
-    "dr": "#f0b429",
-    "tun": "#2fc79a",
-    "fullnat": "#d884c2",
-    "synproxy": "#8fd0f7",
-    "haproxy": "#a88bd6",
-    "haproxy-tcp": "#c9b6ea",
-    "nginx": "#6fc76f",
-    "nginx-stream": "#a9dba9",
-    "pound": "#c08b7f",
-}
-_OTHER, _OTHER_DARK = "#7b8794", "#9aa5b1"
+Theme = Mapping[str, tuple[str, str, str]]
+"""Name → (CSS variable, colour in the light theme, colour in the dark one)."""
 
 # How an attempt ended: calm for what worked, and six failures that differ in hue and in lightness.
 _OUTCOMES = {
@@ -85,7 +43,7 @@ INK, MUTED, LINE, GRID = "#1b2733", "#5f6b79", "#9aa6b2", "#e3e7ec"
 PAPER, CARD, TRAY = "#ffffff", "#f5f7f9", "#e9edf1"
 MARK, BAD, BAD_SOFT, GOOD = "#ffe28a", "#c4321b", "#fdebe8", "#1a7f4b"
 
-THEME: Mapping[str, tuple[str, str, str]] = {
+THEME: Theme = {
     "ink": ("--ink", INK, "#e6edf3"),
     "muted": ("--muted", MUTED, "#9ba7b4"),
     "line": ("--line", LINE, "#6b7785"),
@@ -97,11 +55,10 @@ THEME: Mapping[str, tuple[str, str, str]] = {
     "bad": ("--bad", BAD, "#ff7b66"),
     "bad-soft": ("--bad-soft", BAD_SOFT, "#43201b"),
     "good": ("--good", GOOD, "#4cc38a"),
-    "other": ("--other", _OTHER, _OTHER_DARK),
-    **{mode: (f"--{mode}", color, _MODES_DARK[mode]) for mode, color in _MODES.items()},
+    "other": ("--other", "#7b8794", "#9aa5b1"),
     **{f"outcome-{name}": (f"--outcome-{name}", light, dark) for name, (light, dark) in _OUTCOMES.items()},
 }
-"""Name → (CSS variable, colour in light, colour in dark)."""
+"""The colours that every report has; `looks` adds those of forwarding modes and proxies."""
 
 DPI = 200
 """Pixels an inch of the PNG files."""
@@ -137,21 +94,11 @@ _RC: Mapping[str, Any] = {
 }
 
 
-def mode_title(mode: str) -> str:
-    """What a forwarding mode, or a proxy in its place, is called in a text."""
-    return MODE_TITLES.get(mode.lower()) or PROXY_TITLES.get(mode.lower(), mode)
-
-
-def mode_color(mode: str) -> str:
-    """The colour of a forwarding mode, the same in every figure; grey for one that is not known."""
-    return _MODES.get(mode.lower(), _OTHER)
-
-
 def outcome_color(outcome: str) -> str:
     """The colour of an attempt's outcome, the same in every figure; grey for one that is
     not known.
     """
-    return _OUTCOMES.get(outcome, (_OTHER,))[0]
+    return _OUTCOMES[outcome][0] if outcome in _OUTCOMES else THEME["other"][1]
 
 
 @contextmanager
@@ -239,11 +186,11 @@ def save_png(figure: Figure, file: Path) -> None:
         figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
 
 
-def inline_svg(figure: Figure, name: str, description: str) -> str:
+def inline_svg(figure: Figure, name: str, description: str, theme: Theme = THEME) -> str:
     """The figure as an <svg> element for an HTML page.
 
-    Every id in it begins with `name`, so several of them share a page; the theme's colours are CSS
-    variables; a screen reader reads `description`.
+    Every id in it begins with `name`, so several of them share a page; the colours of `theme` are
+    CSS variables; a screen reader reads `description`.
     """
     buffer = io.StringIO()
     with styled():
@@ -259,7 +206,8 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
         r'\bd="[^"]*"', lambda path: re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", path[0]), svg
     )
     svg = re.sub(r"\s*\n\s*", "\n", svg)
-    svg = re.sub(r"#[0-9a-f]{6}\b", lambda found: _CSS.get(found[0], found[0]), svg)
+    css = {light: f"var({variable})" for variable, light, _ in theme.values()}
+    svg = re.sub(r"#[0-9a-f]{6}\b", lambda found: css.get(found[0], found[0]), svg)
     width, height = re.search(r'<svg\b[^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()  # type: ignore[union-attr]
     size = (
         f'width="{float(width) * 4 / 3:.0f}" height="{float(height) * 4 / 3:.0f}" viewBox="0 0 {width}'
@@ -269,6 +217,3 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     return re.sub(
         r"<svg\b[^>]*>", lambda _: f'<svg {size} role="img" aria-label="{label}">', svg, count=1
     ).strip()
-
-
-_CSS = {light: f"var({variable})" for variable, light, _ in THEME.values()}

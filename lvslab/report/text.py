@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from lvslab.report.failover.trials import Group, observe
 from lvslab.report.series import Series, Subject, all_series, subjects
-from lvslab.report.style import mode_title
 from lvslab.report.units import MISSING, percent, scale
 from lvslab.runs.rundir import Run
 from lvslab.runs.stats import Summary
@@ -91,7 +90,7 @@ def failover_rows(groups: Sequence[Group]) -> tuple[tuple[str, ...], ...]:
     return tuple(
         (
             group.variant or MISSING,
-            mode_title(group.mode),
+            group.look.title,
             _repeats(group),
             group.median_text,
             group.range_text or MISSING,

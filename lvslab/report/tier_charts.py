@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lvslab.report import style, tier
+from lvslab.report.looks import looks_of
 from lvslab.report.tier import Ratio
 from lvslab.report.units import significant
 from lvslab.runs.rundir import Run
@@ -48,7 +49,7 @@ def can_draw(run: Run) -> bool:
 
 def ratios(run: Run) -> Figure:
     """One panel for each kind of work, on one logarithmic axis; a run that `can_draw`."""
-    base, names = tier.bases(run)[0], tier.proxies(run)
+    base, names, looks = tier.bases(run)[0], tier.proxies(run), looks_of(run)
     found = {(name, work): tier.ratio(run, name, base, work) for name in names for work in tier.WORK}
     values = [
         value for each in found.values() if each for value in (*each.measured, *each.estimated) if value > 0
@@ -80,7 +81,7 @@ def ratios(run: Run) -> Figure:
             axes.text(start, _HEAD - 14, tier.WORK[work], size=9, weight="bold", va="baseline")
             panel.frame()
             for y, name in enumerate(names):
-                panel.row(_middle(y), found[name, work], style.mode_color(name))
+                panel.row(_middle(y), found[name, work], looks.of(name).light)
         _key(axes, left, bottom + 46, any(each.estimated for each in found.values() if each), base)
         return figure
 

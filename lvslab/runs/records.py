@@ -114,11 +114,24 @@ class ServiceCounters(Counters):
     servers: tuple[ServerCounters, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ForwardingMode:
+    """A forwarding mode as reports show it: `title` as people write it, colours as "#rrggbb" on
+    light ground and on dark.
+    """
+
+    name: str
+    title: str
+    color: str
+    dark_color: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lab:
     """One network that was built, in one forwarding mode.
 
     Attributes:
+        local_addresses: of the director, which real servers see instead of the clients'.
         service_rules: the director's table as `ipvsadm -S -n` prints it, a line each.
         without: the parts of the mode's set-up that were left out.
         counters: what the director had counted in the end.
@@ -129,6 +142,7 @@ class Lab:
     name: str
     mode: str
     topology: str = ""
+    local_addresses: tuple[str, ...] = field(default=(), metadata=SPARSE)
     nodes: tuple[Node, ...] = ()
     networks: tuple[Network, ...] = ()
     service_rules: tuple[str, ...] = ()
@@ -268,6 +282,7 @@ class RunFile:
         started, finished: ISO 8601, UTC; `finished` is None while it runs.
         host: facts of the machine, by name.
         tools: name → version as the tool prints it, None where it is missing.
+        forwarding_modes: all that this version knew, in the order in which they are listed.
         not_comparable: sentences that say which numbers must not be set side by side, and why.
     """
 
@@ -285,6 +300,7 @@ class RunFile:
     finished: str | None = None
     host: Mapping[str, Any] = field(default_factory=dict)
     tools: Mapping[str, str | None] = field(default_factory=dict)
+    forwarding_modes: tuple[ForwardingMode, ...] = field(default=(), metadata=SPARSE)
     labs: tuple[Lab, ...] = ()
     events: tuple[Event, ...] = ()
     results: tuple[Result, ...] = ()

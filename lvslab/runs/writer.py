@@ -24,7 +24,7 @@ from typing import Any, NoReturn, Self, TypeVar
 from lvslab import __version__
 from lvslab.errors import LabError, LvslabError
 from lvslab.runs.codec import to_json
-from lvslab.runs.records import Event, Lab, Result, RunFile, Sample, Scenario, Trial
+from lvslab.runs.records import Event, ForwardingMode, Lab, Result, RunFile, Sample, Scenario, Trial
 
 _Named = TypeVar("_Named", bound=Lab | Trial)
 
@@ -54,6 +54,7 @@ class RunWriter:
         parameters: Mapping[str, Any] | None = None,
         host: Mapping[str, Any] | None = None,
         tools: Mapping[str, str | None] | None = None,
+        forwarding_modes: Sequence[ForwardingMode] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._root = Path(root)
@@ -74,6 +75,7 @@ class RunWriter:
             started=_utc(clock()),
             host=dict(host or {}),
             tools=dict(tools or {}),
+            forwarding_modes=tuple(forwarding_modes),
         )
 
     @property

@@ -16,6 +16,7 @@ from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode, gravest
 from lvslab.host import provenance
 from lvslab.kernels.needs import Kernels
+from lvslab.modes import mode_records
 from lvslab.plan.files import line_of, mistakes_in, shipped_files
 from lvslab.runs.records import Result, Scenario
 from lvslab.runs.writer import RunWriter
@@ -122,6 +123,7 @@ def _opened(
         parameters={**job.values, **cell.sysctls},
         host=host,
         tools=tools,
+        forwarding_modes=mode_records(),
     )
     with writer as run:
         going = JobRun(job, cell, run, Experiment(run, kernels, listener, cell.kernels, cell.sysctls))

@@ -17,6 +17,7 @@ from lvslab.errors import LabError
 from lvslab.events import Event
 from lvslab.host import provenance
 from lvslab.kernels.needs import Kernels
+from lvslab.modes import mode_records
 from lvslab.runs.records import Result, Verdict
 from lvslab.runs.writer import RunWriter
 from lvslab.scenario.experiment import Experiment
@@ -64,7 +65,13 @@ class LabTest:
         if director_kernels:
             parameters["kernel"] = ",".join(director_kernels)
         self.run = RunWriter(
-            runs, name, kind="test", command=command, parameters=parameters, host=provenance.host()
+            runs,
+            name,
+            kind="test",
+            command=command,
+            parameters=parameters,
+            host=provenance.host(),
+            forwarding_modes=mode_records(),
         )
         self._experiment = Experiment(self.run, kernels, self._hear, director_kernels, lab_class=LabUnderTest)
         self.labs: list[LabUnderTest] = []

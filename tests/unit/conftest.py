@@ -33,7 +33,7 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
     its description, and nothing is drawn.
     """
 
-    def sketch(figure: object, name: str, description: str) -> str:
+    def sketch(figure: object, name: str, description: str, theme: object) -> str:
         from html import escape
 
         return f'<svg role="img" aria-label="{escape(description, quote=True)}"></svg>'

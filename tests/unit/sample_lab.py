@@ -68,6 +68,7 @@ def lab(mode: str, clients: int = 1, servers: int = 2) -> Lab:
         name=mode,
         mode=mode,
         topology=mode,
+        local_addresses=("10.0.1.201",) if mode == "fullnat" else (),
         nodes=tuple(nodes),
         networks=tuple(networks),
         service_rules=(f"-A -t {VIP}:80 -s rr", *rules),

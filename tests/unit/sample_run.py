@@ -15,6 +15,7 @@ from pathlib import Path
 from sample_lab import MODES, VIP, counted, lab
 from sample_packets import path_file
 
+from lvslab.modes import mode_records
 from lvslab.runs.codec import to_json
 from lvslab.runs.records import Check, Result, Scenario
 from lvslab.runs.writer import RunWriter
@@ -150,6 +151,7 @@ def writer(
         kind=kind,
         command=["lvslab", "run", "compare-modes", "--repeat", "3"],
         clock=clock(),
+        forwarding_modes=mode_records(),
         scenario=scenario,
         parameters={"modes": list(MODES), "clients": 1, "servers": 2, "repeat": 3, "kernel": "auto"},
         host={

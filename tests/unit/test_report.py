@@ -15,7 +15,8 @@ from pages import Page, page_of
 
 import lvslab.report
 from lvslab.errors import CannotError, UsageError
-from lvslab.report import style, text
+from lvslab.modes import MODES
+from lvslab.report import text
 from lvslab.report.page import Report, write_report
 from lvslab.report.series import all_series
 from lvslab.runs.records import Result
@@ -35,8 +36,8 @@ def complete(report: Report) -> Path:
 
 def test_the_page_of_a_complete_run_shows_every_mode_and_number(complete: Path) -> None:
     page = Page((complete / "report.html").read_text(encoding="utf-8"))
-    for title in style.MODE_TITLES.values():
-        assert title in page.text
+    for mode in MODES.values():
+        assert mode.title in page.text
     for series in all_series(load(complete)):
         assert series.title in page.text
     assert page.text.count("✓ PASS") >= 5 and "✗ FAIL" not in page.text

@@ -11,7 +11,9 @@ import pytest
 import sample_run
 from pages import overlaps
 
+from lvslab.modes import MODES
 from lvslab.report import charts, style, text, units
+from lvslab.report.looks import looks_of
 from lvslab.report.series import all_series, subjects
 from lvslab.runs.rundir import load
 
@@ -70,11 +72,12 @@ def test_every_repeat_is_a_point(tmp_path: Path) -> None:
     points = [line for line in figure.axes[1].lines if line.get_marker() == "o"]
     assert [len(line.get_xdata()) for line in points] == [3] * 5  # type: ignore[arg-type]
     assert [line.get_markerfacecolor() for line in points] == [
-        style.mode_color(mode) for mode in sample_run.MODES
+        MODES[mode].color.light for mode in sample_run.MODES
     ]
 
 
-def test_a_color_means_one_thing() -> None:
+def test_a_color_means_one_thing(tmp_path: Path) -> None:
+    run = load(sample_run.complete(tmp_path, modes=("nat",), repeats=1))
     for theme in (1, 2):
-        colors = [entry[theme] for entry in style.THEME.values()]
+        colors = [entry[theme] for entry in looks_of(run).theme().values()]
         assert len(set(colors)) == len(colors)

@@ -12,12 +12,19 @@ import sample_packets
 import sample_run
 from pages import overlaps
 
+from lvslab.modes import MODES
 from lvslab.report import ladder, network, style
+from lvslab.report.looks import Look
 from lvslab.runs.records import Interface, Lab, Node, PathFile
 
 
 def lab_of(mode: str, clients: int = 1, servers: int = 2) -> Lab:
     return sample_lab.lab(mode, clients, servers)
+
+
+def look_of(mode: str) -> Look:
+    known = MODES[mode]
+    return Look(mode, known.title, f"--{mode}", known.color.light, known.color.dark)
 
 
 def path_of(mode: str, wrong_at: int | None = None) -> PathFile:
@@ -35,7 +42,7 @@ def test_nothing_in_a_network_overlaps(mode: str, clients: int, servers: int) ->
     for card in layout.cards.values():
         assert not [x for x in layout.trays.values() if card.x - 8 < x < card.x + card.width + 8]
     with style.styled():
-        assert overlaps(network.draw(lab, path_of(mode).flows[0])) == []
+        assert overlaps(network.draw(lab, look_of(mode), path_of(mode).flows[0])) == []
 
 
 @pytest.mark.parametrize(
@@ -57,12 +64,22 @@ def test_the_ways_in_a_network_are_those_of_the_packets(
     ]
 
 
+def test_a_network_marks_the_local_addresses_that_the_lab_names() -> None:
+    def local(lab: Lab) -> list[str]:
+        cards = network._layout(lab).cards.values()
+        return [row.text for card in cards for row in card.rows if row.kind == "LIP"]
+
+    fullnat = lab_of("fullnat")
+    assert local(fullnat) == ["10.0.1.201"]
+    assert local(replace(fullnat, local_addresses=())) == []
+
+
 def test_a_network_without_rules_wires_or_a_flow_is_drawn() -> None:
     lost = Node("lost", "router", interfaces=(Interface("x", network="s9"),))
     bare = sample_lab.lab("nat")
     lab = replace(bare, service_rules=(), nodes=(*bare.nodes, lost))
     assert network.vips(lab) == ()
-    network.draw(lab)
+    network.draw(lab, look_of("nat"))
 
 
 @pytest.mark.parametrize("mode", sample_run.MODES)
@@ -70,12 +87,12 @@ def test_a_network_without_rules_wires_or_a_flow_is_drawn() -> None:
 def test_nothing_in_a_ladder_overlaps(mode: str, wrong_at: int | None) -> None:
     path = path_of(mode, wrong_at)
     with style.styled():
-        assert overlaps(ladder.draw(lab_of(mode), path.columns, path.flows[0])) == []
+        assert overlaps(ladder.draw(lab_of(mode), look_of(mode), path.columns, path.flows[0])) == []
 
 
 def test_a_ladder_says_what_was_rewritten_and_what_is_wrong() -> None:
     path = path_of("fullnat", 3)
-    figure = ladder.draw(lab_of("fullnat"), path.columns, path.flows[0])
+    figure = ladder.draw(lab_of("fullnat"), look_of("fullnat"), path.columns, path.flows[0])
     words = [artist.get_text() for artist in figure.axes[0].texts]
     assert "✗ breaks its packet contract" in words and any(
         word.startswith("✗ wrong: source address") for word in words
@@ -101,12 +118,12 @@ def test_a_packet_that_nobody_received_is_drawn(tmp_path: Path) -> None:
     )
     path = replace(path, flows=(replace(flow, steps=(flow.steps[0], lost, icmp)),))
     with style.styled():
-        figure = ladder.draw(lab_of("nat"), path.columns, path.flows[0])
+        figure = ladder.draw(lab_of("nat"), look_of("nat"), path.columns, path.flows[0])
         assert overlaps(figure) == []
     words = [artist.get_text() for artist in figure.axes[0].texts]
     assert "received by nobody" in words and "not judged: seen leaving, never arriving" in words
     assert "fd00::1" in words and "outer header removed" in words
-    network.draw(lab_of("nat"), path.flows[0])
+    network.draw(lab_of("nat"), look_of("nat"), path.flows[0])
     style.save_png(figure, tmp_path / "lost.png")
 
 
@@ -144,5 +161,5 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    network.draw(lab_of("dr"))
+    network.draw(lab_of("dr"), look_of("dr"))
     assert dict(matplotlib.rcParams) == before

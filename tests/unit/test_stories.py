@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lvslab.errors import UsageError
+from lvslab.modes import ALL_MODES, IPVS_MODES
 from lvslab.plan.files import shipped_files
 from lvslab.scenario.description import Scenario, load, parameters
 
@@ -41,7 +42,7 @@ def test_a_factory_keeps_the_defaults_of_each_scenario_apart() -> None:
     upgrade, handover = shipped("rolling-upgrade"), shipped("director-handover")
     assert (upgrade.parameters["rate"], handover.parameters["rate"]) == (300.0, 500.0)
     assert upgrade.parameters["kernels"] == ("uml", "debian/trixie")
-    assert (upgrade.modes, len(handover.modes)) == (("nat", "dr", "tun"), 5)
+    assert (upgrade.modes, handover.modes) == (IPVS_MODES, ALL_MODES)
 
 
 def test_twins_differ_in_their_words_alone() -> None:

@@ -98,7 +98,7 @@ def outages(groups: Sequence[Group], wide: bool = False) -> Figure:
 def _outage_row(axes: Axes, group: Group, axis: Axis, y: float, left: float) -> None:
     from matplotlib.patches import Rectangle
 
-    color = style.mode_color(group.mode)
+    color = group.look.light
     name_group(axes, group, y)
     bounds = present(t.trial.bound.seconds for t in group.trials if t.trial.bound)
     if bounds:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lvslab.report import style
+from lvslab.report.looks import Look, looks_of
 from lvslab.report.units import MISSING, count, quantity, seconds_text, share
 from lvslab.runs import outage as compute
 from lvslab.runs.outage import Survival
@@ -124,6 +124,7 @@ class Group:
     variant: str
     mode: str
     label: str
+    look: Look
     trials: tuple[Observed, ...]
 
     @property
@@ -284,10 +285,12 @@ def observe(run: Run) -> tuple[Group, ...]:
             _observe(run.probes, trial, labs.get(trial.lab))
         )
     variants, modes = {variant for variant, _ in grouped}, {mode for _, mode in grouped}
-    return tuple(
-        Group(variant, mode, _label(variant, mode, len(variants), len(modes)), tuple(trials))
-        for (variant, mode), trials in grouped.items()
-    )
+    looks, found = looks_of(run), []
+    for (variant, mode), trials in grouped.items():
+        look = looks.of(mode)
+        label = _label(variant, look.title, len(variants), len(modes))
+        found.append(Group(variant, mode, label, look, tuple(trials)))
+    return tuple(found)
 
 
 def everything(groups: Iterable[Group]) -> tuple[Observed, ...]:
@@ -301,14 +304,10 @@ def late_start(trials: Iterable[Observed]) -> float | None:
     return percentile(errors, 99) if len(errors) >= MIN_ERRORS else None
 
 
-def _label(variant: str, mode: str, variants: int, modes: int) -> str:
+def _label(variant: str, title: str, variants: int, modes: int) -> str:
     if variants > 1 and modes > 1:
-        return f"{variant or 'plain'} · {style.mode_title(mode)}"
-    return (
-        (variant or "plain")
-        if variants > 1 or (modes == 1 and variant)
-        else style.mode_title(mode) or "trial"
-    )
+        return f"{variant or 'plain'} · {title}"
+    return (variant or "plain") if variants > 1 or (modes == 1 and variant) else title or "trial"
 
 
 def _observe(folder: Path, trial: Trial, lab: Lab | None) -> Observed:

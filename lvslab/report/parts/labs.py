@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lvslab.report import figures, style
+from lvslab.report import figures
 from lvslab.report.parts.links import Linker, picture
 from lvslab.report.units import quantity
 from lvslab.runs.records import Counters, Lab
@@ -24,7 +24,7 @@ def alike_labs(run: Run, studio: figures.Studio, link: Linker) -> list[dict[str,
         first = next((lab for lab in alike if lab.name in run.paths), alike[0])
         entry = lab_part(run, first, studio, link)
         if len(alike) > 1:
-            entry["title"] = f"{style.mode_title(first.mode)} · {len(alike)} labs with this network"
+            entry["title"] = f"{studio.looks.of(first.mode).title} · {len(alike)} labs with this network"
             entry["verdict"] = None
             entry["no_ladder"] = entry["no_ladder"] and "No packet paths were recorded for these labs."
             entry["alike"] = [
@@ -60,7 +60,7 @@ def _shape(lab: Lab) -> object:
 def lab_part(run: Run, lab: Lab, studio: figures.Studio, link: Linker) -> dict[str, Any]:
     network = figures.network_of(studio, run, lab)
     ladders = figures.ladders_of(studio, run, lab)
-    path = run.paths.get(lab.name)
+    path, look = run.paths.get(lab.name), studio.looks.of(lab.mode)
     verdict = next((result.verdict for result in run.results if result.name == lab.name), None)
     if path is None:
         why = (
@@ -71,8 +71,8 @@ def lab_part(run: Run, lab: Lab, studio: figures.Studio, link: Linker) -> dict[s
         why = "" if ladders else "The captures of this lab hold no packet of a test flow."
     return {
         "lab": lab,
-        "title": style.mode_title(lab.mode) + ("" if lab.name == lab.mode else f" · {lab.name}"),
-        "mode": lab.mode.lower() if lab.mode.lower() in style.MODE_TITLES else "other",
+        "title": look.title + ("" if lab.name == lab.mode else f" · {lab.name}"),
+        "color": look.variable,
         "verdict": verdict,
         "network": network and picture(network, link.page),
         "ladders": [picture(drawn, link.page) for drawn in ladders],

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lvslab.report import style, text
+from lvslab.report import text
+from lvslab.report.looks import looks_of
 from lvslab.report.parts.links import Linker
 from lvslab.report.units import quantity
 from lvslab.runs.records import Result
@@ -30,7 +31,7 @@ def shared(run: Run, link: Linker, short: bool) -> dict[str, Any]:
         "outcome": outcome(run),
         "started": started(run),
         "duration": _duration(run),
-        "theme": style.THEME,
+        "theme": looks_of(run).theme(),
         "verdicts": [_result(result, link) for result in run.results],
         "failures": [_failure(run, result, link) for result in run.results if result.verdict == "fail"],
         "kernels": _kernels(run, short=short),

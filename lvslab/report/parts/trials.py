@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lvslab.report import figures, grid, style
+from lvslab.report import figures, grid
 from lvslab.report.failover import summary
 from lvslab.report.failover.trials import Group, Observed
 from lvslab.report.parts.links import Linker, picture
@@ -64,7 +64,7 @@ def _trial(group: Group, trial: Observed, link: Linker) -> dict[str, Any]:
     return {
         "name": name,
         "label": group.label,
-        "mode": style.mode_title(trial.trial.mode),
+        "mode": group.look.title,
         "repeat": trial.trial.repeat,
         "verdict": trial.trial.verdict,
         "outage": trial.length_text,
