@@ -12,7 +12,7 @@ from lvslab.scenario.performance import Performance
 
 
 @scenario(
-    title="The five forwarding modes, proven and measured side by side",
+    title="Forwarding modes, proven and measured side by side",
     teaches=(
         "what each mode does to a packet, and what that costs in throughput, requests, connections, latency"
         " and director time"

@@ -88,12 +88,15 @@ def _here(capture: float) -> dict[str, Any]:
 
 
 def _shown(number: int, each: dict[str, Any]) -> list[str]:
+    from lvslab.cli.terminal import result_console, wrapped
+
+    width = result_console().width
     return [
         f"{number}. {each['name']} ({each['certainty']})",
-        f"   {each['reason']}",
+        *(f"   {line}" for line in wrapped(each["reason"], width - 3)),
         "   seen:",
-        *(f"     {line}" for line in each["evidence"]),
-        "   fix:",
+        *(part for line in each["evidence"] for part in wrapped(line, width, "     ")),
+        "   fix:",  # whole lines, to be copied
         *(f"     {line}" for line in each["fix"]),
         "",
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lvslab.cli.common import DRY_RUN, JSON, RUNS, in_sandbox
+from lvslab.cli.common import JSON, RUNS, in_sandbox
 from lvslab.cli.finished import Comparisons, in_cell, settle, verdict_of
 from lvslab.cli.matrix import BASELINE, KERNELS, cell_lines, cells_of, kernels_of, try_settings
 from lvslab.errors import UsageError
@@ -46,7 +46,11 @@ if TYPE_CHECKING:
 @click.option("--report/--no-report", default=True, show_default=True, help="Draw the report afterwards.")
 @RUNS
 @JSON
-@DRY_RUN
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print which scenarios would run, with which parameters and kernels, and start nothing.",
+)
 def run(
     words: tuple[str, ...],
     all_: bool,

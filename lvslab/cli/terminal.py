@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -36,12 +37,55 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: st
     from rich.table import Table
 
     colours = {"PASS": "green", "FAIL": "bold red", "SKIP": "yellow"}
+    console = result_console()
+    if needed_width(headers, rows) > console.width:
+        print_lines([title] * bool(title) + records(headers, rows, console.width))
+        return
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for header in headers:
-        table.add_column(header, overflow="fold")
+        table.add_column(header, overflow="fold", min_width=_longest_word([header]))
     for row in rows:
         table.add_row(*(f"[{colours[cell]}]{cell}[/]" if cell in colours else escape(cell) for cell in row))
-    result_console().print(table)
+    console.print(table)
+
+
+_GAP = 1
+"""Columns between two columns of a table."""
+
+
+def needed_width(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Columns of a terminal in which a table breaks no word."""
+    widths = [_longest_word([header, *cells]) for header, *cells in zip(headers, *rows, strict=True)]
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _longest_word(texts: Sequence[str]) -> int:
+    return max((len(word) for text in texts for word in text.split()), default=0)
+
+
+def records(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """A table that is too wide for the terminal: each row's cells below each other, words whole."""
+    lines = []
+    for first, *cells in rows:
+        lines += wrapped(first, width)
+        for header, cell in zip(headers[1:], cells, strict=True):
+            if cell:
+                lines += wrapped(f"{header}: {cell}" if header else cell, width, "  ")
+    return lines
+
+
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """Prose in lines of a width; what follows the first line is indented a little more. A word that
+    is longer stays whole, so that it can be copied.
+    """
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  " if indent else "",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def print_json(data: Any) -> None:

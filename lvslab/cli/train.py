@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -299,22 +300,26 @@ def stop(name: str | None, all_: bool) -> int:
     return ExitCode.OK
 
 
+def script_of(command: tuple[str, ...]) -> str:
+    """A command for a node's shell: a single word, such as 'ipvsadm -Ln; ip a', is a script."""
+    return command[0] if len(command) == 1 else shlex.join(command)
+
+
 @train.command(context_settings={"ignore_unknown_options": True})
 @click.argument("node")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @_NAME
 def shell(node: str, command: tuple[str, ...], name: str | None) -> int:
-    """Open a shell on NODE (director, client, rs1, …), or run COMMAND there. Without a terminal the
-    commands come from standard input.
+    """Open a shell on NODE (director, client, rs1, …), or run COMMAND there: several words as they
+    are, a single one by the node's shell, as in ssh. Without a terminal the commands come from
+    standard input.
     """
-    import shlex
-
     from lvslab.training import session
 
     chosen = session.the_session(name)
     if command or not sys.stdin.isatty():
         done: dict[str, Any] = chosen.ask(
-            {"do": "run", "node": node, "script": shlex.join(command) if command else sys.stdin.read()}
+            {"do": "run", "node": node, "script": script_of(command) if command else sys.stdin.read()}
         )
         sys.stdout.write(done["out"])
         sys.stderr.write(done["err"])

@@ -282,8 +282,10 @@ class Evidence:
 
     def owner(self, ip: str) -> Machine | None:
         """The real server or other machine that has an address; directors and routers
-        count last.
+        count last. A loopback address is everybody's, so it tells nothing.
         """
+        if ipaddress.ip_address(ip).is_loopback:
+            return None
         order = sorted(self.machines, key=lambda each: each.role != Role.REAL_SERVER)
         return next((each for each in order if any(address.ip == ip for _, address in each.addresses)), None)
 

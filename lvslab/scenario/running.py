@@ -95,6 +95,8 @@ def run_jobs(
                 for each in reversed(going):
                     each.discard()
                 raise refused
+        if draw:
+            listener(Event("", "report", f"{job.title}: drawing the report"))
         outcomes = [each.outcome(draw) for each in going]
         yield from outcomes
         if overall(outcomes) not in (ExitCode.OK, ExitCode.CANNOT) and not keep_going:

@@ -139,6 +139,7 @@ def the_session(name: str | None) -> Session:
     """
     running = {session.name: session for session in sessions()}
     if name is not None:
+        name = next((each for each in running if each.replace("_", "-") == name.replace("_", "-")), name)
         if name not in running:
             others = f"; running: {', '.join(running)}" if running else ""
             from lvslab.training.exercise import shipped

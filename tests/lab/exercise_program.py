@@ -66,7 +66,8 @@ def run(exercise: Exercise, by_doctor: bool = False) -> dict[str, Any]:
 
 
 def apply(lab: Lab, fix: list[str]) -> list[str]:
-    """Do what the doctor says, line by line: the commands, but not the alternatives to them.
+    """Do what the doctor says, line by line: the commands, but not the alternatives to them. Where
+    a kernel knows one kind of iptables only, that is the one.
 
     Returns:
         Each command with what it said, for the failure's message.
@@ -75,7 +76,9 @@ def apply(lab: Lab, fix: list[str]) -> list[str]:
     for line in fix:
         command = re.fullmatch(r"(?:(?!or ).*: )?(?P<node>[a-z]+[0-9]*)# (?P<text>.+)", line)
         if command:
-            ran = lab.node(command["node"]).run(command["text"])
+            program = lab.plan.iptables.get(command["node"])
+            head = f'iptables() {{ {program} "$@"; }}\n' if program else ""
+            ran = lab.node(command["node"]).run(head + command["text"])
             done.append(f"{line}: {ran.code} {ran.out}{ran.err}")
     return done
 

@@ -42,7 +42,6 @@ def no_server(evidence: Evidence) -> Iterator[Finding]:
             if any(each.weight for each in service.real_servers):
                 continue
             if service.real_servers:
-                first = service.real_servers[0]
                 yield Finding(
                     "all-servers-quiescent",
                     f"All real servers of {service.name} have weight 0: new connections are refused.",
@@ -50,11 +49,10 @@ def no_server(evidence: Evidence) -> Iterator[Finding]:
                         f"{director.name}: {service.name} -> {each.name} weight 0"
                         for each in service.real_servers
                     ),
-                    (
-                        (
-                            f"{director.name}# ipvsadm -e {_selector(service)} -r {first.name}"
-                            f" {first.forwarding.option} -w 1"
-                        ),
+                    tuple(
+                        f"{director.name}# ipvsadm -e {_selector(service)} -r {each.name}"
+                        f" {each.forwarding.option} -w 1"
+                        for each in service.real_servers
                     ),
                 )
             elif service.protocol is not Protocol.FWMARK or is_met(director, service):

@@ -41,7 +41,10 @@ def sync_off(evidence: Evidence) -> Iterator[Finding]:
             f"{machine.name}: ipvsadm -L --daemon: {daemon.role}, {daemon.link}, syncid {daemon.syncid}",
             f"{other.name}: ipvsadm -L --daemon: no {missing}",
         ),
-        (f"{other.name}# ipvsadm --start-daemon {missing} --mcast-interface LINK --syncid {daemon.syncid}",),
+        (
+            f"{other.name}# ipvsadm --start-daemon {missing} --mcast-interface"
+            f" {_link_beside(machine, daemon, other)} --syncid {daemon.syncid}",
+        ),
     )
 
 

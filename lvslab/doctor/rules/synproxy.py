@@ -36,7 +36,7 @@ def half_a_proxy(evidence: Evidence) -> Iterator[Finding]:
                     " SYNPROXY rule."
                 )
                 fix = (
-                    f"iptables -A INPUT {where} -m state --state INVALID,UNTRACKED -j SYNPROXY --sack-perm"
+                    f"iptables -I INPUT {where} -m state --state INVALID,UNTRACKED -j SYNPROXY --sack-perm"
                     " --timestamp --wscale 7 --mss 1460"
                 )
             present = proxies or untracks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Sequence
 
 from lvslab.doctor.evidence import Destination, Evidence, alone
@@ -26,7 +27,8 @@ def no_handshake(evidence: Evidence) -> Iterator[Finding]:
     """
     for each in evidence.destinations():
         ipvs = each.director.ipvs
-        if each.machine is not None or ipvs is None or _does_not_forward(each):
+        here = ipaddress.ip_address(each.server.address).is_loopback
+        if here or each.machine is not None or ipvs is None or _does_not_forward(each):
             continue
         entries = [
             entry
