@@ -171,10 +171,7 @@ def _numbers(trial: Observed, left_out: Sequence[Mark]) -> list[tuple[str, dict[
         )
     if trial.stretch:
         lines.append(
-            (
-                f"{count(trial.stretch.failed)} of {count(trial.stretch.attempts)} attempts failed meanwhile",
-                muted,
-            )
+            (f"{count(trial.stretch.failed)} of {count(trial.stretch.attempts)} attempts failed", muted)
         )
     if trial.later:
         number = sum(stretch.failed for stretch in trial.later)
