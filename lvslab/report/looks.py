@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from lvslab.errors import UsageError
 from lvslab.report import style
 from lvslab.report.style import Theme
+from lvslab.runs.records import ForwardingMode
 from lvslab.runs.rundir import Run
 
 
@@ -39,6 +40,16 @@ _PROXIES = (
     Look("nginx-stream", "nginx stream", "--nginx-stream", "#86c286", "#a9dba9"),
     Look("pound", "Pound", "--pound", "#8c564b", "#c08b7f"),
 )
+
+
+_FIRST = (
+    ForwardingMode("nat", "NAT", "#0072b2", "#4aa8e0"),
+    ForwardingMode("dr", "DR", "#e69f00", "#f0b429"),
+    ForwardingMode("tun", "TUN", "#009e73", "#2fc79a"),
+    ForwardingMode("fullnat", "FullNAT", "#b5529b", "#d884c2"),
+    ForwardingMode("synproxy", "SYNPROXY", "#56b4e9", "#8fd0f7"),
+)
+"""The modes of lvslab 0.1, whose run directories describe none. No later mode belongs here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,7 @@ def looks_of(*runs: Run) -> Looks:
     """
     modes = {}
     for run in runs:
-        for mode in run.forwarding_modes:
+        for mode in run.forwarding_modes or _FIRST:
             if not re.fullmatch(r"[a-z0-9-]+(#[0-9a-f]{6}){2}", mode.name + mode.color + mode.dark_color):
                 raise UsageError(
                     f"{run.path / 'run.json'}: forwarding mode '{mode.name}' in '{mode.color}' and"

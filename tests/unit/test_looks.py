@@ -32,8 +32,13 @@ def test_modes_look_as_their_descriptions_say(tmp_path: Path) -> None:
 
 
 def test_a_mode_that_nobody_described_is_grey(tmp_path: Path) -> None:
-    look = looks_of(run_with(tmp_path, ())).of("dr")
-    assert (look.title, look.variable, look.light, look.dark) == ("DR", *style.THEME["other"])
+    look = looks_of(run_with(tmp_path, mode_records())).of("gue")
+    assert (look.title, look.variable, look.light, look.dark) == ("GUE", *style.THEME["other"])
+
+
+def test_a_run_of_before_modes_were_described_looks_as_it_did() -> None:
+    look = looks_of(load(Path(__file__).parent / "data" / "run-1")).of("fullnat")
+    assert (look.title, look.light, look.dark) == ("FullNAT", "#b5529b", "#d884c2")
 
 
 def test_a_proxy_has_a_look_of_its_own(tmp_path: Path) -> None:
