@@ -244,7 +244,11 @@ def check(name: str | None, as_json: bool) -> int:
     found = chosen.ask({"do": "check"}, _progress)
     if as_json:
         print_json(
-            {"passed": found["passed"], "results": [{**point, "evidence": []} for point in found["points"]]}
+            {
+                "passed": found["passed"],
+                "noted": found["noted"],
+                "results": [{**point, "evidence": []} for point in found["points"]],
+            }
         )
     else:
         print_table(

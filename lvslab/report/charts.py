@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from lvslab.report import style
@@ -150,7 +151,7 @@ def _shift(axes: Axes, y: float) -> Any:
 
 def latency(run: Run, subjects: Sequence[Subject]) -> Figure:
     """What part of the requests was answered within a time; thin lines are the single repeats,
-    marks p50 and p99.
+    marks p50 and p99, as the table has them.
     """
     lists = {
         s.lab: [present(sample.values or ()) for sample in run.of("latency") if sample.lab == s.lab]
@@ -164,7 +165,7 @@ def latency(run: Run, subjects: Sequence[Subject]) -> Figure:
     with style.styled():
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-        subtitle = "new connection to last byte, one at a time · left is better"
+        subtitle = "new connection to last byte, one at a time · marks: median of the repeats' p50, p99"
         figure, axes = _plot("Latency of a request", subtitle, 230, 152)
         for subject in shown:
             color = subject.look.light
@@ -173,7 +174,7 @@ def latency(run: Run, subjects: Sequence[Subject]) -> Figure:
             values = pooled[subject.lab]
             axes.plot(*_steps(values, unit), color=color, lw=2, zorder=3)
             for marker, rank in (("o", 50), ("D", 99)):
-                at = percentile(values, rank)
+                at = typical(lists[subject.lab], rank)
                 if at is not None:
                     axes.plot(
                         at / unit.factor,
@@ -199,8 +200,14 @@ def latency(run: Run, subjects: Sequence[Subject]) -> Figure:
         axes.tick_params(axis="y", labelsize=8.5, labelcolor=style.MUTED)
         axes.grid(True, which="major")
         axes.set_xlabel(unit.suffix, loc="right")
-        _latency_key(axes, shown, absent, pooled, unit)
+        _latency_key(axes, shown, absent, lists, unit)
         return figure
+
+
+def typical(repeats: Sequence[Sequence[float]], percent: float) -> float | None:
+    """The median of the repeats' percentiles: the requests inside a repeat are not independent."""
+    found = present(percentile(values, percent) for values in repeats)
+    return median(found) if found else None
 
 
 def _steps(values: Sequence[float], unit: Scale) -> tuple[list[float], list[float]]:
@@ -217,7 +224,7 @@ def _latency_key(
     axes: Axes,
     shown: Sequence[Subject],
     absent: Sequence[Subject],
-    pooled: dict[str, list[float]],
+    lists: dict[str, list[list[float]]],
     unit: Scale,
 ) -> None:
     """A small table right of the plot: line, name, p50, p99."""
@@ -239,11 +246,10 @@ def _latency_key(
     put(152, 0, "◆ p99", ha="right", color=style.MUTED)
     y = -17.0
     for subject in shown:
-        values = pooled[subject.lab]
         put(12, y, "━", color=subject.look.light, weight="bold")
         put(25, y, style.fit(subject.label, 56, 8.5))
         for x, rank in ((108, 50), (152, 99)):
-            put(x, y, unit.number(percentile(values, rank)), ha="right")
+            put(x, y, unit.number(typical(lists[subject.lab], rank)), ha="right")
         y -= 17
     for subject in absent:
         put(25, y, f"{subject.label}: no number", color=style.MUTED, style="italic")

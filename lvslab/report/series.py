@@ -74,18 +74,18 @@ _METRICS = {  # metric → (title, better, meaning)
         "less",
         "planned start to first byte, each on a new connection",
     ),
-    "director_busy_loaded_latency": ("Director busy at the fixed rate", "less", "share of one processor"),
+    "director_busy_loaded_latency": ("Director busy at the fixed rate", "less", "of one processor"),
     "director_busy_connections_per_second": (
         "Director busy with new connections",
         "",
-        "share of one processor",
+        "of one processor",
     ),
     "director_busy_requests_per_second": (
         "Director busy with keep-alive connections",
         "",
-        "share of one processor",
+        "of one processor",
     ),
-    "director_busy_download": ("Director busy with the download", "", "share of one processor"),
+    "director_busy_download": ("Director busy with the download", "", "of one processor"),
     "system_call_director": (
         "A system call in the director",
         "less",
@@ -186,4 +186,6 @@ def _series(
         if sample.error:
             errors[sample.lab] = sample.error
     unit = next((sample.unit for sample, _ in pairs if sample.unit), "")
+    if key.startswith("director_busy"):  # recorded as a part of one
+        unit = "share"
     return Series(key, title, unit, better, meaning, values, errors)

@@ -20,6 +20,7 @@ _STEPS: dict[str, tuple[tuple[float, str], ...]] = {
     "s": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
     "1/s": ((1e6, "M/s"), (1e4, "k/s"), (1, "/s")),
     "1": ((1, ""),),
+    "share": ((1e-2, "%"),),
 }
 _K = 1e3
 """A rate is written in thousands from ten thousand on: the prefix is k, the step where it begins is
@@ -59,7 +60,7 @@ def scale(unit: str, largest: float | None) -> Scale:
     for begin, suffix in steps:
         if size >= begin:
             return Scale(_K if begin == 1e4 else begin, suffix)
-    begin, suffix = steps[-1] if size else next(step for step in steps if step[0] == 1)
+    begin, suffix = steps[-1] if size else next((step for step in steps if step[0] == 1), steps[-1])
     return Scale(begin, suffix)
 
 

@@ -84,6 +84,12 @@ FAULTS = (
     Fault("syn-proxy-half", "synproxy", without=("synproxy",)),
     Fault("tunnel-down", "tun", command=("rs1", "ip link set tunl0 down")),
     Fault("vip-missing-on-server", "dr", command=("rs1", "ip address del 10.0.0.10/32 dev lo")),
+    Fault(
+        "vip-held-twice",
+        "dr",
+        command=("lvs2", "ip address add 10.0.0.10/32 dev lvs2-eth0"),
+        options={"directors": 2},
+    ),
     Fault("sync-off", "dr", command=("lvs2", "ipvsadm --stop-daemon backup"), options={"directors": 2}),
 )
 

@@ -219,6 +219,16 @@ def test_two_shells_at_once_and_a_closed_terminal_loses_nothing(student: Student
         assert other.ended() == 7, "the shell's exit status is passed on"
 
 
+def test_a_lab_that_its_own_solution_has_solved_is_not_passed(student: Student) -> None:
+    assert student("train", "solve").code == 0
+    held = student("train", "check", "--json")
+    assert (held.code, held.data["passed"], held.data["noted"]) == (0, True, False)
+    listed = {each["name"]: each["passed"] for each in student("train", "list", "--json").data["labs"]}
+    assert not listed["no-forwarding"]
+    assert "not noted as passed" in student("train", "check").out
+    assert student("train", "reset").code == 0
+
+
 def test_check_and_doctor_before_and_after_the_fix(student: Student) -> None:
     failed = student("train", "check", "--json")
     assert failed.code == 1 and not failed.data["passed"]
@@ -229,10 +239,15 @@ def test_check_and_doctor_before_and_after_the_fix(student: Student) -> None:
     (fix,) = finding["fix"]
     node, _, command = fix.partition("# ")
     assert student("train", "shell", node, "--", *command.split()).code == 0
-    well = student("doctor", "--capture", "0.2", "--json")
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        looking = pool.submit(student, "doctor", "--capture", "2", "--json")
+        while not looking.done():
+            student("train", "shell", "client", "--", "curl", "-s", "-m", "2", "http://10.0.0.10/")
+        well = looking.result()
     assert (well.code, well.data["results"]) == (0, []), well.out
     assert re.search(r"^[1-9]\d* packets? seen$", well.err, re.M)
-    assert student("train", "check").code == 0
+    assert "the doctor was asked 2 times" in student("train", "status").out
+    assert student("train", "check", "--json").data["noted"]
     assert student("train", "reset").code == 0
     assert student("train", "check").code == 1, "it is as at the beginning"
 

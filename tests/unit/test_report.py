@@ -16,7 +16,7 @@ from pages import Page, page_of
 import lvslab.report
 from lvslab.errors import CannotError, UsageError
 from lvslab.modes import MODES
-from lvslab.report import text
+from lvslab.report import charts, text, units
 from lvslab.report.page import Report, write_report
 from lvslab.report.series import all_series
 from lvslab.runs.records import Result
@@ -199,3 +199,14 @@ def test_reports_draw_without_a_screen_or_global_state() -> None:
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not [name for name in names if "pyplot" in name], file
+
+
+def test_figure_and_table_have_one_latency() -> None:
+    """The median of the repeats' percentiles: pooled, a slow repeat would count for more."""
+    repeats = [[1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [30.0, 40.0, 50.0]]
+    assert charts.typical(repeats, 50) == 3.0
+    assert charts.typical([[], []], 50) is None
+
+
+def test_a_share_of_a_processor_is_shown_in_per_cent() -> None:
+    assert [units.quantity(value, "share") for value in (0.0461, 1.5, 0.0)] == ["4.61 %", "150 %", "0 %"]
