@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -261,14 +260,6 @@ def test_wrong_input_starts_nothing(arguments: list[str], words: list[str], tmp_
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), done.out + done.err
     assert all(word in done.err for word in words), done.err
     assert not runs.exists()
-
-
-def broken(tmp_path: Path, code: int, *arguments: str) -> tuple[str, Any]:
-    """The last line of a run that ends without verdicts, and its record."""
-    done = run(tmp_path, *arguments)
-    assert done.code == code, said(done)
-    (directory,) = tmp_path.iterdir()
-    return done.err.splitlines()[-1], rundir.load(directory)
 
 
 def test_a_fault_at_a_server_that_does_not_exist_is_wrong_input(tmp_path: Path) -> None:
