@@ -24,10 +24,14 @@ CLONE_NEWNET = 0x40000000
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
+MS_NOSYMFOLLOW = 0x100
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 
 PR_SET_PDEATHSIG = 1
+
+_MNT_DETACH = 2
+_NS_GET_USERNS = 0xB701  # linux/nsfs.h
 
 _SYS_PIDFD_GETFD = 438  # the same number on every architecture (include/uapi/asm-generic/unistd.h)
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
@@ -67,6 +71,35 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
         )
     except OSError as error:
         raise OSError(error.errno, f"mount {kind} on {target}: {os.strerror(error.errno or 0)}") from error
+
+
+def private_mounts() -> None:
+    """Move the calling thread, and what it starts from now on, into a mount namespace of its own.
+
+    Raises:
+        OSError: it may not.
+    """
+    unshare(CLONE_NEWNS)
+    mount("none", "/", "none", MS_REC | MS_PRIVATE)
+
+
+def unmount(target: str) -> None:
+    """umount2(2): take a mount away from every path at once; it goes when its last user does.
+
+    Raises:
+        OSError: nothing is mounted there.
+    """
+    _check(_libc.umount2(target.encode(), _MNT_DETACH), "umount2")
+
+
+def owner_of(namespace: int) -> int:
+    """The user namespace that a namespace belongs to (ioctl_ns(2), NS_GET_USERNS), as a descriptor
+    of the caller's.
+
+    Raises:
+        OSError: it is none of the caller's, nor below it.
+    """
+    return fcntl.ioctl(namespace, _NS_GET_USERNS)
 
 
 def die_with_parent(sig: int) -> None:

@@ -44,7 +44,9 @@ class Agent:
     """
 
     def __init__(self, name: str, line: socket.socket, jobs: Path, why_lost: Callable[[], str]) -> None:
-        """`why_lost` explains, when the guest is gone, what its console said last."""
+        """`jobs`: existing folder, where the guest writes too; `why_lost` explains, when a guest is
+        gone, what its console said last.
+        """
         self.name, self.ready, self.began = name, threading.Event(), threading.Event()
         self._line, self._directory, self._why_lost = line, jobs, why_lost
         self._jobs: dict[int, _Job] = {}
@@ -53,7 +55,6 @@ class Agent:
         self._lock = threading.Lock()
         self._lost = self.came_up = False
         self._problems: list[str] = []
-        jobs.mkdir()
         self._reader = threading.Thread(target=self._read, name=f"agent-{name}", daemon=True)
         self._reader.start()
 

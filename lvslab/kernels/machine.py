@@ -12,7 +12,6 @@ import hashlib
 import os
 import signal
 import socket
-import subprocess
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -21,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from lvslab.errors import CannotError, GuestError
+from lvslab.errors import GuestError
 from lvslab.host import linux
 from lvslab.host.completed import Completed
-from lvslab.kernels import initramfs
+from lvslab.kernels import confinement, initramfs
 from lvslab.kernels.agent import Agent
 
 MEMORY_MIB = 128
@@ -193,6 +192,7 @@ class Guest(ABC):
 
     Attributes:
         name: the node's name.
+        process: what waits for the guest, and ends with it.
         pid: the guest's main process.
         network: descriptor of the network namespace around the guest, which holds the host side of
             its NICs and outlives its kernel.
@@ -211,7 +211,9 @@ class Guest(ABC):
         """
         self.name, self.directory, self.console_log = name, directory, console_log
         self.share = directory / "share"
-        self.share.mkdir(parents=True)
+        confinement.make_folder(directory)
+        self.make_folder()
+        self.make_folder("jobs")
         (self.share / "agent.sh").write_bytes(initramfs.guest_script("agent.sh"))
         # No pseudo terminal: the guest's own tty does the line editing, and for a terminal it would
         # start a helper of its own session.
@@ -220,44 +222,41 @@ class Guest(ABC):
         streams = [socket.socketpair() for _ in range(STREAM_LINES)]
         self._streams = [here for here, _ in streams]
         self._free_lines = list(range(1, STREAM_LINES, 2))
-        self.network = linux.new_network() if network is None else network
+        self.network = confinement.new_network() if network is None else network
         lines = Lines(
             agent_there.fileno(), terminal_there.fileno(), tuple(there.fileno() for _, there in streams)
         )
         try:
             with console_log.open("wb") as log, linux.inside_network(self.network):
-                command, more = self._command(lines)
-                # mnexec, Mininet's own tool: a session of its own, so that the group can be ended
-                # whole
-                self.process = subprocess.Popen(
-                    ["mnexec", "-d", *command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=(lines.agent, lines.terminal, *lines.streams, *more),
-                    env={"PATH": os.defpath, "HOME": "/root", "TMPDIR": "/dev/shm"},
+                command, bounds, more = self._command(lines)
+                started = confinement.start(
+                    command,
+                    bounds,
+                    network=self.network,
+                    descriptors=(lines.agent, lines.terminal, *lines.streams, *more),
+                    log=log,
                 )
         except BaseException as error:
             for here in (agent_here, self.terminal, *self._streams):
                 here.close()
             os.close(self.network)
-            if isinstance(error, FileNotFoundError) and error.filename == "mnexec":
-                raise CannotError(
-                    "mnexec: not installed; run: apt-get install --no-install-recommends mininet"
-                ) from error
+            linux.unmount(str(directory))
+            if isinstance(error, GuestError):
+                raise GuestError(f"{name}: {error}; {self.last_words()}") from error
             raise
         finally:
             for there in (agent_there, terminal_there, *(each for _, each in streams)):
                 there.close()
             self._started()
-        self.pid = self.process.pid
+        self.process, self.pid = started.process, started.pid
+        self._handle = os.pidfd_open(self.pid)
         self.agent = Agent(name, agent_here, self.share / "jobs", self.last_words)
         threading.Thread(target=self._watch, name=f"watch-{name}", daemon=True).start()
 
     @abstractmethod
-    def _command(self, lines: Lines) -> tuple[list[str], Sequence[int]]:
-        """The process to start, and further descriptors that it inherits; called inside the guest's
-        network namespace.
+    def _command(self, lines: Lines) -> tuple[list[str], confinement.Bounds, Sequence[int]]:
+        """The process to start, what it may reach, and further descriptors that it inherits; called
+        inside the guest's network namespace.
         """
 
     def _started(self) -> None:
@@ -294,6 +293,15 @@ class Guest(ABC):
         panic = next((line for line in lines if "panic" in line.lower()), None)
         said = f"it said: {panic or lines[-1]}" if lines else "its console is empty"
         return f"{said} (console: {self.console_log})"
+
+    # -- files ------------------------------------------------------------------------------------
+
+    def make_folder(self, name: str = "") -> Path:
+        """A folder in the share in which the guest may write, made where it is not there yet."""
+        path = self.share / name
+        path.mkdir(exist_ok=True)
+        confinement.give(path)
+        return path
 
     # -- work --------------------------------------------------------------------------------------
 
@@ -355,10 +363,17 @@ class Guest(ABC):
     def alive(self) -> bool:
         return self.process.poll() is None
 
+    def send_signal(self, number: signal.Signals) -> bool:
+        """Send a signal to the guest's main process; returns whether it was still there."""
+        try:
+            signal.pidfd_send_signal(self._handle, number)
+        except ProcessLookupError:
+            return False
+        return True
+
     def kill(self) -> None:
         """Cut the power: end the guest's kernel and everything in it at once."""
-        if self.alive:
-            linux.kill_group(self.pid)
+        self.send_signal(signal.SIGKILL)
         self.process.wait()
 
     def close(self) -> None:
@@ -368,16 +383,18 @@ class Guest(ABC):
         for line in (self.terminal, *self._streams):
             line.close()
         os.close(self.network)
+        os.close(self._handle)
+        linux.unmount(str(self.directory))
 
     def freeze(self) -> None:
         """Stop the guest's kernel where it stands (SIGSTOP): nothing in it runs until `thaw`; its
         programs run only when it lets them.
         """
-        os.kill(self.pid, signal.SIGSTOP)
+        self.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let a frozen guest go on."""
-        os.kill(self.pid, signal.SIGCONT)
+        self.send_signal(signal.SIGCONT)
 
     @property
     def frozen(self) -> bool:

@@ -28,6 +28,7 @@ class ManagementConsole:
         self._own = socket_path.with_name("mconsole-client")
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sock.bind(str(self._own))
+        self._own.chmod(0o777)  # the guest, which is another user, answers here
         self._sock.settimeout(timeout)
 
     def __enter__(self) -> ManagementConsole:

@@ -20,6 +20,7 @@ from pathlib import Path
 from lvslab.errors import CannotError, GuestError
 from lvslab.host import linux
 from lvslab.kernels import alone, bzimage, initramfs, kvm, taps
+from lvslab.kernels.confinement import Bounds
 from lvslab.kernels.machine import Guest, Kernel, Lines, fingerprint
 
 BOOT, MODULES = Path("/boot"), Path("/lib/modules")
@@ -27,6 +28,9 @@ BOOT, MODULES = Path("/boot"), Path("/lib/modules")
 
 MEMORY_MIB = 256
 """A distribution's kernel takes 60 MB for itself."""
+
+_EMULATOR_MIB = 2048
+"""Memory that QEMU takes for itself: most of it holds translated code."""
 
 SPARE_NICS = 2
 """NICs for links that are added while the guest runs. Each costs an emulated processor a fifth of a
@@ -309,7 +313,7 @@ class QemuGuest(Guest):
         self._taps = [f"tap{number}" for number in range(nics)]
         super().__init__(name, directory, console_log, network)
 
-    def _command(self, lines: Lines) -> tuple[list[str], Sequence[int]]:
+    def _command(self, lines: Lines) -> tuple[list[str], Bounds, Sequence[int]]:
         host = initramfs.p9()
         refuse(self._kernel)
         image = self.directory / "initramfs.cpio"
@@ -318,10 +322,12 @@ class QemuGuest(Guest):
         )
         for tap in self._taps:
             self._tap_descriptors.append(taps.open_tap(tap))
+        bootable = bzimage.bootable(self._kernel.image, self._kernel.identity)
+        accelerated = kvm.known_to_work()
         command = arguments(
             self._kernel,
-            bzimage.bootable(self._kernel.image, self._kernel.identity),
-            accelerator="kvm" if kvm.known_to_work() else "tcg",
+            bootable,
+            accelerator="kvm" if accelerated else "tcg",
             memory_mib=self._memory_mib,
             image=image,
             drivers=host.drivers,
@@ -330,7 +336,15 @@ class QemuGuest(Guest):
             lines=lines,
             tap_descriptors=self._tap_descriptors,
         )
-        return [self._program, *command], self._tap_descriptors
+        bounds = Bounds(
+            self.directory,
+            (bootable, self._kernel.modules.directory.parent),
+            self._memory_mib,
+            data_mib=self._memory_mib + _EMULATOR_MIB,
+            devices=(kvm.DEVICE,) if accelerated else (),
+            processes=True,  # it reads extended attributes of shared files by /proc/self/fd
+        )
+        return [self._program, *command], bounds, self._tap_descriptors
 
     def _started(self) -> None:
         for descriptor in self._tap_descriptors:

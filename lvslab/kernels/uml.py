@@ -8,7 +8,6 @@ the agent.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from lvslab.errors import CannotError
 from lvslab.kernels import initramfs, sockets, umlfile
+from lvslab.kernels.confinement import Bounds, give
 from lvslab.kernels.machine import MEMORY_MIB, Guest, Kernel, Lines, fingerprint
 from lvslab.kernels.mconsole import ManagementConsole
 
@@ -212,8 +212,9 @@ class UmlGuest(Guest):
         super().__init__(name, directory, console_log, network)
         threading.Thread(target=self._hasten, name=f"boot-{name}", daemon=True).start()
 
-    def _command(self, lines: Lines) -> tuple[list[str], Sequence[int]]:
+    def _command(self, lines: Lines) -> tuple[list[str], Bounds, Sequence[int]]:
         (self.directory / "uml").mkdir()
+        give(self.directory / "uml")
         image = self.directory / "initramfs.cpio"
         image.write_bytes(
             initramfs.build(
@@ -229,7 +230,8 @@ class UmlGuest(Guest):
             modules=self._modules,
             lines=lines,
         )
-        return command, ()
+        kernel = (self._kernel.binary, self._kernel.modules.directory.parent)
+        return command, Bounds(self.directory, kernel, self._memory_mib), ()
 
     def _hasten(self) -> None:
         """Make early boot's timer ticks pass faster.
@@ -243,13 +245,12 @@ class UmlGuest(Guest):
         while caught_at is None or self._processor_ns() < caught_at + _TIMER_SETUP_NS:
             if caught_at is None and self._catches_ticks():
                 caught_at = self._processor_ns()
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            if not self.alive or time.monotonic() > deadline:
                 return
             time.sleep(0.002)
         for _ in range(_EARLY_TICKS):
-            if self.agent.began.is_set() or self.process.poll() is not None:
+            if self.agent.began.is_set() or not self.send_signal(signal.SIGALRM):
                 return
-            os.kill(self.pid, signal.SIGALRM)
             time.sleep(_EARLY_TICK_SECONDS)
 
     def _catches_ticks(self) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lvslab.control.keepalived import Keepalived
 from lvslab.errors import CannotError, LvslabError
+from lvslab.host import linux
 from lvslab.host.programs import (
     distribution,
     has_apt,
@@ -22,7 +23,8 @@ from lvslab.host.programs import (
     missing_packages,
     packages,
 )
-from lvslab.kernels import kvm, probe
+from lvslab.host.sandbox import PRIVATE_DIRECTORY
+from lvslab.kernels import confinement, kvm, probe
 from lvslab.kernels.kinds import HOST, KINDS
 from lvslab.kernels.machine import Kernel
 from lvslab.kernels.needs import NEEDS, KernelFacts, Kernels, Need
@@ -57,6 +59,7 @@ def check_machine() -> Iterator[Line]:
     yield _attempt(
         "packet sockets", _try_packet_socket, "run in an environment with CAP_NET_RAW in its own namespaces"
     )
+    yield _attempt("confinement", _try_confinement, _USER_NAMESPACES)
     yield _attempt("web server", _try_nginx, how_to_get(["nginx-light", "libnginx-mod-stream"]))
     host = probe.host_facts(tuple(Need))
     met = sorted(host.met)
@@ -90,6 +93,9 @@ def check_machine() -> Iterator[Line]:
         f"netem in {', '.join(netem)}" if netem else NEEDS[Need.NETEM].title + ": none",
     )
     yield _try_kvm()
+
+
+_USER_NAMESPACES = "sysctl user.max_user_namespaces=10000; apt-get install --no-install-recommends bubblewrap"
 
 
 def require_control(plan: LabPlan) -> None:
@@ -173,6 +179,26 @@ def _try_network() -> str:
         finally:
             other.kill()
     return "bridge, veth pair and namespace made with mnexec and ip"
+
+
+def _try_confinement() -> str:
+    """Start a program as guests are started, and see who it is."""
+    home = PRIVATE_DIRECTORY / "check"
+    confinement.make_folder(home)
+    network = confinement.new_network()
+    try:
+        with linux.inside_network(network), (home / "said").open("w+b") as said:
+            bounds = confinement.Bounds(home, (), memory_mib=64)
+            shell = ["sh", "-c", "test ! -e /root/.profile && echo confined"]
+            started = confinement.start(shell, bounds, network=network, descriptors=(), log=said)
+            started.process.wait(20)
+            said.seek(0)
+            if said.read().strip() != b"confined":
+                raise CannotError("bwrap: a guest's process sees the machine's files")
+    finally:
+        os.close(network)
+        linux.unmount(str(home))
+    return "guests see the programs of labs, their own folder and nothing else of this machine"
 
 
 def _try_packet_socket() -> str:

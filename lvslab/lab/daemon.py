@@ -93,10 +93,9 @@ class Daemon:
         """
         if self.running:
             raise LabError(f"{self.node.name}: {self.name} runs already; stop it first")
-        folder = self.node.directory / self.name
+        folder = self.node.make_folder(self.name)
         self._logs.mkdir(parents=True, exist_ok=True)
         for place in (folder, self._logs):
-            place.mkdir(exist_ok=True)
             for name, file in self._files.items():
                 (place / name).write_text(file.text)
                 (place / name).chmod(0o755 if file.executable else 0o644)

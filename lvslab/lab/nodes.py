@@ -81,6 +81,12 @@ class LabHost(Host):  # type: ignore[misc]
                 raise
         return Completed(process.returncode, out, err)
 
+    def make_folder(self, name: str) -> Path:
+        """A folder below `directory` in which the node's programs may write."""
+        path = self.directory / name
+        path.mkdir(exist_ok=True)
+        return path
+
     def terminate(self) -> None:
         """As Mininet does it, and remove the node's folder if it made one."""
         super().terminate()
@@ -124,6 +130,7 @@ class GuestNode(Node):  # type: ignore[misc]
         self._settles_itself = guest is None
         if guest is None:
             self._own_directory = tempfile.TemporaryDirectory(prefix=f"lvslab-{name}-")
+            linux.private_mounts()  # a guest's folder is one, and goes with this process
             home = Path(self._own_directory.name)
             guest = CHEAPEST.installed().boot(name, modules_for(needs), home / name, home / f"{name}.console")
         self.guest = guest
@@ -242,6 +249,10 @@ class GuestNode(Node):  # type: ignore[misc]
     def release(self) -> str:
         """Of the guest's kernel, as it says itself."""
         return self.guest.run("uname -r").out.strip()
+
+    def make_folder(self, name: str) -> Path:
+        """A folder below `directory` in which the node's programs may write."""
+        return self.guest.make_folder(name)
 
     def run(self, script: str, *, timeout: float = 30.0) -> Completed:
         """Run a /bin/sh script in the guest to its end (see `Guest.run`)."""

@@ -106,9 +106,7 @@ def running(node: LabMachine, proxy: Proxy, service: VirtualService, logs: Path)
             f"{node.name}: something listens on {service.address}:{service.port} already, so {proxy.name}"
             " cannot; stop it first"
         )
-    folder = node.directory / proxy.name
-    folder.mkdir(exist_ok=True)
-    proxy.bring(folder)
+    proxy.bring(node.make_folder(proxy.name))
     with Daemon(node, proxy.name, proxy.command(node.inside / proxy.name), files, logs) as daemon:
         await_listening(daemon, service)
         yield daemon

@@ -72,6 +72,7 @@ class FakeGuest:
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Agent, FakeGuest]]:
     ours, theirs = socket.socketpair()
+    (tmp_path / "jobs").mkdir()
     agent = Agent("lvs", ours, tmp_path / "jobs", lambda: "its console ended with: Kernel panic")
     guest = FakeGuest(theirs, tmp_path / "jobs")
     yield agent, guest
@@ -294,6 +295,7 @@ def real(tmp_path: Path) -> Iterator[tuple[Agent, list[int]]]:
         slaves.append(slave)  # kept open: a terminal whose last user goes hangs up
         (tmp_path / f"ttyS{number}").symlink_to(os.ttyname(slave))
     line: Any = Terminal(masters[0])
+    (tmp_path / "jobs").mkdir()
     agent = Agent("lvs", line, tmp_path / "jobs", lambda: "it was ended")
     script = guest_script("agent.sh").decode().replace(f"{SHARE}/jobs", str(tmp_path / "jobs"))
     (tmp_path / "agent.sh").write_text(

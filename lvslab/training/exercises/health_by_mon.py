@@ -66,6 +66,7 @@ _RULES = """\
 """
 
 _ALERT = """\
+echo 'command section' >/etc/mon/auth.cf
 cat >/etc/mon/ipvs.alert <<'END'
 #!/bin/sh
 # mon calls: ipvs.alert -s SERVICE -g GROUP -h HOSTS -t TIME [-u] -- WORDS

@@ -1,0 +1,413 @@
+"""Whoever is root in a guest gets nothing of the machine.
+
+Two attackers: root's shell in a guest, and the guest's process itself, as it would be once its
+kernel does what the attacker wants (a module, /dev/mem): a program in the place of the kernel.
+Each says GOT when it has reached something. The same attempts on a guest that is not confined show
+that they can succeed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.conftest import in_sandbox
+
+SECRET = "the secret of the machine"
+HOME = Path(__file__).parent
+
+ROOT_SHELL = {
+    "hostfs of the root": "{hostfs} / && cat /tmp/h{secret}",
+    "hostfs of the secret's folder": "{hostfs} {place} && cat /tmp/h/secret",
+    "hostfs by way of the share": "{hostfs} {share}/../../../../..{place} && cat /tmp/h/secret",
+    "shadow": "{hostfs} /etc && grep -q ^root: /tmp/h/shadow && echo GOT",
+    "a link of the share": "ln -s {secret} /mnt/link && cat /mnt/link",
+    "write beside the secret": "{hostfs} {place} && echo GOT >/tmp/h/written && echo GOT",
+    "write below /usr": "{hostfs} /usr && touch /tmp/h/lvslab-test && rm /tmp/h/lvslab-test && echo GOT",
+    "the lower layer made writable": "cd /lib/modules && mount -o remount,rw . && touch x && echo GOT",
+    "the machine's processes": "{hostfs} /proc && ls /tmp/h | grep -q '^[0-9]' && echo GOT",
+    "the machine's sysctls": "{hostfs} /proc/sys && cat /tmp/h/kernel/ostype && echo GOT",
+    "the machine's /sys": "{hostfs} /sys && ls /tmp/h/class && echo GOT",
+    "the machine's /dev": "{hostfs} /dev && ls /tmp/h | grep -E '^(sd|vd|loop|mem)' && echo GOT",
+    "another lab's folder": "{hostfs} {other} && ls /tmp/h && echo GOT",
+    "the checkout": "{hostfs} {checkout} && ls /tmp/h && echo GOT",
+    "9p over a socket of the machine": "mount -t 9p -o trans=unix {other}/socket /tmp/h && echo GOT",
+    "a device made in the share": "mknod /mnt/null c 1 3 && : >/mnt/null && [ -c /mnt/null ] && echo GOT",
+    "the output file a link": "cd /mnt/jobs; ln -sf {secret} $(ls -t | grep out | head -n 1)",
+    "the file of errors a link": "cd /mnt/jobs; ln -sf {secret} $(ls -t | grep err | head -n 1)",
+}
+"""Scripts of root in the guest; `{…}` are places on the machine."""
+
+PROCESS = {
+    "the secret": "got(open(secret).read())",
+    "shadow": "got('root:' in open('/etc/shadow').read())",
+    "homes": "got([name for place in ('/root', '/home') for name in os.listdir(place)])",
+    "another lab's folder": "got(os.listdir(other))",
+    "the checkout": "got(os.listdir(checkout))",
+    "a file beside the secret": "open(place + '/written', 'w'); got(True)",
+    "a file in /usr": "open('/usr/lvslab-test', 'w'); os.remove('/usr/lvslab-test'); got(True)",
+    "a signal to another process": "os.kill(victim, 0); got(True)",
+    "ptrace of another process": "got(call(101, 16, victim, 0, 0) == 0)",
+    "the list of processes": "got([name for name in os.listdir('/proc') if name.isdigit()])",
+    "a socket of the keeper": "s = socket.socket(socket.AF_UNIX); s.connect(other + '/socket'); got(True)",
+    "an abstract socket": "s = socket.socket(socket.AF_UNIX); s.connect('\\0' + abstract); got(True)",
+    "the network outside": "got([name for _, name in socket.if_nameindex() if name != 'lo'])",
+    "a network interface": "got(os.spawnvp(os.P_WAIT, 'ip', ['ip', 'link', 'set', 'lo', 'up']) == 0)",
+    "another user": "os.setresuid(65534, 65534, 65534); got(True)",
+    "a user namespace": "got(call(272, 0x10000000) == 0)",
+    "a user namespace by clone": "pid = call(56, 0x10000011, 0, 0, 0, 0); pid or os._exit(0); got(pid > 0)",
+    "another process's namespace": "got(call(308, os.open(f'/proc/{victim}/ns/net', 0), 0) == 0)",
+    "a mount": "got(call(165, b'x', b'/tmp', b'tmpfs', 0, 0) == 0)",
+    "another root": "got(call(161, b'/tmp') == 0)",
+    "a device": "os.mknod(folder + '/m', 0o20600, 0x101); got(open(folder + '/m', 'rb').read(1))",
+    "the kernel's keys": "got(call(250, 0, -5, 1) > 0)",
+    "bpf": "got(call(321, 0, b'\\2\\0\\0\\0\\4\\0\\0\\0\\4\\0\\0\\0\\1\\0\\0\\0', 16) >= 0)",
+    "io_uring": "got(call(425, 1, bytes(120)) >= 0)",
+    "handles of files": "got(call(304, 0, bytes(16), 0) != -1 or ctypes.get_errno() != errno.EPERM)",
+    "the machine's log": "got(call(103, 10, 0, 0) > 0)",
+    "its name": "socket.sethostname(socket.gethostname()); got(True)",
+}
+"""Statements of a program in the kernel's place. Numbers are system calls of x86-64 (`unistd_64.h`)
+and their flags.
+"""
+
+HARMLESS = ("the secret", "another lab's folder", "the checkout", "a signal to another process", "bpf")
+
+PROGRAM = """
+import ctypes, errno, os, socket, sys
+secret, place, other, checkout, folder, abstract, victim = {values!r}
+library = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    words = [ctypes.c_char_p(each) if isinstance(each, bytes) else ctypes.c_long(each) for each in arguments]
+    return library.syscall(ctypes.c_long(number), *words)
+def got(what):
+    print('GOT' if what else 'nothing')
+def attempt(name, text):
+    print(name, end='\\t', flush=True)
+    if (child := os.fork()) == 0:
+        try:
+            exec(text)
+        except BaseException as error:
+            print(type(error).__name__, error)
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+for name, text in {attempts!r}.items():
+    attempt(name, text)
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What an attacker might reach, made for this test, inside the sandbox where labs live."""
+
+    place: Path
+    other: Path
+    abstract: str
+    victim: int
+
+    @property
+    def secret(self) -> Path:
+        return self.place / "secret"
+
+
+def _machine(stack: ExitStack, place: Path) -> Machine:
+    from lvslab.host.sandbox import PRIVATE_DIRECTORY
+
+    (place / "secret").write_text(SECRET)
+    other = PRIVATE_DIRECTORY / "other"
+    other.mkdir()
+    abstract = f"lvslab-test-{os.getpid()}"
+    for address in (str(other / "socket"), f"\0{abstract}"):
+        listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listening.bind(address)
+        listening.listen()
+    victim = stack.enter_context(subprocess.Popen(["sleep", "600"]))
+    stack.callback(victim.kill)
+    return Machine(place, other, abstract, victim.pid)
+
+
+def _unconfined(stack: ExitStack) -> None:
+    """Start guests as bare processes, for as long as the stack is open."""
+    from lvslab.host import linux
+    from lvslab.kernels import confinement
+
+    def start(
+        command: Sequence[str], bounds: Any, *, network: int, descriptors: Sequence[int], log: Any
+    ) -> confinement.Confined:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=descriptors,
+            start_new_session=True,
+        )
+        stack.callback(process.kill)
+        return confinement.Confined(process, process.pid)
+
+    patch = stack.enter_context(pytest.MonkeyPatch.context())
+    patch.setattr(confinement, "start", start)
+    patch.setattr(confinement, "new_network", linux.new_network)
+
+
+def _shell_attempts(place: Path, confined: bool) -> dict[str, str]:
+    """What each attempt of root in a guest brought: its output, or why there was none."""
+    from lvslab.host.sandbox import PRIVATE_DIRECTORY
+    from lvslab.kernels.uml import UmlKernel
+
+    with ExitStack() as stack:
+        machine = _machine(stack, place)
+        if not confined:
+            _unconfined(stack)
+        guest = UmlKernel.installed().boot(
+            "g", ["ip_vs"], PRIVATE_DIRECTORY / "g", PRIVATE_DIRECTORY / "g.console"
+        )
+        stack.callback(guest.close)
+        guest.wait_ready()
+        brought = {}
+        for name, script in ROOT_SHELL.items():
+            text = script.format(
+                hostfs="mkdir -p /tmp/h && mount -t hostfs none /tmp/h -o",
+                secret=machine.secret,
+                place=place,
+                other=machine.other,
+                checkout=HOME,
+                share=guest.share,
+            )
+            try:
+                done = guest.run(f"umount /tmp/h 2>/dev/null; {text}")
+                brought[name] = done.out + done.err
+            except OSError as error:
+                brought[name] = f"refused: {error}"
+        return brought
+
+
+def _process_attempts(place: Path, confined: bool) -> dict[str, str]:
+    """What each attempt of a guest's process brought; without the confinement of those only that
+    do no harm.
+    """
+    from lvslab.host import linux
+    from lvslab.host.sandbox import PRIVATE_DIRECTORY
+    from lvslab.kernels import confinement
+
+    with ExitStack() as stack:
+        machine = _machine(stack, place)
+        if not confined:
+            _unconfined(stack)
+        folder, log = PRIVATE_DIRECTORY / "p", PRIVATE_DIRECTORY / "p.log"
+        confinement.make_folder(folder)
+        values = (
+            *map(str, (machine.secret, place, machine.other, HOME, folder)),
+            machine.abstract,
+            machine.victim,
+        )
+        attempts = PROCESS if confined else {name: PROCESS[name] for name in HARMLESS}
+        program = folder / "attack.py"
+        program.write_text(PROGRAM.format(values=values, attempts=attempts))
+        program.chmod(0o644)
+        network = confinement.new_network()
+        with linux.inside_network(network), log.open("wb") as output:
+            started = confinement.start(
+                ["/usr/bin/python3", "-I", str(program)],
+                confinement.Bounds(folder, (), memory_mib=64),
+                network=network,
+                descriptors=(),
+                log=output,
+            )
+        started.process.wait(60)
+        os.close(network)
+        lines = log.read_text().splitlines()
+        rows = [(name, said) for name, tab, said in (line.partition("\t") for line in lines) if tab]
+        return dict(rows)
+
+
+def _processes_left(confined: bool) -> tuple[int, int]:
+    """How many processes the programs of a guest have, before and after the guest's kernel alone is
+    killed.
+    """
+    from lvslab.host.sandbox import PRIVATE_DIRECTORY
+    from lvslab.kernels.uml import UmlKernel
+
+    with ExitStack() as stack:
+        if not confined:
+            _unconfined(stack)
+        guest = UmlKernel.installed().boot("g", [], PRIVATE_DIRECTORY / "g", PRIVATE_DIRECTORY / "g.console")
+        stack.callback(guest.close)
+        guest.wait_ready()
+        guest.run("sleep 600 & sleep 601 &")
+        children = _children(guest.pid)
+        os.kill(guest.pid, signal.SIGKILL)
+        guest.process.wait()
+        deadline = time.monotonic() + 1.0
+        while (left := [pid for pid in children if _runs(pid)]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        return len(children), len(left)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _what_a_guest_can_fill() -> tuple[int, int]:
+    """Bytes that root in a guest gets into the share, and into its console's file."""
+    from lvslab.host.sandbox import PRIVATE_DIRECTORY
+    from lvslab.kernels.uml import UmlKernel
+
+    console = PRIVATE_DIRECTORY / "g.console"
+    guest = UmlKernel.installed().boot("g", [], PRIVATE_DIRECTORY / "g", console)
+    try:
+        guest.wait_ready()
+        guest.run("dd if=/dev/zero of=/mnt/fill bs=1M count=3000", timeout=120)
+        return (guest.share / "fill").stat().st_blocks * 512, console.stat().st_size
+    finally:
+        guest.close()
+
+
+def _what_a_process_can_take() -> str:
+    """Output of a program in the kernel's place that takes processes and memory until it is
+    refused.
+    """
+    from lvslab.host import linux
+    from lvslab.host.sandbox import PRIVATE_DIRECTORY
+    from lvslab.kernels import confinement
+
+    folder, log = PRIVATE_DIRECTORY / "p", PRIVATE_DIRECTORY / "p.log"
+    confinement.make_folder(folder)
+    (folder / "take.py").write_text(TAKE)
+    network = confinement.new_network()
+    with linux.inside_network(network), log.open("wb") as output:
+        started = confinement.start(
+            ["/usr/bin/python3", "-I", str(folder / "take.py")],
+            confinement.Bounds(folder, (), memory_mib=64),
+            network=network,
+            descriptors=(),
+            log=output,
+        )
+    started.process.wait(120)
+    os.close(network)
+    return log.read_text()
+
+
+TAKE = """
+import os, signal
+count = 0
+try:
+    while count < 10000:
+        if os.fork() == 0:
+            signal.pause()
+        count += 1
+except OSError as error:
+    print("processes", count, error.errno)
+try:
+    bytearray(4 << 30)
+except MemoryError:
+    print("memory")
+"""
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """A folder of the machine that no lab needs, with a secret that any process of this machine may
+    read: what keeps a guest from it is the confinement alone.
+    """
+    path = Path("/var/tmp") / f"lvslab-test-{os.getpid()}"
+    path.mkdir()
+    path.chmod(0o777)
+    yield path
+    shutil.rmtree(path)
+
+
+def _success(attempts: dict[str, str]) -> set[str]:
+    return {name for name, said in attempts.items() if "GOT" in said or SECRET in said}
+
+
+@pytest.fixture(scope="module")
+def confined_shell(place: Path) -> dict[str, str]:
+    return in_sandbox(_shell_attempts, place, True)
+
+
+@pytest.fixture(scope="module")
+def confined_process(place: Path) -> dict[str, str]:
+    return in_sandbox(_process_attempts, place, True)
+
+
+@pytest.mark.parametrize("name", ROOT_SHELL)
+def test_root_in_a_guest_gets_nothing(confined_shell: dict[str, str], place: Path, name: str) -> None:
+    assert name not in _success(confined_shell), confined_shell[name]
+    assert not (place / "written").exists()
+
+
+@pytest.mark.parametrize("name", PROCESS)
+def test_a_guests_process_gets_nothing(confined_process: dict[str, str], place: Path, name: str) -> None:
+    assert name not in _success({name: confined_process[name]}), confined_process[name]
+    assert not (place / "written").exists()
+
+
+@pytest.mark.parametrize(
+    ("attack", "names"),
+    [
+        (
+            _shell_attempts,
+            {
+                "hostfs of the root",
+                "hostfs of the secret's folder",
+                "write beside the secret",
+                "the machine's processes",
+                "another lab's folder",
+                "the checkout",
+            },
+        ),
+        (_process_attempts, set(HARMLESS)),
+    ],
+)
+def test_without_the_confinement_the_same_attempts_succeed(
+    attack: Callable[..., dict[str, str]], names: set[str], place: Path
+) -> None:
+    assert names <= _success(in_sandbox(attack, place, False))
+    (place / "written").unlink(missing_ok=True)
+
+
+def test_the_end_of_a_guests_kernel_is_the_end_of_its_programs() -> None:
+    before, after = in_sandbox(_processes_left, True)
+    assert before >= 2
+    assert after == 0
+
+
+def test_without_the_confinement_programs_outlive_their_kernel() -> None:
+    before, after = in_sandbox(_processes_left, False)
+    assert 0 < after <= before
+
+
+def test_a_guest_fills_its_share_and_no_more() -> None:
+    share, console = in_sandbox(_what_a_guest_can_fill)
+    assert 1 << 20 < share < 600 << 20
+    assert console < 1 << 20
+
+
+def test_a_guests_process_takes_so_many_processes_and_so_much_memory() -> None:
+    processes, memory = in_sandbox(_what_a_process_can_take).splitlines()
+    word, count, number = processes.split()
+    assert word == "processes" and 100 < int(count) <= 2048 and int(number) == errno.EAGAIN
+    assert memory == "memory"
