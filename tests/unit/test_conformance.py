@@ -16,9 +16,12 @@ from scapy.layers.l2 import Ether
 from lvslab.conformance import checks
 from lvslab.conformance.check import all_checks, select
 from lvslab.conformance.checks import MODULES
+from lvslab.conformance.checks.states.stories import lives
 from lvslab.conformance.packets import changed, differences, must, must_equal
 from lvslab.conformance.verdict import CheckFailed
 from lvslab.errors import UsageError
+from lvslab.ipvs.endpoint import Endpoint
+from lvslab.ipvs.listings import Connection
 
 CHECKS = all_checks()
 
@@ -114,3 +117,16 @@ def test_equal_packets_do_not_differ() -> None:
     must(True, "never")
     with pytest.raises(CheckFailed, match="said"):
         must(False, "said")
+
+
+@pytest.mark.parametrize(
+    ("shown", "good"), [(61, False), (60, True), (59, True), (56, True), (55, False), (0, False)]
+)
+def test_a_lifetime_is_judged_by_the_time_that_has_passed(
+    monkeypatch: pytest.MonkeyPatch, shown: int, good: bool
+) -> None:
+    here = Endpoint("10.0.0.1", 1)
+    connection = Connection("TCP", shown, "SYN_RECV", here, here, here)
+    monkeypatch.setattr("time.monotonic", lambda: 102.5)
+    assert lives(connection, 60, since=100.0) == good
+    assert not lives(None, 60, since=100.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from lvslab.conformance.addresses import NETS, SERVER_PORT
 from lvslab.conformance.check import check
 from lvslab.conformance.checks.states.stories import lives
@@ -19,15 +21,19 @@ from lvslab.ipvs.service import Protocol
     each=[{"mode": "nat"}, {"mode": "dr"}],
 )
 def udp_state(bench: Bench, mode: str) -> None:
-    port, client = bench.port(), bench.client()
+    since, port, client = time.monotonic(), bench.port(), bench.client()
     bench.service(mode, protocol=Protocol.UDP, port=port, weights=(1,))
     chosen(bench, udp(client, port))
     found = entry(bench, client, "after the first datagram")
-    must(found.state == "UDP" and lives(found, 300), "state UDP and 300 s expected", f"seen: {found}")
+    must(found.state == "UDP" and lives(found, 300, since), "state UDP and 300 s expected", f"seen: {found}")
     if mode == "nat":
         bench.from_server(1, udp_reply(1, client))
         found = entry(bench, client, "after the reply")
-        must(found.state == "UDP" and lives(found, 300), "state UDP and 300 s expected", f"seen: {found}")
+        must(
+            found.state == "UDP" and lives(found, 300, since),
+            "state UDP and 300 s expected",
+            f"seen: {found}",
+        )
 
 
 @check(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 
 from lvslab.conformance.addresses import SERVER_PORT
@@ -48,8 +50,9 @@ def service_of(bench: Bench, table: str, version: int = 4) -> int:
     return port
 
 
-def lives(connection: Connection | None, seconds: int) -> bool:
-    """Whether an entry has just got this lifetime: what is shown is rounded down, and a moment has
-    passed.
+def lives(connection: Connection | None, seconds: int, since: float) -> bool:
+    """Whether an entry has got this lifetime since a moment of time.monotonic(): what is shown is
+    what is left of it, rounded down, so the time that has passed may be missing, and a second.
     """
-    return connection is not None and seconds - 2 <= connection.expires <= seconds
+    least = seconds - 1 - math.ceil(time.monotonic() - since)
+    return connection is not None and least <= connection.expires <= seconds
