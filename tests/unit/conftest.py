@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lvslab.catalog import build, store
+from lvslab.host import provenance
 from lvslab.kernels import probe
 from lvslab.kernels.needs import KernelFacts, Need
 from lvslab.traffic.prober import ProbeSpec
@@ -24,6 +26,14 @@ takes longer than all else in a report.
 def coarse_pictures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lvslab.report.style.DPI", COARSE)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tools_asked_once() -> Iterator[None]:
+    """Every run notes its tools' versions, some fifteen programs: here they are started once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "tools", cache(provenance.tools))
         yield
 
 

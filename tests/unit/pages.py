@@ -71,7 +71,7 @@ def page_of(run: Path) -> Page:
 def overlaps(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of texts of a figure that cover each other, and texts that leave the figure."""
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    figure.draw(renderer)
+    figure.draw_without_rendering()  # places all texts, and paints nothing
     boxes = []
     for axes in figure.axes:
         artists: list[Any] = [*axes.texts]

@@ -8,12 +8,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from lvslab import cli
+from tests.unit.commands import lvslab
 
 TOPOLOGY = """
 from lvslab.modes.base import ReplyPath, Role
@@ -161,40 +160,6 @@ ROWS: Mapping[str, tuple[int, tuple[str, ...]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Done:
-    """A finished command line: its exit code and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-
-def lvslab(line: str, place: Path) -> Done:
-    """Run the command line in a folder, in a process that has most modules already."""
-    files = [place.parent / f"{place.name}.{stream}" for stream in ("out", "err")]
-    child = os.fork()
-    if child == 0:
-        code = 255
-        try:
-            os.setsid()
-            os.chdir(place)
-            for number, file in enumerate(files, start=1):
-                os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            sys.argv = ["lvslab", *line.split()]
-            os.environ["XDG_STATE_HOME"] = str(place.parent / "state")
-            cli.main()
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    return Done(os.waitstatus_to_exitcode(status), *(file.read_text(encoding="utf-8") for file in files))
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     for name, text in FILES.items():
@@ -207,7 +172,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     place: Path, line: str, expected: tuple[int, tuple[str, ...]]
 ) -> None:
     code, words = expected
-    done = lvslab(line, place)
+    done = lvslab(*line.split(), place=place)
     assert (done.code, done.out) == (code, ""), done.out + done.err
     assert done.err.startswith("lvslab: ") and done.err.count("\n") == 1, done.err
     assert all(word in done.err for word in words), done.err
@@ -250,6 +215,6 @@ def test_texts_are_utf_8_whatever_the_locale_says(tmp_path: Path) -> None:
 def test_capturing_where_there_is_no_virtual_server_ends_at_once(tmp_path: Path) -> None:
     if Path("/proc/net/ip_vs").exists():
         pytest.skip("this machine's own kernel has ip_vs")
-    done = lvslab("doctor --here --capture 600", tmp_path)
+    done = lvslab("doctor", "--here", "--capture", "600", place=tmp_path)
     assert done.code == 4 and "its kernel has no IP virtual server" in done.err
     assert "let a client try" not in done.err

@@ -5,17 +5,11 @@ next step.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-
-def lvslab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lvslab", *arguments], capture_output=True, text=True, timeout=60
-    )
+from tests.unit.commands import lvslab
 
 
 @pytest.mark.parametrize(
@@ -46,11 +40,13 @@ def lvslab(*arguments: str) -> subprocess.CompletedProcess[str]:
         else ""
     ),
 )
-def test_wrong_input_is_one_line_and_exit_code_2(arguments: list[str], words: list[str]) -> None:
-    done = lvslab(*arguments)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert done.stdout == "" and done.stderr.startswith("lvslab: ") and done.stderr.count("\n") == 1
-    assert all(word in done.stderr for word in words), done.stderr
+def test_wrong_input_is_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    done = lvslab(*arguments, place=tmp_path)
+    assert done.code == 2, done.out + done.err
+    assert done.out == "" and done.err.startswith("lvslab: ") and done.err.count("\n") == 1
+    assert all(word in done.err for word in words), done.err
 
 
 @pytest.mark.parametrize(
@@ -71,19 +67,19 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments: list[str], words: li
 def test_a_broken_scenario_file_is_named_with_its_line(tmp_path: Path, text: str, words: list[str]) -> None:
     own = tmp_path / "own.py"
     own.write_text(text)
-    done = lvslab("run", str(own))
-    assert done.returncode == 2
-    assert str(own) in done.stderr and all(word in done.stderr for word in words), done.stderr
+    done = lvslab("run", str(own), place=tmp_path)
+    assert done.code == 2
+    assert str(own) in done.err and all(word in done.err for word in words), done.err
 
 
-def test_list_is_valid_json_with_all_modes() -> None:
-    data = json.loads(lvslab("list", "--json").stdout)
+def test_list_is_valid_json_with_all_modes(tmp_path: Path) -> None:
+    data = json.loads(lvslab("list", "--json", place=tmp_path).out)
     assert [each["name"] for each in data["modes"]] == ["nat", "dr", "tun", "fullnat", "synproxy"]
     assert {each["name"] for each in data["topologies"]} >= {"nat", "dr", "tun", "fullnat", "synproxy"}
 
 
-def test_help_names_every_command() -> None:
-    text = lvslab("--help").stdout
+def test_help_names_every_command(tmp_path: Path) -> None:
+    text = lvslab("--help", place=tmp_path).out
     assert all(
         f"\n  {command} " in text
         for command in ("check", "compare", "kernels", "list", "report", "run", "shell", "train", "verify")

@@ -102,7 +102,7 @@ SAMPLES = {
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_nothing_in_a_figureoverlaps(tmp_path: Path, name: str) -> None:
+def test_nothing_in_a_figure_overlaps(tmp_path: Path, name: str) -> None:
     groups = trials.observe(load(SAMPLES[name](tmp_path)))
     with style.styled():
         panels = [timeline.Panel(group.typical(), group.label, figures._which(group)) for group in groups]
