@@ -18,7 +18,23 @@ if TYPE_CHECKING:
     from lvslab.scenario.running import Outcome
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+class _Run(click.Command):
+    """Answers `lvslab run SCENARIO --help` with the scenario's own options."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if {"--help", "-h"} & set(args):
+            from lvslab.cli.listing import list_
+            from lvslab.plan.files import shipped_files
+
+            shipped = shipped_files("scenarios")
+            names = [word for word in args if word in shipped or word.endswith(".py")]
+            if not names:
+                return super().parse_args(context, args)
+            context.exit(list_.callback(False, tuple(names), False))  # type: ignore[misc]
+        return super().parse_args(context, args)
+
+
+@click.command(cls=_Run, context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SCENARIO... [--PARAMETER VALUE]...")
 @click.option(
     "--all",
@@ -65,8 +81,8 @@ def run(
     as_json: bool,
     dry_run: bool,
 ) -> int:
-    """Run scenarios: shipped ones by name, your own by file name. `lvslab list` shows them with
-    their parameters.
+    """Run scenarios: shipped ones by name, your own by file name. `lvslab list` shows them, and
+    `lvslab run SCENARIO --help` what can be set.
 
     A scenario's parameters are options of their own (--control mon,keepalived --sync no); lists are
     separated by commas. Every scenario leaves a run directory; several leave an overview of all.

@@ -166,13 +166,28 @@ def parameters(chosen: Scenario, settings: Mapping[str, str]) -> dict[str, Any]:
 
 def _check_value(chosen: Scenario, name: str, value: Any) -> None:
     """Raise UsageError for a value that a parameter must not have."""
-    allowed = chosen.choices.get(name, chosen.modes if name in ("mode", "modes") else ())
+    allowed = _allowed(chosen, name)
     limits = chosen.limits.get(name)
     for each in value if isinstance(value, (tuple, list)) else [value]:
         if allowed and each not in allowed:
             raise UsageError(f"scenario '{chosen.name}': {name} '{each}' is none of: {', '.join(allowed)}")
         if limits and isinstance(each, (int, float)) and not limits.admit(each):
             raise UsageError(f"scenario '{chosen.name}': {name} {each}: give {limits}")
+
+
+def takes(chosen: Scenario, name: str) -> str:
+    """What a parameter takes, in words: its choices, or its kind and limits."""
+    allowed = _allowed(chosen, name)
+    if allowed:
+        return ", ".join(allowed)
+    limits, default = chosen.limits.get(name), chosen.parameters[name]
+    first = default[0] if isinstance(default, (tuple, list)) else default
+    bounded = f", {limits}" if limits and isinstance(first, (int, float)) else ""
+    return f"{_wanted(default)}{bounded}"
+
+
+def _allowed(chosen: Scenario, name: str) -> tuple[str, ...]:
+    return chosen.choices.get(name, chosen.modes if name in ("mode", "modes") else ())
 
 
 def shown(value: Any) -> str:

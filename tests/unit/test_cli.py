@@ -78,6 +78,16 @@ def test_list_is_valid_json_with_all_modes(tmp_path: Path) -> None:
     assert {each["name"] for each in data["topologies"]} >= {"nat", "dr", "tun", "fullnat", "synproxy"}
 
 
+@pytest.mark.parametrize("line", ["run slow-link --help", "list slow-link"])
+def test_a_scenario_tells_what_can_be_set(line: str, tmp_path: Path) -> None:
+    done = lvslab(*line.split(), place=tmp_path)
+    assert done.code == 0, done.err
+    shown = {words[0]: " ".join(words[1:]) for row in done.out.splitlines() if (words := row.split())}
+    assert shown["--mode"] == "nat nat, fullnat"
+    assert shown["--delay"] == "0.01,0.05,0.1 numbers separated by commas, 0 to 10"
+    assert shown["--repeat"] == "1 one whole number, 1 to 1000"
+
+
 def test_help_names_every_command(tmp_path: Path) -> None:
     text = lvslab("--help", place=tmp_path).out
     assert all(
