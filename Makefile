@@ -6,7 +6,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 LVSLAB := $(VENV)/bin/lvslab
 
-.PHONY: help install packages kernels demo unit lab test slow lint perf clean
+.PHONY: help install packages kernels demo unit lab test slow soak lint perf clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ test: unit lab ## all tests; lab tests boot kernels
 
 slow: install ## tests that build kernels from source: minutes each, and they need the compilers of `lvslab kernels build --help`
 	$(VENV)/bin/pytest tests/slow
+
+soak: install ## what only repeats: thousands of boots beside busy processors, an hour or two (LVSLAB_SOAK_BOOTS=300: minutes)
+	$(VENV)/bin/pytest tests/soak
 
 lint: install ## style and types
 	$(VENV)/bin/ruff check .

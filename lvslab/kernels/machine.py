@@ -23,7 +23,7 @@ from typing import ClassVar
 from lvslab.errors import GuestError
 from lvslab.host import linux
 from lvslab.host.completed import Completed
-from lvslab.kernels import confinement, initramfs
+from lvslab.kernels import confinement, console, initramfs
 from lvslab.kernels.agent import Agent
 
 MEMORY_MIB = 128
@@ -283,16 +283,11 @@ class Guest(ABC):
     def last_words(self) -> str:
         """Why the guest is gone, as far as its console tells; one line."""
         try:
-            lines = [
-                line.strip()
-                for line in self.console_log.read_text(errors="replace").splitlines()
-                if line.strip()
-            ]
+            said = self.console_log.read_text(errors="replace")
         except OSError:
-            lines = []
-        panic = next((line for line in lines if "panic" in line.lower()), None)
-        said = f"it said: {panic or lines[-1]}" if lines else "its console is empty"
-        return f"{said} (console: {self.console_log})"
+            said = ""
+        words = console.find_panic(said) or console.last_line(said)
+        return f"{f'it said: {words}' if words else 'its console is empty'} (console: {self.console_log})"
 
     # -- files ------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ class Lab:
     def __enter__(self) -> Lab:
         began = time.monotonic()
         try:
-            self._start_patiently()
+            self._start()
         except BaseException:
             self._stop()
             raise
@@ -79,35 +79,6 @@ class Lab:
         began = time.monotonic()
         self._stack.close()
         self.stop_seconds = time.monotonic() - began
-
-    def _start_patiently(self) -> None:
-        """Start; where a guest's kernel dies before it runs anything, as User-Mode Linux does once
-        in some hundred boots, start once more.
-
-        That is told. A kernel that dies later, while it is set up, is what a tester looks for: that
-        stays an error.
-        """
-        try:
-            self._start()
-        except Exception:
-            dead = [
-                (name, guest)
-                for name, guest in self._guests.items()
-                if not guest.alive and not guest.agent.came_up
-            ]
-            if not dead:
-                raise
-            said = "; ".join(
-                f"{name}: guest kernel died at boot: {guest.last_words()}" for name, guest in dead
-            )
-            self._stack.close()
-            self._guests.clear()
-            self._namespaces.clear()
-            self._vrrp.clear()
-            self._net = None
-            self._directory = self._directory.with_name(f"{self._directory.name}-again")
-            self.tell("boot", f"{said}; starting once more")
-            self._start()
 
     def _start(self) -> None:
         plan = self.plan
