@@ -316,10 +316,10 @@ class Bout:
         )
         for rate in HELD_RATES:
             seen = self.received(
-                lambda rate=rate: Engine(self.client, "c").send(
+                lambda rate=rate: Engine(self.client, "c").send(  # type: ignore[misc]
                     self.stream(flows=FLOWS, rate=rate, seconds=3.0)
                 )
-            )  # type: ignore[misc]
+            )
             line(f"  stated rate {rate:,}/s, missed by", f"{seen.rate / rate - 1:+.3%}", "aim ± 1 %")
         for node in (self.client, self.server):
             node.terminate()

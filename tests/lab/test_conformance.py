@@ -15,6 +15,7 @@ import pytest
 
 from lvslab.conformance import director
 from lvslab.conformance.check import all_checks, select
+from lvslab.conformance.director import Director
 from lvslab.conformance.runner import NEEDED, run_checks
 from lvslab.conformance.testbed import Bench
 from lvslab.ipvs.service import PacketForwarding, Scheduler, VirtualService
@@ -111,7 +112,7 @@ def _disguise(wanted: Scheduler, instead: Scheduler) -> None:
     """The director gets another scheduler than the check asks for."""
     add = Bench.add
 
-    def other(self: Bench, service: VirtualService) -> VirtualService:
+    def other(self: Director, service: VirtualService) -> VirtualService:
         return add(self, replace(service, scheduler=instead) if service.scheduler == wanted else service)
 
     Bench.add = other  # type: ignore[method-assign]

@@ -62,9 +62,10 @@ def test_cmd_keeps_the_shells_state_and_runs_in_the_guests_kernel() -> None:
 
 
 def test_popen_streams_output_takes_signals_and_tells_the_exit_code() -> None:
-    def work(lab: Lab) -> tuple[bytes, int, int, tuple[bytes, bytes], int]:
+    def work(lab: Lab) -> tuple[bytes, int | None, int, tuple[bytes, bytes], int | None]:
         node = lab.director
         running = node.popen("echo started; exec sleep 1000")
+        assert running.stdout is not None
         first = running.stdout.readline()  # before the process ends
         running.terminate()
         code = running.wait(20)
@@ -118,7 +119,7 @@ def test_a_link_added_at_run_time_works() -> None:
 def test_the_hosts_files_are_seen_and_not_written() -> None:
     marker = Path("/etc/lvslab-guest-test")
 
-    def work(lab: Lab) -> tuple[str, str]:
+    def work(lab: Lab) -> tuple[str, bool]:
         return (
             lab.director.run(f"cat /etc/debian_version; echo x >{marker}; cat {marker}").out,
             marker.exists(),
@@ -155,7 +156,7 @@ def _with_deaths_at_boot(deaths: int) -> tuple[str, list[str]]:
             said = lab.director.run("ipvsadm -S -n | head -n 1").out
         return said, [event.text for event in events if event.kind == "boot"]
 
-    return in_sandbox(inside)  # type: ignore[no-any-return]
+    return in_sandbox(inside)
 
 
 def test_a_guest_that_dies_at_boot_is_booted_once_more_and_that_is_told() -> None:
@@ -194,6 +195,7 @@ def test_a_guest_that_dies_in_its_set_up_is_an_error_at_once() -> None:
 def test_a_guest_that_is_killed_is_noticed() -> None:
     def work(lab: Lab) -> None:
         guest = lab.guest("lvs")
+        assert guest is not None
         os.kill(guest.pid, signal.SIGKILL)
         lab.director.run("true")
 

@@ -233,7 +233,9 @@ def test_a_daemon_in_a_director_that_is_gone_is_given_up_in_time(fault: signal.S
         daemon = watched(scene, "keepalived", settings)
         daemon.start()
         daemon.await_lines(control_named("keepalived").ready(scene.services, settings), SECONDS)
-        os.kill(scene.lab.guest("lvs").pid, fault)
+        guest = scene.lab.guest("lvs")
+        assert guest is not None
+        os.kill(guest.pid, fault)
         error = ""
         if fault == signal.SIGKILL:
             try:

@@ -49,7 +49,7 @@ pytestmark = pytest.mark.skipif(
 
 def _with_lab(work: Any) -> Any:
     def inside() -> Any:
-        kernels = catalog.including(probe.kernels_here([Need.IP_VS], HOST), [NAME])
+        kernels = catalog.including(probe.kernels_here([Need.IP_VS], HOST), [str(NAME)])
         plan = make_plan(LabSpec.of("nat", kernels=[NAME]), kernels)
         with tempfile.TemporaryDirectory() as home:
             logs, run = Path(home) / "logs", Path(home) / "run"

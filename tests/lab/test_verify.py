@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,21 +22,21 @@ readable.
 
 
 @pytest.fixture(scope="module")
-def all_modes(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+def all_modes(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     runs = tmp_path_factory.mktemp("runs")
     done = run_lvslab("verify", "--json", "--runs", str(runs))
     assert done.code == 0, done.out + done.err
     return done.data, Path(done.data["run"])
 
 
-def test_all_five_modes_pass(all_modes: tuple[dict, Path]) -> None:
+def test_all_five_modes_pass(all_modes: tuple[dict[str, Any], Path]) -> None:
     data, _ = all_modes
     assert [(each["name"], each["verdict"]) for each in data["results"]] == [
         (str(mode), "pass") for mode in MODES
     ]
 
 
-def test_every_result_names_evidence_files_that_exist(all_modes: tuple[dict, Path]) -> None:
+def test_every_result_names_evidence_files_that_exist(all_modes: tuple[dict[str, Any], Path]) -> None:
     data, run = all_modes
     for result in data["results"]:
         assert {Path(name).suffix for name in result["evidence"]} == {".pcapng", ".json", ".txt"}
@@ -43,7 +44,7 @@ def test_every_result_names_evidence_files_that_exist(all_modes: tuple[dict, Pat
 
 
 @pytest.mark.parametrize("mode", [str(mode) for mode in MODES])
-def test_checks_cover_every_kind_of_traffic(all_modes: tuple[dict, Path], mode: str) -> None:
+def test_checks_cover_every_kind_of_traffic(all_modes: tuple[dict[str, Any], Path], mode: str) -> None:
     data, _ = all_modes
     checks = {
         each["name"] for each in next(each for each in data["results"] if each["name"] == mode)["checks"]
@@ -54,7 +55,7 @@ def test_checks_cover_every_kind_of_traffic(all_modes: tuple[dict, Path], mode: 
     assert checks == expected
 
 
-def test_captures_hold_every_link_on_one_clock(all_modes: tuple[dict, Path]) -> None:
+def test_captures_hold_every_link_on_one_clock(all_modes: tuple[dict[str, Any], Path]) -> None:
     _, run = all_modes
     frames = read_frames(run / "captures" / "nat.pcapng")
     assert {frame.interface for frame in frames} == {
@@ -67,7 +68,7 @@ def test_captures_hold_every_link_on_one_clock(all_modes: tuple[dict, Path]) -> 
     assert [frame.t for frame in frames] == sorted(frame.t for frame in frames)
 
 
-def test_director_ran_a_real_ipvs_kernel(all_modes: tuple[dict, Path]) -> None:
+def test_director_ran_a_real_ipvs_kernel(all_modes: tuple[dict[str, Any], Path]) -> None:
     _, run = all_modes
     record = json.loads((run / "run.json").read_text())
     assert record["status"] == "complete"

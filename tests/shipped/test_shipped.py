@@ -7,7 +7,7 @@ import pytest
 from lvslab.kernels.needs import any_kernel
 from lvslab.lab.mn import LabNode
 from lvslab.modes import MODES
-from lvslab.modes.base import Role
+from lvslab.modes.base import Mode, Role
 from lvslab.plan.files import load_module, shipped_files
 from lvslab.plan.make import make_plan
 from lvslab.plan.spec import LabSpec
@@ -23,7 +23,7 @@ def test_there_is_a_topology_for_every_mode() -> None:
 @pytest.mark.parametrize("servers", [1, 4, 50])
 @pytest.mark.parametrize("clients", [1, 3])
 @pytest.mark.parametrize("mode", MODES.values(), ids=lambda mode: mode.name)
-def test_every_topology_plans_for_its_mode(mode, clients: int, servers: int) -> None:
+def test_every_topology_plans_for_its_mode(mode: Mode, clients: int, servers: int) -> None:
     plan = make_plan(LabSpec(mode, clients=clients, servers=servers), any_kernel())
     assert len(plan.of_role(Role.CLIENT)) == clients and len(plan.of_role(Role.REAL_SERVER)) == servers
     macs = [each.mac for node in plan.nodes for each in node.interfaces]

@@ -133,7 +133,7 @@ class Conversation:
         fresh switch would let it.
         """
         network = {each.name: each.network for node in self.plan.nodes for each in node.interfaces}
-        found = []
+        found: list[Frame] = []
         for hop in sorted(self.hops.values(), key=lambda each: each.t):
             raw = repr((hop.t, hop.eth_src, hop.eth_dst, hop.packet)).encode()
 

@@ -37,6 +37,8 @@ from tests.unit.doctor_evidence import (
     without_address,
 )
 
+_UDP_TOO = (f"nat -A PREROUTING -d {VIP}/32 -p udp -j REDIRECT",)
+
 # What looks like a fault and is none: (lab, change), nothing must be found.
 HARMLESS: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
     "ip_forward is 0 in DR": ("dr", lambda e: changed(e, "lvs", sysctls={"net.ipv4.ip_forward": "0"})),
@@ -173,9 +175,6 @@ def _ipv6(evidence: Evidence) -> Evidence:
         changed(evidence, "lvs", links=(*others, own)),
         VirtualService(Protocol.TCP, "fd00::10", 80, real_servers=(server,)),
     )
-
-
-_UDP_TOO = (f"nat -A PREROUTING -d {VIP}/32 -p udp -j REDIRECT",)
 
 
 def _both(evidence: Evidence, name: str) -> tuple[SyncDaemon, ...]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import Ether
-from scapy.packet import Raw
+from scapy.packet import Packet, Raw
 
 from lvslab.traffic.engine import Draw, Span, Stream, Values
 from lvslab.traffic.engine.compile import compile_stream
@@ -80,7 +80,7 @@ WIDTHS = {
 def templates(draw: st.DrawFn) -> tuple[Any, dict[str, Any]]:
     """A frame, and some of its fields with variations."""
     if draw(st.booleans()):
-        network = IP(src=draw(v4), dst=draw(v4), id=draw(st.integers(0, 65535)), flags="DF")
+        network: Packet = IP(src=draw(v4), dst=draw(v4), id=draw(st.integers(0, 65535)), flags="DF")
         names = ["IP.src", "IP.dst", "IP.id", "IP.ttl", "IP.tos"]
         echo: Any = ICMP(type=8, id=draw(port), seq=draw(port))
     else:
@@ -89,7 +89,7 @@ def templates(draw: st.DrawFn) -> tuple[Any, dict[str, Any]]:
         echo = ICMPv6EchoRequest(id=draw(port), seq=draw(port))
     kind = draw(st.sampled_from(["TCP", "UDP", "echo"]))
     if kind == "TCP":
-        transport = TCP(
+        transport: Packet = TCP(
             sport=draw(port),
             dport=draw(port),
             seq=draw(word),

@@ -193,7 +193,12 @@ def test_a_job_that_ends_after_it_was_given_up_does_not_disturb_the_next(
     guest.answer = late.append
     with pytest.raises(GuestError):
         agent.run("sleep 99", timeout=0.01)
-    guest.answer = lambda line: (guest.finish("run 1", 1), guest.finish(line, 7, "second"))[0]
+
+    def answer_late(line: str) -> None:
+        guest.finish("run 1", 1)
+        guest.finish(line, 7, "second")
+
+    guest.answer = answer_late
     done = agent.run("exit 7", timeout=SOON)
     assert (done.code, done.out) == (7, "second")
 

@@ -24,6 +24,7 @@ from lvslab.events import Event
 from lvslab.kernels import probe
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.needs import KernelFacts, Need
+from lvslab.kernels.uml import UmlKernel
 
 needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg"), reason="dpkg is not there")
 
@@ -212,7 +213,8 @@ def test_a_damaged_entry_is_named_and_replaced_by_a_fetch(archive: Archive) -> N
     with pytest.raises(CannotError, match=r"damaged.*lvslab kernels fetch debian/trixie:uml=6\.12um1\+b22"):
         catalog.find("debian/trixie")
     fetch.fetch("debian/trixie")
-    assert catalog.find("debian/trixie").binary.exists()
+    found = catalog.find("debian/trixie")
+    assert isinstance(found, UmlKernel) and found.binary.exists()
     assert not list(cache_directory().glob("work-*"))
 
 

@@ -25,7 +25,7 @@ from tests.unit.health_cases import MON, services
 class Node(SimpleNamespace):
     """A node without a network."""
 
-    def popen(self, *arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+    def popen(self, *arguments: Any, **options: Any) -> subprocess.Popen[Any]:
         return subprocess.Popen(*arguments, start_new_session=True, **options)
 
 

@@ -294,7 +294,7 @@ def test_the_packages_of_a_stock_kernel_are_found_whether_it_is_one_or_split() -
     )
     assert delivery.stock_packages(early, "linux-image-amd64", "6.1.176-1") == {
         "linux-image-6.1.0-50-amd64": "6.1.176-1"
-    }  # type: ignore[arg-type]
+    }
     parts = [f"linux-{part}-7.2.13-cloud" for part in ("base", "binary", "modules")]
     late = Suite(
         {
@@ -306,6 +306,6 @@ def test_the_packages_of_a_stock_kernel_are_found_whether_it_is_one_or_split() -
             ),
         }
     )
-    assert delivery.stock_packages(late, "linux-image-cloud-amd64", "7.2.13-1") == dict.fromkeys(  # type: ignore[arg-type]
+    assert delivery.stock_packages(late, "linux-image-cloud-amd64", "7.2.13-1") == dict.fromkeys(
         ["linux-image-7.2.13-cloud", *parts], "7.2.13-1"
     )

@@ -13,7 +13,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE, Dot1Q, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkInit
-from scapy.packet import Raw
+from scapy.packet import Packet, Raw
 
 from lvslab.errors import UsageError
 from lvslab.lab.nodes import GuestNode
@@ -26,7 +26,8 @@ COMPUTED = ("chksum", "cksum")
 
 def rebuilt(frame: bytes) -> bytes:
     """The frame as scapy makes it when it computes every checksum itself."""
-    packet = layer = Ether(frame)
+    packet: Packet = Ether(frame)
+    layer = packet
     while layer and layer.name != "NoPayload":
         for name in COMPUTED:
             if name in layer.fields:
@@ -57,7 +58,8 @@ def test_nothing_but_the_named_fields_and_the_checksums_differs_from_the_templat
     names = {name.partition(".")[2] for name in vary if not name.startswith("payload")} | set(COMPUTED)
     for frame in frames_of(template, vary):
         assert len(frame) == len(first)
-        left, right = Ether(first), Ether(frame)
+        left: Packet = Ether(first)
+        right: Packet = Ether(frame)
         while left.name != "NoPayload" and left.name != "Raw":
             assert type(left) is type(right)
             for name, value in left.fields.items():

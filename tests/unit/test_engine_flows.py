@@ -34,12 +34,12 @@ def expected(frame: bytes) -> Flow:
     network = packet[IP] if IP in packet else packet[IPv6]
     version, protocol = (4, network.proto) if IP in packet else (6, network.nh)
     ports = (0, 0)
-    for layer in (TCP, UDP):
-        if layer in network:
-            ports = network[layer].sport, network[layer].dport
-    for layer in (ICMP, ICMPv6EchoRequest):
-        if layer in network:
-            ports = network[layer].id, 0
+    for transport in (TCP, UDP):
+        if transport in network:
+            ports = network[transport].sport, network[transport].dport
+    for echo in (ICMP, ICMPv6EchoRequest):
+        if echo in network:
+            ports = network[echo].id, 0
     source, destination = (str(ipaddress.ip_address(address)) for address in (network.src, network.dst))
     return Flow(version, protocol, source, ports[0], destination, ports[1])
 

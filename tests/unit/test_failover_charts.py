@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sample_failover
 from failover_runs import START, failing, group_of, observed_trial, words_of
@@ -124,9 +125,9 @@ def test_every_repeat_and_every_connection_is_a_point(tmp_path: Path) -> None:
     drawn = Counter(
         str(line.get_marker())
         for line in axes.lines
-        for _ in line.get_xdata()
+        for _ in np.asarray(line.get_xdata())
         if line.get_marker() in ("o", "x")
-    )  # type: ignore[union-attr]
+    )
     kept = sum(survival.survived for group in groups for survival in group.survivals)
     total = sum(survival.total for group in groups for survival in group.survivals)
     legend_lost = len(

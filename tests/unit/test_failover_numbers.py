@@ -47,7 +47,7 @@ def test_a_run_without_trials_has_an_empty_table_and_no_section(tmp_path: Path) 
 
 def test_every_other_attempt_failing_is_one_outage(tmp_path: Path) -> None:
     trial = group_of(run_of(tmp_path, [(trial_entry(), failing(100, 150, step=2))])).trials[0]
-    assert trial.length == Length(pytest.approx(0.49), True)  # type: ignore[arg-type]
+    assert trial.length == Length(pytest.approx(0.49), True)
     assert trial.stretch and (trial.stretch.failed, trial.stretch.attempts) == (25, 49)
 
 

@@ -7,6 +7,7 @@ import lzma
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def packed(name: str, code: bytes) -> bytes:
     """A module's file as its name says: depmod's tables do not care, but what the kernel gets must
     be plain.
     """
-    return {".xz": lzma.compress, ".gz": gzip.compress}.get(Path(name).suffix, lambda code: code)(code)
+    ways: dict[str, Callable[[bytes], bytes]] = {".xz": lzma.compress, ".gz": gzip.compress}
+    return ways.get(Path(name).suffix, bytes)(code)
 
 
 @pytest.fixture
@@ -322,7 +324,9 @@ def test_the_guests_scripts_are_understood_by_sh(script: str) -> None:
 
 
 def _which(monkeypatch: pytest.MonkeyPatch, found: Path | None) -> None:
-    monkeypatch.setattr(initramfs.shutil, "which", lambda name, path=None: str(found) if found else None)
+    monkeypatch.setattr(
+        "lvslab.kernels.initramfs.shutil.which", lambda name, path=None: str(found) if found else None
+    )
 
 
 def test_a_static_busybox_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

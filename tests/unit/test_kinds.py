@@ -183,8 +183,13 @@ def test_a_kind_that_nobody_asked_for_is_not_tried(
     paper: type[PaperKernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[str] = []
+
+    def installed(cls: type[PaperKernel]) -> object:
+        tried.append(cls.kind)
+        return _none()
+
     for kind in KINDS.values():
-        monkeypatch.setattr(kind, "installed", classmethod(lambda cls: tried.append(cls.kind) or _none()))
+        monkeypatch.setattr(kind, "installed", classmethod(installed))
     assert probe.kernels_here([Need.IP_VS]).absent.keys() <= {kind.kind for kind in KINDS.values()}
     assert "paper" not in tried and set(tried) <= {"uml"}
     with pytest.raises(CannotError) as caught:
@@ -244,7 +249,10 @@ def test_the_trial_of_schedulers_believes_what_worked_only() -> None:
         Scheduler.TWOS,
     )
     ran: list[str] = []
-    assert schedulers.try_schedulers(lambda script: ran.append(script) or Completed(0, "=has mh\n", "")) == (
-        Scheduler.MH,
-    )  # type: ignore[func-returns-value]
+
+    def run(script: str) -> Completed:
+        ran.append(script)
+        return Completed(0, "=has mh\n", "")
+
+    assert schedulers.try_schedulers(run) == (Scheduler.MH,)
     assert all(f" {each}" in ran[0] for each in Scheduler)

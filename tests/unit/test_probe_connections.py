@@ -74,7 +74,9 @@ def test_connections_are_opened_one_by_one_and_asked_in_turn(start: Callable[[Pr
         assert len({each.local_port for each in beats}) == len({each.opened for each in beats}) == 1
         assert beats[0].opened is not None and beats[0].opened >= done.t0 + (number - 1) * 0.02
         for each in beats:
-            assert each.answered is not None and each.opened <= each.planned <= each.sent <= each.answered
+            times = (each.opened, each.planned, each.sent, each.answered)
+            known = [t for t in times if t is not None]
+            assert len(known) == 4 and known == sorted(known)
             assert (
                 round((each.planned - done.t0) * 1e6) % 100_000 == (number - 1) * 25_000
             )  # its own place in each tenth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_the_package_tells_the_version_of_a_program_that_does_not(monkeypatch: p
 
     def run(command: list[str]) -> object:
         answer = said[command[1]].get(command[-1])
-        return provenance.subprocess.CompletedProcess(command, int(answer is None), answer or "", "")
+        return subprocess.CompletedProcess(command, int(answer is None), answer or "", "")
 
     monkeypatch.setattr(provenance, "_run", run)
     assert provenance._of_package("/usr/sbin/tool") == "package tools 1.31-1"

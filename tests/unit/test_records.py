@@ -181,7 +181,7 @@ def test_what_is_wrong_is_said_with_its_place(record: type, data: object, messag
 def test_the_format_is_described_key_by_key() -> None:
     described = (ROOT / "docs" / "run-directory.md").read_text()
     unsaid = [
-        f"{record.__name__}.{key.name}"
+        f"{record}: {key.name}"
         for record in RECORDS
         for key in keys(record)
         if f"`{key.name}`" not in described

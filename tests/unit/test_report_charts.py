@@ -70,7 +70,7 @@ def test_every_repeat_is_a_point(tmp_path: Path) -> None:
     series = next(one for one in all_series(run) if one.key == "throughput")
     figure = charts.metric(series, subjects(run))
     points = [line for line in figure.axes[1].lines if line.get_marker() == "o"]
-    assert [len(line.get_xdata()) for line in points] == [3] * 5  # type: ignore[arg-type]
+    assert [len(line.get_xdata()) for line in points] == [3] * 5
     assert [line.get_markerfacecolor() for line in points] == [
         MODES[mode].color.light for mode in sample_run.MODES
     ]

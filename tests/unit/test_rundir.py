@@ -271,7 +271,7 @@ def test_a_sample_on_a_full_disk_is_written_whole_or_not_at_all(tmp_path: Path) 
         _sample(run)
         real = run._samples
         assert real is not None
-        run._samples = _FullAfterTenBytes(real)  # type: ignore[assignment]
+        run._samples = _FullAfterTenBytes(real)
         with pytest.raises(LabError, match=r"samples\.jsonl: cannot be written: No space left on device"):
             _sample(run, 2.0)
         run._samples = real

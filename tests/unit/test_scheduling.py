@@ -50,7 +50,7 @@ class Recorder:
 
 def rig(scheduler: Scheduler = Scheduler.RR, **options: object) -> tuple[Rig, Recorder]:
     bench = Recorder()
-    return Rig(cast(Bench, bench), scheduler, (1, 2), **options), bench  # type: ignore[arg-type]
+    return Rig(cast(Bench, bench), scheduler, (1, 2), **options), bench
 
 
 def test_changes_are_one_script_in_ipvsadms_words_and_reach_the_model() -> None:

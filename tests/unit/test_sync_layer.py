@@ -96,7 +96,7 @@ def test_udp_port_8848_is_read_in_either_version() -> None:
 
 
 def test_people_see_names() -> None:
-    shown = decode(RECORDED_V1).show(dump=True)
+    shown = str(decode(RECORDED_V1).show(dump=True))
     for words in (
         "MASQ+INACTIVE+TEMPLATE (0x1100)",
         "state     = ASSURED",

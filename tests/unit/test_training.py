@@ -87,7 +87,7 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
     def which(name: str, **options: object) -> str | None:
         return None if name in ("mon", "nc") else f"/bin/{name}"
 
-    monkeypatch.setattr(programs.shutil, "which", which)
+    monkeypatch.setattr("lvslab.host.programs.shutil.which", which)
     programs.require_scripts("lab 'x'", ["month=1 echo monitor"])
     with pytest.raises(CannotError, match=r"lab 'x': mon not found; run: .*apt-get install .*\bmon\b"):
         programs.require_scripts("lab 'x'", ["sleep 1; mon -f -c /etc/mon.cf"])
@@ -115,7 +115,7 @@ def test_an_exam_ends_at_the_first_point_that_does_not_hold() -> None:
         exam.must("two", False, "", "not so")
         exam.must("three", True, "", "")
 
-    held = take(three, Exam(None, Path()))  # type: ignore[arg-type]
+    held = take(three, Exam(None, Path()))
     assert [(each.name, each.verdict, each.reason) for each in held.points] == [
         ("one", "pass", "fine"),
         ("two", "fail", "not so"),
@@ -124,7 +124,7 @@ def test_an_exam_ends_at_the_first_point_that_does_not_hold() -> None:
 
 
 def test_an_exam_that_judged_nothing_is_not_passed() -> None:
-    assert not take(lambda exam: None, Exam(None, Path())).passed  # type: ignore[arg-type]
+    assert not take(lambda exam: None, Exam(None, Path())).passed
 
 
 # -- the line --------------------------------------------------------------------------------------

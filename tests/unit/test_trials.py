@@ -92,7 +92,7 @@ def _scenario_trial(run: Run, root: Path, rate: float | None = 1 / INTERVAL) -> 
     writer = sample_failover.writer(root, "trials", "Trials")
     spec = ProbeSpec("10.0.0.10", 80, ("10.0.1.11",), rate=rate, connections=0 if rate else 1)
     trial = ScenarioTrial(
-        SimpleNamespace(plan=plan),  # type: ignore[arg-type]
+        SimpleNamespace(plan=plan),
         writer,
         spec,
         variant="plain",
