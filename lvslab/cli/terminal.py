@@ -88,6 +88,16 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     )
 
 
+def fitting(picture: Sequence[str]) -> list[str]:
+    """A picture made of letters as it is; on a terminal that would break its lines, how wide it
+    is.
+    """
+    width, needed = result_console().width, max(map(len, picture), default=0)
+    if needed <= width:
+        return list(picture)
+    return [f"(the packets' path is {needed} columns wide, this terminal {width}: the report has it, too)"]
+
+
 def print_json(data: Any) -> None:
     """One JSON object on standard output."""
     sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")

@@ -197,6 +197,7 @@ def verify_modes(
     parameters: Mapping[str, Any],
 ) -> Verified:
     """Verify modes one after the other, into one run directory."""
+    from lvslab.cli.terminal import fitting
     from lvslab.host import provenance
     from lvslab.modes import mode_records
     from lvslab.plan.make import make_plan
@@ -243,13 +244,13 @@ def verify_modes(
                     f"{mode.title}, first wrong packet:",
                     *outcome.wrong,
                     "",
-                    *ladder.text(failing, roles),
+                    *fitting(ladder.text(failing, roles)),
                 ]
             elif (show_ladder or (show_ladder is None and len(labs) == 1)) and outcome.flows:
                 shown += [
                     "",
                     f"{mode.title}: {mode.contract.in_words}",
-                    *ladder.text(next(iter(outcome.flows.values())), roles),
+                    *fitting(ladder.text(next(iter(outcome.flows.values())), roles)),
                 ]
         run.update(tools=provenance.tools())
 

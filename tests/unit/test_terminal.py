@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from rich.console import Console
 
 from lvslab.cli import terminal
 from lvslab.cli.train import script_of
@@ -12,21 +15,34 @@ ROWS = [("debian/trixie=6.12um1+b22", "uml", "ip_vs, ipip, expire_quiescent_temp
 
 
 @pytest.fixture
-def columns(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A terminal, whose width each test sets."""
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setenv("TERM", "dumb")
-    return monkeypatch
+def terminal_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the terminal so many columns wide."""
+
+    def of(width: int) -> None:
+        monkeypatch.setattr(
+            terminal, "result_console", lambda: Console(width=width, height=25, highlight=False)
+        )
+
+    return of
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 140])
 def test_no_word_is_broken(
-    width: int, columns: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    width: int, terminal_of: Callable[[int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    columns.setenv("COLUMNS", str(width))
+    terminal_of(width)
     terminal.print_table(HEADERS, ROWS, title="Kernels")
     words = capsys.readouterr().out.split()
     assert {"debian/trixie=6.12um1+b22", "expire_quiescent_template", "uml"} <= set(words), words
+
+
+def test_a_picture_is_shown_whole_or_not_at_all(terminal_of: Callable[[int], None]) -> None:
+    picture = ["rs1 ───────── 10.0.0.10:80 ─────────▶ lvs", "short"]
+    terminal_of(80)
+    assert terminal.fitting(picture) == picture
+    terminal_of(30)
+    (said,) = terminal.fitting(picture)
+    assert f"{len(picture[0])} columns wide, this terminal 30" in said
 
 
 def test_a_table_that_fits_stays_a_table() -> None:
