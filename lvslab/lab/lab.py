@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from lvslab import events
-from lvslab.errors import LabError
+from lvslab.errors import GuestError, LabError, LvslabError
 from lvslab.events import Event, Listener
 from lvslab.host import linux, sandbox
 from lvslab.ipvs.ipvsadm import Ipvsadm
@@ -63,8 +63,11 @@ class Lab:
         began = time.monotonic()
         try:
             self._start()
-        except BaseException:
+        except BaseException as error:
+            dead = self._dead_at_boot() if isinstance(error, (LvslabError, OSError)) else None
             self._stop()
+            if dead:  # what else failed, failed for that
+                raise GuestError(dead) from error
             raise
         self.start_seconds = time.monotonic() - began
         self.tell("ready", f"lab ready after {self.start_seconds:.2f} s")
@@ -79,6 +82,16 @@ class Lab:
         began = time.monotonic()
         self._stack.close()
         self.stop_seconds = time.monotonic() - began
+
+    def _dead_at_boot(self) -> str | None:
+        """What is to say of guests that ended before they ran anything, or None."""
+        ended = {name: guest for name, guest in self._guests.items() if not guest.alive}
+        said = [
+            f"{name}: guest kernel died at boot; {guest.last_words()}"
+            for name, guest in ended.items()
+            if not guest.agent.came_up
+        ]
+        return "; ".join(said) or None
 
     def _start(self) -> None:
         plan = self.plan

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,33 +24,54 @@ SYSCTLS = (
     "kernel/pty/max",
 )
 
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
 
 def _of(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def _ours(pid: str) -> bool:
-    try:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return False
-    return any(
-        word in line
-        for word in ("umid=", "nginx -e", "mnexec", "-m lvslab", "mininet:", "iperf3 --", "wrk --")
-    )
+@pytest.fixture(scope="module", autouse=True)
+def adopt_orphans() -> Iterator[None]:
+    """Whatever this process starts stays below it, also when all in between is killed
+    (prctl(2), PR_SET_CHILD_SUBREAPER).
+    """
+    library = ctypes.CDLL(None)
+    assert library.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    yield
+    assert library.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
+
+
+def _descendants() -> list[int]:
+    """Processes below this one that have not ended. Other labs of this machine are none of them."""
+    parents = {}
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            with suppress(OSError):
+                state, parent = (path / "stat").read_text().rpartition(")")[2].split()[:2]
+                if state != "Z":
+                    parents[int(path.name)] = int(parent)
+    found: list[int] = []
+    todo = [os.getpid()]
+    while todo:
+        above = todo.pop()
+        children = [pid for pid, parent in parents.items() if parent == above]
+        found += children
+        todo += children
+    return sorted(found)
 
 
 def machine_state() -> dict[str, object]:
-    """What a lab must not change: interfaces, routes, mounts, sysctls, shared memory, processes."""
+    """What a lab must not change: interfaces, routes, mounts, sysctls, shared memory, and the
+    processes that this one has started.
+    """
     return {
         "links": sorted(line.split("mtu")[0] for line in _of(["ip", "-o", "link"]).splitlines()),
         "routes": _of(["ip", "route"]),
         "mounts": Path("/proc/mounts").read_text(),
         "sysctls": {name: Path("/proc/sys", name).read_text() for name in SYSCTLS},
         "shared memory": sorted(map(str, Path("/dev/shm").iterdir())),
-        "processes": sorted(
-            each.name for each in Path("/proc").iterdir() if each.name.isdigit() and _ours(each.name)
-        ),
+        "processes": _descendants(),
     }
 
 
@@ -77,6 +101,16 @@ def _wait_for(process: subprocess.Popen[str], words: str) -> None:
         if words in line:
             return
     raise AssertionError(f"'{words}' never came; ended with {process.wait()}")
+
+
+def test_what_an_ended_parent_leaves_is_seen() -> None:
+    before = machine_state()
+    subprocess.run(["sh", "-c", "sleep 60 </dev/null >/dev/null 2>&1 &"], check=True)
+    (left,) = _descendants()
+    assert machine_state() != before
+    os.kill(left, signal.SIGKILL)
+    os.waitpid(left, 0)
+    assert machine_state() == before
 
 
 def test_success_leaves_nothing_behind(tmp_path: Path) -> None:
