@@ -59,10 +59,10 @@ class Looks:
     modes: Mapping[str, Look]
 
     def of(self, name: str) -> Look:
-        """The look of a mode or proxy; one that nobody has described is grey."""
+        """The look of a mode or proxy; one that nobody has described is grey and keeps its name."""
         key = name.lower()
         known = self.modes.get(key) or next((proxy for proxy in _PROXIES if proxy.name == key), None)
-        return known or Look(name, name.upper(), *style.THEME["other"])
+        return known or Look(name, name, *style.THEME["other"])
 
     def sorted(self, names: Iterable[str]) -> tuple[str, ...]:
         """Names of modes, each once, in the order of the list; those that nobody has described

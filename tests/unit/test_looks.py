@@ -33,7 +33,7 @@ def test_modes_look_as_their_descriptions_say(tmp_path: Path) -> None:
 
 def test_a_mode_that_nobody_described_is_grey(tmp_path: Path) -> None:
     look = looks_of(run_with(tmp_path, mode_records())).of("gue")
-    assert (look.title, look.variable, look.light, look.dark) == ("GUE", *style.THEME["other"])
+    assert (look.title, look.variable, look.light, look.dark) == ("gue", *style.THEME["other"])
 
 
 def test_a_run_of_before_modes_were_described_looks_as_it_did() -> None:
