@@ -162,7 +162,7 @@ def test_more_clients_and_servers_pass_too(tmp_path: Path) -> None:
     done = run_lvslab("verify", "dr", "--clients", "2", "--servers", "4", "--json", "--runs", str(tmp_path))
     assert done.code == 0, done.out + done.err
     share = next(each for each in done.data["results"][0]["checks"] if each["name"] == "share")
-    assert share["reason"] == "round robin: rs1 4, rs2 4, rs3 4, rs4 4"
+    assert share["reason"] == "rr: rs1 4, rs2 4, rs3 4, rs4 4"
 
 
 def test_a_single_mode_prints_its_ladder(tmp_path: Path) -> None:
