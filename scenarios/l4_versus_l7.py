@@ -61,7 +61,7 @@ def run(
     for repetition in log.repetitions(repeat):
         for name in contenders if repetition % 2 else reversed(contenders):
             mode = LVS.get(name, "nat")
-            with log.lab(mode, servers=servers, alike=tuple(LVS.values()), name=name) as lab:
+            with log.lab(mode, servers=servers, alike=tuple(LVS.values()), name=name, kernels=["uml"]) as lab:
                 contest.require_own_kernel(lab)
                 placements[name] = contest.placement(lab)
                 contest.require_alike(placements)

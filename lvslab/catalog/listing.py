@@ -52,7 +52,7 @@ class Row:
     def lacks(self) -> Mapping[str, str]:
         """What it lacks, each with the reason."""
         missing = [each for each in Scheduler if self.schedulers and each not in self.schedulers]
-        refused = {"some schedulers": f"ipvsadm -A -s {', '.join(missing)}: refused"} if missing else {}
+        refused = {f"scheduler {each}": f"ipvsadm -A … -s {each} was refused" for each in missing}
         return {**{str(need): why for need, why in self.facts.unmet.items()}, **refused}
 
     def to_json(self) -> dict[str, Any]:

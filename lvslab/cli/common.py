@@ -64,20 +64,24 @@ WITHOUT = click.option(
 
 def in_sandbox(work: Callable[[], int]) -> int:
     """Run the part of a command that starts things; its errors become messages and exit codes in
-    there already.
+    there already. Says which modules the machine's kernel has loaded meanwhile.
     """
-    from lvslab.host import sandbox
+    from lvslab.cli.terminal import print_error
+    from lvslab.host import modules, sandbox
 
     def interruptible() -> int:
         try:
             return work()
         except KeyboardInterrupt:
-            from lvslab.cli.terminal import print_error
-
             print_error("interrupted; the lab is gone, what was measured so far is kept")
             return ExitCode.INTERRUPTED
 
-    return sandbox.run(lambda: guarded(interruptible))
+    before = modules.listing()
+    try:
+        return sandbox.run(lambda: guarded(interruptible))
+    finally:
+        if said := modules.notice(before, modules.listing()):
+            print_error(said)
 
 
 def check_lab(spec: LabSpec) -> None:

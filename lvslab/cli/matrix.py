@@ -52,13 +52,17 @@ def cells_of(kernels: Sequence[str], read: Settings) -> tuple[Cell, ...]:
     return cells(kernels, read.sysctls, read.varied)
 
 
-def kernels_of(needs: Sequence[Any], cells: Sequence[Cell]) -> Kernels:
+def kernels_of(needs: Sequence[Any], cells: Sequence[Cell], usual: str | None = None) -> Kernels:
     """The kernels of this machine, and those that the cells name; every cell chooses among the
     same.
+
+    Args:
+        usual: the kernel that is meant where no cell names one; by default any that does.
     """
     from lvslab.catalog import catalog
 
     named = list(dict.fromkeys(kernel for cell in cells for kernel in cell.kernels))
+    named = named or ([usual] if usual else [])
     return catalog.including(kernels_for(needs, named[0] if len(named) == 1 else None), named)
 
 

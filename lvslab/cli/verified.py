@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lvslab.cli.finished import in_cell, settle, verdict_of
 from lvslab.cli.matrix import try_settings
-from lvslab.errors import CannotError, LvslabError
+from lvslab.errors import CannotError, LabError, LvslabError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode, gravest
 from lvslab.runs.codec import to_json
@@ -206,7 +206,7 @@ def verify_modes(
     from lvslab.verify import ladder
 
     name = run_directory_name([lab.mode.name for lab in labs])
-    rows, results, shown = [], [], []
+    rows, results, shown, codes = [], [], [], []
     writer = RunWriter(
         runs,
         name,
@@ -229,13 +229,21 @@ def verify_modes(
                 results.append(result)
                 rows.append((mode.title, "SKIP", "", str(reason)))
                 continue
-            with experiment.planned_lab(plan) as lab:
-                outcome = experiment.verify(lab)
+            facts = kernels.facts[plan.director.kernel]
+            director = f"{facts.kind} {facts.release}"
+            try:
+                with experiment.planned_lab(plan) as lab:
+                    outcome = experiment.verify(lab)
+            except LabError as problem:
+                result = Result(mode.name, "fail", f"the lab broke: {problem}")
+                run.add_result(result)
+                experiment.tell(Event(mode.name, "verdict", f"BROKE: {problem}"))
+                results.append(result)
+                rows.append((mode.title, verdict_of(problem.exit_code), director, str(problem)))
+                codes.append(problem.exit_code)
+                continue
             results.append(outcome.result(plan.name))
-            director = kernels.facts[plan.director.kernel]
-            rows.append(
-                (mode.title, outcome.verdict.upper(), f"{director.kind} {director.release}", outcome.reason)
-            )
+            rows.append((mode.title, outcome.verdict.upper(), director, outcome.reason))
             roles = {node.name: node.role for node in plan.nodes}
             failing = next((flow for flow in outcome.flows.values() if flow.wrong), None)
             if failing:
@@ -261,11 +269,12 @@ def verify_modes(
         print_lines([*shown, "", f"run: {run.path}", f"report: lvslab report {run.path}"])
 
     verdicts = [result.verdict for result in results]
-    code = ExitCode.FAILED if "fail" in verdicts else ExitCode.CANNOT if "skip" in verdicts else ExitCode.OK
+    codes += [_CODES[verdict] for verdict in verdicts]
     summary = ", ".join(f"{verdicts.count(each)} {word}" for each, word in _COUNTED if each in verdicts)
-    return Verified(run.path, code, results, summary, show)
+    return Verified(run.path, gravest(codes), results, summary, show)
 
 
+_CODES = {"pass": ExitCode.OK, "fail": ExitCode.FAILED, "skip": ExitCode.CANNOT}
 _COUNTED = (("pass", "passed"), ("fail", "failed"), ("skip", "skipped"))
 
 

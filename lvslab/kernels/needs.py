@@ -46,11 +46,22 @@ class NeedFacts:
     uses_iptables: bool = False
 
 
+def _has(path: str) -> str:
+    """A command that fails where a file is missing, and says so. In the network of a user namespace
+    IPVS shows no parameters (ip_vs_control_net_init_sysctl in net/netfilter/ipvs/ip_vs_ctl.c).
+    """
+    return f"test -e {path} || {{ echo 'no {path}' >&2; exit 1; }}"
+
+
 NEEDS: Mapping[Need, NeedFacts] = {
     Need.IP_VS: NeedFacts(
         "IP virtual server",
         ("ip_vs", "ip_vs_rr"),
-        ("ipvsadm -A -t 192.0.2.1:80 -s rr", "ipvsadm -a -t 192.0.2.1:80 -r 192.0.2.2:80 -m"),
+        (
+            "ipvsadm -A -t 192.0.2.1:80 -s rr",
+            "ipvsadm -a -t 192.0.2.1:80 -r 192.0.2.2:80 -m",
+            _has("/proc/sys/net/ipv4/vs/conn_reuse_mode"),
+        ),
     ),
     Need.IPVS_SNAT: NeedFacts(
         "source NAT of balanced packets (FullNAT)",
@@ -60,7 +71,7 @@ NEEDS: Mapping[Need, NeedFacts] = {
                 "$IPTABLES -t nat -A POSTROUTING -m ipvs --vproto tcp --vaddr 192.0.2.1 --vport 80 -j SNAT"
                 " --to-source 192.0.2.2"
             ),
-            "test -e /proc/sys/net/ipv4/vs/conntrack",
+            _has("/proc/sys/net/ipv4/vs/conntrack"),
         ),
         uses_iptables=True,
     ),
@@ -161,9 +172,9 @@ class Kernels:
                 if wanted:
                     return kind, "chosen by name"
                 return kind, (
-                    "needs " + ", ".join(sorted(needs)) + (f", which {'; '.join(lacking)}" if lacking else "")
+                    "; ".join(["needs " + ", ".join(sorted(needs)), *lacking])
                     if needs
-                    else ("needs nothing special")
+                    else "needs nothing special"
                 )
             reasons = "; ".join(f"{need} ({facts.unmet.get(need, 'not tried')})" for need in unmet)
             lacking.append(f"kernel '{kind}' ({facts.release}) lacks {reasons}")

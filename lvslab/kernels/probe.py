@@ -31,6 +31,11 @@ from lvslab.kernels.needs import IPTABLES_VARIANTS, NEEDS, KernelFacts, Kernels,
 
 _TRIAL_TIMEOUT = 60.0
 """Seconds for one need; an emulated processor on a busy machine takes several."""
+_LOOPBACK_UP = "ip link set lo up"
+"""A new namespace has no local routing table while its loopback is down: the kernel then takes
+every address for a broadcast one, and refuses it as a real server (ip_vs_new_dest in
+net/netfilter/ipvs/ip_vs_ctl.c, by inet_addr_type).
+"""
 _CACHE_VERSION = 1
 
 
@@ -99,24 +104,32 @@ def _reason(done: Completed) -> str:
 def host_facts(needs: Iterable[Need]) -> KernelFacts:
     """Try the machine's own kernel, each need in a new network namespace (rootless: in a user
     namespace of its own).
+
+    Modules that a trial makes the kernel load stay loaded.
     """
     enter = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
 
     def run(script: str) -> Completed:
         try:
             done = subprocess.run(
-                [*enter, "/bin/sh", "-c", script],
+                [*enter, "/bin/sh", "-c", f"{_LOOPBACK_UP}\n{script}"],
                 capture_output=True,
                 text=True,
                 timeout=_TRIAL_TIMEOUT,
                 check=False,
-                env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"},
+                env={
+                    **os.environ,
+                    "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin",
+                    "XTABLES_LOCKFILE": lock.name,
+                },
             )
         except subprocess.TimeoutExpired:
             return Completed(124, "", f"no answer within {_TRIAL_TIMEOUT:g} s")
         return Completed(done.returncode, done.stdout, done.stderr)
 
-    met, unmet, iptables = try_needs(needs, run)
+    # An ordinary user may not lock /run/xtables.lock, which would hide what the kernel says.
+    with tempfile.NamedTemporaryFile(prefix="lvslab-xtables-") as lock:
+        met, unmet, iptables = try_needs(needs, run)
     return KernelFacts(HOST, os.uname().release, _host_config_sha256(), met, unmet, iptables)
 
 

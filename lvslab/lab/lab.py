@@ -101,9 +101,8 @@ class Lab:
         self._directory.mkdir(parents=True)
         (self._logs / "commands.sh").write_text("\n".join(plan.commands()) + "\n")
         guests = [node for node in plan.nodes if node.is_guest]
-        self.tell(
-            "boot", f"{plan.mode.title}: booting {plural(len(guests), 'guest kernel')}, building the network"
-        )
+        booting = f"booting {plural(len(guests), 'guest kernel')}, " if guests else ""
+        self.tell("boot", f"{plan.mode.title}: {booting}building the network")
         self._stack.callback(self._end_processes)
         for node in guests:
             self._boot(node)

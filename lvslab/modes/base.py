@@ -44,10 +44,17 @@ def sysctl_file(key: str) -> str:
 
 @dataclass(frozen=True)
 class Sysctl:
-    """Set a kernel parameter (sysctl(8)); `key` with dots."""
+    """Set a kernel parameter (sysctl(8)); `key` with dots.
+
+    Attributes:
+        of_machine: whether the kernel has one value for all its network namespaces. A node that has
+            only a namespace leaves it alone: it must not be written there, nor can it
+            (nf_conntrack_standalone_init_sysctl in net/netfilter/nf_conntrack_standalone.c).
+    """
 
     key: str
     value: str | int
+    of_machine: bool = False
 
     def plain(self) -> str:
         return (
@@ -264,11 +271,11 @@ IP_FORWARD = Step(
 )
 
 TRACK_MANY = (
-    Sysctl("net.netfilter.nf_conntrack_buckets", 65536),
-    Sysctl("net.netfilter.nf_conntrack_max", 262144),
+    Sysctl("net.netfilter.nf_conntrack_buckets", 65536, of_machine=True),
+    Sysctl("net.netfilter.nf_conntrack_max", 262144, of_machine=True),
 )
-"""Room for tracked connections. A small kernel allows a thousand, and drops what does not fit
-("table full").
+"""Room for tracked connections. A guest's small kernel allows a thousand, and drops what does not
+fit ("table full").
 """
 
 QUIET_ARP = Step(

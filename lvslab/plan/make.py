@@ -10,6 +10,7 @@ from dataclasses import replace
 from lvslab.control.keepalived import Vrrp
 from lvslab.errors import UsageError
 from lvslab.ipvs.service import VirtualService, required_modules
+from lvslab.kernels.kinds import HOST
 from lvslab.kernels.needs import NEEDS, Kernels, Need, modules_for
 from lvslab.modes import MODES
 from lvslab.modes.base import Addresses, Mode, Role
@@ -20,7 +21,7 @@ from lvslab.plan.plan import LabPlan, NodePlan
 from lvslab.plan.redundancy import Redundancy, vrrp_of
 from lvslab.plan.services import standard_services
 from lvslab.plan.spec import LabSpec
-from lvslab.plan.steps import SetUp, set_up
+from lvslab.plan.steps import SetUp, in_namespace, set_up
 from lvslab.plan.topology import LvsTopo
 
 
@@ -212,7 +213,7 @@ def _nodes(
                 interfaces=layout.interfaces[name],
                 gateway=steps[name].gateway,
                 network_steps=steps[name].network,
-                mode_steps=steps[name].mode,
+                mode_steps=in_namespace(steps[name].mode) if kernel == HOST else steps[name].mode,
             )
         )
     return tuple(nodes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lvslab.errors import UsageError
@@ -68,6 +68,19 @@ def set_up(
         network = _network_steps(layout.interfaces[node], gateway, layout.topo.nodeInfo(node))
         by_node[node] = SetUp(gateway, network, steps)
     return by_node
+
+
+def in_namespace(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """The steps for a node on the machine's own kernel: none sets what all namespaces share."""
+    return tuple(
+        replace(
+            step,
+            actions=tuple(
+                action for action in step.actions if not (isinstance(action, Sysctl) and action.of_machine)
+            ),
+        )
+        for step in steps
+    )
 
 
 def _kept(steps: Iterable[Step], without: Sequence[str]) -> tuple[Step, ...]:

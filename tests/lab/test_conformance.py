@@ -83,7 +83,7 @@ def test_a_changed_sysctl_of_the_director_turns_red_what_needs_it(tmp_path: Path
 def verdicts(patterns: tuple[str, ...], break_it: Callable[[], None]) -> dict[str, str]:
     """Name → verdict of checks on a bench that is broken first; call it in a sandbox."""
     break_it()
-    kernels = probe.kernels_here()
+    kernels = probe.kernels_here(NEEDED, "uml")
     needs = [need for need in NEEDED if need in kernels.facts["uml"].met]
     plan = make_plan(LabSpec.of("nat", kernels=["uml"], servers=1, more_needs=needs), kernels)
     with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab, Bench(lab) as bench:

@@ -44,7 +44,7 @@ def test_nodes_stay_on_the_host_when_it_has_what_they_need() -> None:
 def test_only_nodes_whose_needs_the_host_lacks_get_a_guest() -> None:
     made = plan(here=POOR_HOST)
     assert placed(made) == {"c1": HOST, "lvs": UML, "rs1": HOST, "rs2": HOST}
-    assert made.director.why == "needs ip_vs, which kernel 'host' (6.1-host) lacks ip_vs (no ip_vs here)"
+    assert made.director.why == "needs ip_vs; kernel 'host' (6.1-host) lacks ip_vs (no ip_vs here)"
     assert placed(plan("tun", POOR_HOST)) == {"c1": HOST, "lvs": UML, "gw": HOST, "rs1": UML, "rs2": UML}
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lvslab.cli.verified import Verified, verify_cells
+from lvslab.cli.verified import Verified, verify_cells, verify_modes
 from lvslab.errors import CannotError, LabError
 from lvslab.events import Listener
 from lvslab.exitcodes import ExitCode
 from lvslab.kernels.needs import Kernels, any_kernel
+from lvslab.plan.plan import LabPlan
+from lvslab.plan.spec import LabSpec
 from lvslab.runs.codec import to_json
-from lvslab.runs.records import Result
+from lvslab.runs.records import Check, Result
 from lvslab.runs.writer import RunWriter
 from lvslab.scenario.cells import Cell, cells
+from lvslab.scenario.experiment import Experiment
+from lvslab.verify.verification import Verification
 
 RESULT = Result("nat", "pass", "seen")
 SHOWN = to_json(RESULT)
@@ -103,3 +109,30 @@ def test_a_single_verification_has_no_folder_of_a_matrix(tmp_path: Path, capsys:
     assert Path(data["run"]).parent == tmp_path
     verified(tmp_path, LabError("the guest died"), 1, as_json=False)
     assert capsys.readouterr().out == "shown\n"
+
+
+def test_a_mode_whose_lab_breaks_leaves_the_others_their_verdicts(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def planned_lab(self: Experiment, plan: LabPlan) -> Iterator[Any]:
+        if plan.mode.name == "dr":
+            raise LabError("the director went away")
+        yield None
+
+    monkeypatch.setattr(Experiment, "planned_lab", planned_lab)
+    monkeypatch.setattr(Experiment, "verify", lambda self, lab: Verification([Check("c", "pass", "seen")]))
+    labs = [LabSpec.of(mode) for mode in ("nat", "dr", "tun")]
+    done = verify_modes(labs, any_kernel(), tmp_path, lambda event: None, False, {})
+    assert [each.verdict for each in done.results] == ["pass", "fail", "pass"]
+    assert done.results[1].reason == "the lab broke: the director went away"
+    assert done.code == ExitCode.LAB_BROKE and done.summary == "2 passed, 1 failed"
+    done.show()
+    out = capsys.readouterr().out
+    rows = [line.split()[:2] for line in out.splitlines()]
+    assert [row for row in rows if row and row[0] in ("NAT", "DR", "TUN")] == [
+        ["NAT", "PASS"],
+        ["DR", "BROKE"],
+        ["TUN", "PASS"],
+    ]
+    assert f"run: {done.run}" in out
