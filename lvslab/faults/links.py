@@ -59,6 +59,10 @@ def link_down(lab: Lab, node: str, network: str | None = None) -> Iterator[Fault
         yield fault
 
 
+_LIMIT = 100_000
+"""Packets that netem holds at most: more than any trial has on the way."""
+
+
 @contextmanager
 def impaired(
     lab: Lab,
@@ -97,7 +101,7 @@ def impaired(
     machine = lab.node(node)
 
     def impair() -> None:
-        lines = [f"tc qdisc replace dev {each} root netem limit 100000 {words}" for each in interfaces]
+        lines = [f"tc qdisc replace dev {each} root netem limit {_LIMIT} {words}" for each in interfaces]
         machine.run("set -e\n" + "\n".join(lines)).check(node, f"tc … netem {words}")
 
     def shown() -> str | None:
@@ -106,7 +110,9 @@ def impaired(
 
     def drain() -> None:
         """Let go what the queues hold: `tc qdisc del` would throw it away."""
-        machine.run("\n".join(f"tc qdisc change dev {each} root netem delay 0" for each in interfaces))
+        machine.run(
+            "\n".join(f"tc qdisc change dev {each} root netem limit {_LIMIT} delay 0" for each in interfaces)
+        )
         wait(
             lambda: all(
                 "backlog 0b 0p" in machine.run(f"tc -s qdisc show dev {each}").out for each in interfaces
@@ -115,7 +121,7 @@ def impaired(
         )
 
     def mend() -> str:
-        if delay or rate:
+        if delay and not rate:  # what a rate holds back may be minutes
             drain()
         seen = machine.run(f"tc -s qdisc show dev {interfaces[0]}").out.strip().splitlines()
         machine.run("\n".join(f"tc qdisc del dev {each} root" for each in interfaces)).check(

@@ -33,7 +33,7 @@ USUAL: Mapping[str, Limits] = {
     "advert": Limits(0.01, 40.95),  # RFC 5798, section 5.2.7, in hundredths of a second
     "clients": Limits(1, MAX_CLIENTS),
     "connections": Limits(0, 1000),
-    "delay": Limits(0, 10),
+    "delay": Limits(0, 5),
     "down": _SECONDS,
     "flaps": Limits(1, 1000),
     "flood": Limits(0, 1_000_000, above=True),

@@ -84,7 +84,7 @@ def test_a_scenario_tells_what_can_be_set(line: str, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     shown = {words[0]: " ".join(words[1:]) for row in done.out.splitlines() if (words := row.split())}
     assert shown["--mode"] == "nat nat, fullnat"
-    assert shown["--delay"] == "0.01,0.05,0.1 numbers separated by commas, 0 to 10"
+    assert shown["--delay"] == "0.01,0.05,0.1 numbers separated by commas, 0 to 5"
     assert shown["--repeat"] == "1 one whole number, 1 to 1000"
 
 
