@@ -3,7 +3,7 @@ late.
 """
 
 from lvslab import faults
-from lvslab.control.health import CONTROLS, HealthSettings
+from lvslab.control.controls import CONTROLS, HealthSettings
 from lvslab.modes import ALL_MODES
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment

@@ -3,7 +3,7 @@ connects sees nothing wrong.
 """
 
 from lvslab import faults
-from lvslab.control.health import CONTROLS
+from lvslab.control.controls import CONTROLS
 from lvslab.modes import ALL_MODES
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment

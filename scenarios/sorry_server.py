@@ -3,7 +3,7 @@
 from collections import Counter
 
 from lvslab import faults
-from lvslab.control.health import CONTROLS, HealthSettings
+from lvslab.control.controls import CONTROLS, HealthSettings
 from lvslab.modes import modes_that
 from lvslab.plan.services import HTTP_SERVER_PORT
 from lvslab.scenario import scenario

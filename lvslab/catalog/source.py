@@ -65,10 +65,12 @@ class KernelSource(ABC, Generic[Name]):
     Attributes:
         name: first word of its kernels' names.
         how: how these are written, for messages.
+        about: what can be had and how it is got, in a few sentences for `fetch --help`.
     """
 
     name: ClassVar[str]
     how: ClassVar[str]
+    about: ClassVar[str]
 
     @abstractmethod
     def parse(self, text: str) -> Name:

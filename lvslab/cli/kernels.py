@@ -22,7 +22,7 @@ _MIB = 1 << 20
 @click.pass_context
 @JSON
 def kernels(context: click.Context, as_json: bool) -> int:
-    """List the kernels that are here; get others: fetch Debian's, build one from source, add your
+    """List the kernels that are here; get others: fetch them, build one from source, add your
     own. --kernel takes each name.
     """
     return ExitCode.OK if context.invoked_subcommand else _list(as_json)
@@ -32,7 +32,7 @@ def kernels(context: click.Context, as_json: bool) -> int:
 @click.option(
     "--available",
     is_flag=True,
-    help="List instead what can be fetched; asks the machine's mirror of Debian.",
+    help="List instead what can be fetched; asks every source.",
 )
 @click.option(
     "--suite",
@@ -51,15 +51,26 @@ def kernels_list(available: bool, suites: tuple[str, ...], as_json: bool) -> int
     return _list_available(suites, as_json) if available else _list(as_json)
 
 
-@kernels.command("fetch")
-@click.argument("specs", nargs=-1, required=True, metavar="debian/SUITE[:uml|:cloud|:amd64][=VERSION]...")
-def kernels_fetch(specs: tuple[str, ...]) -> int:
-    """Get kernels of Debian's suites through apt's own tools: signatures checked, nothing
-    installed, each tried by a boot.
+class _Fetch(click.Command):
+    """Adds the sources of kernels to its help."""
 
-    debian/trixie:uml is User-Mode Linux, debian/trixie:amd64 the stock kernel, debian/trixie:cloud
-    the one for virtual machines; both of these run under QEMU. Without a flavour :uml is meant,
-    without a version the newest.
+    def format_help_text(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from lvslab.catalog.sources import SOURCES
+
+        super().format_help_text(context, formatter)
+        for source in SOURCES.values():
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(source.how)
+            with formatter.indentation(), formatter.indentation():
+                formatter.write_text(source.about)
+
+
+@kernels.command("fetch", cls=_Fetch)
+@click.argument("specs", nargs=-1, required=True, metavar="NAME...")
+def kernels_fetch(specs: tuple[str, ...]) -> int:
+    """Get kernels by the names that their sources give them; nothing is installed, each is tried by
+    a boot.
     """
     from lvslab.catalog.fetch import fetch
     from lvslab.catalog.sources import source_of

@@ -1,3 +1,3 @@
-"""Who changes the director while it runs: ipvsadm, and the programs that watch real servers and
-directors.
+"""How the programs are configured that watch real servers and directors, and change a director
+while it runs. `lvslab.lab.director` starts them.
 """

@@ -21,6 +21,7 @@ from pathlib import Path
 from lvslab.errors import CannotError
 from lvslab.kernels import initramfs
 from lvslab.kernels.cache import cache_directory, keep
+from lvslab.kernels.machine import STOCK_MEMORY_MIB
 
 DEVICE = Path("/dev/kvm")
 PROGRAM = "qemu-system-x86_64"
@@ -95,7 +96,7 @@ def _boot(image: Path) -> Finding:
             "-accel",
             "kvm",
             "-m",
-            "256",
+            str(STOCK_MEMORY_MIB),
             "-nodefaults",
             "-no-user-config",
             "-display",

@@ -27,9 +27,12 @@ from lvslab.kernels import confinement, console, initramfs
 from lvslab.kernels.agent import Agent
 
 MEMORY_MIB = 128
-"""Host memory is taken only as it is used. A kernel sizes its TCP buffers and its connection
-tracking by this number.
+"""Of a guest, by default. Host memory is taken only as it is used. A kernel sizes its TCP buffers
+and its connection tracking by this number.
 """
+
+STOCK_MEMORY_MIB = 256
+"""Of one that runs a distribution's kernel, which takes 60 MB for itself."""
 
 STREAM_LINES = 8
 """Lines for processes with live output: two for each, so half as many run at once."""

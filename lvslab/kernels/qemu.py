@@ -19,15 +19,12 @@ from pathlib import Path
 
 from lvslab.errors import CannotError, GuestError
 from lvslab.host import linux
-from lvslab.kernels import alone, bzimage, initramfs, kvm, taps
+from lvslab.kernels import bzimage, initramfs, kvm, qemu_alone, taps
 from lvslab.kernels.confinement import Bounds
-from lvslab.kernels.machine import Guest, Kernel, Lines, fingerprint
+from lvslab.kernels.machine import STOCK_MEMORY_MIB, Guest, Kernel, Lines, fingerprint
 
 BOOT, MODULES = Path("/boot"), Path("/lib/modules")
 """Where kernels are installed."""
-
-MEMORY_MIB = 256
-"""A distribution's kernel takes 60 MB for itself."""
 
 _EMULATOR_MIB = 2048
 """Memory that QEMU takes for itself: most of it holds translated code."""
@@ -142,7 +139,7 @@ class QemuKernel(Kernel):
 
     def boot_alone(self, console: Path) -> str:
         """See `Kernel.boot_alone`."""
-        return alone.boot(self.image, self.modules, console)
+        return qemu_alone.boot(self.image, self.modules, console)
 
     @property
     def config_sha256(self) -> str | None:
@@ -178,7 +175,14 @@ class QemuKernel(Kernel):
     ) -> QemuGuest:
         """See `Kernel.boot`."""
         return QemuGuest(
-            self, name, modules, directory, console_log, memory_mib or MEMORY_MIB, network, nics + SPARE_NICS
+            self,
+            name,
+            modules,
+            directory,
+            console_log,
+            memory_mib or STOCK_MEMORY_MIB,
+            network,
+            nics + SPARE_NICS,
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lvslab.control.health import HealthControl, HealthSettings
+from lvslab.control.controls import HealthControl, HealthSettings
 from lvslab.control.keepalived import Vrrp
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import VirtualService

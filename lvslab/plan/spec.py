@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lvslab.control.health import NO_CONTROL, HealthControl, HealthSettings, control_named
+from lvslab.control.controls import NO_CONTROL, HealthControl, HealthSettings, control_named
 from lvslab.errors import UsageError
 from lvslab.ipvs.service import Scheduler
 from lvslab.kernels.needs import Need
@@ -158,7 +158,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "ops": _one(bool, "True or False"),
     "spare": _several(str, "real servers"),
     "control": _control,
-    "health_settings": _one(HealthSettings, "lvslab.control.health.HealthSettings"),
+    "health_settings": _one(HealthSettings, "lvslab.control.controls.HealthSettings"),
     "redundancy": _one(Redundancy, "lvslab.plan.redundancy.Redundancy"),
     "without": _several(str, "set-up steps"),
     "sysctls": _one(Mapping, "a mapping of names to values"),

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lvslab.control.base import ControlFile
-from lvslab.control.health import HealthSettings, control_named
+from lvslab.control.controls import HealthSettings, control_named
 from lvslab.control.keepalived import SyncDaemon, Vrrp, keepalived_command, keepalived_files, vrrp_ready
 from lvslab.errors import LabError
 from lvslab.ipvs.service import VirtualService

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from builders import lab
 
-from lvslab.control.health import CONTROLS, Check, ControlFile, control_named
+from lvslab.control.controls import CONTROLS, Check, ControlFile, control_named
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
 from lvslab.ipvs.tunnels import TunnelChecksum, TunnelType
 

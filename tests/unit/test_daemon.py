@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lvslab.control.base import checked
-from lvslab.control.health import ControlFile, HealthSettings
+from lvslab.control.controls import ControlFile, HealthSettings
 from lvslab.errors import LabError, UsageError
 from lvslab.lab.daemon import Daemon, health_daemon
 from tests.unit.health_cases import MON, services
@@ -27,6 +27,10 @@ class Node(SimpleNamespace):
 
     def popen(self, *arguments: Any, **options: Any) -> subprocess.Popen[Any]:
         return subprocess.Popen(*arguments, start_new_session=True, **options)
+
+    def make_folder(self, name: str) -> Path:
+        (folder := Path(self.directory) / name).mkdir(exist_ok=True)
+        return folder
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lvslab.control.health import Check, ControlFile, HealthSettings, control_named
+from lvslab.control.controls import Check, ControlFile, HealthSettings, control_named
 from lvslab.control.keepalived import vrrp_event
 from lvslab.ipvs.service import (
     PacketForwarding,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvslab.control.health import CONTROLS, NO_CONTROL, Check, HealthSettings, control_named
+from lvslab.control.controls import CONTROLS, NO_CONTROL, Check, HealthSettings, control_named
 from lvslab.control.keepalived import keepalived_command
 from lvslab.errors import UsageError
 from lvslab.ipvs.service import (

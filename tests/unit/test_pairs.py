@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from builders import MODES, TWO_ARMS
 
-from lvslab.control.health import Check, HealthSettings
+from lvslab.control.controls import Check, HealthSettings
 from lvslab.control.keepalived import CONFIGURATION, keepalived_files
 from lvslab.errors import UsageError
 from lvslab.ipvs.rules import format_rules

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from lvslab.errors import CannotError
-from lvslab.kernels import alone, bzimage, kvm, qemu, taps
+from lvslab.kernels import bzimage, kvm, qemu, qemu_alone, taps
 from lvslab.kernels.initramfs import ModuleTree
 from lvslab.kernels.machine import Lines
 from lvslab.kernels.qemu import QemuKernel
@@ -221,7 +221,7 @@ def test_a_stock_kernel_without_9p_is_for_the_bench_only(tmp_path: Path) -> None
         QemuKernel.at(tmp_path).cannot_direct()
         == "the kernel has no 9p, so it cannot see the machine's programs"
     )
-    assert "console=ttyS0 panic=-1 quiet" in alone.arguments(tmp_path / "vmlinuz", tmp_path / "cpio")
+    assert "console=ttyS0 panic=-1 quiet" in qemu_alone.arguments(tmp_path / "vmlinuz", tmp_path / "cpio")
 
 
 # -- what QEMU is told -----------------------------------------------------------------------------

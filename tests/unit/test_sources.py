@@ -52,6 +52,7 @@ class Folder(KernelSource[FolderName]):
 
     name = "folder"
     how = "folder/LABEL[=VERSION]"
+    about = "What the team has built."
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -178,3 +179,9 @@ def test_what_a_source_more_offers_is_listed(folder: Path, monkeypatch: pytest.M
     assert json.loads(shown.stdout)["available"] == [
         {"name": "folder/team", "versions": ["2.0", "1.0"], "here": ["1.0"], "problem": ""}
     ]
+
+
+def test_a_source_more_is_explained(folder: Path) -> None:
+    shown = CliRunner().invoke(kernels, ["fetch", "--help"]).stdout
+    assert "debian/SUITE" in shown
+    assert "folder/LABEL[=VERSION]\n    What the team has built." in shown

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from builders import plan
 
-from lvslab.control.health import CONTROLS, HealthSettings
+from lvslab.control.controls import CONTROLS, HealthSettings
 from lvslab.errors import UsageError
 from lvslab.ipvs.service import Scheduler
 from lvslab.kernels.needs import Need

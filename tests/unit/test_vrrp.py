@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lvslab.control.health import HealthSettings
+from lvslab.control.controls import HealthSettings
 from lvslab.control.keepalived import (
     SyncDaemon,
     Vrrp,

@@ -19,6 +19,11 @@ class Debian(KernelSource[Spec]):
 
     name = SOURCE
     how = HOW
+    about = (
+        "Debian's kernels, got through apt's own tools, with signatures checked. :uml is User-Mode Linux,"
+        " :amd64 the stock kernel, :cloud the one for virtual machines; both of these run under QEMU. Without"
+        " a flavour :uml is meant, without a version the newest."
+    )
 
     def parse(self, text: str) -> Spec:
         """See `Spec.parse`."""

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# Process 1 of a kernel that boots alone (alone.py): it says its release, loads IPVS, and switches off.
+# Process 1 of a kernel that boots alone (qemu_alone.py): it says its release, loads IPVS, and switches off.
 /bin/busybox mount -t proc proc /proc
 echo "=release $(/bin/busybox uname -r)"
 /bin/busybox modprobe ip_vs && echo "=ipvs loaded"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from lvslab.control.health import CONTROLS, HealthSettings, control_named
+from lvslab.control.controls import CONTROLS, HealthSettings, control_named
 from lvslab.faults import Fault
 from lvslab.modes import ALL_MODES
 from lvslab.runs.records import Bound

@@ -1,5 +1,5 @@
-"""The trial boot of a stock kernel that cannot be a director because it has no 9p, as Debian's
-:cloud ones: `lvslab bench` runs those.
+"""The trial boot under QEMU of a stock kernel that cannot be a director because it has no 9p, as
+Debian's :cloud ones: `lvslab bench` runs those.
 
 Everything that it needs comes along in the initramfs, whose program is guest/alone.sh.
 """
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from lvslab.errors import GuestError
 from lvslab.kernels import initramfs, kvm
+from lvslab.kernels.machine import STOCK_MEMORY_MIB
 
 _BOOT_SECONDS = 120.0
-_MEMORY_MIB = 256
 _RELEASE, _LOADED = "=release ", "=ipvs "
 _IPVS = "ip_vs"
 
@@ -65,7 +65,7 @@ def arguments(image: Path, archive: Path) -> list[str]:
         "-cpu",
         "max",
         "-m",
-        str(_MEMORY_MIB),
+        str(STOCK_MEMORY_MIB),
         "-nodefaults",
         "-display",
         "none",

@@ -1,4 +1,4 @@
-"""The health controls: none, mon, ldirectord, keepalived."""
+"""The list of the health controls, `CONTROLS`: none, mon, ldirectord, keepalived."""
 
 from __future__ import annotations
 
