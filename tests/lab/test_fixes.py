@@ -4,9 +4,7 @@ lab's own exam must pass, and no finding be left, old or new.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +22,8 @@ from lvslab.training.exercise import Exercise, load_all
 from lvslab.verify.verification import verify
 from tests.lab.conftest import in_sandbox
 from tests.lab.exercise_program import apply
+from tests.lab.exercise_runs import Runs, runs_of
 
-_LAB_SECONDS = 180
 ASKS_FOR_MORE = {"cloud-vip": "any address", "rdp-farm": "who serves"}
 """Labs whose task is more than the mending of the fault → the next point of their exams: fifteen
 further addresses; and a server that is started and not taken out, for which there is no general
@@ -35,14 +33,15 @@ command.
 BROKEN = [exercise for exercise in load_all() if exercise.fault]
 
 
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest) -> Iterator[Runs]:
+    with runs_of(request, "--by-doctor") as found:
+        yield found
+
+
 @pytest.mark.parametrize("exercise", BROKEN, ids=[exercise.name for exercise in BROKEN])
-def test_what_the_doctor_says_mends_the_lab_and_leaves_no_finding(exercise: Exercise) -> None:
-    command = [sys.executable, "-m", "tests.lab.exercise_program", exercise.name, "--by-doctor"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=_LAB_SECONDS, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    run = json.loads(done.stdout)
+def test_what_the_doctor_says_mends_the_lab_and_leaves_no_finding(exercise: Exercise, runs: Runs) -> None:
+    run = runs.of(exercise.name)
     assert run["untouched"]["failed"] == exercise.fails, run["untouched"]
     assert run["untouched"]["faults"][:1] == [exercise.fault], run["untouched"]["said"]
     assert run["solved"]["failed"] == ASKS_FOR_MORE.get(exercise.name), (run["solved"], run["done"])

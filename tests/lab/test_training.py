@@ -4,70 +4,35 @@ is right on it; and the keeper.
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import re
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lvslab.training.exercise import Exercise, Group, load_all
 from tests.lab.conftest import LVSLAB, Outcome, run_lvslab
+from tests.lab.exercise_runs import Runs, runs_of
 
 EXERCISES = load_all()
-_LAB_SECONDS = 180
 _SECONDS = 20.0
 
 
 # -- every lab -------------------------------------------------------------------------------------
 
 
-class Runs:
-    """Runs labs in processes of their own, some ahead of the tests that ask for them: they wait
-    much, and compute little.
-    """
-
-    def __init__(self, names: list[str]) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=1 + (os.cpu_count() or 1))
-        self._futures: dict[str, Future[dict[str, Any]]] = {
-            name: self._pool.submit(self._run, name) for name in names
-        }
-
-    @staticmethod
-    def _run(name: str) -> dict[str, Any]:
-        command = [sys.executable, "-m", "tests.lab.exercise_program", name]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_LAB_SECONDS, stdin=subprocess.DEVNULL
-        )
-        assert done.returncode == 0, f"{name} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-        return json.loads(done.stdout)
-
-    def of(self, name: str) -> dict[str, Any]:
-        return self._futures[name].result()
-
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest) -> Iterator[Runs]:
-    """Of the labs whose tests were selected."""
-    selected = [
-        item.callspec.params.get("exercise") for item in request.session.items if hasattr(item, "callspec")
-    ]
-    found = Runs([each.name for each in selected if isinstance(each, Exercise)])
-    yield found
-    found.close()
+    with runs_of(request) as found:
+        yield found
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=[each.name for each in EXERCISES])
