@@ -109,7 +109,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_the_names_of_sources_are_unmistakable() -> None:
     assert LOCAL not in SOURCES and all(name == source.name for name, source in SOURCES.items())
-    assert all(source.how.startswith(f"{name}/") for name, source in SOURCES.items())
+    assert all(source.how.startswith(f"{name}/") and source.about for name, source in SOURCES.items())
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
