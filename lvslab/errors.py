@@ -59,7 +59,7 @@ class CommandError(LabError):
         lines = [line for line in output.strip().splitlines() if line.strip()]
         super().__init__(
             f"{node}: '{shown.strip().splitlines()[0] if shown.strip() else ''}' failed with status {code}: "
-            f"{lines[-1] if lines else 'no output'}"
+            f"{'; '.join(lines[-2:]) or 'no output'}"
         )
 
     def __reduce__(self) -> tuple[type[CommandError], tuple[str, str | Sequence[str], int, str]]:

@@ -40,4 +40,5 @@ run = director_failure(
         " until one hears the other"
     ),
     afterwards=two_masters,
+    own_kernel=True,
 )

@@ -8,4 +8,5 @@ run = director_failure(
     title="Director kernel panic, with and without connection sync",
     teaches="to the rest of the network a panic is a power cut: silence, then the backup's gratuitous ARP",
     offers=["preempt"],
+    own_kernel=True,
 )

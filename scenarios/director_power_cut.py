@@ -13,4 +13,5 @@ run = director_failure(
         " synchronised"
     ),
     offers=["preempt"],
+    own_kernel=True,
 )

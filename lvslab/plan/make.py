@@ -10,7 +10,7 @@ from dataclasses import replace
 from lvslab.control.keepalived import Vrrp
 from lvslab.errors import UsageError
 from lvslab.ipvs.service import VirtualService, required_modules
-from lvslab.kernels.kinds import HOST
+from lvslab.kernels.kinds import CHEAPEST, HOST
 from lvslab.kernels.needs import NEEDS, Kernels, Need, modules_for
 from lvslab.modes import MODES
 from lvslab.modes.base import Addresses, Mode, Role
@@ -32,7 +32,8 @@ def make_plan(spec: LabSpec, kernels: Kernels) -> LabPlan:
         kernels: those of this machine; `any_kernel` to check a description without it.
 
     Raises:
-        UsageError: the mode cannot work there, addresses clash, a node or step is missing.
+        UsageError: the mode cannot work there, addresses clash, a node or step is missing, or a
+            director that must have a kernel of its own is to run on the machine's.
         CannotError: no kernel here meets a node's needs.
     """
     size = {"clients": spec.clients, "servers": spec.servers}
@@ -199,7 +200,12 @@ def _nodes(
         modules: tuple[str, ...] = ()
         if role == Role.DIRECTOR:
             needed |= frozenset(spec.more_needs)
-            wanted = _nth(spec.kernels, layout.directors.index(name))
+            wanted = _nth(spec.kernels, layout.directors.index(name)) or _own(spec)
+            if wanted == HOST and spec.own_kernel:
+                raise UsageError(
+                    f"lab '{_name(spec)}': '{name}' cannot run on kernel '{HOST}', as it will be cut off or"
+                    f" stopped; give it a kernel of its own: --kernel {CHEAPEST.kind}"
+                )
             modules = required_modules(services)
         kernel, why = kernels.choose(needed, wanted, f"{role} of mode '{spec.mode.name}'")
         nodes.append(
@@ -217,6 +223,11 @@ def _nodes(
             )
         )
     return tuple(nodes)
+
+
+def _own(spec: LabSpec) -> str | None:
+    """The kernel of a director that must have its own, where nobody names one."""
+    return CHEAPEST.kind if spec.own_kernel else None
 
 
 def _nth(names: Sequence[str], index: int) -> str | None:

@@ -39,6 +39,7 @@ class LabSpec:
         kernels: of the directors, in their order, as `--kernel` names them; one is for all of them;
             none: the cheapest that fits.
         name: of the lab, also of its files; "": the mode's.
+        own_kernel: whether the directors must have a kernel of their own, one that can be cut off.
         breaks: nodes that will be broken, so they must be there.
     """
 
@@ -61,6 +62,7 @@ class LabSpec:
     alike: tuple[Mode, ...] = ()
     kernels: tuple[str, ...] = ()
     name: str = ""
+    own_kernel: bool = False
     breaks: tuple[str, ...] = ()
 
     @classmethod
@@ -156,6 +158,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "weights": _several(int, "whole numbers"),
     "persistence": _one(int, "whole seconds"),
     "ops": _one(bool, "True or False"),
+    "own_kernel": _one(bool, "True or False"),
     "spare": _several(str, "real servers"),
     "control": _control,
     "health_settings": _one(HealthSettings, "lvslab.control.controls.HealthSettings"),

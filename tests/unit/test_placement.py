@@ -7,7 +7,7 @@ from builders import MODES, plan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvslab.errors import CannotError
+from lvslab.errors import CannotError, UsageError
 from lvslab.ipvs.service import Scheduler
 from lvslab.kernels.kinds import HOST
 from lvslab.kernels.needs import NEEDS, KernelFacts, Kernels, Need, modules_for
@@ -145,3 +145,11 @@ def test_the_iptables_variant_is_the_directors_kernels_own() -> None:
     assert plan("fullnat", both).iptables == {"lvs": "iptables-nft"}
     assert plan("fullnat", both, kernels=[UML]).iptables == {"lvs": "iptables-legacy"}
     assert plan("nat", both).iptables == {"lvs": None}
+
+
+def test_directors_that_must_have_a_kernel_of_their_own_are_refused_the_machines() -> None:
+    rich = kernels(facts(HOST, *Need), facts(UML, *Need))
+    assert placed(plan(here=rich, own_kernel=True)) == {"c1": HOST, "lvs": UML, "rs1": HOST, "rs2": HOST}
+    with pytest.raises(UsageError) as caught:
+        plan(here=rich, own_kernel=True, kernels=[HOST])
+    assert "'lvs' cannot run on kernel 'host'" in str(caught.value) and "--kernel uml" in str(caught.value)

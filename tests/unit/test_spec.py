@@ -37,6 +37,7 @@ SAID = {
     "alike": (["dr", "NAT"], (mode_named("dr"), NAT)),
     "kernels": (["uml"], ("uml",)),
     "name": ("second", "second"),
+    "own_kernel": (True, True),
     "breaks": (["rs2"], ("rs2",)),
 }
 """Every option: what a user's file may say, and what it means."""
@@ -57,6 +58,7 @@ WRONG = {
     "alike": ["tcp"],
     "kernels": "uml",
     "name": 2,
+    "own_kernel": "uml",
     "breaks": [1],
 }
 

@@ -37,6 +37,7 @@ def director_failure(
     rate: float = 500.0,
     kernels: tuple[str, ...] = ("uml",),
     offers: Iterable[Literal["kernels", "preempt"]] = (),
+    own_kernel: bool = False,
     announced: bool = False,
     afterwards: Afterwards | None = None,
 ) -> Callable[..., None]:
@@ -48,7 +49,7 @@ def director_failure(
         rate: connections a second, where the user does not say.
         kernels: of the two directors, where the user does not say.
         offers: those of `kernels` and `preempt` that the user may set.
-        announced, afterwards: as `director_fails` takes them.
+        own_kernel, announced, afterwards: as `director_fails` takes them.
     """
 
     @scenario(
@@ -80,6 +81,7 @@ def director_failure(
             rate=rate,
             connections=connections,
             repeat=repeat,
+            own_kernel=own_kernel,
             announced=announced,
             afterwards=afterwards,
             kernels=kernels,
@@ -129,6 +131,7 @@ def director_fails(
     rate: float = 500.0,
     connections: int = 40,
     repeat: int = 1,
+    own_kernel: bool = False,
     announced: bool = False,
     afterwards: Callable[[Experiment, Trial, float, str], None] | None = None,
     kernels: tuple[str, ...] = ("uml",),
@@ -140,6 +143,7 @@ def director_fails(
         break_director: one of `lvslab.faults`.
         sync: "yes" and "no": with connection sync and without, one trial each.
         advert: seconds between VRRP advertisements.
+        own_kernel: whether what breaks is the master's kernel, so that it must have its own.
         announced: the master itself tells the backup to take over, which then waits for its skew
             time only (RFC 5798, 6.4.2).
         afterwards: judges what came after the repair; gets the trial, the time of the repair and a
@@ -152,7 +156,14 @@ def director_fails(
             saves = with_sync and survives
             redundancy = Redundancy(advert=advert, preempt=preempt, sync=with_sync)
             name = f"{mode}-{'sync' if with_sync else 'nosync'}"
-            with log.lab(mode, directors=2, name=name, redundancy=redundancy, kernels=kernels) as lab:
+            with log.lab(
+                mode,
+                directors=2,
+                name=name,
+                redundancy=redundancy,
+                kernels=kernels,
+                own_kernel=own_kernel,
+            ) as lab:
                 first, second = (each.name for each in lab.plan.directors)
                 bound = takeover_bound(lab, announced)
                 expects = (
