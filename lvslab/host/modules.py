@@ -30,6 +30,6 @@ def notice(before: tuple[str, ...], after: tuple[str, ...]) -> str | None:
     tunnel = " (and made tunl0)" if "ipip" in new else ""
     names = " ".join(new)
     return (
-        f"meanwhile the machine's own kernel loaded {names}{tunnel}; they stay until it boots again,"
-        f" or until: modprobe -r {names}"
+        f"meanwhile the machine's own kernel loaded {names}{tunnel}; to unload what nothing needs any more:"
+        f" modprobe -r {names}"
     )

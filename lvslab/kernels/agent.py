@@ -119,8 +119,12 @@ class Agent:
         Raises:
             GuestError: it died, could not set itself up, or was not ready in time.
         """
-        if not self.ready.wait(max(0.0, deadline - time.monotonic())):
-            raise GuestError(f"{self.name}: guest kernel hung at boot, not ready in time; {self._why_lost()}")
+        seconds = max(0.0, deadline - time.monotonic())
+        if not self.ready.wait(seconds):
+            raise GuestError(
+                f"{self.name}: guest kernel hung at boot, or is slow here: not ready within {seconds:.1f} s;"
+                f" {self._why_lost()}"
+            )
         self.check_alive()
         if self._problems:
             raise GuestError(

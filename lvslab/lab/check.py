@@ -140,8 +140,10 @@ def _try_guest(kind: type[Kernel]) -> tuple[Line, KernelFacts | None]:
     name, started = f"kernel '{kind.kind}'", time.monotonic()
     try:
         facts = probe.guest_facts(kind.installed(), fresh=True)
-    except LvslabError as error:
+    except CannotError as error:
         return Line(name, "fail", str(error), how_to_get(kind.packages)), None
+    except LvslabError as error:  # it is here, and did not boot
+        return Line(name, "fail", str(error)), None
     took, has = time.monotonic() - started, ", ".join(sorted(facts.met))
     return Line(name, "pass", f"{facts.release}: booted and tried in {took:.1f} s: has {has}"), facts
 
