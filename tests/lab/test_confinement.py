@@ -23,20 +23,43 @@ from typing import Any
 
 import pytest
 
+from lvslab.catalog import catalog
+from lvslab.errors import CannotError
+from lvslab.kernels import qemu
+from lvslab.kernels.machine import Kernel
 from tests.lab.conftest import in_sandbox
+
+
+def _a_stock_kernel() -> str | None:
+    """The name of a kernel here that can be a guest under QEMU."""
+    for entry in catalog.entries():
+        if entry.kind == "qemu":
+            try:
+                qemu.refuse(catalog.find(entry.full_name))
+            except CannotError:
+                continue
+            return entry.full_name
+    return None
+
+
+QEMU = _a_stock_kernel()
+needs_qemu = pytest.mark.skipif(
+    QEMU is None, reason="no kernel for QEMU is here; run: lvslab kernels fetch debian/bookworm:amd64"
+)
 
 SECRET = "the secret of the machine"
 HOME = Path(__file__).parent
 
 ROOT_SHELL = {
+    "the guest's own files": "cat {secret}",
     "hostfs of the root": "{hostfs} / && cat /tmp/h{secret}",
     "hostfs of the secret's folder": "{hostfs} {place} && cat /tmp/h/secret",
     "hostfs by way of the share": "{hostfs} {share}/../../../../..{place} && cat /tmp/h/secret",
     "shadow": "{hostfs} /etc && grep -q ^root: /tmp/h/shadow && echo GOT",
     "a link of the share": "ln -s {secret} /mnt/link && cat /mnt/link",
     "write beside the secret": "{hostfs} {place} && echo GOT >/tmp/h/written && echo GOT",
-    "write below /usr": "{hostfs} /usr && touch /tmp/h/lvslab-test && rm /tmp/h/lvslab-test && echo GOT",
-    "the lower layer made writable": "cd /lib/modules && mount -o remount,rw . && touch x && echo GOT",
+    "write below /usr": "{hostfs} /usr && echo x >/tmp/h/lvslab-test && echo GOT",
+    "the lower layer made writable": "cd /lib/modules && mount -o remount,rw . && echo x >x && echo GOT",
     "the machine's processes": "{hostfs} /proc && ls /tmp/h | grep -q '^[0-9]' && echo GOT",
     "the machine's sysctls": "{hostfs} /proc/sys && cat /tmp/h/kernel/ostype && echo GOT",
     "the machine's /sys": "{hostfs} /sys && ls /tmp/h/class && echo GOT",
@@ -48,7 +71,33 @@ ROOT_SHELL = {
     "the output file a link": "cd /mnt/jobs; ln -sf {secret} $(ls -t | grep out | head -n 1)",
     "the file of errors a link": "cd /mnt/jobs; ln -sf {secret} $(ls -t | grep err | head -n 1)",
 }
-"""Scripts of root in the guest; `{…}` are places on the machine."""
+"""Scripts of root in a User-Mode Linux guest; `{…}` are places on the machine."""
+
+HARMLESS_SHELL = (
+    "the guest's own files",
+    "hostfs of the root",
+    "hostfs of the secret's folder",
+    "write beside the secret",
+    "the machine's processes",
+    "another lab's folder",
+    "the checkout",
+)
+
+ROOT_SHELL_9P = {
+    "the secret": "cat /tmp/h{secret}",
+    "shadow": "grep -q ^root: /tmp/h/etc/shadow && echo GOT",
+    "another lab's folder": "ls /tmp/h{other} && echo GOT",
+    "the checkout": "ls /tmp/h{checkout} && echo GOT",
+    "homes": "ls /tmp/h/root /tmp/h/home | grep -v : | grep . && echo GOT",
+    "the root of another process": "cat /tmp/h/proc/1/root{secret}",
+    "processes": "grep -l lvslab /tmp/h/proc/[0-9]*/comm && echo GOT",
+    "write beside the secret": "echo x >/tmp/h{place}/written",
+    "a link of the share": "ln -s {secret} /mnt/link && cat /mnt/link",
+    "the output file a link": "cd /mnt/jobs; ln -sf {secret} $(ls -t | grep out | head -n 1)",
+}
+"""Scripts of root in a guest under QEMU; /tmp/h is all that QEMU serves by 9p, without the guest's
+own mounts above. It can be mounted once only, and that the guest has done.
+"""
 
 PROCESS = {
     "the secret": "got(open(secret).read())",
@@ -164,21 +213,35 @@ def _unconfined(stack: ExitStack) -> None:
 
 
 def _shell_attempts(place: Path, confined: bool) -> dict[str, str]:
-    """What each attempt of root in a guest brought: its output, or why there was none."""
-    from lvslab.host.sandbox import PRIVATE_DIRECTORY
+    """What each attempt of root in a User-Mode Linux guest brought."""
     from lvslab.kernels.uml import UmlKernel
+
+    scripts = ROOT_SHELL if confined else {name: ROOT_SHELL[name] for name in HARMLESS_SHELL}
+    return _attempts_in(UmlKernel.installed(), scripts, "true", place, confined)
+
+
+def _shell_attempts_9p(place: Path, confined: bool) -> dict[str, str]:
+    """What each attempt of root in a guest under QEMU brought."""
+    assert QEMU is not None
+    bind = "mkdir -p /tmp/h && mount --bind / /tmp/h"
+    return _attempts_in(catalog.find(QEMU), ROOT_SHELL_9P, bind, place, confined)
+
+
+def _attempts_in(
+    kernel: Kernel, scripts: dict[str, str], before: str, place: Path, confined: bool
+) -> dict[str, str]:
+    """The output of each script, or why there was none; `before` comes before each."""
+    from lvslab.host.sandbox import PRIVATE_DIRECTORY
 
     with ExitStack() as stack:
         machine = _machine(stack, place)
         if not confined:
             _unconfined(stack)
-        guest = UmlKernel.installed().boot(
-            "g", ["ip_vs"], PRIVATE_DIRECTORY / "g", PRIVATE_DIRECTORY / "g.console"
-        )
+        guest = kernel.boot("g", ["ip_vs"], PRIVATE_DIRECTORY / "g", PRIVATE_DIRECTORY / "g.console")
         stack.callback(guest.close)
         guest.wait_ready()
         brought = {}
-        for name, script in ROOT_SHELL.items():
+        for name, script in scripts.items():
             text = script.format(
                 hostfs="mkdir -p /tmp/h && mount -t hostfs none /tmp/h -o",
                 secret=machine.secret,
@@ -188,7 +251,7 @@ def _shell_attempts(place: Path, confined: bool) -> dict[str, str]:
                 share=guest.share,
             )
             try:
-                done = guest.run(f"umount /tmp/h 2>/dev/null; {text}")
+                done = guest.run(f"umount /tmp/h 2>/dev/null; {before}; {text}")
                 brought[name] = done.out + done.err
             except OSError as error:
                 brought[name] = f"refused: {error}"
@@ -349,6 +412,11 @@ def confined_shell(place: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
+def confined_shell_9p(place: Path) -> dict[str, str]:
+    return in_sandbox(_shell_attempts_9p, place, True)
+
+
+@pytest.fixture(scope="module")
 def confined_process(place: Path) -> dict[str, str]:
     return in_sandbox(_process_attempts, place, True)
 
@@ -356,6 +424,15 @@ def confined_process(place: Path) -> dict[str, str]:
 @pytest.mark.parametrize("name", ROOT_SHELL)
 def test_root_in_a_guest_gets_nothing(confined_shell: dict[str, str], place: Path, name: str) -> None:
     assert name not in _success(confined_shell), confined_shell[name]
+    assert not (place / "written").exists()
+
+
+@needs_qemu
+@pytest.mark.parametrize("name", ROOT_SHELL_9P)
+def test_root_in_a_guest_under_qemu_gets_nothing(
+    confined_shell_9p: dict[str, str], place: Path, name: str
+) -> None:
+    assert name not in _success(confined_shell_9p), confined_shell_9p[name]
     assert not (place / "written").exists()
 
 
@@ -368,18 +445,13 @@ def test_a_guests_process_gets_nothing(confined_process: dict[str, str], place: 
 @pytest.mark.parametrize(
     ("attack", "names"),
     [
-        (
-            _shell_attempts,
-            {
-                "hostfs of the root",
-                "hostfs of the secret's folder",
-                "write beside the secret",
-                "the machine's processes",
-                "another lab's folder",
-                "the checkout",
-            },
-        ),
+        (_shell_attempts, set(HARMLESS_SHELL)),
         (_process_attempts, set(HARMLESS)),
+        pytest.param(
+            _shell_attempts_9p,
+            {"the secret", "another lab's folder", "the checkout"},
+            marks=needs_qemu,
+        ),
     ],
 )
 def test_without_the_confinement_the_same_attempts_succeed(
