@@ -39,7 +39,7 @@ lab: install kernels ## tests that boot kernels and judge packets
 
 test: unit lab ## all tests; lab tests boot kernels
 
-slow: install ## tests that build kernels from source: minutes each, and they need the compilers of `lvslab kernels build --help`
+slow: install ## tests of minutes each: kernels are built from source (compilers: `lvslab kernels build --help`), and a machine with ip_vs is booted
 	$(VENV)/bin/pytest tests/slow
 
 soak: install ## what only repeats: thousands of boots beside busy processors, an hour or two (LVSLAB_SOAK_BOOTS=300: minutes)
