@@ -230,8 +230,9 @@ class UmlGuest(Guest):
             modules=self._modules,
             lines=lines,
         )
-        kernel = (self._kernel.binary, self._kernel.modules.directory.parent)
-        return command, Bounds(self.directory, kernel, self._memory_mib), ()
+        binary = self._kernel.binary
+        shown = (binary, self._kernel.modules.directory.parent, *umlfile.libraries(binary))
+        return command, Bounds(self.directory, shown, self._memory_mib), ()
 
     def _hasten(self) -> None:
         """Make early boot's timer ticks pass faster.

@@ -11,6 +11,9 @@ _ELF, _X86_64, _EXECUTABLE = b"\x7fELF", 62, (2, 3)
 _MARK = b"User Mode Linux"
 """Stands in every User-Mode Linux program: arch/um/kernel/um_arch.c prints it."""
 
+_INTERPRETER = 3  # PT_INTERP
+_SYSTEM = ("lib", "lib32", "lib64", "usr")
+
 _MACHINES = {
     3: "32-bit x86",
     8: "MIPS",
@@ -21,6 +24,24 @@ _MACHINES = {
     183: "ARM",
     243: "RISC-V",
 }
+
+
+def libraries(file: Path) -> tuple[Path, ...]:
+    """Folders below which a program's loader and libraries lie, where it names a loader of its own
+    (PT_INTERP; the libraries are beside it): none for the system's.
+    """
+    with file.open("rb") as opened:
+        head = opened.read(64)
+        start, size, count = (*struct.unpack_from("<Q", head, 32), *struct.unpack_from("<HH", head, 54))
+        opened.seek(start)
+        table = opened.read(size * count)
+        for number in range(count):
+            kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", table, number * size)
+            if kind == _INTERPRETER:
+                opened.seek(offset)
+                loader = Path(opened.read(length).rstrip(b"\0").decode())
+                return () if loader.parts[1] in _SYSTEM else (loader.parent,)
+    return ()
 
 
 def is_program(file: Path) -> bool:

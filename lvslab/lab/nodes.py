@@ -325,11 +325,14 @@ class GuestProcess:
         gone.
         """
         code: int | None = None
+        lines = list(streams)
         while True:
             try:
-                readable, _, _ = select.select(list(streams), [], [], 0 if code is not None else 0.05)
+                readable, _, _ = select.select(lines, [], [], 0 if code is not None else 0.05)
                 for sock in readable:
                     data = sock.recv(65536)
+                    if not data:  # the guest's end is closed: nobody is left in there
+                        lines.remove(sock)
                     # the reader has lost interest, the process goes on
                     with suppress(BrokenPipeError):
                         os.write(streams[sock], data)

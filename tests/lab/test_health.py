@@ -171,14 +171,8 @@ def test_the_sorry_server_stands_in_while_all_are_dead(name: str) -> None:
             "failurecount",
             r"lvs: ldirectord ended with status 2; it said last: .*Unknown command bogus",
         ),
-        (
-            "keepalived",
-            "keepalived.conf",
-            "delay_loop",
-            r"lvs: keepalived ended with status 5; it said last: .*Unknown keyword 'bogus'",
-        ),
     ],
-    ids=["mon", "ldirectord", "keepalived"],
+    ids=["mon", "ldirectord"],
 )
 def test_a_broken_configuration_is_told(name: str, file: str, word: str, message: str) -> None:
     settings = HealthSettings()
@@ -192,6 +186,23 @@ def test_a_broken_configuration_is_told(name: str, file: str, word: str, message
 
     with pytest.raises(LabError, match=message):
         in_scene(work)
+
+
+def test_what_keepalived_only_warns_of_is_said_before_it_starts() -> None:
+    settings = HealthSettings()
+
+    def work(scene: Scene) -> str:
+        control, node = control_named("keepalived"), scene.lab.director
+        files = dict(control.files(scene.services, settings, node.inside / "keepalived"))
+        text = files["keepalived.conf"].text.replace("delay_loop", "bogus")
+        files["keepalived.conf"] = ControlFile(text)
+        command = control.command(node.inside / "keepalived")
+        with Daemon(node, "keepalived", command, files, scene.logs) as daemon:
+            daemon.await_lines(control.ready(scene.services, settings), SECONDS)
+        return next(scene.logs.rglob("keepalived.log")).read_text()
+
+    said = in_scene(work)
+    assert said.index("Unknown keyword 'bogus'") < said.index("Starting Keepalived")
 
 
 def test_one_keepalived_checks_servers_and_holds_the_addresses() -> None:
