@@ -164,8 +164,8 @@ def test_the_comparison_measures_every_contender_and_answers(tmp_path: Path) -> 
         (("--contenders", "lvs-nat"), "name two or more, each once"),
         (("--contenders", "lvs-nat,varnish"), "'varnish' is none of"),
         (("--server", "iis"), "'iis' is none of: nginx, apache"),
-        (("--seconds", "0"), "seconds 0 is not above 0"),
-        (("--rate", "20", "--seconds", "2"), "rate 20 for 2 s are 40 requests, and p99 takes 110"),
+        (("--seconds", "0"), "seconds 0.0: give 1 to 3600"),
+        (("--rate", "20", "--seconds", "2"), "20/s for 2 s gives 40 requests; a p99 needs 110"),
     ],
 )
 def test_wrong_input_starts_nothing(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
