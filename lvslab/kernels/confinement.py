@@ -216,7 +216,7 @@ def start(
 
     Raises:
         CannotError: bubblewrap or libseccomp is not installed.
-        GuestError: the confinement could not be built; the reason is in the log.
+        GuestError: the confinement did not get as far as the guest in time.
     """
     if shutil.which("bwrap") is None:
         raise CannotError("bwrap: not installed; run: apt-get install --no-install-recommends bubblewrap")
@@ -250,19 +250,25 @@ def start(
 
 
 def _first_child(process: subprocess.Popen[bytes], first: int | None) -> int:
-    """The guest's main process: the child of process 1 of the new namespace."""
+    """The guest's main process: the child of process 1 of the new namespace. Where that has ended
+    already, or never was, the process that waits for it, whose end tells the same.
+    """
     deadline = time.monotonic() + _START_SECONDS
-    while first is not None and process.poll() is None and time.monotonic() < deadline:
-        try:
-            children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        except OSError:
-            break
-        if children:
-            return int(children[0])
+    while time.monotonic() < deadline:
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return process.pid
+        if first is not None and (children := _children(first)):
+            return children[0]
         time.sleep(_LOOK_SECONDS)
     process.kill()
-    process.wait()
-    raise GuestError("the guest's process could not be confined")
+    raise GuestError(f"the guest's process did not start within {_START_SECONDS:g} s")
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _held(stack: ExitStack, descriptor: int) -> int:

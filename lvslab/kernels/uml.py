@@ -231,8 +231,10 @@ class UmlGuest(Guest):
             lines=lines,
         )
         binary = self._kernel.binary
-        shown = (binary, self._kernel.modules.directory.parent, *umlfile.libraries(binary))
-        return command, Bounds(self.directory, shown, self._memory_mib), ()
+        own = umlfile.libraries(binary)
+        shown = (binary, self._kernel.modules.directory.parent, *own)
+        # its loader finds the libraries beside it by /proc/self/exe
+        return command, Bounds(self.directory, shown, self._memory_mib, processes=bool(own)), ()
 
     def _hasten(self) -> None:
         """Make early boot's timer ticks pass faster.

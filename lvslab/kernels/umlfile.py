@@ -27,8 +27,8 @@ _MACHINES = {
 
 
 def libraries(file: Path) -> tuple[Path, ...]:
-    """Folders below which a program's loader and libraries lie, where it names a loader of its own
-    (PT_INTERP; the libraries are beside it): none for the system's.
+    """What a program needs that brings a C library of its own: the folder of its loader (PT_INTERP)
+    and the libraries beside the program. Nothing where the loader is the system's.
     """
     with file.open("rb") as opened:
         head = opened.read(64)
@@ -40,7 +40,8 @@ def libraries(file: Path) -> tuple[Path, ...]:
             if kind == _INTERPRETER:
                 opened.seek(offset)
                 loader = Path(opened.read(length).rstrip(b"\0").decode())
-                return () if loader.parts[1] in _SYSTEM else (loader.parent,)
+                own = loader.parts[1] not in _SYSTEM
+                return (loader.parent, *sorted(file.parent.glob("lib*.so*"))) if own else ()
     return ()
 
 
