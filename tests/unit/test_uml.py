@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lvslab.errors import CannotError
-from lvslab.kernels import uml
+from lvslab.kernels import uml, umlfile
 from lvslab.kernels.initramfs import ModuleTree
 from lvslab.kernels.machine import Lines
 from lvslab.kernels.uml import UmlKernel
@@ -43,3 +44,21 @@ def test_extra_arguments_are_passed_and_make_another_kernel_for_kept_results(tmp
     }
     words, more = uml.arguments(plain, "a", **common), uml.arguments(fast, "a", **common)
     assert [word for word in more if word not in words] == ["seccomp=on"]
+
+
+def _program(loader: str) -> bytes:
+    """The head of an ELF file whose only program header names its loader (elf(5))."""
+    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
+        "<HHIQQQIHHHHHH", 2, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0
+    )
+    text = loader.encode() + b"\0"
+    return header + struct.pack("<IIQQQQQQ", 3, 4, 120, 0, 0, len(text), len(text), 1) + text
+
+
+def test_a_kernel_with_a_c_library_of_its_own_needs_it_seen(tmp_path: Path) -> None:
+    program = tmp_path / "linux.uml"
+    program.write_bytes(_program("/opt/loaders/2.41/ld-linux-x86-64.so.2"))
+    (tmp_path / "libc.so.6").touch()
+    assert umlfile.libraries(program) == (Path("/opt/loaders/2.41"), tmp_path / "libc.so.6")
+    program.write_bytes(_program("/lib64/ld-linux-x86-64.so.2"))
+    assert umlfile.libraries(program) == ()
