@@ -102,6 +102,16 @@ def owner_of(namespace: int) -> int:
     return fcntl.ioctl(namespace, _NS_GET_USERNS)
 
 
+def children_of(pid: int) -> list[int]:
+    """Processes that the main thread of a process has started, the oldest first; none where it has
+    ended.
+    """
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
 def die_with_parent(sig: int) -> None:
     """prctl(2) PR_SET_PDEATHSIG: the kernel sends `sig` to this process when the thread that forked
     it ends.

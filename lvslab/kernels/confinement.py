@@ -16,8 +16,9 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
@@ -132,10 +133,12 @@ class Confined:
         process: what was started: waits for the guest, and ends with it.
         pid: the guest's own main process. When it ends, process 1 of its namespace does, and with
             that the machine's kernel ends whatever runs in there.
+        handle: descriptor of that process (pidfd_open(2)), the receiver's to close.
     """
 
     process: subprocess.Popen[bytes]
     pid: int
+    handle: int
 
 
 def new_network() -> int:
@@ -243,32 +246,27 @@ def start(
                 )
             finally:
                 os.close(tells)
-            said = b"".join(iter(lambda: answer.readline(), b"}\n"))
-    return Confined(
-        process, _first_child(process, int(json.loads(said + b"}")["child-pid"]) if said else None)
-    )
+            # to the end of the object, and not of the pipe, which others may hold open
+            said = b"".join(takewhile(lambda line: line != b"}\n", answer))
+    first = int(json.loads(said + b"}")["child-pid"]) if said else None
+    return Confined(process, *_first_child(process, first))
 
 
-def _first_child(process: subprocess.Popen[bytes], first: int | None) -> int:
-    """The guest's main process: the child of process 1 of the new namespace. Where that has ended
-    already, or never was, the process that waits for it, whose end tells the same.
+def _first_child(process: subprocess.Popen[bytes], first: int | None) -> tuple[int, int]:
+    """The guest's main process, which is the child of process 1 of the new namespace: number and
+    handle. Where it has ended already, or never was, the process that waits for it, whose end tells
+    the same.
     """
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            return process.pid
-        if first is not None and (children := _children(first)):
-            return children[0]
+            return process.pid, os.pidfd_open(process.pid)
+        for child in linux.children_of(first)[:1] if first is not None else []:
+            with suppress(ProcessLookupError):  # it ended in between: so does what waits for it
+                return child, os.pidfd_open(child)
         time.sleep(_LOOK_SECONDS)
     process.kill()
     raise GuestError(f"the guest's process did not start within {_START_SECONDS:g} s")
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
 
 
 def _held(stack: ExitStack, descriptor: int) -> int:
@@ -369,7 +367,8 @@ def _accounts(folder: Path) -> Iterator[str]:
         rows = [
             line.split(":") for line in Path("/etc", name).read_text().splitlines() if line.count(":") > 2
         ]
-        system = [row for row in rows if int(row[2]) < _FIRST_PERSON or int(row[2]) == NOBODY]
+        numbered = [row for row in rows if row[2].isdigit()]  # "+::" asks a directory service
+        system = [row for row in numbered if int(row[2]) < _FIRST_PERSON or int(row[2]) == NOBODY]
         for row in system:
             row[1] = "x"
             if name == "group":

@@ -214,6 +214,7 @@ class Guest(ABC):
         """
         self.name, self.directory, self.console_log = name, directory, console_log
         self.share = directory / "share"
+        self.network = confinement.new_network() if network is None else network
         confinement.make_folder(directory)
         self.make_folder()
         self.make_folder("jobs")
@@ -225,7 +226,6 @@ class Guest(ABC):
         streams = [socket.socketpair() for _ in range(STREAM_LINES)]
         self._streams = [here for here, _ in streams]
         self._free_lines = list(range(1, STREAM_LINES, 2))
-        self.network = confinement.new_network() if network is None else network
         lines = Lines(
             agent_there.fileno(), terminal_there.fileno(), tuple(there.fileno() for _, there in streams)
         )
@@ -251,8 +251,7 @@ class Guest(ABC):
             for there in (agent_there, terminal_there, *(each for _, each in streams)):
                 there.close()
             self._started()
-        self.process, self.pid = started.process, started.pid
-        self._handle = os.pidfd_open(self.pid)
+        self.process, self.pid, self._handle = started.process, started.pid, started.handle
         self.agent = Agent(name, agent_here, self.share / "jobs", self.last_words)
         threading.Thread(target=self._watch, name=f"watch-{name}", daemon=True).start()
 
@@ -347,7 +346,7 @@ class Guest(ABC):
         processes of their own, its programs.
         """
         ticks = 0
-        for pid in (self.pid, *_children(self.pid)):
+        for pid in (self.pid, *linux.children_of(self.pid)):
             try:
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             except OSError:
@@ -401,10 +400,3 @@ class Guest(ABC):
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
         except OSError:
             return False
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []

@@ -110,3 +110,20 @@ def attempt(name, text):
 for name, text in {attempts!r}.items():
     attempt(name, text)
 """
+
+TAKE = """
+import os, signal
+count = 0
+try:
+    while count < 10000:
+        if os.fork() == 0:
+            signal.pause()
+        count += 1
+except OSError as error:
+    print("processes", count, error.errno)
+try:
+    bytearray(4 << 30)
+except MemoryError:
+    print("memory")
+"""
+"""Takes processes and memory until it is refused."""

@@ -25,9 +25,12 @@ import pytest
 
 from lvslab.catalog import catalog
 from lvslab.errors import CannotError
-from lvslab.kernels import qemu
+from lvslab.host import linux
+from lvslab.host.sandbox import PRIVATE_DIRECTORY
+from lvslab.kernels import confinement, qemu
 from lvslab.kernels.machine import Kernel
-from tests.lab.attacks import HARMLESS, HARMLESS_SHELL, PROCESS, PROGRAM, ROOT_SHELL, ROOT_SHELL_9P
+from lvslab.kernels.uml import UmlKernel
+from tests.lab.attacks import HARMLESS, HARMLESS_SHELL, PROCESS, PROGRAM, ROOT_SHELL, ROOT_SHELL_9P, TAKE
 from tests.lab.conftest import in_sandbox
 
 
@@ -67,7 +70,6 @@ class Machine:
 
 
 def _machine(stack: ExitStack, place: Path) -> Machine:
-    from lvslab.host.sandbox import PRIVATE_DIRECTORY
 
     (place / "secret").write_text(SECRET)
     other = PRIVATE_DIRECTORY / "other"
@@ -84,8 +86,6 @@ def _machine(stack: ExitStack, place: Path) -> Machine:
 
 def _unconfined(stack: ExitStack) -> None:
     """Start guests as bare processes, for as long as the stack is open."""
-    from lvslab.host import linux
-    from lvslab.kernels import confinement
 
     def start(
         command: Sequence[str], bounds: Any, *, network: int, descriptors: Sequence[int], log: Any
@@ -99,7 +99,7 @@ def _unconfined(stack: ExitStack) -> None:
             start_new_session=True,
         )
         stack.callback(process.kill)
-        return confinement.Confined(process, process.pid)
+        return confinement.Confined(process, process.pid, os.pidfd_open(process.pid))
 
     patch = stack.enter_context(pytest.MonkeyPatch.context())
     patch.setattr(confinement, "start", start)
@@ -108,7 +108,6 @@ def _unconfined(stack: ExitStack) -> None:
 
 def _shell_attempts(place: Path, confined: bool) -> dict[str, str]:
     """What each attempt of root in a User-Mode Linux guest brought."""
-    from lvslab.kernels.uml import UmlKernel
 
     scripts = ROOT_SHELL if confined else {name: ROOT_SHELL[name] for name in HARMLESS_SHELL}
     return _attempts_in(UmlKernel.installed(), scripts, "true", place, confined)
@@ -125,7 +124,6 @@ def _attempts_in(
     kernel: Kernel, scripts: dict[str, str], before: str, place: Path, confined: bool
 ) -> dict[str, str]:
     """The output of each script, or why there was none; `before` comes before each."""
-    from lvslab.host.sandbox import PRIVATE_DIRECTORY
 
     with ExitStack() as stack:
         machine = _machine(stack, place)
@@ -156,9 +154,6 @@ def _process_attempts(place: Path, confined: bool) -> dict[str, str]:
     """What each attempt of a guest's process brought; without the confinement of those only that
     do no harm.
     """
-    from lvslab.host import linux
-    from lvslab.host.sandbox import PRIVATE_DIRECTORY
-    from lvslab.kernels import confinement
 
     with ExitStack() as stack:
         machine = _machine(stack, place)
@@ -195,8 +190,6 @@ def _processes_left(confined: bool) -> tuple[int, int]:
     """How many processes the programs of a guest have, before and after the guest's kernel alone is
     killed.
     """
-    from lvslab.host.sandbox import PRIVATE_DIRECTORY
-    from lvslab.kernels.uml import UmlKernel
 
     with ExitStack() as stack:
         if not confined:
@@ -205,7 +198,7 @@ def _processes_left(confined: bool) -> tuple[int, int]:
         stack.callback(guest.close)
         guest.wait_ready()
         guest.run("sleep 600 & sleep 601 &")
-        children = _children(guest.pid)
+        children = linux.children_of(guest.pid)
         os.kill(guest.pid, signal.SIGKILL)
         guest.process.wait()
         deadline = time.monotonic() + 1.0
@@ -214,10 +207,6 @@ def _processes_left(confined: bool) -> tuple[int, int]:
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         return len(children), len(left)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _runs(pid: int) -> bool:
@@ -229,8 +218,6 @@ def _runs(pid: int) -> bool:
 
 def _what_a_guest_can_fill() -> tuple[int, int]:
     """Bytes that root in a guest gets into the share, and into its console's file."""
-    from lvslab.host.sandbox import PRIVATE_DIRECTORY
-    from lvslab.kernels.uml import UmlKernel
 
     console = PRIVATE_DIRECTORY / "g.console"
     guest = UmlKernel.installed().boot("g", [], PRIVATE_DIRECTORY / "g", console)
@@ -246,9 +233,6 @@ def _what_a_process_can_take() -> str:
     """Output of a program in the kernel's place that takes processes and memory until it is
     refused.
     """
-    from lvslab.host import linux
-    from lvslab.host.sandbox import PRIVATE_DIRECTORY
-    from lvslab.kernels import confinement
 
     folder, log = PRIVATE_DIRECTORY / "p", PRIVATE_DIRECTORY / "p.log"
     confinement.make_folder(folder)
@@ -265,23 +249,6 @@ def _what_a_process_can_take() -> str:
     started.process.wait(120)
     os.close(network)
     return log.read_text()
-
-
-TAKE = """
-import os, signal
-count = 0
-try:
-    while count < 10000:
-        if os.fork() == 0:
-            signal.pause()
-        count += 1
-except OSError as error:
-    print("processes", count, error.errno)
-try:
-    bytearray(4 << 30)
-except MemoryError:
-    print("memory")
-"""
 
 
 @pytest.fixture(scope="module")
@@ -377,3 +344,22 @@ def test_a_guests_process_takes_so_many_processes_and_so_much_memory() -> None:
     word, count, number = processes.split()
     assert word == "processes" and 100 < int(count) <= 2048 and int(number) == errno.EAGAIN
     assert memory == "memory"
+
+
+def test_a_view_that_cannot_be_built_is_a_dead_guest_with_the_reason() -> None:
+    def inside() -> tuple[int | None, str]:
+        folder, log = PRIVATE_DIRECTORY / "p", PRIVATE_DIRECTORY / "p.log"
+        confinement.make_folder(folder)
+        network = confinement.new_network()
+        with linux.inside_network(network), log.open("wb") as output:
+            started = confinement.start(
+                ["true"],
+                confinement.Bounds(folder, (Path("/no/such/kernel"),), memory_mib=64),
+                network=network,
+                descriptors=(),
+                log=output,
+            )
+        return started.process.wait(20), log.read_text()
+
+    code, said = in_sandbox(inside)
+    assert code != 0 and "/no/such/kernel" in said
