@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lvslab.errors import CannotError
+from lvslab.host import linux
 from lvslab.kernels import initramfs, sockets, umlfile
 from lvslab.kernels.confinement import Bounds, give
 from lvslab.kernels.machine import MEMORY_MIB, Guest, Kernel, Lines, fingerprint
@@ -113,8 +114,7 @@ class UmlKernel(Kernel):
         none.
         """
         try:
-            children = Path(f"/proc/{guest.pid}/task/{guest.pid}/children").read_text().split()
-            texts = [Path(f"/proc/{child}/status").read_text() for child in children]
+            texts = [Path(f"/proc/{child}/status").read_text() for child in linux.children_of(guest.pid)]
         except OSError:
             return False
         return bool(texts) and all("\nTracerPid:\t0\n" in text for text in texts)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvslab.errors import CannotError, GuestError, LabError
+from lvslab.host import linux
 from lvslab.kernels.machine import Guest
 from lvslab.kernels.uml import UmlGuest
 from lvslab.lab.daemon import Daemon
@@ -336,7 +337,7 @@ def program_stops(guest: Guest) -> dict[int, int]:
     if b"seccomp=on" in _read(f"/proc/{guest.pid}/cmdline"):
         pids = [guest.pid]
     else:
-        pids = [int(pid) for pid in _read(f"/proc/{guest.pid}/task/{guest.pid}/children").split()]
+        pids = linux.children_of(guest.pid)
     found = {}
     for pid in pids:
         status = _read(f"/proc/{pid}/status")
