@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,11 @@ from lvslab.catalog.tree import SourceTree
 from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.events import Event, Listener, nobody
 from lvslab.host import linux
+from lvslab.host.distribution import advice
 from lvslab.kernels.cache import cache_directory
+from lvslab.kernels.machine import Kernel
+from lvslab.kernels.uml import UmlKernel
+from lvslab.kernels.virtual_time import SEED_LIBRARY, VirtualTimeKernel, compile_seed_library
 
 NEEDED_MIB = 3000
 """Room that a build takes at most: a copy of the tree (of 6.1 1.4 GiB), objects, the kernel."""
@@ -63,15 +67,47 @@ class BuildRequest:
         fragment: options of the user's on top of lvslab's; they win.
         fragment_path: where they come from, or None.
         name: in the catalog; by default the kernel's release.
+        virtual_time: for simulated worlds, instead of labs on the real clock.
     """
 
     source: SourceTree
     fragment: Mapping[str, str]
     fragment_path: Path | None = None
     name: LocalName | None = None
+    virtual_time: bool = False
+
+    @property
+    def needed(self) -> dict[str, str]:
+        """Options without which the kernel is no guest."""
+        guest = configure.shipped("guest")
+        if not self.virtual_time:
+            return guest
+        return {**configure.built_in(guest), **configure.shipped("virtual-time")}
+
+    @property
+    def wished(self) -> dict[str, str]:
+        """Options that labs use."""
+        features = configure.shipped("features")
+        if not self.virtual_time:
+            return features
+        contrary = configure.shipped("virtual-time")
+        return {
+            option: value for option, value in configure.built_in(features).items() if option not in contrary
+        }
+
+    @property
+    def kind(self) -> type[Kernel]:
+        """What will come of it."""
+        return VirtualTimeKernel if self.virtual_time else UmlKernel
+
+    def name_for(self, release: str) -> LocalName:
+        """The user's, or one by the release."""
+        return self.name or LocalName.parse(f"{release}-vt" if self.virtual_time else release)
 
 
-def prepare(path: Path, fragment: Path | None = None, name: str | None = None) -> BuildRequest:
+def prepare(
+    path: Path, fragment: Path | None = None, name: str | None = None, virtual_time: bool = False
+) -> BuildRequest:
     """Look at everything that the user gave, and at the tools; nothing is started or written.
 
     Raises:
@@ -80,6 +116,8 @@ def prepare(path: Path, fragment: Path | None = None, name: str | None = None) -
         CannotError: a tool is missing; names the packages.
     """
     source = tree.recognise(path)
+    local = LocalName.parse(name) if name is not None else None
+    request = BuildRequest(source, {}, fragment, local, virtual_time)
     options: dict[str, str] = {}
     if fragment is not None:
         try:
@@ -88,16 +126,15 @@ def prepare(path: Path, fragment: Path | None = None, name: str | None = None) -
             raise UsageError(
                 f"{fragment}: cannot be read: {getattr(error, 'strerror', None) or error}"
             ) from error
-        needed = configure.shipped("guest")
+        needed = request.needed
         contrary = configure.unmet(needed, {**needed, **options})
         if contrary:
             raise UsageError(
                 f"{fragment}: a guest of lvslab needs"
                 f" {', '.join(f'CONFIG_{each.option}' for each in contrary)}"
             )
-    local = LocalName.parse(name) if name is not None else None
     require_tools()
-    return BuildRequest(source, options, fragment, local)
+    return replace(request, fragment=options)
 
 
 def require_tools(path: str | None = None) -> None:
@@ -116,9 +153,7 @@ def require_tools(path: str | None = None) -> None:
         missing.append("the C library's headers")
         packages.append("libc6-dev")
     if missing:
-        raise CannotError(
-            f"building a kernel: {', '.join(missing)} not found; run: apt-get install {' '.join(packages)}"
-        )
+        raise CannotError(f"building a kernel: {', '.join(missing)} not found; {advice(*packages)}")
 
 
 def build(request: BuildRequest, cache: Path | None = None, tell: Listener = nobody) -> CatalogEntry:
@@ -174,7 +209,7 @@ class _Build:
         compiled = time.monotonic()
         new = self._work / "entry"
         release = self._lay_out(new)
-        name = self._request.name or LocalName.parse(release)
+        name = self._request.name_for(release)
         target = entry_directory(self._cache, name)
         if target.exists():
             self._tell(Event("", "build", f"{name}: there is one already; it will be replaced"))
@@ -205,11 +240,7 @@ class _Build:
         self._make("configuring", "tinyconfig")
         config = self._source / ".config"
         tiny = configure.parse(config.read_text(), "tinyconfig")
-        guest, features, own = (
-            configure.shipped("guest"),
-            configure.shipped("features"),
-            self._request.fragment,
-        )
+        guest, features, own = self._request.needed, self._request.wished, self._request.fragment
         config.write_text(configure.text(tiny, features, guest, own))
         self._make("configuring", "olddefconfig")
         got = configure.parse(config.read_text(), ".config")
@@ -218,7 +249,7 @@ class _Build:
             return configure.explained(configure.unmet(asked, got), self._source, got)
 
         for problems, who in (
-            (lacking(guest), "a guest of lvslab"),
+            (lacking(guest), f"a guest of lvslab{' in virtual time' * self._request.virtual_time}"),
             (lacking(own), f"{self._request.fragment_path}"),
         ):
             if problems:
@@ -328,7 +359,9 @@ class _Build:
         for link in ("build", "source"):
             (modules / link).unlink(missing_ok=True)
         (new / "modules").mkdir(parents=True)
-        (self._source / "linux").rename(new / "linux.uml")
+        (self._source / "linux").rename(new / self._request.kind.file_names[0])
+        if self._request.virtual_time:
+            compile_seed_library(new / SEED_LIBRARY)
         (self._source / ".config").rename(new / "config")
         modules.rename(new / "modules" / release)
         stock.depmod(new / "modules" / release)

@@ -23,7 +23,7 @@ from typing import Any
 
 from lvslab.catalog.names import LOCAL, KernelName
 from lvslab.catalog.sources import SOURCES, parse_name, source_of
-from lvslab.errors import CannotError, LabError
+from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.kernels import probe
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.kinds import HOST, KINDS
@@ -185,8 +185,10 @@ def find_entry(name: str, cache: Path | None = None) -> CatalogEntry:
         UsageError: this is no kernel's name.
         CannotError: it is not here; names the command that gets it.
     """
-    wanted = parse_name(name)
     known = entries(cache)
+    if any(entry.name == f"{LOCAL}/{name}" for entry in known):
+        raise UsageError(f"kernel '{name}': unknown; did you mean {LOCAL}/{name}?")
+    wanted = parse_name(name)
     fitting = {entry.version: entry for entry in known if entry.name == wanted.name}
     if fitting and wanted.version is None:
         return fitting[source_of(name).newest(fitting)]

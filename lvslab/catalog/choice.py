@@ -32,7 +32,7 @@ def kernels_for(needs: Sequence[Need], name: str | None) -> Kernels:
         CannotError: a program that every lab needs is missing, or the kernel is.
     """
     from lvslab.catalog import catalog
-    from lvslab.host.programs import require_programs
+    from lvslab.host.distribution import require_programs
     from lvslab.kernels import probe
 
     require_programs()

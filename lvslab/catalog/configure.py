@@ -60,8 +60,13 @@ class Unmet:
         )
 
 
+def built_in(options: Mapping[str, str]) -> dict[str, str]:
+    """The same without modules: what would be one is part of the kernel."""
+    return {option: "y" if value == "m" else value for option, value in options.items()}
+
+
 def shipped(name: str) -> dict[str, str]:
-    """A fragment that comes with lvslab: "guest" or "features"."""
+    """A fragment that comes with lvslab: "guest", "features" or "virtual-time"."""
     return parse((files("lvslab.catalog") / "configs" / f"{name}.config").read_text(), name)
 
 
@@ -96,14 +101,15 @@ def text(*layers: Mapping[str, str]) -> str:
 
 
 def unmet(asked: Mapping[str, str], got: Mapping[str, str]) -> list[Unmet]:
-    """The options that did not come out as asked; built in where a module was asked for is
-    as good.
+    """The options that did not come out as asked. Built in is as good as a module, and a number of
+    0 as unset: BASE_SMALL was a number until Linux 6.10 (init/Kconfig).
     """
+    as_good = {("m", "y"), ("n", "0")}
     pairs = ((option, value, got.get(option, "n")) for option, value in asked.items())
     return [
         Unmet(option, value, there)
         for option, value, there in pairs
-        if there != value and (value, there) != ("m", "y")
+        if there != value and (value, there) not in as_good
     ]
 
 

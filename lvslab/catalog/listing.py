@@ -4,6 +4,7 @@ it has and lacks.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from lvslab.ipvs.service import Scheduler
 from lvslab.kernels import probe
 from lvslab.kernels.kinds import KINDS
 from lvslab.kernels.needs import KernelFacts
+from lvslab.kernels.virtual_time import VirtualTimeKernel
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Row:
 
     Attributes:
         name: for --kernel.
-        origin: where it comes from, in words; "" for the machine's own.
+        origin: where it comes from, and since when it is here, in words; "" for the machine's own.
         size: bytes in the catalog; 0 for the machine's own.
         facts: of its trial.
         schedulers: of IPVS, those that worked in the trial; none where that is not known.
@@ -88,10 +90,15 @@ def kernels_listed(tell: Listener) -> tuple[list[Row], dict[str, str]]:
         except LvslabError as error:
             absent[name] = str(error)
     rows = [Row(name, "", 0, each) for name, each in facts.items()]
+    entries = catalog.entries()
+    if any(entry.kind == VirtualTimeKernel.kind for entry in entries):
+        absent.pop(VirtualTimeKernel.kind, None)  # this name means the one that was built last
     return [
         *rows,
-        *(
-            Row(each.full_name, each.origin, each.size(), each.facts, each.schedulers)
-            for each in catalog.entries()
-        ),
+        *(Row(each.full_name, _origin(each), each.size(), each.facts, each.schedulers) for each in entries),
     ], absent
+
+
+def _origin(entry: catalog.CatalogEntry) -> str:
+    """Tells two builds of one release apart: by tree, its state, and time."""
+    return f"{entry.origin}, {time.strftime('%Y-%m-%d %H:%M', time.localtime(entry.fetched))}"

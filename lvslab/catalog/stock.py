@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from lvslab.errors import CannotError
+from lvslab.host.distribution import advice
 
 _DEPMOD_SECONDS = 120.0
 
@@ -115,7 +116,7 @@ def depmod(tree: Path) -> None:
     """
     program = shutil.which("depmod") or shutil.which("depmod", path="/usr/sbin:/sbin")
     if not program:
-        raise CannotError("depmod: not installed; run: apt-get install kmod")
+        raise CannotError(f"depmod: not installed; {advice('kmod')}")
     base = tree.parent / ".depmod"
     (base / "lib" / "modules").mkdir(parents=True)
     (base / "lib" / "modules" / tree.name).symlink_to(tree.resolve())

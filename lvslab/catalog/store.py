@@ -177,7 +177,11 @@ def _tried(candidate: Candidate, cache: Path, tell: Listener) -> CatalogEntry:
     console = candidate.directory.with_name("console")
     kernel = kernel_at(candidate.directory)
     if why := kernel.cannot_direct():
-        tell(Event("", "note", f"{candidate.full_name}: {why}: for lvslab bench only"))
+        tell(
+            Event(
+                "", "note", f"{candidate.full_name}: {why}: for {kernel.use.format(candidate.full_name)} only"
+            )
+        )
     found = run_trial(candidate.directory, console, candidate.directory.with_name("result"))
     problem = found.get("error")
     modules = kernel.modules.release
@@ -221,16 +225,16 @@ def _last_lines(console: Path) -> list[str]:
 
 
 def run_trial(directory: Path, console: Path, result: Path) -> dict[str, Any]:
-    """Boot a kernel in a process and sandbox of its own (trial.py).
+    """Boot a kernel in a process and sandbox of its own (boot_program.py).
 
     Returns:
-        What trial.py wrote.
+        What boot_program.py wrote.
 
     Raises:
         CannotError: it did not end by itself.
         KeyboardInterrupt: it was interrupted.
     """
-    command = [sys.executable, "-m", "lvslab.catalog.trial", *map(str, (directory, console, result))]
+    command = [sys.executable, "-m", "lvslab.catalog.boot_program", *map(str, (directory, console, result))]
     try:
         done = subprocess.run(
             ["setpriv", "--pdeathsig", "KILL", *command],

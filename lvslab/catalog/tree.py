@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -167,11 +168,24 @@ def unclean(tree: Path) -> bool:
 
 
 def _copy(source: Path, target: Path, tell: Listener) -> None:
-    """By tar through a pipe: it keeps times and links and leaves out what is named."""
+    """A tree as it is at the end of the copy: files that somebody edits meanwhile are taken once
+    more.
+
+    Raises:
+        CannotError: it cannot be read, or goes on changing.
+    """
+    began = int(time.time())
+    _pass_on(source, target, tell, "--warning=no-file-changed", "--warning=no-file-removed")
+    _pass_on(source, target, tell, f"--newer-mtime=@{began}")
+
+
+def _pass_on(source: Path, target: Path, tell: Listener, *options: str) -> None:
+    """Copy by tar through a pipe: it keeps times and links and leaves out what is named."""
     reading = [
         "tar",
         "--exclude-vcs",
         *(f"--exclude={each}" for each in _BUILT),
+        *options,
         "-C",
         str(source),
         "-cf",
@@ -185,6 +199,10 @@ def _copy(source: Path, target: Path, tell: Listener) -> None:
         finally:
             sender.kill()
         said = sender.stderr.read().decode(errors="replace")
+    if "changed as we read it" in said or "removed before we read it" in said:
+        raise CannotError(
+            f"{source}: goes on changing while it is copied; try again when nothing writes there"
+        )
     if said:
         raise CannotError(f"{source}: cannot be read: {said.splitlines()[0]}")
 

@@ -112,6 +112,30 @@ def children_of(pid: int) -> list[int]:
         return []
 
 
+def waited_seconds(pid: int) -> float:
+    """Seconds that the main thread of a process has been ready to run and had no processor
+    (sched-stats.rst, /proc/PID/schedstat); 0 where it has ended.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time that a process and those that it has started have used so far (proc(5),
+    /proc/pid/stat).
+    """
+    ticks = 0
+    for number in (pid, *children_of(pid)):
+        try:
+            fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def die_with_parent(sig: int) -> None:
     """prctl(2) PR_SET_PDEATHSIG: the kernel sends `sig` to this process when the thread that forked
     it ends.

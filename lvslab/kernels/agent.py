@@ -19,9 +19,14 @@ from pathlib import Path
 
 from lvslab.errors import GuestError
 from lvslab.host.completed import Completed
+from lvslab.kernels import guestfiles
 
 _NUDGE = 0.02
 """Seconds after which an unheard bell is followed by an empty line; doubled each time."""
+
+_LONGEST_LINE = 4096
+_MOST_PROBLEMS = 8
+"""A guest that says more is not heard out."""
 
 _SIGNAL_PATIENCE = 1.0
 _START_PATIENCE = 10.0
@@ -70,6 +75,7 @@ class Agent:
             if not data:
                 break
             *lines, rest = (rest + data).split(b"\n")
+            rest = rest[:_LONGEST_LINE]
             for line in lines:
                 word, *arguments = line.strip().decode(errors="replace").split() or [""]
                 self._heard(word, arguments)
@@ -93,7 +99,7 @@ class Agent:
             self.came_up = True
             self.ready.set()
         elif word == "=problem":
-            self._problems.append(" ".join(arguments))
+            self._note(" ".join(arguments))
         elif word == "=heard" and arguments[:1] and arguments[0].isdigit():
             with self._lock:
                 heard = self._unheard.pop(int(arguments[0]), None)
@@ -103,10 +109,14 @@ class Agent:
             try:
                 job, code = self._jobs[int(arguments[0])], int(arguments[1])
             except (ValueError, IndexError, KeyError):
-                self._problems.append(f"agent's line (heard: {word} {' '.join(arguments)})")
+                self._note(f"agent's line (heard: {word} {' '.join(arguments)})")
                 return
             job.code = code
             job.ended.set()
+
+    def _note(self, problem: str) -> None:
+        if len(self._problems) < _MOST_PROBLEMS:
+            self._problems.append(problem)
 
     # -- the host speaks ---------------------------------------------------------------------------
 
@@ -120,9 +130,18 @@ class Agent:
             GuestError: it died, could not set itself up, or was not ready in time.
         """
         seconds = max(0.0, deadline - time.monotonic())
-        if not self.ready.wait(seconds):
+        self.ready.wait(seconds)
+        self.check_ready(seconds)
+
+    def check_ready(self, waited: float) -> None:
+        """What has become of the guest, `waited` seconds after somebody began to wait for it.
+
+        Raises:
+            GuestError: it died, could not set itself up, or is not ready.
+        """
+        if not self.ready.is_set():
             raise GuestError(
-                f"{self.name}: guest kernel hung at boot, or is slow here: not ready within {seconds:.1f} s;"
+                f"{self.name}: guest kernel hung at boot, or is slow here: not ready within {waited:.1f} s;"
                 f" {self._why_lost()}"
             )
         self.check_alive()
@@ -194,7 +213,7 @@ class Agent:
         with self._lock:
             number = self._next = self._next + 1
             job = self._jobs[number] = _Job()
-        (self._directory / f"{number}.sh").write_text(script if script.endswith("\n") else script + "\n")
+        guestfiles.write(self._directory / f"{number}.sh", script if script.endswith("\n") else script + "\n")
         return number, job
 
     def _ring(self, line: str, patience: float) -> None:
@@ -213,7 +232,9 @@ class Agent:
 
     def _send(self, data: bytes) -> None:
         try:
-            self._line.sendall(data)
+            self._line.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            pass  # nobody has read for long: unheard, like a bell whose interrupt was lost
         except OSError:
             self._lost = True
         self.check_alive()
@@ -222,9 +243,11 @@ class Agent:
         if job.code is None:
             self.check_alive()
         paths = [self._directory / f"{number}.{kind}" for kind in ("out", "err", "sh")]
-        out, err = (path.read_text(errors="replace") for path in paths[:2])
-        for path in paths:
-            path.unlink()
-        with self._lock:
-            del self._jobs[number]
+        try:
+            out, err = map(guestfiles.read, paths[:2])
+        finally:
+            for path in paths:
+                guestfiles.remove(path)
+            with self._lock:
+                del self._jobs[number]
         return Completed(job.code if job.code is not None else 255, out, err)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from typing import IO
 
 from lvslab.errors import CannotError, GuestError
 from lvslab.host import linux
+from lvslab.host.distribution import advice
 from lvslab.kernels import syscalls
 
 NOBODY = 65534
@@ -96,7 +98,9 @@ _STATE_FOLDERS = (
     "/var/www",
 )
 
-_START_SECONDS = 15.0
+_START_SECONDS = 120.0
+"""For what a machine with a processor to spare does in a tenth of a second."""
+
 _LOOK_SECONDS = 0.001
 
 _FIRST_PERSON = 1000
@@ -222,7 +226,7 @@ def start(
         GuestError: the confinement did not get as far as the guest in time.
     """
     if shutil.which("bwrap") is None:
-        raise CannotError("bwrap: not installed; run: apt-get install --no-install-recommends bubblewrap")
+        raise CannotError(f"bwrap: not installed; {advice('bubblewrap')}")
     with ExitStack() as stack:
         users = _held(stack, linux.owner_of(network))
         rules = _held(stack, syscalls.open_filter())
@@ -265,7 +269,11 @@ def _first_child(process: subprocess.Popen[bytes], first: int | None) -> tuple[i
             with suppress(ProcessLookupError):  # it ended in between: so does what waits for it
                 return child, os.pidfd_open(child)
         time.sleep(_LOOK_SECONDS)
+    if first is not None:  # which takes the whole namespace along, and ends what waits for it
+        with suppress(ProcessLookupError):
+            os.kill(first, signal.SIGKILL)
     process.kill()
+    process.wait()
     raise GuestError(f"the guest's process did not start within {_START_SECONDS:g} s")
 
 
@@ -326,7 +334,7 @@ def _bubblewrap(bounds: Bounds, users: int, rules: int, tells: int) -> list[str]
         *("--as-pid-1", "--info-fd", str(tells), "--seccomp", str(rules)),
         *("--cap-drop", "ALL", *_options("--cap-add", capabilities)),
         *("--ro-bind", "/usr", "/usr"),
-        *_top_folders(),
+        *top_folders(),
         *_options("--dir", (*_MOUNT_POINTS, *_OWN_FOLDERS, *_STATE_FOLDERS)),
         *("--symlink", "/run", "/var/run"),
         *(("--proc", "/proc") if bounds.processes else ()),
@@ -352,7 +360,7 @@ def _ancestors(paths: Sequence[Path]) -> list[Path]:
     return sorted(path for path in above if path.parts[1:2] != ("usr",))
 
 
-def _top_folders() -> Iterator[str]:
+def top_folders() -> Iterator[str]:
     """/bin, /lib and their like: links into /usr on systems of today (hier(7)), else folders."""
     for path in (Path(name) for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")):
         if path.is_symlink():

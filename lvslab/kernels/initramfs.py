@@ -11,10 +11,11 @@ import stat
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from lvslab.errors import CannotError
+from lvslab.host import scripts
+from lvslab.host.distribution import advice
 
 SHARE = "/mnt"
 """Where a guest sees the host folder that it shares with lvslab."""
@@ -191,7 +192,7 @@ def module_code(path: Path) -> bytes:
                     ["zstd", "-d", "-c", "-q"], input=data, capture_output=True, check=True
                 ).stdout
     except FileNotFoundError as error:
-        raise CannotError(f"{path}: compressed with zstd; run: apt-get install zstd") from error
+        raise CannotError(f"{path}: compressed with zstd; {advice('zstd')}") from error
     except (OSError, EOFError, lzma.LZMAError, subprocess.CalledProcessError) as error:
         raise CannotError(f"{path}: damaged: {error}; reinstall the package of this kernel") from error
     if not data.endswith(_SIGNATURE_MARK):
@@ -202,7 +203,7 @@ def module_code(path: Path) -> bytes:
 
 def guest_script(name: str) -> bytes:
     """A script of the guest side, as shipped in lvslab/kernels/guest/."""
-    return (files("lvslab.kernels") / "guest" / name).read_bytes()
+    return scripts.guest_file("lvslab.kernels", name).encode()
 
 
 def static_busybox() -> Path:
@@ -214,10 +215,10 @@ def static_busybox() -> Path:
     """
     found = shutil.which("busybox", path="/usr/bin:/bin:/usr/local/bin")
     if not found:
-        raise CannotError("busybox: not installed; run: apt-get install busybox-static")
+        raise CannotError(f"busybox: not installed; {advice('busybox-static')}")
     path = Path(found)
     if b"/ld-linux" in path.read_bytes()[:4096]:
-        raise CannotError(f"{path}: dynamically linked; run: apt-get install busybox-static")
+        raise CannotError(f"{path}: dynamically linked; {advice('busybox-static')}")
     return path
 
 

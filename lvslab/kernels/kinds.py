@@ -9,11 +9,12 @@ from lvslab.errors import CannotError, UsageError
 from lvslab.kernels.machine import Kernel
 from lvslab.kernels.qemu import QemuKernel
 from lvslab.kernels.uml import UmlKernel
+from lvslab.kernels.virtual_time import VirtualTimeKernel
 
 HOST = "host"
 """The machine's own kernel, by this name in `--kernel` and in records."""
 
-KINDS: Mapping[str, type[Kernel]] = {kind.kind: kind for kind in (UmlKernel, QemuKernel)}
+KINDS: Mapping[str, type[Kernel]] = {kind.kind: kind for kind in (UmlKernel, QemuKernel, VirtualTimeKernel)}
 """The kinds that boot as guests, cheapest first; the name of each means the installed one."""
 
 CHEAPEST: type[Kernel] = next(iter(KINDS.values()))

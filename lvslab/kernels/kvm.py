@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lvslab.errors import CannotError
-from lvslab.kernels import initramfs
+from lvslab.host.distribution import advice
+from lvslab.kernels import alone, initramfs
 from lvslab.kernels.cache import cache_directory, keep
 from lvslab.kernels.machine import STOCK_MEMORY_MIB
 
@@ -43,9 +44,7 @@ def program() -> str:
     """
     path = shutil.which(PROGRAM)
     if not path:
-        raise CannotError(
-            f"{PROGRAM}: not installed; run: apt-get install --no-install-recommends qemu-system-x86"
-        )
+        raise CannotError(f"{PROGRAM}: not installed; {advice('qemu-system-x86')}")
     return path
 
 
@@ -107,20 +106,15 @@ def _boot(image: Path) -> Finding:
         command += ["-append", "console=ttyS0 panic=-1 quiet"]
         began = time.monotonic()
         try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                stdin=subprocess.DEVNULL,
-                timeout=_SECONDS,
-                check=False,
-            )
+            with alone.running(
+                command, (image, archive), devices=(DEVICE,), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            ) as qemu:
+                out, errors = (each.decode(errors="replace") for each in qemu.communicate(timeout=_SECONDS))
         except subprocess.TimeoutExpired:
             return Finding(False, f"{DEVICE} is there, but {image.name} hung under it for {_SECONDS:g} s")
-    if _MARK in done.stdout:
+    if _MARK in out:
         return Finding(True, f"{image.name} booted in {time.monotonic() - began:.1f} s")
-    said = (done.stderr or done.stdout).strip().splitlines()
+    said = (errors or out).strip().splitlines()
     return Finding(
         False,
         f"{DEVICE} is there, but {image.name} does not boot under it: {said[-1] if said else 'no output'}",

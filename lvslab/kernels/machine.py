@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -23,7 +23,7 @@ from typing import ClassVar
 from lvslab.errors import GuestError
 from lvslab.host import linux
 from lvslab.host.completed import Completed
-from lvslab.kernels import confinement, console, initramfs
+from lvslab.kernels import confinement, console, guestfiles, initramfs
 from lvslab.kernels.agent import Agent
 
 MEMORY_MIB = 128
@@ -33,6 +33,12 @@ and its connection tracking by this number.
 
 STOCK_MEMORY_MIB = 256
 """Of one that runs a distribution's kernel, which takes 60 MB for itself."""
+
+_AT_WORK = 0.04
+"""Share of a processor below which a guest that boots stands still: its idle ticks take less."""
+
+_MOST_WORK, _MOST_PERIODS = 4, 12
+"""Boot timeouts that a guest may take: of its own processor time, and of the clock."""
 
 STREAM_LINES = 8
 """Lines for processes with live output: two for each, so half as many run at once."""
@@ -54,7 +60,9 @@ class Kernel(ABC):
         file_names: what its file may be called in a directory, first as the catalog calls it.
         packages: Debian's packages without which none of its kind boots.
         tried_unasked: whether labs may take it without being told to; not where it is slow.
+        memory_mib: of its guests in labs.
         is_stock: whether it is a distribution's, with modules for hardware that no guest has.
+        use: of one that `cannot_direct`, the command that takes it; {} is its name.
         modules: its loadable modules.
         extra_arguments: further words for its command line.
     """
@@ -65,6 +73,8 @@ class Kernel(ABC):
     packages: ClassVar[tuple[str, ...]]
     tried_unasked: ClassVar[bool]
     is_stock: ClassVar[bool]
+    memory_mib: ClassVar[int]
+    use: ClassVar[str] = "lvslab bench --kernel {}"
     modules: initramfs.ModuleTree
     extra_arguments: tuple[str, ...]
 
@@ -141,6 +151,11 @@ class Kernel(ABC):
 
     @property
     @abstractmethod
+    def image_file(self) -> Path:
+        """The kernel itself: a program or an image."""
+
+    @property
+    @abstractmethod
     def config_sha256(self) -> str | None:
         """SHA-256 of its configuration text, or None where it shows none."""
 
@@ -181,6 +196,26 @@ class Kernel(ABC):
         """
 
 
+def await_work(ready: threading.Event, worked: Callable[[], float], period: float) -> None:
+    """Wait for what a process works at, as long as it may still succeed.
+
+    On a busy or slow machine it takes its time, and its own processor time tells: it goes on from
+    one period to the next as long as that grows, until it has used more than any boot needs.
+
+    Args:
+        worked: processor time that the process has used so far, in seconds.
+        period: seconds that the work takes on a machine with a processor to spare.
+    """
+    before = 0.0
+    for _ in range(_MOST_PERIODS):
+        if ready.wait(period):
+            return
+        now = worked()
+        if now - before < _AT_WORK * period or now > _MOST_WORK * period:
+            return
+        before = now
+
+
 @dataclass(frozen=True)
 class Lines:
     """The guest's ends of its lines to the host, as descriptors that its process inherits."""
@@ -202,7 +237,7 @@ class Guest(ABC):
         share: host folder that the guest sees as `initramfs.SHARE`.
         terminal: host end of the line that the guest sees as `terminal_device`.
         console_log: file with everything the guest's kernel printed.
-        boot_timeout: seconds until a guest that is not ready counts as hung.
+        boot_timeout: seconds within which it boots on a machine with a processor to spare.
     """
 
     terminal_device: ClassVar[str]
@@ -270,33 +305,39 @@ class Guest(ABC):
         open a little longer.
         """
         self.process.wait()
+        self._ended()
         self.agent.lose()
+
+    def _ended(self) -> None:
+        """The process has ended: let go what was borrowed from it; may be called twice."""
+        return
 
     # -- boot --------------------------------------------------------------------------------------
 
     def wait_ready(self, timeout: float | None = None) -> None:
-        """Wait until the guest runs jobs, by default `boot_timeout` seconds.
+        """Wait until the guest runs jobs: `timeout` seconds or, by default, for as long as it works
+        at it.
 
         Raises:
             GuestError: it died, panicked, could not set itself up, or was not ready in time.
         """
-        self.agent.wait_ready(time.monotonic() + (self.boot_timeout if timeout is None else timeout))
+        if timeout is not None:
+            self.agent.wait_ready(time.monotonic() + timeout)
+            return
+        began = time.monotonic()
+        await_work(self.agent.ready, self.cpu_seconds, self.boot_timeout)
+        self.agent.check_ready(time.monotonic() - began)
 
     def last_words(self) -> str:
         """Why the guest is gone, as far as its console tells; one line."""
-        try:
-            said = self.console_log.read_text(errors="replace")
-        except OSError:
-            said = ""
-        words = console.find_panic(said) or console.last_line(said)
-        return f"{f'it said: {words}' if words else 'its console is empty'} (console: {self.console_log})"
+        return console.last_words(self.console_log)
 
     # -- files ------------------------------------------------------------------------------------
 
     def make_folder(self, name: str = "") -> Path:
         """A folder in the share in which the guest may write, made where it is not there yet."""
         path = self.share / name
-        path.mkdir(exist_ok=True)
+        guestfiles.make_folder(path)
         confinement.give(path)
         return path
 
@@ -345,14 +386,13 @@ class Guest(ABC):
         """Processor time that the guest has used so far: its kernel and, where it runs them in
         processes of their own, its programs.
         """
-        ticks = 0
-        for pid in (self.pid, *linux.children_of(self.pid)):
-            try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return linux.processor_seconds(self.pid)
+
+    def waited_seconds(self) -> dict[int, float]:
+        """Process → seconds that it has waited for a processor so far, of the guest's kernel and,
+        where it runs them in processes of their own, its programs.
+        """
+        return {pid: linux.waited_seconds(pid) for pid in (self.pid, *linux.children_of(self.pid))}
 
     # -- end ---------------------------------------------------------------------------------------
 
@@ -376,6 +416,7 @@ class Guest(ABC):
     def close(self) -> None:
         """Cut the power and release what belongs to the guest."""
         self.kill()
+        self._ended()
         self.agent.close()
         for line in (self.terminal, *self._streams):
             line.close()

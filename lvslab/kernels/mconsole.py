@@ -15,6 +15,7 @@ from types import TracebackType
 from lvslab.errors import GuestError
 
 _MAGIC, _VERSION, _MAX_DATA = 0xCAFEBABE, 2, 512
+_MOST_REPLIES = 64
 
 
 class ManagementConsole:
@@ -54,12 +55,13 @@ class ManagementConsole:
             self._sock.sendto(
                 struct.pack("=III", _MAGIC, _VERSION, len(data)) + data.ljust(_MAX_DATA, b"\0"), self._peer
             )
-            more = True
-            while more:
+            for _ in range(_MOST_REPLIES):
                 reply = self._sock.recv(4096)
                 failed, more, length = struct.unpack("=III", reply[:12])
                 text += reply[12 : 12 + length]
-        except OSError as error:
+                if not more:
+                    break
+        except (OSError, struct.error) as error:
             raise GuestError(
                 f"{self._name}: the guest's management console does not answer ({error})"
             ) from error

@@ -70,6 +70,7 @@ class QemuKernel(Kernel):
     packages = ("qemu-system-x86", "busybox-static")
     tried_unasked = False
     is_stock = True
+    memory_mib = STOCK_MEMORY_MIB
 
     @classmethod
     def all_installed(cls, boot: Path = BOOT, modules: Path = MODULES) -> list[QemuKernel]:
@@ -142,6 +143,11 @@ class QemuKernel(Kernel):
         return qemu_alone.boot(self.image, self.modules, console)
 
     @property
+    def image_file(self) -> Path:
+        """See `Kernel.image_file`."""
+        return self.image
+
+    @property
     def config_sha256(self) -> str | None:
         """SHA-256 of the configuration that lies with the modules, or beside the image as
         `config-RELEASE` or `config`; None where there is none.
@@ -180,7 +186,7 @@ class QemuKernel(Kernel):
             modules,
             directory,
             console_log,
-            memory_mib or STOCK_MEMORY_MIB,
+            memory_mib or self.memory_mib,
             network,
             nics + SPARE_NICS,
         )
@@ -232,7 +238,7 @@ def arguments(
     ports = {_AGENT_PORT: lines.agent, **dict(enumerate(lines.streams, start=1))}
     kernel_words = [
         "console=ttyS0",
-        "quiet",
+        "loglevel=5",  # warnings and worse: what a kernel complains of is a finding of the run
         "panic=-1",  # a panic ends the process (with -no-reboot), so that it is noticed
         "cryptomgr.notests",  # half a second of self tests that no node needs
         "net.ifnames=0",

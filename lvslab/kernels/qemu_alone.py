@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from lvslab.errors import GuestError
-from lvslab.kernels import initramfs, kvm
+from lvslab.kernels import alone, initramfs, kvm
 from lvslab.kernels.machine import STOCK_MEMORY_MIB
 
 _BOOT_SECONDS = 120.0
@@ -35,15 +35,12 @@ def boot(image: Path, modules: initramfs.ModuleTree, console: Path) -> str:
     everything = console.with_name("alone.cpio")
     everything.write_bytes(archive(modules, initramfs.static_busybox()))
     try:
-        with console.open("wb") as out:
-            subprocess.run(
-                ["setpriv", "--pdeathsig", "KILL", kvm.program(), *arguments(image, everything)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                timeout=_BOOT_SECONDS,
-                check=False,
-            )
+        command = [kvm.program(), *arguments(image, everything)]
+        with (
+            console.open("wb") as out,
+            alone.running(command, (image, everything), stdout=out, stderr=subprocess.STDOUT) as qemu,
+        ):
+            qemu.wait(_BOOT_SECONDS)
     except subprocess.TimeoutExpired:
         raise GuestError(f"did not boot within {_BOOT_SECONDS:g} s (console: {console})") from None
     lines = console.read_text(errors="replace").splitlines()

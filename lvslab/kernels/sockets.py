@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lvslab.host import linux
@@ -27,18 +27,36 @@ _ETH_P_ALL = 3
 _BPF_RET_ZERO = struct.pack("=HBBI", 0x06, 0, 0, 0)  # "ret #0": keep nothing of any packet
 
 
+def _borrowed(pid: int) -> Iterator[socket.socket]:
+    """Duplicates of all sockets that process `pid` holds, the receiver's to close."""
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed between the listing and now
+            if os.readlink(entry).startswith("socket:"):
+                yield socket.socket(fileno=linux.borrow_descriptor(pid, int(entry.name)))
+
+
+def incoming(pid: int) -> Iterator[tuple[int, int]]:
+    """The sockets from which process `pid` reads frames, lines and commands, each with its number
+    on the machine (its inode) and a duplicate of its descriptor, the receiver's to close.
+    """
+    for sock in _borrowed(pid):
+        if sock.family == socket.AF_UNIX or (sock.family == socket.AF_PACKET and _receives(sock)):
+            yield os.fstat(sock.fileno()).st_ino, sock.detach()
+        else:
+            sock.close()
+
+
+def _receives(sock: socket.socket) -> bool:
+    """Whether a packet socket is the one of a NIC's two that frames are read from."""
+    return bool(sock.getsockname()[1] == _ETH_P_ALL)
+
+
 @contextmanager
 def _packet_sockets(pid: int) -> Iterator[list[socket.socket]]:
     """Duplicates of all AF_PACKET sockets that process `pid` holds."""
     found: list[socket.socket] = []
     try:
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                if not os.readlink(entry).startswith("socket:"):
-                    continue
-                sock = socket.socket(fileno=linux.borrow_descriptor(pid, int(entry.name)))
-            except OSError:  # closed between the listing and now
-                continue
+        for sock in _borrowed(pid):
             if sock.family == socket.AF_PACKET:
                 found.append(sock)
             else:
@@ -70,7 +88,7 @@ def tune(pid: int) -> int:
     """
     with _packet_sockets(pid) as sockets:
         for sock in sockets:
-            if sock.getsockname()[1] == _ETH_P_ALL:
+            if _receives(sock):
                 _enlarge(sock)
                 sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
             else:
@@ -84,7 +102,7 @@ def deaf(pid: int) -> Iterator[None]:
     its NICs would have received.
     """
     with _packet_sockets(pid) as found:
-        receiving = [sock for sock in found if sock.getsockname()[1] == _ETH_P_ALL]
+        receiving = [sock for sock in found if _receives(sock)]
         for sock in receiving:
             _drop_everything(sock)
         try:

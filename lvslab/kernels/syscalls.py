@@ -20,6 +20,7 @@ from functools import cache
 
 from lvslab.errors import CannotError
 from lvslab.host import linux
+from lvslab.host.distribution import advice
 
 REFUSED = (
     # namespaces and mounts
@@ -126,7 +127,7 @@ def _program() -> bytes:
     try:
         library = ctypes.CDLL("libseccomp.so.2")
     except OSError as error:
-        raise CannotError("libseccomp.so.2: not installed; run: apt-get install libseccomp2") from error
+        raise CannotError(f"libseccomp.so.2: not installed; {advice('libseccomp2')}") from error
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_init.argtypes = [ctypes.c_uint32]
     library.seccomp_release.argtypes = [ctypes.c_void_p]

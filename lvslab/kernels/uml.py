@@ -20,10 +20,12 @@ from pathlib import Path
 
 from lvslab.errors import CannotError
 from lvslab.host import linux
+from lvslab.host.distribution import advice
 from lvslab.kernels import initramfs, sockets, umlfile
 from lvslab.kernels.confinement import Bounds, give
 from lvslab.kernels.machine import MEMORY_MIB, Guest, Kernel, Lines, fingerprint
 from lvslab.kernels.mconsole import ManagementConsole
+from lvslab.kernels.waking import Waker
 
 _LOOPS_PER_JIFFY = 36216832
 """Given instead of measured, which saves the calibration; only busy-wait delays of drivers that a
@@ -67,6 +69,7 @@ class UmlKernel(Kernel):
     packages = ("user-mode-linux", "busybox-static")
     tried_unasked = True
     is_stock = False
+    memory_mib = MEMORY_MIB
 
     @classmethod
     def installed(cls) -> UmlKernel:
@@ -77,7 +80,7 @@ class UmlKernel(Kernel):
         """
         binary = shutil.which("linux.uml") or shutil.which("linux.uml", path="/usr/bin:/usr/local/bin")
         if not binary:
-            raise CannotError("linux.uml: not installed; run: apt-get install user-mode-linux")
+            raise CannotError(f"linux.uml: not installed; {advice('user-mode-linux')}")
         trees = sorted(Path("/usr/lib/uml/modules").glob("*/modules.dep"))
         if not trees:
             raise CannotError(
@@ -119,6 +122,11 @@ class UmlKernel(Kernel):
             return False
         return bool(texts) and all("\nTracerPid:\t0\n" in text for text in texts)
 
+    @property
+    def image_file(self) -> Path:
+        """See `Kernel.image_file`."""
+        return self.binary
+
     @cached_property
     def config_sha256(self) -> str | None:
         """SHA-256 of the configuration that the binary itself prints, or None if it prints none."""
@@ -144,7 +152,7 @@ class UmlKernel(Kernel):
         nics: int = 2,
     ) -> UmlGuest:
         """See `Kernel.boot`; any number of NICs can be plugged."""
-        return UmlGuest(self, name, modules, directory, console_log, memory_mib or MEMORY_MIB, network)
+        return UmlGuest(self, name, modules, directory, console_log, memory_mib or self.memory_mib, network)
 
 
 def arguments(
@@ -176,11 +184,8 @@ def arguments(
         f"ssl0=fd:{lines.agent},fd:{lines.agent}",
         *(f"ssl{number}=fd:{fd},fd:{fd}" for number, fd in enumerate(lines.streams, start=1)),
         f"lpj={_LOOPS_PER_JIFFY}",
-        # A guest that idles without a tick sleeps on when a frame comes in the instant before: the
-        # signal is only noted, and the next timer wakes it, up to half a second later.
-        "nohz=off",
         "panic=-1",  # a panic ends the process, so that it is noticed
-        "quiet",
+        "loglevel=5",  # warnings and worse: what a kernel complains of is a finding of the run
         "LVSLAB_AGENT=/dev/ttyS0",
         "LVSLAB_LINES=/dev/ttyS",
         f"LVSLAB_MODULES={','.join(modules)}",
@@ -189,7 +194,11 @@ def arguments(
 
 
 class UmlGuest(Guest):
-    """A running User-Mode Linux guest."""
+    """A running User-Mode Linux guest.
+
+    Attributes:
+        waker: of the guest, once it has a NIC.
+    """
 
     terminal_device = "/dev/tty1"
     boot_timeout = 30.0
@@ -209,6 +218,7 @@ class UmlGuest(Guest):
         self._kernel, self._modules, self._memory_mib = kernel, ["overlay", *modules], memory_mib
         self._mconsole_path = directory / "uml" / name / "mconsole"
         self._nics = 0
+        self.waker: Waker | None = None
         super().__init__(name, directory, console_log, network)
         threading.Thread(target=self._hasten, name=f"boot-{name}", daemon=True).start()
 
@@ -275,6 +285,9 @@ class UmlGuest(Guest):
 
     def plug(self, interfaces: Sequence[tuple[str, str]]) -> list[str]:
         """Add a `raw` vector NIC for each through the management console (see `Guest.plug`)."""
+        if self.waker is None:
+            self.waker = Waker(self.name, self.pid, lambda: self.send_signal(signal.SIGIO))
+        self.waker.watch(sockets.incoming(self.pid))
         lines = []
         with ManagementConsole(self.name, self._mconsole_path) as console:
             for interface, mac in interfaces:
@@ -287,3 +300,9 @@ class UmlGuest(Guest):
     def tune_nics(self) -> None:
         """Make room in the packet sockets behind the NICs that are up."""
         sockets.tune(self.pid)
+        if self.waker:
+            self.waker.watch(sockets.incoming(self.pid))
+
+    def _ended(self) -> None:
+        if self.waker:
+            self.waker.close()

@@ -14,20 +14,16 @@ from pathlib import Path
 
 from lvslab.control.keepalived import Keepalived
 from lvslab.errors import CannotError, LvslabError
-from lvslab.host import linux
-from lvslab.host.programs import (
-    distribution,
-    has_apt,
-    how_to_get,
-    install_command,
-    missing_packages,
-    packages,
-)
+from lvslab.host import distribution, linux
+from lvslab.host.distribution import advice, how_to_get
+from lvslab.host.programs import missing_packages, packages
 from lvslab.host.sandbox import PRIVATE_DIRECTORY
 from lvslab.kernels import confinement, kvm, probe
 from lvslab.kernels.kinds import HOST, KINDS
 from lvslab.kernels.machine import Kernel
 from lvslab.kernels.needs import NEEDS, KernelFacts, Kernels, Need
+from lvslab.lab import sleepers
+from lvslab.lab.clock import MachineClock
 from lvslab.modes import MODES
 from lvslab.plan.plan import LabPlan
 
@@ -49,6 +45,9 @@ class Line:
     fix: str = ""
 
 
+_START_SECONDS = 20.0
+
+
 def check_machine() -> Iterator[Line]:
     """All trials, one after the other. Call it inside the sandbox, whose own start is the first."""
     yield Line("Python", "pass", f"{sys.version.split()[0]} ({sys.executable})")
@@ -59,7 +58,11 @@ def check_machine() -> Iterator[Line]:
     yield _attempt(
         "packet sockets", _try_packet_socket, "run in an environment with CAP_NET_RAW in its own namespaces"
     )
-    yield _attempt("confinement", _try_confinement, _USER_NAMESPACES)
+    yield _attempt(
+        "confinement",
+        _try_confinement,
+        f"sysctl user.max_user_namespaces=10000; {how_to_get(['bubblewrap'])}",
+    )
     yield _attempt("web server", _try_nginx, how_to_get(["nginx-light", "libnginx-mod-stream"]))
     host = probe.host_facts(tuple(Need))
     met = sorted(host.met)
@@ -92,10 +95,9 @@ def check_machine() -> Iterator[Line]:
         "pass" if netem else "skip",
         f"netem in {', '.join(netem)}" if netem else NEEDS[Need.NETEM].title + ": none",
     )
+    if "uml" in tried:
+        yield _try_packets(kernels, "uml")
     yield _try_kvm()
-
-
-_USER_NAMESPACES = "sysctl user.max_user_namespaces=10000; apt-get install --no-install-recommends bubblewrap"
 
 
 def require_control(plan: LabPlan) -> None:
@@ -108,20 +110,16 @@ def require_control(plan: LabPlan) -> None:
     missing = [package for package in missing_packages() if package.program in wanted]
     if missing:
         names = ", ".join(str(package.program) for package in missing)
-        command = install_command(package.name for package in missing)
-        raise CannotError(f"lab '{plan.name}': {names} not found; run: {command}")
+        remedy = advice(*(package.name for package in missing))
+        raise CannotError(f"lab '{plan.name}': {names} not found; {remedy}")
 
 
 def _system() -> Line:
     """Other distributions are not refused: what lvslab needs is found by trial."""
-    if has_apt():
-        return Line("system", "pass", distribution())
-    return Line(
-        "system",
-        "skip",
-        f"{distribution()}: no apt here, and lvslab names packages as Debian does; Debian 12 and 13 are"
-        " supported",
-    )
+    name = distribution.name()
+    if distribution.has_apt():
+        return Line("system", "pass", name)
+    return Line("system", "skip", f"{name}: has no apt; Debian 12 and 13 are what lvslab is tried on")
 
 
 def _programs() -> Line:
@@ -141,11 +139,24 @@ def _try_guest(kind: type[Kernel]) -> tuple[Line, KernelFacts | None]:
     try:
         facts = probe.guest_facts(kind.installed(), fresh=True)
     except CannotError as error:
-        return Line(name, "fail", str(error), how_to_get(kind.packages)), None
+        build = "" if distribution.has_apt() else "; or build such a kernel: lvslab kernels build --help"
+        return Line(name, "fail", str(error), how_to_get(kind.packages) + build), None
     except LvslabError as error:  # it is here, and did not boot
         return Line(name, "fail", str(error)), None
     took, has = time.monotonic() - started, ", ".join(sorted(facts.met))
     return Line(name, "pass", f"{facts.release}: booted and tried in {took:.1f} s: has {has}"), facts
+
+
+def _try_packets(kernels: Kernels, kernel: str) -> Line:
+    """Whether packets wait for a guest that has fallen asleep."""
+    name = f"packets to '{kernel}'"
+    try:
+        seen = sleepers.try_director(kernels, kernel)
+    except LvslabError as error:
+        return Line(name, "skip", f"not tried: {error}")
+    if seen.wakes:
+        return Line(name, "pass", str(seen))
+    return Line(name, "skip", str(seen), "docs/kernels.md: a packet that finds the guest falling asleep")
 
 
 def _attempt(name: str, trial: Callable[[], str], fix: str) -> Line:
@@ -167,8 +178,13 @@ def _try_network() -> str:
     """A bridge and a veth pair whose other end lies in another namespace, made as Mininet makes
     them.
     """
+    own = Path("/proc/self/ns/net").readlink()
     with subprocess.Popen(["mnexec", "-n", "sleep", "30"]) as other:
+        namespace = Path(f"/proc/{other.pid}/ns/net")
         try:
+            # on a busy machine mnexec may not have left this namespace yet
+            if not MachineClock().wait(lambda: namespace.readlink() != own, _START_SECONDS, 0.01):
+                raise CannotError(f"mnexec: made no namespace within {_START_SECONDS:g} s")
             _run(
                 ["ip", "-batch", "-"],
                 input=(

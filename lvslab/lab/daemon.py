@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 from lvslab.control.base import ControlFile, HealthControl, HealthSettings
 from lvslab.errors import LabError
 from lvslab.ipvs.service import VirtualService
+from lvslab.kernels import guestfiles
 
 if TYPE_CHECKING:
-    from lvslab.lab.nodes import GuestProcess, LabMachine
+    from lvslab.lab.guest_process import GuestProcess
+    from lvslab.lab.nodes import LabMachine
 
 Listener = Callable[[float, str], None]
 """Takes the time when a line arrived, in seconds since the epoch, and the line. It is called by
@@ -31,6 +33,10 @@ another thread.
 _LAST_LINES = 5
 _LOOK_SECONDS = 0.2
 _KILL_SECONDS = 1.0
+_LONGEST_LINE = 65536
+
+_MOST_SAID = 64 << 20
+"""Bytes of a program's output that are kept: a guest must not fill the machine's disk with it."""
 
 
 def nobody(t: float, line: str) -> None:
@@ -97,8 +103,7 @@ class Daemon:
         self._logs.mkdir(parents=True, exist_ok=True)
         for place in (folder, self._logs):
             for name, file in self._files.items():
-                (place / name).write_text(file.text)
-                (place / name).chmod(0o755 if file.executable else 0o644)
+                guestfiles.write(place / name, file.text, 0o755 if file.executable else 0o644)
         with self._changed:
             self._lines, self._asked_to_end = [], False
         self._process = self.node.popen(
@@ -258,7 +263,11 @@ class Daemon:
         stream = process.stdout
         assert stream is not None
         with (self._logs / f"{self.name}.log").open("a") as log, stream:
-            for raw in stream:
+            size = 0
+            for raw in iter(lambda: stream.readline(_LONGEST_LINE), b""):
+                size += len(raw)
+                if size > _MOST_SAID:  # read on, so that the program is not held up
+                    continue
                 t, text = time.time(), raw.decode(errors="replace").rstrip()
                 log.write(f"{t:.6f} {text}\n")
                 log.flush()

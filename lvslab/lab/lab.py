@@ -6,27 +6,35 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from lvslab import events
-from lvslab.errors import GuestError, LabError, LvslabError
+from lvslab.errors import CannotError, GuestError, LabError, LvslabError
 from lvslab.events import Event, Listener
 from lvslab.host import linux, sandbox
 from lvslab.ipvs.ipvsadm import Ipvsadm
+from lvslab.lab import room
+from lvslab.lab.clock import MachineClock
 from lvslab.modes.base import Role, set_up_script
 from lvslab.plan.plan import LabPlan, NodePlan
 from lvslab.runs.words import plural
 
 if TYPE_CHECKING:  # Mininet and the guests' code are loaded while guests boot
     from lvslab.kernels.machine import Guest
-    from lvslab.lab.director import DirectorControl
+    from lvslab.lab.cables import Cables
+    from lvslab.lab.director import DirectorControl, StateListener
     from lvslab.lab.net import LabNet
     from lvslab.lab.nodes import LabMachine
+    from lvslab.lab.pair import Directors
+    from lvslab.lab.servers import Nginx
+    from lvslab.lab.watch import TableWatch
+    from lvslab.lab.worlds import AnyLab, TableListener
 
 
 class Lab:
@@ -38,6 +46,7 @@ class Lab:
 
     Attributes:
         plan: what was asked for.
+        clock: the machine's.
         start_seconds: how long the start took, from entering to ready.
         stop_seconds: how long the tear-down took, once it is over.
     """
@@ -45,12 +54,11 @@ class Lab:
     def __init__(self, plan: LabPlan, logs: Path, listener: Listener = events.nobody) -> None:
         """`logs`: existing folder for the guests' consoles and `commands.sh`."""
         self.plan, self._logs, self._listener = plan, logs, listener
+        self.clock = MachineClock()
         self.start_seconds: float | None = None
         self.stop_seconds: float | None = None
         self._guests: dict[str, Guest] = {}
         self._boots: dict[str, int] = {}
-        self._controls: dict[str, DirectorControl] = {}
-        self._vrrp: dict[str, str] = {}
         self._off: set[str] = set()
         self._net: LabNet | None = None
         self._namespaces: set[str] = set()
@@ -94,6 +102,8 @@ class Lab:
         return "; ".join(said) or None
 
     def _start(self) -> None:
+        from lvslab.catalog import catalog
+
         plan = self.plan
         linux.fresh_network()
         self._namespaces.add(os.readlink("/proc/self/ns/net"))
@@ -101,6 +111,8 @@ class Lab:
         self._directory.mkdir(parents=True)
         (self._logs / "commands.sh").write_text("\n".join(plan.commands()) + "\n")
         guests = [node for node in plan.nodes if node.is_guest]
+        wanted = {node.name: catalog.find(node.kernel).memory_mib for node in guests}
+        room.refuse(plan.name, wanted, room.available_mib())
         booting = f"booting {plural(len(guests), 'guest kernel')}, " if guests else ""
         self.tell("boot", f"{plan.mode.title}: {booting}building the network")
         self._stack.callback(self._end_processes)
@@ -117,7 +129,7 @@ class Lab:
         # here, the others are then ended.
         order = sorted(plan.nodes, key=lambda node: (not node.is_guest, node.role != Role.DIRECTOR))
         self._everywhere(order, self._set_up)
-        self._start_controls(plan.directors)
+        self._directors.start(plan.directors)
 
     def _boot(self, node: NodePlan) -> Guest:
         """Start a guest for a node; one that is booted again goes on in the namespace, with the
@@ -160,25 +172,26 @@ class Lab:
 
     # -- control of the directors ------------------------------------------------------------------
 
-    def _start_controls(self, directors: Sequence[NodePlan]) -> None:
-        """Start what watches servers and the other director, one director after the other: the
-        first one becomes master.
-        """
-        from lvslab.lab.director import DirectorControl
+    def _control(self, director: str, listener: StateListener) -> DirectorControl:
+        from lvslab.lab.daemon import Daemon
+        from lvslab.lab.director import DaemonPlan, DirectorControl
 
-        for each in directors:
-            control = DirectorControl(self.plan, self.node(each.name), self._logs, self._hear_vrrp)
-            self._controls[each.name] = control
-            control.start(master=len(directors) > 1 and each is directors[0])
+        node = self.node(director)
 
-    def _hear_vrrp(self, t: float, director: str, instance: str, state: str) -> None:
-        if instance == "outer":
-            self._vrrp[director] = state
-        self.tell("vrrp", f"{director}: {instance} addresses {state}", director, t)
+        def run(daemon: DaemonPlan, hear: Callable[[float, str], None]) -> Daemon:
+            return Daemon(node, daemon.name, daemon.command, daemon.files, self._logs, hear)
+
+        return DirectorControl(self.plan, director, node.inside, run, listener)
+
+    @cached_property
+    def _directors(self) -> Directors:
+        from lvslab.lab.pair import Directors
+
+        return Directors(self.plan, self._control, self.tell)
 
     def vrrp_state(self, director: str) -> str:
         """ "MASTER", "BACKUP" or "FAULT" as the director's keepalived said last, "" before."""
-        return self._vrrp.get(director, "")
+        return self._directors.state(director)
 
     @property
     def master(self) -> str:
@@ -188,18 +201,11 @@ class Lab:
         Raises:
             LabError: none does at the moment.
         """
-        names = [each.name for each in self.plan.directors]
-        if len(names) == 1:
-            return names[0]
-        found = next((name for name in names if self._vrrp.get(name) == "MASTER" and self.is_on(name)), None)
-        if found is None:
-            states = ", ".join(f"{name} {self._vrrp.get(name, 'unknown')}" for name in names)
-            raise LabError(f"lab '{self.plan.name}': no director is master ({states})")
-        return found
+        return self._directors.master(self.is_on)
 
     def stop_control(self, director: str) -> None:
         """End the daemons of a director orderly."""
-        self._controls[director].stop()
+        self._directors[director].stop()
 
     def start_control(self, director: str) -> None:
         """Start them again.
@@ -207,11 +213,11 @@ class Lab:
         Raises:
             LabError: one did not start.
         """
-        self._controls[director].start()
+        self._directors[director].start()
 
     def is_controlled(self, director: str) -> bool:
         """Whether any daemon of a director runs."""
-        return self._controls[director].running
+        return self._directors[director].running
 
     def check(self) -> None:
         """Make sure that what should run does.
@@ -223,9 +229,7 @@ class Lab:
         for name, guest in self._guests.items():
             if name not in self._off:
                 guest.agent.check_alive()
-        for name, control in self._controls.items():
-            if name not in self._off:
-                control.check()
+        self._directors.check(spare=self._off)
 
     # -- power -------------------------------------------------------------------------------------
 
@@ -263,7 +267,7 @@ class Lab:
             node.run(_FORGET).check(name, _FORGET)
         self._set_up(planned)
         if planned.role == Role.DIRECTOR:
-            self._start_controls([planned])
+            self._directors.start([planned])
         self._off.discard(name)
 
     def is_on(self, name: str) -> bool:
@@ -273,6 +277,34 @@ class Lab:
             return guest.alive
         with linux.network_of(self.node(name).pid):
             return any(linux.is_link_up(each.name) for each in self.plan.node(name).interfaces)
+
+    def panic(self, name: str) -> None:
+        """Let a guest's kernel panic (SysRq c)."""
+        guest = self._own_kernel(name)
+        self.expect_death(name)
+        guest.agent.start("echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger", guest.take_line()[0])
+
+    def last_words(self, name: str) -> str:
+        """What a guest's kernel said before it died."""
+        return self._own_kernel(name).last_words().partition(" (console")[0]
+
+    def freeze(self, name: str) -> None:
+        """Let a guest's kernel stand still (SIGSTOP)."""
+        self._own_kernel(name).freeze()
+
+    def thaw(self, name: str) -> None:
+        """Let it go on."""
+        self._own_kernel(name).thaw()
+
+    def is_frozen(self, name: str) -> bool:
+        """Whether a guest's kernel stands still."""
+        return self._own_kernel(name).frozen
+
+    def _own_kernel(self, name: str) -> Guest:
+        guest = self._guests.get(name)
+        if guest is None:
+            raise LabError(f"{name}: runs on the machine's own kernel, which is not the lab's to stop")
+        return guest
 
     def _everywhere(self, nodes: Iterable[NodePlan], work: Callable[[NodePlan], None]) -> None:
         """Do something in several nodes side by side; raise the first error by the nodes' order."""
@@ -332,14 +364,53 @@ class Lab:
         """The guest behind a node, or None if it runs on the machine's own kernel."""
         return self._guests.get(name)
 
-    @staticmethod
-    def now() -> float:
+    def web_server(self, name: str) -> Nginx:
+        """The web server of a real server.
+
+        Raises:
+            LabError: none runs there.
+        """
+        from lvslab.lab.servers import Nginx
+
+        return Nginx(self.node(name))
+
+    @property
+    def links(self) -> Cables:
+        """The cables between nodes and switches."""
+        from lvslab.lab.cables import Cables
+
+        return Cables(self.plan, self.net)
+
+    def watch(self, director: str, listener: TableListener) -> TableWatch:
+        """Watch a director's table while the block is entered."""
+        from lvslab.lab.watch import TableWatch
+
+        return TableWatch(self.node(director), listener)
+
+    def now(self) -> float:
         """The lab's one clock: seconds since the epoch, as in events, probes and captures."""
-        return time.time()
+        return self.clock.now()
 
     def tell(self, kind: str, text: str, node: str = "", t: float | None = None) -> None:
         """Report an event, of now or of the time `t`, in the whole lab or at one node."""
-        self._listener(Event(self.plan.name, kind, text, node=node, **({} if t is None else {"t": t})))
+        self._listener(Event(self.plan.name, kind, text, self.now() if t is None else t, node))
+
+
+def in_real_time(lab: AnyLab, what: str) -> Lab:
+    """The lab, if its time is this machine's.
+
+    Args:
+        what: is wanted of it.
+
+    Raises:
+        CannotError: it is not.
+    """
+    if isinstance(lab, Lab):
+        return lab
+    raise CannotError(
+        f"lab '{lab.plan.name}': {what} is not to be had in virtual time, where programs of this machine"
+        " have no place and work takes no time; run it in real time: --time real"
+    )
 
 
 _FORGET = "ip address flush scope global"

@@ -6,20 +6,16 @@ Both run a script with an exit code (`run`), as ordinary Mininet nodes do with `
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import select
 import shlex
-import signal
-import socket
 import subprocess
 import tempfile
-import threading
+import termios
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from mininet.link import Intf
 from mininet.node import Host, Node
@@ -27,10 +23,12 @@ from mininet.node import Host, Node
 from lvslab.errors import LabError
 from lvslab.host import linux
 from lvslab.host.completed import Completed
+from lvslab.host.scripts import shell_arguments
 from lvslab.kernels import initramfs
 from lvslab.kernels.kinds import CHEAPEST
 from lvslab.kernels.machine import Guest
 from lvslab.kernels.needs import Need, modules_for
+from lvslab.lab.guest_process import GuestProcess
 from lvslab.modes.base import Action, Ip, Step, Sysctl, set_up_script
 
 
@@ -58,16 +56,18 @@ class LabHost(Host):  # type: ignore[misc]
         Raises:
             LabError: it took longer.
         """
-        command = ["mnexec", "-a", str(self.pid), "/bin/sh", "-c", script]
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        ) as process:
+        with (
+            shell_arguments(script, self.directory) as arguments,
+            subprocess.Popen(
+                ["mnexec", "-a", str(self.pid), "/bin/sh", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            ) as process,
+        ):
             try:
                 out, err = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
@@ -86,6 +86,10 @@ class LabHost(Host):  # type: ignore[misc]
         path = self.directory / name
         path.mkdir(exist_ok=True)
         return path
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give the shell's terminal a size: where its programs wrap lines, and draw."""
+        termios.tcsetwinsize(self.stdin.fileno(), (rows, columns))
 
     def terminate(self) -> None:
         """As Mininet does it, and remove the node's folder if it made one."""
@@ -136,6 +140,7 @@ class GuestNode(Node):  # type: ignore[misc]
         self.guest = guest
         self.directory, self.inside = guest.share, Path(initramfs.SHARE)
         self._shell_started = False
+        self._window: tuple[int, int] | None = None
         super().__init__(name, **options)
 
     # -- Mininet's life cycle ----------------------------------------------------------------------
@@ -181,6 +186,19 @@ class GuestNode(Node):  # type: ignore[misc]
                 break
         super().sendCmd("unset HISTFILE; stty -echo; set +m")
         self.waitOutput()
+        self._set_window()
+
+    def resize(self, rows: int, columns: int) -> None:
+        """As for LabHost; may be said before the shell is started."""
+        self._window = rows, columns
+        if self._shell_started:
+            self._set_window()
+
+    def _set_window(self) -> None:
+        if self._window is not None:
+            rows, columns = self._window
+            script = f"stty -F {self.guest.terminal_device} rows {rows} cols {columns}"
+            self.guest.run(script).check(self.name, "size of the terminal")
 
     def sendCmd(self, *arguments: Any, **options: Any) -> None:
         """Send a command to the guest's interactive shell (see Mininet's Node)."""
@@ -280,113 +298,6 @@ class GuestNode(Node):  # type: ignore[misc]
             options.get("stderr"),
             options.get("stdin"),
         )
-
-
-class GuestProcess:
-    """A process with live output in a guest; mirrors subprocess.Popen.
-
-    Attributes:
-        stdout, stderr: readable pipes, or None when they were redirected.
-        stdin: writable, raw, when it was asked for; else None.
-        returncode: None while it runs; negative signal number when a signal ended it.
-    """
-
-    def __init__(
-        self,
-        guest: Guest,
-        command: str,
-        stdout: IO[Any] | int | None,
-        stderr: IO[Any] | int | None,
-        stdin: int | None,
-    ) -> None:
-        self._guest, self.args = guest, command
-        self.returncode: int | None = None
-        self._line, out, err = guest.take_line()
-        self.stdin: io.RawIOBase | None = socket.SocketIO(out, "w") if stdin == subprocess.PIPE else None
-        self._ended = threading.Event()
-        self.stdout, out_end = self._sink(stdout)
-        self.stderr, err_end = (None, out_end) if stderr == subprocess.STDOUT else self._sink(stderr)
-        self.pid = guest.agent.start(command, self._line)
-        self._pump = threading.Thread(target=self._copy, args=({out: out_end, err: err_end},), daemon=True)
-        self._pump.start()
-
-    @staticmethod
-    def _sink(target: IO[Any] | int | None) -> tuple[IO[bytes] | None, int]:
-        """The reading end for the caller, if any, and the descriptor to write to."""
-        if target is None or target == subprocess.PIPE:
-            read, write = os.pipe()
-            return os.fdopen(read, "rb"), write
-        if target == subprocess.DEVNULL:
-            return None, os.open(os.devnull, os.O_WRONLY)
-        return None, os.dup(target if isinstance(target, int) else target.fileno())
-
-    def _copy(self, streams: dict[socket.socket, int]) -> None:
-        """Copy live output until the process has ended and its lines are empty, or the guest is
-        gone.
-        """
-        code: int | None = None
-        lines = list(streams)
-        while True:
-            try:
-                readable, _, _ = select.select(lines, [], [], 0 if code is not None else 0.05)
-                for sock in readable:
-                    data = sock.recv(65536)
-                    if not data:  # the guest's end is closed: nobody is left in there
-                        lines.remove(sock)
-                    # the reader has lost interest, the process goes on
-                    with suppress(BrokenPipeError):
-                        os.write(streams[sock], data)
-            except (OSError, ValueError):  # the guest was closed, its lines with it
-                code = 128 + signal.SIGKILL
-                break
-            if code is not None and not readable:
-                break
-            if code is None and not readable:
-                try:
-                    code = self._guest.agent.wait(self.pid, timeout=0)
-                except LabError:
-                    code = 128 + signal.SIGKILL
-        for descriptor in set(streams.values()):
-            os.close(descriptor)
-        self._guest.return_line(self._line)
-        self.returncode = code if code < 128 else 128 - code
-        self._ended.set()
-
-    def poll(self) -> int | None:
-        return self.returncode
-
-    def wait(self, timeout: float | None = None) -> int:
-        if not self._ended.wait(timeout):
-            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
-        assert self.returncode is not None
-        return self.returncode
-
-    def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:
-        """Standard output and error, read to the end."""
-        if input is not None:
-            if self.stdin is None:
-                raise ValueError("stdin was not a pipe")
-            self.stdin.write(input)
-        errors: list[bytes] = []
-        reader = threading.Thread(
-            target=lambda: errors.append(self.stderr.read() if self.stderr else b""), daemon=True
-        )
-        reader.start()
-        out = self.stdout.read() if self.stdout else b""
-        reader.join()
-        self.wait(timeout)
-        return out, errors[0]
-
-    def send_signal(self, sig: int) -> None:
-        """Send a signal to all processes of the command's session."""
-        if self.returncode is None:
-            self._guest.agent.signal(self.pid, signal.Signals(sig))
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
 
 
 # A kernel with CONFIG_BPFILTER (Debian's 6.1) asks for a module "bpfilter" on every socket option

@@ -12,14 +12,14 @@ from lvslab.kernels.needs import KernelFacts
 from lvslab.runs import records
 
 if TYPE_CHECKING:
-    from lvslab.lab.lab import Lab
+    from lvslab.lab.worlds import AnyLab
     from lvslab.plan.plan import LabPlan, NodePlan
 
 
 def lab_record(
     plan: LabPlan,
     facts: Mapping[str, KernelFacts],
-    lab: Lab | None = None,
+    lab: AnyLab | None = None,
     counters: Sequence[records.ServiceCounters] = (),
 ) -> records.Lab:
     """A lab as run.json keeps it."""
@@ -78,7 +78,7 @@ def _moving_addresses(plan: LabPlan, node: str) -> list[str]:
     return [f"{address} on {each.interface} (VRRP)" for each in vrrp.instances for address in each.addresses]
 
 
-def counters(lab: Lab) -> tuple[records.ServiceCounters, ...]:
+def counters(lab: AnyLab) -> tuple[records.ServiceCounters, ...]:
     """The director's counters by service and server."""
     names = {address: name for name, address in lab.plan.addresses.rips.items()}
 

@@ -4,18 +4,20 @@ client that it saw, and iperf3.
 
 from __future__ import annotations
 
+import os
+import shlex
+import signal
+from contextlib import suppress
 from pathlib import Path
 
-from lvslab.lab.nodes import LabMachine
+from lvslab.errors import GuestError, LabError
+from lvslab.kernels import guestfiles
+from lvslab.lab.nodes import GuestNode, LabMachine
 from lvslab.plan.services import HTTP_PORT, HTTP_SERVER_PORT, THROUGHPUT_PORT, UDP_PORT, UDP_SERVER_PORT
+from lvslab.runs.answers import ANSWER
 
 _STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-
-ANSWER = "{name} {client} {port}\n"
-"""What a real server answers, on TCP and UDP alike: its name, and the client's address and port as
-it saw them.
-"""
 
 
 def nginx_configuration(name: str, directory: Path) -> str:
@@ -61,14 +63,80 @@ stream {{
 
 def start_nginx(node: LabMachine) -> None:
     """Start nginx in a node; when this returns it is listening (nginx goes to the background only
-    then).
+    then), and its number is in nginx.pid (which it writes a moment later).
 
     Raises:
         CommandError: it did not start; the message is nginx's own.
     """
-    (node.directory / "nginx.conf").write_text(nginx_configuration(node.name, node.inside))
+    guestfiles.write(node.directory / "nginx.conf", nginx_configuration(node.name, node.inside))
+    number = f"{node.inside}/nginx.pid"
     command = f"nginx -e {node.inside}/nginx.log -p {node.inside} -c {node.inside}/nginx.conf"
-    node.run(command).check(node.name, command)
+    # one that was killed leaves its number behind
+    script = f"rm -f {number}\n{command} && until [ -s {number} ]; do sleep 0.01; done"
+    node.run(script).check(node.name, command)
+
+
+class Nginx:
+    """A running nginx: a `lvslab.lab.worlds.WebServer`."""
+
+    def __init__(self, node: LabMachine) -> None:
+        """
+        Raises:
+            LabError: none runs in the node.
+        """
+        self._node = node
+        self._read_number()
+
+    def _read_number(self) -> None:
+        try:
+            self._pid = int(guestfiles.read(self._node.directory / "nginx.pid"))
+        except (GuestError, ValueError) as error:
+            raise LabError(
+                f"{self._node.name}: its web server does not run; repair it first ({error})"
+            ) from error
+
+    @property
+    def title(self) -> str:
+        """It is one process."""
+        return f"process {self._pid}"
+
+    @property
+    def state(self) -> str | None:
+        """As proc(5) has it, None if it is gone."""
+        script = f'read -r line </proc/{self._pid}/stat && echo "${{line##*) }}"'
+        if isinstance(self._node, GuestNode):
+            out = self._node.run(script).out
+        else:
+            out = ""
+            with suppress(OSError):
+                out = Path(f"/proc/{self._pid}/stat").read_text().rpartition(") ")[2]
+        state = out[:1]
+        return None if state in ("", "Z", "X") else state
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._send(signal.SIGKILL)
+
+    def start(self) -> None:
+        """Start it again; it is another process then."""
+        start_nginx(self._node)
+        self._read_number()
+
+    def stop(self) -> None:
+        """SIGSTOP."""
+        self._send(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
+        if isinstance(self._node, GuestNode):
+            command = shlex.join(["kill", f"-{int(number)}", str(self._pid)])
+            self._node.run(command).check(self._node.name, "kill")
+        else:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, number)
 
 
 def start_iperf3(node: LabMachine) -> None:

@@ -8,41 +8,23 @@ import ipaddress
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 
 from lvslab.errors import LabError
+from lvslab.host.scripts import guest_script
 from lvslab.lab.nodes import LabMachine
+from lvslab.lab.worlds import Table, TableListener
+
+_START_SECONDS = 60.0
+"""So long the first look may take on a busy machine, where a director is a guest."""
 
 PERIOD = 0.02
 """Seconds between two looks at the table: the resolution of a change's time. The kernel announces
 no changes by itself.
 """
 
-_SCRIPT = """\
-last=.
-while :; do
-    mapfile -t lines </proc/net/ip_vs
-    table=
-    for line in "${{lines[@]:3}}"; do
-        set -- $line
-        if [[ $1 == '->' ]]; then table+=";$2 $3 $4"; else table+="|$*"; fi
-    done
-    if [[ $table != "$last" ]]; then printf '%s\\n' "$table"; last=$table; fi
-    read -r -t {period} && exit
-done
-"""
-# Only what bash does itself: in a guest a program's start costs 40 ms and more. Standard input
-# stays silent, so `read -t` is a sleep.
-
-Table = Mapping[str, Mapping[str, int]]
-"""Service ("TCP 10.0.0.10:80") → real server ("10.0.1.11:8080") → weight."""
-
-Listener = Callable[[float, Table, tuple[str, ...]], None]
-"""Takes the time of a change in seconds since the epoch, the table after it, and what changed in
-words.
-"""
+_LONGEST_LINE = 1 << 20
 
 
 def parse_table(line: str) -> dict[str, dict[str, int]]:
@@ -97,6 +79,11 @@ def changes(before: Table, after: Table) -> tuple[str, ...]:
     return tuple(said)
 
 
+def watch_script() -> str:
+    """What bash(1) is to run in a director: it prints a line for `parse_table` at each change."""
+    return guest_script("lvslab.lab", "watch.bash", PERIOD)
+
+
 class TableWatch:
     """Watches the table of one director until it is closed, or its kernel dies.
 
@@ -104,18 +91,18 @@ class TableWatch:
         table: as last seen.
     """
 
-    def __init__(self, director: LabMachine, listener: Listener) -> None:
+    def __init__(self, director: LabMachine, listener: TableListener) -> None:
         self._director, self._listener = director, listener
         self.table: Table = {}
         self._seen = threading.Event()
         self._problem: LabError | None = None
-        script = _SCRIPT.format(period=PERIOD)
-        self._process = director.popen(["bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        command = ["bash", "-c", watch_script()]
+        self._process = director.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._thread = threading.Thread(target=self._read, name=f"watch-{director.name}", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> TableWatch:
-        if not self._seen.wait(10):
+        if not self._seen.wait(_START_SECONDS):
             self.close()
             raise LabError(
                 f"{self._director.name}: its table of virtual services cannot be watched; is ip_vs loaded"
@@ -140,9 +127,10 @@ class TableWatch:
         self._thread.join(timeout=1)
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
+        stream = self._process.stdout
+        assert stream is not None
         with suppress(OSError, ValueError):
-            for line in self._process.stdout:
+            for line in iter(lambda: stream.readline(_LONGEST_LINE), b""):
                 try:
                     now, table = time.time(), parse_table(line.decode())
                 except LabError as problem:

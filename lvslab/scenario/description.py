@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from lvslab.catalog.choice import check_kernel
 from lvslab.errors import UsageError
 from lvslab.modes import mode_named
-from lvslab.plan.files import load_module, mistakes_in
+from lvslab.plan.files import load_module, mistakes_in, shipped_files
 from lvslab.scenario.limits import USUAL, Limits
 
 _Run = TypeVar("_Run", bound=Callable[..., None])
@@ -30,6 +30,8 @@ class Scenario:
         teaches: what one learns from it, one sentence.
         modes: forwarding modes that it uses.
         seconds: expected duration with the default parameters.
+        real_time: what it needs real time for, and why ("throughput: in virtual time …"); "": it
+            runs in virtual time, too.
         choices: parameter → the values that it may have, where they are few.
         limits: parameter → how large its numbers may be.
         parameters: name → default value; a value from the command line takes the default's type.
@@ -41,11 +43,17 @@ class Scenario:
     teaches: str
     modes: tuple[str, ...]
     seconds: float
+    real_time: str
     choices: Mapping[str, tuple[str, ...]]
     limits: Mapping[str, Limits]
     parameters: Mapping[str, Any]
     run: Callable[..., None]
     file: Path
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether its name alone means it."""
+        return shipped_files("scenarios").get(self.name) == self.file
 
 
 def scenario(
@@ -54,6 +62,7 @@ def scenario(
     teaches: str,
     modes: tuple[str, ...] | list[str],
     seconds: float = 10.0,
+    real_time: str = "",
     choices: Mapping[str, Iterable[str]] | None = None,
     fixed: Iterable[str] = (),
     limits: Mapping[str, tuple[float, float]] | None = None,
@@ -61,7 +70,7 @@ def scenario(
     """Mark a function as a scenario: `def run(log: Experiment, parameter=default, …)`.
 
     Args:
-        title, teaches, modes, seconds, choices: as `Scenario` has them.
+        title, teaches, modes, seconds, real_time, choices: as `Scenario` has them.
         fixed: arguments of the function that keep their defaults: no parameters of the scenario.
         limits: parameter → lowest and highest number; `lvslab.scenario.limits.USUAL` has those of
             the usual names.
@@ -71,6 +80,7 @@ def scenario(
         "teaches": teaches,
         "modes": tuple(modes),
         "seconds": seconds,
+        "real_time": real_time,
         "choices": {name: tuple(values) for name, values in (choices or {}).items()},
         "fixed": frozenset(fixed),
         "limits": {**USUAL, **{name: Limits(*pair) for name, pair in (limits or {}).items()}},

@@ -4,27 +4,30 @@ everything lands in the run directory.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lvslab.catalog import catalog
 from lvslab.errors import UsageError
 from lvslab.events import Event, Listener
 from lvslab.kernels.needs import Kernels
-from lvslab.lab import provenance
+from lvslab.lab import consoles, provenance
 from lvslab.lab.check import require_control
-from lvslab.lab.lab import Lab
+from lvslab.lab.lab import Lab, in_real_time
+from lvslab.lab.worlds import AnyLab
 from lvslab.modes import MODES
 from lvslab.plan.make import make_plan
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.services import HTTP_PORT
 from lvslab.plan.spec import LabSpec
+from lvslab.runs.lateness import Excuse, verdict
 from lvslab.runs.records import Bound, Result, ServiceCounters
 from lvslab.runs.writer import RunWriter
 from lvslab.scenario.trial import Trial
+from lvslab.scenario.world import MachineWorld, World
 from lvslab.traffic.prober import ProbeSpec
 from lvslab.verify.verification import Verification, verify
 
@@ -46,6 +49,8 @@ class Experiment:
     Attributes:
         run: the run directory being written.
         failures: expectations that did not hold.
+        complaints: what kernels of its labs complained of; each is a failure.
+        unjudged: expectations that were missed on a machine that was too late to judge them.
         turn: the repetition to do now, where several kernels or settings take turns; None: all of
             them.
         takes_turns: whether the scenario has asked for its repetitions.
@@ -59,13 +64,13 @@ class Experiment:
         listener: Listener,
         director_kernels: Sequence[str] = (),
         sysctls: Mapping[str, str] | None = None,
-        lab_class: type[Lab] = Lab,
+        world: World | None = None,
     ) -> None:
         """Begin it.
 
         Args:
             director_kernels, sysctls: what the command line says about the directors.
-            lab_class: of the labs that it makes.
+            world: of its labs; None: this machine.
         """
         self.run, self._kernels, self._listener, self._director_kernels = (
             run,
@@ -73,11 +78,12 @@ class Experiment:
             listener,
             director_kernels,
         )
-        self._sysctls, self._lab_class = dict(sysctls or {}), lab_class
-        self.failures = 0
+        self._sysctls, self._world = dict(sysctls or {}), world or MachineWorld()
+        self.failures = self.unjudged = 0
         self.turn: int | None = None
         self.takes_turns = self.begun = False
         self.last_verification: Verification | None = None
+        self.complaints: list[Result] = []
         self._labs: dict[str, int] = {}
         self._counters: dict[str, tuple[ServiceCounters, ...]] = {}
         self._trial: Trial | None = None
@@ -102,10 +108,10 @@ class Experiment:
 
     def note(self, text: str) -> None:
         """Note something in the log book."""
-        self.tell(Event("", "note", text))
+        self.tell(Event("", "note", text, self._world.now()))
 
     @contextmanager
-    def lab(self, mode: str, **options: Any) -> Iterator[Lab]:
+    def lab(self, mode: str, **options: Any) -> Iterator[AnyLab]:
         """Bring up a lab; it is torn down when the block is left.
 
         Args:
@@ -126,7 +132,7 @@ class Experiment:
             )
         spec = replace(
             spec,
-            kernels=tuple(self._director_kernels) or spec.kernels,
+            kernels=tuple(self._world.kernels(spec.kernels, self._director_kernels)),
             sysctls={**self._sysctls, **spec.sysctls},
         )
         self._kernels = catalog.including(self._kernels, spec.kernels)
@@ -134,24 +140,46 @@ class Experiment:
             yield lab
 
     @contextmanager
-    def planned_lab(self, plan: LabPlan) -> Iterator[Lab]:
+    def real_lab(self, mode: str, **options: Any) -> Iterator[Lab]:
+        """As `lab`, for what needs programs of this machine in its nodes, or asks what work costs.
+
+        Raises:
+            CannotError: the experiment is in virtual time.
+        """
+        with self.lab(mode, **options) as lab:
+            yield in_real_time(lab, "what this scenario asks")
+
+    @contextmanager
+    def planned_lab(self, plan: LabPlan) -> Iterator[AnyLab]:
         """Bring up a lab from its plan."""
         require_control(plan)
         number = self._labs[plan.name] = self._labs.get(plan.name, 0) + 1
         logs = self.run.logs / (plan.name if number == 1 else f"{plan.name}.{number}")
         logs.mkdir()
         self.run.add_lab(provenance.lab_record(plan, self._kernels.facts))
-        lab = self._lab_class(plan, logs, self.tell)
+        lab = self._world.lab(plan, logs, self.tell)
         self.begun = True
-        with lab:
-            yield lab
+        try:
+            with lab:
+                yield lab
+        finally:
+            self._hear_consoles(plan, logs)
         counters = self._counters.get(plan.name, ())
         self.run.add_lab(provenance.lab_record(plan, self._kernels.facts, lab, counters))
+
+    def _hear_consoles(self, plan: LabPlan, logs: Path) -> None:
+        """What a lab's kernels complained of fails the run, whatever its verdicts say."""
+        complaints = consoles.complaints(logs, self.run.path)
+        self.complaints += complaints
+        self.failures += len(complaints)
+        self.run.add_results(complaints)
+        for result in complaints:
+            self.tell(Event(plan.name, "verdict", f"FAIL: {result.reason}", self._world.now()))
 
     @contextmanager
     def trial(
         self,
-        lab: Lab,
+        lab: AnyLab,
         *,
         variant: str,
         expects: str,
@@ -174,7 +202,9 @@ class Experiment:
         if probe.get("protocol", "tcp") == "tcp":
             probe.setdefault("ports", _PORTS)
         spec = ProbeSpec(lab.plan.addresses.vip, port, tuple(lab.plan.addresses.rips), rate=rate, **probe)
-        trial = Trial(lab, self.run, spec, variant=variant, repeat=repeat, expects=expects, bound=bound)
+        trial = Trial(
+            lab, self._world, self.run, spec, variant=variant, repeat=repeat, expects=expects, bound=bound
+        )
         self._trial = trial
         try:
             with trial:
@@ -182,46 +212,54 @@ class Experiment:
         finally:
             self._trial = None
 
-    def verify(self, lab: Lab) -> Verification:
+    def verify(self, lab: AnyLab) -> Verification:
         """Prove the lab's packet paths; the verdict becomes a result of the run."""
-        outcome = verify(lab, self.run.path)
+        outcome = verify(in_real_time(lab, "a proof from captures at every link"), self.run.path)
         self.last_verification = outcome
         self.failures += outcome.verdict == "fail"
         self.run.add_result(outcome.result(lab.plan.name))
         lab.tell("verdict", f"{lab.plan.mode.title}: {outcome.verdict.upper()}: {outcome.reason}")
         return outcome
 
-    def get(self, lab: Lab, times: int = 1, client: int = 1) -> list[str]:
+    def get(self, lab: AnyLab, times: int = 1, client: int = 1) -> list[str]:
         """Names of the real servers that answered `times` requests to the virtual service; "" for a
         request that failed.
         """
-        from lvslab.traffic import http
-
-        node = lab.clients[client - 1]
-        answers = http.get(node, f"http://{lab.plan.addresses.vip}:{HTTP_PORT}/", times)
-        return [answer.server or "" for answer in answers]
+        return self._world.get(lab, client - 1, times)
 
     def expect(
-        self, name: str, holds: bool, reason: str, evidence: Sequence[str] = (), trial: Trial | None = None
+        self,
+        name: str,
+        holds: bool,
+        reason: str,
+        evidence: Sequence[str] = (),
+        trial: Trial | None = None,
+        excuse: Excuse | None = None,
     ) -> None:
-        """Note whether an expectation held; one that did not makes the run fail (exit code 1).
+        """Note whether an expectation held; one that did not makes the run fail (exit code 1),
+        unless the machine was so late that nothing can be said (4).
 
         Args:
             trial: the trial that it is about, whose files are the evidence.
+            excuse: how late the machine must have been to explain that it did not hold.
         """
-        self.failures += not holds
+        outcome = verdict(holds, excuse)
+        self.failures += outcome == "fail"
+        self.unjudged += outcome == "skip"
+        if outcome == "skip" and excuse:
+            reason = f"not judged: the machine was late by {excuse.late * 1000:.0f} ms; {reason}"
         if trial:
-            trial.judged(holds)
+            trial.judged(outcome)
             evidence = [*evidence, *trial.evidence]
-        result = Result(name, "pass" if holds else "fail", reason, tuple(evidence))
+        result = Result(name, outcome, reason, tuple(evidence))
         self.run.add_result(result)
-        self.tell(Event("", "verdict", f"{name}: {result.verdict.upper()}: {reason}"))
+        self.tell(Event("", "verdict", f"{name}: {result.verdict.upper()}: {reason}", self._world.now()))
 
-    def counters(self, lab: Lab) -> tuple[ServiceCounters, ...]:
+    def counters(self, lab: AnyLab) -> tuple[ServiceCounters, ...]:
         """The director's counters after the kernel has brought them up to date; they are kept with
         the lab.
         """
-        time.sleep(_COUNTER_SECONDS)
+        lab.clock.sleep(_COUNTER_SECONDS)
         found = self._counters[lab.plan.name] = provenance.counters(lab)
         return found
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvslab.errors import UsageError
-from lvslab.scenario.description import Scenario, parameters
+from lvslab.scenario.description import Scenario, parameters, shown
 
 _SYSCTL = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_*/-]+)+")
 """Names of sysctls, as sysctl(8) takes them."""
@@ -34,6 +34,18 @@ class Job:
     @property
     def title(self) -> str:
         return f"{self.scenario.name} ({self.mode})" if self.mode else self.scenario.name
+
+    @property
+    def words(self) -> list[str]:
+        """The words after `lvslab run` that ask for the same again: the scenario, and those of its
+        parameters that are not as it has them by default.
+        """
+        own = self.scenario
+        words = [own.name if own.is_shipped else str(own.file)]
+        for name, value in self.values.items():
+            if value != own.parameters[name]:
+                words += [f"--{name.replace('_', '-')}", shown(value)]
+        return words
 
 
 @dataclass(frozen=True)

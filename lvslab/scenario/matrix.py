@@ -44,12 +44,12 @@ def take_turns(workers: Sequence[Worker], repeat: int, listener: Listener, *, nu
         worker.turn(repetition)
 
 
-def new_folder(runs: Path) -> Path:
-    """Make a folder for the cells of a matrix, named after the time (UTC)."""
+def new_folder(runs: Path, what: str = "matrix") -> Path:
+    """Make a folder for several runs, such as the cells of a matrix, named after the time (UTC)."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     counter = 1
     while True:
-        path = runs / (f"{stamp}-matrix" if counter == 1 else f"{stamp}-matrix-{counter}")
+        path = runs / (f"{stamp}-{what}" if counter == 1 else f"{stamp}-{what}-{counter}")
         try:
             path.mkdir(parents=True)
         except FileExistsError:

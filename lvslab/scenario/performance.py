@@ -17,8 +17,8 @@ from lvslab.runs.writer import RunWriter
 from lvslab.traffic import tools
 
 CONNECTIONS = 16
-"""Connections that wrk keeps busy: enough that the slowest node never idles, few enough that queues
-stay short.
+"""Connections of all clients that wrk keeps busy: enough that the slowest node never idles, few
+enough that queues stay short.
 """
 
 _EPHEMERAL = Sysctl("net.ipv4.ip_local_port_range", "1024 65535").fast()
@@ -27,8 +27,8 @@ _EPHEMERAL = Sysctl("net.ipv4.ip_local_port_range", "1024 65535").fast()
 class Performance:
     """Measurements in one running lab.
 
-    The client's range of local ports is widened, so that many short connections do not run out of
-    them.
+    Requests come from all clients at once, a single stream and single requests from the first.
+    Their range of local ports is widened, so that many short connections do not run out of them.
     """
 
     def __init__(self, lab: Lab, run: RunWriter, repeat: int) -> None:
@@ -39,7 +39,8 @@ class Performance:
         for node in lab.net.hosts:
             if isinstance(node, GuestNode):
                 node.offload()
-        self._client.run(_EPHEMERAL).check(self._client.name, _EPHEMERAL)
+        for client in lab.clients:
+            client.run(_EPHEMERAL).check(client.name, _EPHEMERAL)
 
     def throughput(self, seconds: float) -> None:
         """One TCP stream through the virtual service: bit/s, segments sent again, director's
@@ -68,7 +69,8 @@ class Performance:
     def _http(self, metric: str, per: str, seconds: float, keep_alive: bool) -> None:
         def measure() -> None:
             cpu = self._director_cpu()
-            result = tools.wrk(self._client, f"http://{self._vip}/", seconds, CONNECTIONS, keep_alive)
+            url = f"http://{self._vip}/"
+            result = tools.wrk_from_all(self._lab.clients, url, seconds, CONNECTIONS, keep_alive)
             if result.failed:
                 self._sample(
                     metric, "1/s", None, error=f"{result.failed} of {result.requests} requests failed"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from lvslab.scenario.cells import Cell
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.jobs import Job
 from lvslab.scenario.matrix import take_turns
+from lvslab.scenario.world import MachineWorld, World
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,13 @@ def run_jobs(
     cells: Sequence[Cell] = (Cell(),),
     draw: bool = True,
     keep_going: bool = False,
+    world: Callable[[], World] = MachineWorld,
 ) -> Iterator[Outcome]:
     """Run jobs, each in every cell; the outcomes of a job are yielded as soon as they are there.
 
     The cells of a job take turns, repetition by repetition; each has a run directory of its own, in
     the cell's folder. After a job that failed or broke the rest is left out, unless `keep_going`. A
-    job that this machine cannot do never stops the others.
+    job that this machine cannot do never stops the others. Each run has a `world` of its own.
 
     Raises:
         UsageError: the first job was refused before a lab was started; nothing is left of it.
@@ -82,7 +84,9 @@ def run_jobs(
         listener(Event("", "job", text))
         with ExitStack() as stack:
             going = [
-                stack.enter_context(_opened(job, cell, kernels, listener, runs / cell.folder, host, tools))
+                stack.enter_context(
+                    _opened(job, cell, kernels, listener, runs / cell.folder, host, tools, world())
+                )
                 for cell in cells
             ]
             if len(cells) == 1:
@@ -112,6 +116,7 @@ def _opened(
     runs: Path,
     host: Mapping[str, object],
     tools: Mapping[str, str | None],
+    world: World,
 ) -> Iterator[JobRun]:
     """A job in one cell, with its run directory held open until all its repetitions are done."""
     scenario = job.scenario
@@ -122,19 +127,21 @@ def _opened(
         kind="run",
         command=["lvslab", *sys.argv[1:]],
         scenario=Scenario(scenario.name, scenario.title, scenario.teaches),
-        parameters={**job.values, **cell.sysctls},
+        parameters={**job.values, **cell.sysctls, **world.facts},
         host=host,
         tools=tools,
         forwarding_modes=mode_records(),
     )
     with writer as run:
-        going = JobRun(job, cell, run, Experiment(run, kernels, listener, cell.kernels, cell.sysctls))
+        experiment = Experiment(run, kernels, listener, cell.kernels, cell.sysctls, world)
+        going = JobRun(job, cell, run, experiment)
         try:
             yield going
         except KeyboardInterrupt:
             said = f"interrupted: {job.title}; what it measured is in {run.path}"
             listener(Event("", "note", said))
             raise
+        world.close(run.path)
         going.end()
 
 
@@ -189,6 +196,8 @@ class JobRun:
                 )
         if experiment.failures and self._code in (ExitCode.OK, ExitCode.CANNOT):
             self._code = ExitCode.FAILED
+        elif experiment.unjudged and self._code == ExitCode.OK:
+            self._code = ExitCode.CANNOT
 
     def _run_scenario(self) -> None:
         """Run the scenario's function; the trace of a mistake in it goes to the logs.
@@ -200,7 +209,7 @@ class JobRun:
         scenario = self._job.scenario
         own = scenario.file not in shipped_files("scenarios").values()
         try:
-            with mistakes_in(scenario.file) if own else nullcontext():
+            with mistakes_in(scenario.file, commands=True) if own else nullcontext():
                 scenario.run(self._experiment, **self._job.values)
         except LvslabError as error:
             if error.__cause__ is not None:

@@ -1,12 +1,11 @@
 """A trial: a lab under the load of a prober while something is broken and repaired, with all that
-happens marked on one clock.
+happens marked on one clock. What its records say afterwards: `runs/observation.py`.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +14,15 @@ from typing import cast, get_args
 
 from lvslab.errors import LabError
 from lvslab.events import Event
-from lvslab.lab.lab import Lab
-from lvslab.lab.watch import Table, TableWatch
-from lvslab.runs import records
+from lvslab.lab.worlds import AnyLab, Table, Watch
+from lvslab.runs import lateness, records
+from lvslab.runs.lateness import Delay, Excuse
+from lvslab.runs.observation import outage_since
 from lvslab.runs.outage import Attempt, Beat, Stretch, Survival, survival
 from lvslab.runs.probes import read_probes
-from lvslab.runs.trials import outage_since
 from lvslab.runs.writer import RunWriter
-from lvslab.traffic.prober import Prober, ProbeSpec, ProbeSummary
+from lvslab.scenario.world import World
+from lvslab.traffic.prober import ProbeSpec, ProbeSummary
 
 MARKS = get_args(records.MarkKind)
 """Kinds of events that become marks of the trial."""
@@ -44,7 +44,8 @@ class Trial:
 
     def __init__(
         self,
-        lab: Lab,
+        lab: AnyLab,
+        world: World,
         run: RunWriter,
         spec: ProbeSpec,
         *,
@@ -53,15 +54,15 @@ class Trial:
         expects: str,
         bound: records.Bound | None,
     ) -> None:
-        self.lab, self._run, self._spec = lab, run, spec
+        self.lab, self._world, self._run, self._spec = lab, world, run, spec
         self.variant, self._repeat, self._expects, self._bound = variant, repeat, expects, bound
         self.name = f"{_slug(variant)}-{repeat}"
-        self.start = time.time()
+        self.start = lab.now()
         self._end: float | None = None
         self.summary: ProbeSummary | None = None
         self._marks: list[records.Mark] = []
         self._verdict: records.TrialVerdict | None = None
-        self._watches: dict[str, TableWatch] = {}
+        self._watches: dict[str, Watch] = {}
         self._lock = threading.Lock()
         self._stack = ExitStack()
 
@@ -70,11 +71,12 @@ class Trial:
     def __enter__(self) -> Trial:
         with ExitStack() as stack:
             for planned in self.lab.plan.directors:
-                watch = TableWatch(self.lab.node(planned.name), self._table_listener(planned.name))
+                watch = self.lab.watch(planned.name, self._table_listener(planned.name))
                 self._watches[planned.name] = stack.enter_context(watch)
             self._prober = stack.enter_context(
-                Prober(self.lab.clients[0], self._spec, self.attempts_file, self.beats_file)
+                self._world.prober(self.lab, self._spec, self.attempts_file, self.beats_file)
             )
+            stack.enter_context(self._world.lateness(self.lab, self.lateness_file))
             self._stack = stack.pop_all()
         self.start = self._prober.start
         self._save()
@@ -86,7 +88,7 @@ class Trial:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        end = time.time()
+        end = self.lab.now()
         try:
             if error is None:
                 self.summary = self._prober.stop()
@@ -156,21 +158,18 @@ class Trial:
         Raises:
             LabError: it did not and `problem` says what that means; or something died meanwhile.
         """
-        deadline = time.monotonic() + timeout
-        while True:
+
+        def holds() -> bool:
             self._prober.check_alive()
             self.lab.check()
             for watch in self._watches.values():
                 watch.check()
-            if condition():
-                return True
-            rest = deadline - time.monotonic()
-            if rest <= 0:
-                break
-            time.sleep(min(rest, _LOOK))
-        if problem:
+            return condition()
+
+        came = self.lab.clock.wait(holds, timeout, _LOOK)
+        if problem and not came:
             raise LabError(f"{self.lab.plan.name}, {self.variant}: {problem} within {timeout:g} s")
-        return False
+        return came
 
     def until_whole(self, timeout: float = 30.0, calm: float = CALM) -> bool:
         """Let the load run until no attempt of `calm` seconds failed, from now on; returns whether
@@ -179,13 +178,12 @@ class Trial:
         An attempt may take the prober's own timeout until it has failed, so the answer comes that
         much later.
         """
-        tail = _Tail(self.attempts_file)
-        begin = time.time()
+        begin, now = self.lab.now(), self.lab.now
 
         def whole() -> bool:
-            tail.read()
-            since = max(tail.last_failure, begin)
-            return tail.last_ok >= since + calm and time.time() >= since + calm + self._spec.timeout
+            last_ok, last_failure = self._prober.latest
+            since = max(last_failure, begin)
+            return last_ok >= since + calm and now() >= since + calm + self._spec.timeout
 
         return self.until(whole, timeout, None)
 
@@ -220,11 +218,15 @@ class Trial:
         return self._run.probes / f"{self.name}.beats.csv"
 
     @property
+    def lateness_file(self) -> Path:
+        return self._run.probes / f"{self.name}.lateness.csv"
+
+    @property
     def evidence(self) -> list[str]:
         """The trial's files, as results name them."""
         return [
             str(file.relative_to(self._run.path))
-            for file in (self.attempts_file, self.beats_file)
+            for file in (self.attempts_file, self.beats_file, self.lateness_file)
             if file.exists()
         ]
 
@@ -275,34 +277,41 @@ class Trial:
             times = [mark.t for mark in self._marks if mark.kind == kind and text in mark.text]
         return min((t for t in times if t >= since), default=None)
 
-    def judged(self, verdict: bool) -> None:
-        """Note an expectation's outcome; one that failed makes the trial's verdict."""
-        self._verdict = "fail" if self._verdict == "fail" or not verdict else "pass"
+    def judged(self, verdict: records.TrialVerdict) -> None:
+        """Note an expectation's outcome: one that failed makes the trial's verdict, before one that
+        could not be judged.
+        """
+        self._verdict = min(verdict, self._verdict or "pass", key=("fail", "skip", "pass").index)
         self._save()
 
+    # -- what the machine's lateness would explain -------------------------------------------------
 
-class _Tail:
-    """Follows the attempts as they are written."""
+    @cached_property
+    def _delays(self) -> Sequence[Delay]:
+        return lateness.read_delays(self.lateness_file)
 
-    def __init__(self, file: Path) -> None:
-        self._file, self._position = file, 0
-        self.last_ok = self.last_failure = 0.0
-        """Planned times of the latest attempts of either kind that have ended."""
+    def excuse(self, needed: float, since: float, until: float) -> Excuse:
+        """What would explain a miss: the machine was late by `needed` seconds in a stretch of
+        time.
+        """
+        return Excuse(needed, lateness.lateness(self._delays, self.attempts, since, until))
 
-    def read(self) -> None:
-        with self._file.open("rb") as stream:
-            stream.seek(self._position)
-            text = stream.read()
-        whole = text.rfind(b"\n") + 1
-        self._position += whole
-        for line in text[:whole].splitlines():
-            planned, outcome = line.partition(b",")[0], line.rpartition(b",")[2]
-            if planned == b"planned":
-                continue
-            if outcome == b"ok":
-                self.last_ok = max(self.last_ok, float(planned))
-            else:
-                self.last_failure = max(self.last_failure, float(planned))
+    def excuse_of(self, attempts: Iterable[Attempt]) -> Excuse | None:
+        """What would explain that those of the attempts that failed did."""
+        return lateness.excuse_of_failures(attempts, self.timeout, self._delays, self.attempts)
+
+    def excuse_of_connections(self, numbers: Collection[int]) -> Excuse | None:
+        """What would explain that lasting connections ended."""
+        ends = (beat for beat in self.beats if beat.connection in numbers)
+        return lateness.excuse_of_failures(ends, self._spec.beat_timeout, self._delays, self.attempts)
+
+    def excuse_of_pause(self, needed: float, until: float, span: float, since: float | None = None) -> Excuse:
+        """What would explain that something happened too early, or that one step was held up: the
+        machine had been late by `needed` in some `span` seconds of a stretch of time, by default
+        from the trial's start.
+        """
+        begin = self.start if since is None else since
+        return Excuse(needed, lateness.longest_pause(self._delays, begin, until, span))
 
 
 def _slug(text: str) -> str:

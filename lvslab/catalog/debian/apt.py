@@ -28,6 +28,7 @@ from lvslab.catalog.debian.apt_output import (
 from lvslab.catalog.pace import Pace
 from lvslab.errors import CannotError
 from lvslab.events import Event, Listener
+from lvslab.host.distribution import advice
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
@@ -106,7 +107,7 @@ def machine_keyring() -> Path:
         if path.exists():
             return path
     raise CannotError(
-        f"{KEYRINGS[0]}: not there, signatures cannot be checked; run: apt-get install debian-archive-keyring"
+        f"{KEYRINGS[0]}: not there, signatures cannot be checked; {advice('debian-archive-keyring')}"
     )
 
 

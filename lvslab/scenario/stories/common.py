@@ -7,22 +7,21 @@ from contextlib import AbstractContextManager
 
 from lvslab.faults import Fault
 from lvslab.ipvs.service import VirtualService
-from lvslab.lab.lab import Lab
-from lvslab.lab.watch import Table
+from lvslab.lab.worlds import AnyLab, Table
 from lvslab.plan.services import HTTP_PORT
 
 SETTLE = 1.0
 """Seconds of undisturbed load before a fault and after the repair, to see both."""
 
-Break = Callable[[Lab, str], AbstractContextManager[Fault]]
+Break = Callable[[AnyLab, str], AbstractContextManager[Fault]]
 
 
-def http_service(lab: Lab) -> VirtualService:
+def http_service(lab: AnyLab) -> VirtualService:
     """The lab's HTTP service."""
     return next(each for each in lab.plan.services if each.port == HTTP_PORT)
 
 
-def weight_of(table: Table, lab: Lab, server: str) -> int | None:
+def weight_of(table: Table, lab: AnyLab, server: str) -> int | None:
     """Weight of a server in the HTTP service of a director's table, None if it is not in it."""
     entry = next(
         each for each in http_service(lab).real_servers if each.address == lab.plan.addresses.rips[server]

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lvslab.faults import Fault
-from lvslab.lab.lab import Lab
+from lvslab.lab.worlds import AnyLab
 from lvslab.modes import ALL_MODES, mode_named
 from lvslab.plan.redundancy import SYNC_FLUSH, Redundancy
+from lvslab.runs.lateness import PERIOD, Excuse, least_excused
 from lvslab.runs.records import Bound
 from lvslab.runs.words import plural
 from lvslab.scenario.description import scenario
@@ -40,12 +41,13 @@ def director_failure(
     own_kernel: bool = False,
     announced: bool = False,
     afterwards: Afterwards | None = None,
+    real_time: str = "",
 ) -> Callable[..., None]:
     """A scenario: the master of a pair fails, with connection sync and without.
 
     Args:
         break_director: one of `lvslab.faults`.
-        title, teaches, modes: as `@scenario` takes them.
+        title, teaches, modes, real_time: as `@scenario` takes them.
         rate: connections a second, where the user does not say.
         kernels: of the two directors, where the user does not say.
         offers: those of `kernels` and `preempt` that the user may set.
@@ -57,6 +59,7 @@ def director_failure(
         teaches=teaches,
         modes=modes,
         seconds=35,
+        real_time=real_time,
         choices={"sync": ("yes", "no")},
         fixed=_OFFERED.difference(offers),
     )
@@ -201,7 +204,7 @@ def director_fails(
                 afterwards(log, trial, over, f"{SYNC_WORDS[synced]}, {repetition}")
 
 
-def takeover_bound(lab: Lab, announced: bool = False) -> Bound:
+def takeover_bound(lab: AnyLab, announced: bool = False) -> Bound:
     """When the second director takes over at the latest after the first one's last
     advertisement.
     """
@@ -209,7 +212,7 @@ def takeover_bound(lab: Lab, announced: bool = False) -> Bound:
     if not announced:
         return Bound(*vrrp.bound)
     return Bound(
-        (256 - vrrp.priority) / 256 * vrrp.advert,
+        vrrp.skew,
         f"skew (256 − {vrrp.priority}) / 256 × advert {vrrp.advert:g} s",
     )
 
@@ -235,29 +238,43 @@ def judge_takeover(
     broken = trial.outage(fault.t)
     if detected is None:
         log.expect(
-            f"{name}: {backup} takes over", False, f"it never became master; {bound.formula}", trial=trial
+            f"{name}: {backup} takes over",
+            False,
+            f"it never became master; {bound.formula}",
+            trial=trial,
+            excuse=early_takeover(trial, bound, advert, fault.t),
         )
         return
-    took = detected - fault.t
+    took, allowed = detected - fault.t, bound.seconds + advert + fault.lasted
     log.expect(
         f"{name}: {backup} takes over",
-        took <= bound.seconds + advert + fault.lasted,
+        took <= allowed,
         f"{took:.3f} s after the fault; {bound.formula} = {bound.seconds:.3f} s, and an interval of"
         f" {advert:g} s for the machine's own delays"
         + (f", and {fault.lasted:.2f} s that the fault itself took" if fault.lasted > 0.05 else ""),
         trial=trial,
+        excuse=trial.excuse(took - allowed, fault.t, detected),
     )
     if broken is None:
         log.expect(f"{name}: outage", True, "no attempt failed", trial=trial)
         return
-    outage = broken.end - fault.t
+    outage, allowed = broken.end - fault.t, bound.seconds + took + fault.lasted
+    over = broken.ended and broken.end < until
     log.expect(
         f"{name}: outage",
-        broken.ended and broken.end < until and outage <= bound.seconds + took + fault.lasted,
+        over and outage <= allowed,
         f"{outage:.3f} s, {plural(broken.failed, 'attempt')} failed; the formula's bound plus the detection"
         f" measured is {bound.seconds + took:.3f} s",
         trial=trial,
+        excuse=trial.excuse(outage - allowed, fault.t, broken.end) if over else None,
     )
+
+
+def early_takeover(trial: Trial, bound: Bound, advert: float, until: float) -> Excuse:
+    """What would explain that a backup was master before it should have been: the master's
+    advertisements came so late that they seemed to have ended.
+    """
+    return trial.excuse_of_pause(bound.seconds - advert, until, bound.seconds)
 
 
 def judge_survival(log: Experiment, trial: Trial, fault: Fault, until: float, saved: bool, name: str) -> None:
@@ -271,6 +288,7 @@ def judge_survival(log: Experiment, trial: Trial, fault: Fault, until: float, sa
             f"{found.survived} of {found.total} survived; {len(old)} older than {SYNC_FLUSH:g} s died"
             + (f", {len(found.lost)} younger" if found.lost else ""),
             trial=trial,
+            excuse=late_sync(trial, fault.t, old),
         )
     else:
         ends = ", ".join(sorted({outcome for _, _, outcome in found.lost}))
@@ -280,3 +298,16 @@ def judge_survival(log: Experiment, trial: Trial, fault: Fault, until: float, sa
             f"{found.survived} of {found.total} survived" + (f"; the others ended by {ends}" if ends else ""),
             trial=trial,
         )
+
+
+def late_sync(trial: Trial, t: float, ages: Iterable[float]) -> Excuse | None:
+    """What would explain that connections of these ages, in seconds at `t`, were not known to the
+    backup: the message about each was later than the connection was old. One message is held up by
+    one pause: short waits, however many, do not add up to it.
+    """
+    return least_excused(
+        [
+            trial.excuse_of_pause(age - SYNC_FLUSH, t, age - SYNC_FLUSH + 2 * PERIOD, since=t - age)
+            for age in ages
+        ]
+    )

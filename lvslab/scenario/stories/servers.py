@@ -154,6 +154,7 @@ def judge_server_failure(
         f"after {after:.2f} s; {bound.formula}: at most {bound.seconds:g} s; {failed} of {len(during)}"
         " attempts failed",
         trial=trial,
+        excuse=trial.excuse(after - bound.seconds, fault.t, noticed),
     )
     harmed = [each for each in trial.since(noticed, repaired) if each.failed]
     log.expect(
@@ -161,6 +162,7 @@ def judge_server_failure(
         not harmed,
         f"{plural(len(harmed), 'attempt')} failed after the table had changed",
         trial=trial,
+        excuse=trial.excuse_of(harmed),
     )
     back = trial.mark("table", repaired)
     log.expect(

@@ -1,0 +1,1 @@
+"""Labs in virtual time: a plan carried out in a simulated world."""
