@@ -8,11 +8,14 @@ from typing import Any
 
 from lvslab.doctor.evidence import Evidence
 from lvslab.doctor.finding import Finding
+from lvslab.doctor.missing import missing
+from lvslab.doctor.notes import notes
 from lvslab.doctor.rules import (
     arp,
     connections,
     datagrams,
     director,
+    files,
     flood,
     fullnat,
     marks,
@@ -22,6 +25,7 @@ from lvslab.doctor.rules import (
     sync,
     synproxy,
     tunnel,
+    twice,
     unread,
 )
 
@@ -33,6 +37,17 @@ RULES: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
     marks.mark_not_set,
     marks.mark_set_twice,
     marks.mark_without_service,
+    marks.ftp_data_unmarked,
+    marks.server_in_two_pools,
+    twice.scheduled_twice,
+    files.server_not_in_file,
+    files.service_missing,
+    files.weight_not_as_in_file,
+    files.quorum_above_weights,
+    files.masquerade_to_loopback_in_file,
+    files.duplicate_service,
+    files.foreign_manager,
+    files.mixed_families_and_sync,
     servers.masquerade_to_loopback,
     nat.ip_forward_off,
     nat.tracking_off,
@@ -97,12 +112,15 @@ def _joined(one: Finding, other: Finding) -> Finding:
 
 
 def report(evidence: Evidence) -> dict[str, Any]:
-    """The diagnosis as JSON: findings, the machines that were read, what could not be read, and how
-    many packets a capture saw (null: none was taken).
+    """The diagnosis as JSON: findings, the machines that were read, what could not be read, notes
+    on what is no fault, what nobody gave and what stays open without it, and how many packets a
+    capture saw (null: none was taken).
     """
     return {
         "findings": [each.to_json() for each in diagnose(evidence)],
         "machines": [each.name for each in evidence.machines],
         "unread": [f"{each.name}: {line}" for each in evidence.machines for line in each.unread],
+        "notes": notes(evidence),
+        "missing": missing(evidence),
         "packets": None if evidence.packets is None else len(evidence.packets),
     }

@@ -6,107 +6,37 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
 
 from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.listings import Connection, Counters, Timeouts
 from lvslab.ipvs.service import PacketForwarding, RealServer, VirtualService
 from lvslab.modes.base import Role
+from lvslab.reading.ipvs import SyncDaemon
+from lvslab.reading.keepalived import Keepalived
+from lvslab.reading.ldirectord import Ldirectord
+from lvslab.reading.network import Address, Link, Neighbour, Route, RoutingRule, is_network
+from lvslab.reading.sockets import Socket
 
 
-@dataclass(frozen=True)
-class Address:
-    """An address of a link, with its prefix length; `scope` as ip-address(8) names it."""
+class Part(StrEnum):
+    """What there is to read of a machine; the value says how a person gets it."""
 
-    ip: str
-    prefix: int
-    scope: str = "global"
-
-
-@dataclass(frozen=True)
-class Link:
-    """A network interface.
-
-    Attributes:
-        kind: of a virtual link: "ipip", "gre", "veth", …; "" of a card.
-        up: administratively up, and with a carrier.
-        arp: whether it takes part in ARP.
-    """
-
-    name: str
-    mac: str = ""
-    mtu: int = 1500
-    kind: str = ""
-    up: bool = True
-    arp: bool = True
-    addresses: tuple[Address, ...] = ()
-
-
-@dataclass(frozen=True)
-class Route:
-    """An entry of a routing table, or the kernel's answer to "how do I get there".
-
-    Attributes:
-        kind: "unicast", "local", "unreachable", "blackhole", …
-        destination: "default", a network or an address.
-        via: the next router, "" where the destination is on the link.
-        advmss: largest TCP segment that is announced over it, in bytes; 0: as the link allows.
-        mtu: of the path, where it was set or learned; 0: the link's.
-    """
-
-    kind: str
-    destination: str
-    link: str
-    via: str = ""
-    table: str = "main"
-    advmss: int = 0
-    mtu: int = 0
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """An entry of the ARP cache; `state` is the word of ip-neighbour(8), "REACHABLE",
-    "FAILED", …
-    """
-
-    ip: str
-    mac: str
-    link: str
-    state: str
-
-
-@dataclass(frozen=True)
-class Socket:
-    """A TCP or UDP socket.
-
-    Attributes:
-        protocol: "tcp" or "udp".
-        state: "LISTEN", "ESTABLISHED", … of TCP, "" of UDP.
-        remote: None unless it is connected.
-        idle: seconds since something was last sent or received on an established connection (ss(8),
-            --info), None: not known.
-    """
-
-    protocol: str
-    local: Endpoint
-    remote: Endpoint | None
-    state: str
-    idle: float | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it waits for clients."""
-        return self.state == "LISTEN" or (self.protocol == "udp" and self.remote is None)
-
-
-@dataclass(frozen=True)
-class SyncDaemon:
-    """One of the two sync daemons, `ipvsadm -L --daemon`; `role` is "master" or "backup"."""
-
-    role: str
-    link: str
-    syncid: int
+    TABLE = "ipvsadm -S -n"
+    CONNECTIONS = "ipvsadm -L -n -c"
+    STATS = "ipvsadm -L -n --stats"
+    TIMEOUTS = "ipvsadm -L --timeout"
+    DAEMONS = "ipvsadm -L --daemon"
+    SYSCTLS = "sysctl -a"
+    RELEASE = "uname -r"
+    LINKS = "ip address"
+    ROUTES = "ip route show table all; ip rule"
+    NEIGHBOURS = "ip neigh"
+    RULES = "iptables-save, or nft list ruleset"
+    SOCKETS = "ss -ltun"
 
 
 @dataclass(frozen=True)
@@ -131,6 +61,18 @@ class Ipvs:
     active: Mapping[tuple[str, str], int] = field(default_factory=dict)
     synced: int = 0
 
+    @cached_property
+    def _by_destination(self) -> Mapping[Endpoint, list[Connection]]:
+        """A table of hundreds of servers may have tens of thousands of entries."""
+        index: dict[Endpoint, list[Connection]] = {}
+        for entry in self.connections:
+            index.setdefault(entry.destination, []).append(entry)
+        return index
+
+    def entries_at(self, server: RealServer) -> Sequence[Connection]:
+        """The entries and templates that lead to a real server's address and port."""
+        return self._by_destination.get(server.endpoint, ())
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -138,7 +80,7 @@ class Machine:
 
     Attributes:
         role: what it is in the network.
-        routed_marks: firewall marks that a rule of ip-rule(8) asks for.
+        routing_rules: lines of ip-rule(8).
         sysctls: kernel parameter with dots → value; only those that the doctor looks at.
         rules: lines of iptables-save(8) and arptables-save, each with its table in front: "nat -A
             POSTROUTING …".
@@ -148,7 +90,9 @@ class Machine:
         logs: file → last lines.
         counts: numbers that the kernel keeps, by name: "nf_conntrack_count", …
         ipvs: None where the kernel has no virtual server.
+        keepalived, ldirectord: configuration files that were given with it.
         unread: what could not be read, and why.
+        lacks: what nobody has tried to read, of a machine that is known from files only.
     """
 
     name: str
@@ -156,7 +100,7 @@ class Machine:
     links: tuple[Link, ...] = ()
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
-    routed_marks: frozenset[int] = frozenset()
+    routing_rules: tuple[RoutingRule, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     sockets: tuple[Socket, ...] = ()
     rules: tuple[str, ...] = ()
@@ -165,12 +109,26 @@ class Machine:
     logs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     ipvs: Ipvs | None = None
+    keepalived: Keepalived | None = None
+    ldirectord: Ldirectord | None = None
     unread: tuple[str, ...] = ()
+    lacks: frozenset[Part] = frozenset()
 
     def is_before(self, *release: int) -> bool | None:
         """Whether its kernel is older than a release, (5, 16); None: the release is not known."""
         match = re.match(r"(\d+)\.(\d+)", self.sysctls.get("kernel.osrelease", ""))
         return (int(match[1]), int(match[2])) < release if match else None
+
+    @property
+    def routed_marks(self) -> frozenset[int]:
+        """Firewall marks that its routing asks for."""
+        return frozenset(rule.mark for rule in self.routing_rules if rule.mark)
+
+    @property
+    def told(self) -> bool:
+        """Whether anything at all is known of it."""
+        files = self.keepalived or self.ldirectord
+        return files is not None or self.lacks != frozenset(Part)
 
     def link(self, name: str) -> Link | None:
         """A link by name."""
@@ -183,7 +141,7 @@ class Machine:
 
     def has(self, ip: str) -> bool:
         """Whether an address is its own: of a link, or by a local route."""
-        return any(address.ip == ip for _, address in self.addresses) or self.takes(ip)
+        return any(address.ip == ip for _, address in self.addresses) or (bool(ip) and self.takes(ip))
 
     def takes(self, ip: str) -> bool:
         """Whether it accepts packets to an address, as its routing says."""
@@ -193,7 +151,7 @@ class Machine:
         wanted = ipaddress.ip_address(ip)
         return any(
             route.kind == "local"
-            and route.destination != "default"
+            and is_network(route.destination)
             and wanted in ipaddress.ip_network(route.destination)
             for route in self.routes
             if (":" in route.destination) == (":" in ip)
@@ -311,7 +269,8 @@ class Evidence:
         for director in self.directors:
             if director.ipvs:
                 found += [each.client.address for each in director.ipvs.connections if not each.is_template]
-        return tuple(dict.fromkeys(each for each in found if ":" not in each))
+        # who answers a link-local client does not need a route
+        return tuple(dict.fromkeys(each for each in found if not each.startswith("fe80:")))
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def with_paths(
 
 
 def questions(evidence: Evidence) -> dict[str, list[tuple[str, str]]]:
-    """What to ask each machine's routing, (source or "", destination): IPv4 only.
+    """What to ask each machine's routing, (source or "", destination).
 
     Directors: the way to every virtual address and real server. Real servers: to every virtual
     address, and back to clients from the address that they answer with, which is the virtual one
@@ -158,9 +158,9 @@ def questions(evidence: Evidence) -> dict[str, list[tuple[str, str]]]:
         for director in evidence.directors
         if director.ipvs
         for service in director.ipvs.services
-        if service.address and ":" not in service.address
+        if service.address
     )
-    rips = _unique(each.server.address for each in evidence.destinations() if ":" not in each.server.address)
+    rips = _unique(each.server.address for each in evidence.destinations())
     clients = evidence.clients()[:_MOST_CLIENTS]
     asked: dict[str, list[tuple[str, str]]] = {}
     for machine in evidence.machines:
@@ -175,7 +175,7 @@ def questions(evidence: Evidence) -> dict[str, list[tuple[str, str]]]:
                 (source, client)
                 for source in _unique(sources)
                 for client in clients
-                if not machine.has(client)
+                if (":" in client) == (":" in source) and not machine.has(client)
             ]
         asked[machine.name] = own
     return asked

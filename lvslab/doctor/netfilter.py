@@ -48,8 +48,10 @@ class Rule:
 
 
 def _in(ip: str, network: str) -> bool:
-    wanted, where = ipaddress.ip_address(ip), ipaddress.ip_network(network, strict=False)
-    return wanted.version == where.version and wanted in where
+    try:
+        return ipaddress.ip_address(ip) in ipaddress.ip_network(network, strict=False)
+    except ValueError:  # a name, or several addresses
+        return False
 
 
 def rules(machine: Machine, table: str, chain: str = "") -> Iterator[Rule]:
@@ -61,7 +63,10 @@ def rules(machine: Machine, table: str, chain: str = "") -> Iterator[Rule]:
 
 
 def _options(text: str) -> Iterable[tuple[str, str]]:
-    words = shlex.split(text)
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quote that is never closed
+        words = text.split()
     negated, at = False, 0
     while at < len(words):
         word = words[at]

@@ -76,8 +76,9 @@ def watch_here(name: str, seconds: float) -> tuple[Packet, ...]:
 def _captured(taps: Mapping[str, str]) -> Iterator[list[Frame]]:
     """Capture during the block; the list is filled when it is left."""
     from lvslab.verify.capture import Capture
-    from lvslab.verify.frames import read_frames
+    from lvslab.verify.frames import prepare_to_read, read_frames
 
+    prepare_to_read()  # or entries of the director's table would expire meanwhile, before they are seen
     frames: list[Frame] = []
     with tempfile.TemporaryDirectory(prefix="lvslab-doctor-") as directory:
         file = Path(directory) / "watch.pcapng"

@@ -7,13 +7,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import SubprocessError
 from types import ModuleType
 
-from lvslab.errors import LvslabError, UsageError
+from lvslab.errors import CommandError, LvslabError, UsageError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -29,8 +29,11 @@ def shipped_files(kind: str) -> dict[str, Path]:
     }
 
 
-def load_module(path: Path) -> ModuleType:
-    """Execute a Python file of topologies or scenarios.
+def load_module(path: Path, edit: Callable[[str], str] | None = None) -> ModuleType:
+    """Execute a Python file of topologies, scenarios or training labs.
+
+    Args:
+        edit: changes its text first.
 
     Raises:
         UsageError: no such file, or it does not load; names file, line and cause.
@@ -44,16 +47,21 @@ def load_module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling look a class's module up by name
     with mistakes_in(path):
-        spec.loader.exec_module(module)
+        if edit is None:
+            spec.loader.exec_module(module)
+        else:
+            text = edit(path.read_text(encoding="utf-8"))
+            exec(compile(text, str(path.resolve()), "exec"), vars(module))
     return module
 
 
 @contextmanager
-def mistakes_in(path: Path, line: int | None = None) -> Iterator[None]:
+def mistakes_in(path: Path, line: int | None = None, *, commands: bool = False) -> Iterator[None]:
     """What goes wrong in the block is a mistake in a Python file that somebody wrote.
 
     Args:
         line: named where no line of the file was being executed.
+        commands: whether a command in a node that failed, in the set-up or run by the file, counts.
 
     Raises:
         UsageError: names the file, the line and the cause. Other errors of lvslab pass as they are.
@@ -65,14 +73,15 @@ def mistakes_in(path: Path, line: int | None = None) -> Iterator[None]:
     except (OSError, SubprocessError):  # the machine's, more likely than the file's
         raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, LvslabError) and not isinstance(error, UsageError):
+        counts = UsageError | CommandError if commands else UsageError
+        if isinstance(error, LvslabError) and not isinstance(error, counts):
             raise
         message = str(error)
         if isinstance(error, UsageError) and message.startswith(str(path)):
             raise
         number = line_of(error, path) or line
         where = f"{path}, line {number}" if number else str(path)
-        what = message if isinstance(error, UsageError) else f"{type(error).__name__}: {message}"
+        what = message if isinstance(error, LvslabError) else f"{type(error).__name__}: {message}"
         raise UsageError(f"{where}: {what}") from error
 
 

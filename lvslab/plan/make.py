@@ -15,6 +15,7 @@ from lvslab.kernels.needs import NEEDS, Kernels, Need, modules_for
 from lvslab.modes import MODES
 from lvslab.modes.base import Addresses, Mode, Role
 from lvslab.plan import topology
+from lvslab.plan.configured import Configured
 from lvslab.plan.files import shipped_files
 from lvslab.plan.layout import Layout, lay_out
 from lvslab.plan.plan import LabPlan, NodePlan
@@ -36,6 +37,9 @@ def make_plan(spec: LabSpec, kernels: Kernels) -> LabPlan:
             director that must have a kernel of its own is to run on the machine's.
         CannotError: no kernel here meets a node's needs.
     """
+    if spec.keepalived:
+        own = Configured(spec.keepalived, spec.mode)
+        return own.settled(plan_on("configured", own.topo, spec, kernels))
     size = {"clients": spec.clients, "servers": spec.servers}
     if spec.directors != 1:  # a user's own topology may know of one only
         size["directors"] = spec.directors
@@ -204,7 +208,8 @@ def _nodes(
             if wanted == HOST and spec.own_kernel:
                 raise UsageError(
                     f"lab '{_name(spec)}': '{name}' cannot run on kernel '{HOST}', as it will be cut off or"
-                    f" stopped; give it a kernel of its own: --kernel {CHEAPEST.kind}"
+                    " stopped, or its processor time counted apart; give it a kernel of its own:"
+                    f" --kernel {CHEAPEST.kind}"
                 )
             modules = required_modules(services)
         kernel, why = kernels.choose(needed, wanted, f"{role} of mode '{spec.mode.name}'")

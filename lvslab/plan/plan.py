@@ -64,6 +64,7 @@ class LabPlan:
         addresses: as the first director sees them.
         services: the virtual services that the directors' tables begin with.
         tables: False: the tables begin empty, and `services` is what somebody is to build.
+        keepalived: director → its own keepalived.conf, instead of one that is generated.
         without: names of mode steps that are left out on purpose.
         iptables: director → program for its rules, or None where none are needed.
         health, health_settings: what watches the real servers, and how.
@@ -86,6 +87,7 @@ class LabPlan:
     redundancy: Redundancy | None = None
     vrrp: Mapping[str, Vrrp] = field(default_factory=dict)
     tables: bool = True
+    keepalived: Mapping[str, str] = field(default_factory=dict)
 
     def of_role(self, role: Role) -> tuple[NodePlan, ...]:
         return tuple(node for node in self.nodes if node.role == role)

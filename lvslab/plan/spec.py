@@ -39,8 +39,11 @@ class LabSpec:
         kernels: of the directors, in their order, as `--kernel` names them; one is for all of them;
             none: the cheapest that fits.
         name: of the lab, also of its files; "": the mode's.
-        own_kernel: whether the directors must have a kernel of their own, one that can be cut off.
+        own_kernel: whether the directors must have a kernel of their own, one that can be cut off,
+            or whose processor time is told apart.
         breaks: nodes that will be broken, so they must be there.
+        keepalived: files, each a director's own keepalived.conf, with its own addresses; topology,
+            servers and directors follow from them.
     """
 
     mode: Mode
@@ -64,6 +67,7 @@ class LabSpec:
     name: str = ""
     own_kernel: bool = False
     breaks: tuple[str, ...] = ()
+    keepalived: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, mode: str | Mode, **options: Any) -> LabSpec:
@@ -170,4 +174,5 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "kernels": _several(str, "kernels"),
     "name": _one(str, "a word"),
     "breaks": _several(str, "nodes"),
+    "keepalived": _several(str, "files"),
 }

@@ -32,7 +32,7 @@ def _figures(run: Run, studio: Studio) -> list[Drawn]:
             f"{charts.mode_label(row, studio.looks)}: {_spoken(table, names, known)}"
             for row, (known, _) in charts.mode_rows(table).items()
         )
-        text = f"Instructions a packet of each forwarding mode over routing, connection known. {numbers}"
+        text = f"Instructions per packet of each forwarding mode over routing, connection known. {numbers}"
         drawn.append(studio.draw("modes", text, partial(charts.modes, table, names, studio.looks)))
     for name, title, xlabel, curves in (
         (

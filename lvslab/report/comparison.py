@@ -114,9 +114,11 @@ def number_table(comparison: Comparison) -> Table:
 
 
 def evidence(comparison: Comparison) -> list[str]:
-    """Where to look at the regressions: the first files of the first ones."""
+    """Where to look at the regressions: files of the first ones, and how many others have some."""
     found = [(each.title, each.evidence[0]) for each in comparison.regressions if each.evidence]
-    return [f"evidence: {title}: {file}" for title, file in found[:_EVIDENCE]]
+    lines = [f"evidence: {title}: {file}" for title, file in found[:_EVIDENCE]]
+    more = len(found) - _EVIDENCE
+    return [*lines, f"evidence of {plural(more, 'more finding')}: --json"] if more > 0 else lines
 
 
 def advice(comparison: Comparison) -> list[str]:
@@ -155,9 +157,11 @@ def _confirm(comparison: Comparison) -> list[str]:
     if not failed or comparison.command[1:2] != ("verify",):
         return []
     only = " ".join(f"--only {shlex.quote(name)}" for name in failed[:_CONFIRMED])
+    more = len(failed) - _CONFIRMED
+    rest = f" (these are {_CONFIRMED} of {len(failed)}; all: --json)" if more > 0 else ""
     return [
         f"failed in one try: to confirm, try several on both kernels: lvslab verify {only} --kernel BASE"
-        " --kernel NEW --repeat 5"
+        f" --kernel NEW --repeat 5{rest}"
     ]
 
 
@@ -205,9 +209,12 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 # -- a patch mail ----------------------------------------------------------------------------------
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(comparison: Comparison, every_number: bool = False) -> str:
     """A summary of at most 75 columns, fit for a patch mail: what was compared, what changed with
     its numbers, how to repeat it.
+
+    Args:
+        every_number: list the medians of all numbers, too, also of those with too few repetitions.
     """
     lines = [*_wrapped(f"## lvslab: {headline(comparison)}"), ""]
     base, new = (
@@ -246,8 +253,21 @@ def markdown(comparison: Comparison) -> str:
             for line in _wrapped(f"- {number} {what}: {reason}", "  ")
         ]
         lines += [line for each in advice(comparison) for line in _wrapped(f"- {each}", "  ")]
+    if every_number:
+        lines += ["", "### Every number", "", *_every_number(comparison)]
     lines += ["", "### To repeat", "", *_commands(comparison)]
     return "\n".join(lines) + "\n"
+
+
+def _every_number(comparison: Comparison) -> list[str]:
+    table = number_table(comparison)
+    lines = []
+    for what, *values in table.rows:
+        told = ", ".join(
+            f"{header} {value}" for header, value in zip(table.headers[1:], values, strict=True) if value
+        )
+        lines += _wrapped(f"- {what}: {told}", "  ")
+    return lines
 
 
 def _items(findings: Sequence[Finding]) -> list[str]:

@@ -1,4 +1,6 @@
-"""Verdicts in the formats of other tools: JUnit XML for CI systems, TAP 14 for kernel people."""
+"""Verdicts in the formats of other tools: JUnit XML for CI systems, TAP 14, and KTAP for the CI of
+kernels.
+"""
 
 from __future__ import annotations
 
@@ -61,6 +63,40 @@ def tap(results: Sequence[Result]) -> str:
                 lines += ["  detail:", *(f"    - {_quoted(line)}" for line in result.detail)]
             lines.append("  ...")
     return "\n".join(lines) + "\n"
+
+
+def ktap(results: Sequence[Result]) -> str:
+    """KTAP version 1 (Documentation/dev-tools/ktap.rst): a test a subject, its checks nested below
+    it, with the seconds of each and the reason of each failure as diagnostic lines.
+    """
+    subjects: dict[str, list[Result]] = {}
+    for result in results:
+        subjects.setdefault(result.name.partition(":")[0], []).append(result)
+    lines = ["KTAP version 1", f"1..{len(subjects)}"]
+    for number, (subject, own) in enumerate(subjects.items(), start=1):
+        nested = ["KTAP version 1", f"# Subtest: {subject}", f"1..{len(own)}"]
+        for place, result in enumerate(own, start=1):
+            nested += _ktap_lines(place, result)
+        lines += [f"  {line}" for line in nested]
+        verdicts = {result.verdict for result in own}
+        skipped = " # SKIP all its checks" if verdicts == {"skip"} else ""
+        lines.append(f"{'not ok' if 'fail' in verdicts else 'ok'} {number} {subject}{skipped}")
+    return "\n".join(lines) + "\n"
+
+
+def _ktap_lines(number: int, result: Result) -> list[str]:
+    name = result.name.replace("#", "_")  # begins a directive, and KTAP knows no escape
+    if result.verdict == "skip":
+        return [f"ok {number} {name} # SKIP {_one_line(result.reason)}"]
+    seconds = "" if result.seconds is None else f" # time={result.seconds * 1000:.0f}ms"
+    if result.verdict == "pass":
+        return [f"ok {number} {name}{seconds}"]
+    told = [result.reason, *(result.detail or ())]
+    return [*(f"# {_one_line(text)}" for text in told), f"not ok {number} {name}{seconds}"]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _quoted(text: str) -> str:

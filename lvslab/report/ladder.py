@@ -5,6 +5,8 @@ Above an arrow stands what the packet says (flags, numbers), below it from where
 outer header of an encapsulated packet; in the right margin its MAC addresses (as the names of their
 nodes) and TTL. What the previous hop rewrote is marked; a packet that breaks its contract is red,
 with the reason. Only nodes that the flow touches get a column. All sizes in points.
+
+The data is `verify/ladder.py`'s, which also writes a ladder as text.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Any
 from lvslab.errors import CannotError
 from lvslab.report import bench, figures, text, tier, tier_charts
 from lvslab.report.failover import trials
+from lvslab.report.glyphs import share_glyphs
 from lvslab.report.looks import looks_of
 from lvslab.report.parts.labs import alike_labs, lab_part
 from lvslab.report.parts.links import Linker, picture
@@ -60,7 +61,7 @@ def write_report(run_dir: Path, out: Path | None = None) -> Report:
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
-    """A page from one of the templates."""
+    """A page from one of the templates, its figures' letters shared."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -73,7 +74,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["svg"] = lambda drawn: Markup(drawn.svg)
-    return environment.get_template(template).render(**context)
+    return share_glyphs(environment.get_template(template).render(**context))
 
 
 def _context(run: Run, studio: figures.Studio, folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from lvslab.errors import UsageError
 
 R = TypeVar("R")
 
-_NOUNS = {str: "a string", int: "a whole number", float: "a number"}
+_NOUNS = {bool: "true or false", str: "a string", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,11 @@ def _read(kind: Any, value: Any, where: str, fallback: str | None = None) -> Any
 
 
 def _scalar(kind: type, value: Any, where: str) -> Any:
-    """A string or number; a whole number may be written as 2.0, and a bool is no number."""
+    """A string, number or truth; a whole number may be written as 2.0, and a bool is no number."""
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     accepted: Any = (int, float) if kind is float else kind
-    if isinstance(value, bool) or not isinstance(value, accepted):
+    if isinstance(value, bool) is not (kind is bool) or not isinstance(value, accepted):
         raise _wrong(where, _NOUNS[kind], value)
     return value
 

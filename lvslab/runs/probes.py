@@ -1,8 +1,12 @@
-"""The prober's two CSV files (docs/run-directory.md) read into `Attempt` and `Beat`."""
+"""The prober's two CSV files (docs/run-directory.md) read into `Attempt` and `Beat`, and written.
+
+The real prober writes its own (`lvslab.traffic.probing.lines`), while it has more urgent things to
+do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -89,6 +93,59 @@ def read_beats(file: Path, warnings: list[str]) -> tuple[Beat, ...]:
         )
 
     return _read(file, _BEAT_COLUMNS, parse, warnings)
+
+
+def write_attempts(file: Path, attempts: Iterable[Attempt]) -> None:
+    """Write attempts, in the order in which they ended; times to the microsecond.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    rows = [
+        (
+            _stamp(attempt.planned),
+            _stamp(attempt.start),
+            _stamp(attempt.connect),
+            _stamp(attempt.first_byte),
+            _stamp(attempt.end),
+            attempt.local_port,
+            attempt.server,
+            attempt.outcome,
+        )
+        for attempt in attempts
+    ]
+    _write(file, _ATTEMPT_COLUMNS, rows)
+
+
+def write_beats(file: Path, beats: Iterable[Beat]) -> None:
+    """Write heartbeats, in the order in which they ended; times to the microsecond.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    rows = [
+        (
+            beat.connection,
+            _stamp(beat.opened),
+            beat.local_port,
+            _stamp(beat.planned),
+            _stamp(beat.sent),
+            _stamp(beat.answered),
+            beat.server,
+            beat.outcome,
+        )
+        for beat in beats
+    ]
+    _write(file, _BEAT_COLUMNS, rows)
+
+
+def _write(file: Path, columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
+    lines = [",".join("" if value is None else str(value) for value in row) for row in rows]
+    file.write_text("\n".join([",".join(columns), *lines, ""]), encoding="utf-8")
+
+
+def _stamp(time: float | None) -> str | None:
+    return None if time is None else f"{time:.6f}"
 
 
 def _read(

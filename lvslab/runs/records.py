@@ -18,7 +18,7 @@ Verdict = Literal["pass", "fail", "skip"]
 StepVerdict = Literal["ok", "wrong", "unjudged"]
 Status = Literal["running", "complete", "interrupted", "broken"]
 MarkKind = Literal["fault", "repair", "table", "vrrp", "control", "note"]
-TrialVerdict = Literal["pass", "fail"]
+TrialVerdict = Literal["pass", "fail", "skip"]
 
 SPARSE = {"sparse": True}
 """Of a field that is left out where it has its default (see `codec`)."""
@@ -226,7 +226,7 @@ class Trial:
     """One failure experiment with one prober: something was broken and repaired while the service
     was probed.
 
-    Its probes are in probes/<name>.attempts.csv and probes/<name>.beats.csv.
+    Its files are probes/<name>.attempts.csv, .beats.csv and .lateness.csv.
 
     Attributes:
         repeat: the number of the repetition.
@@ -236,7 +236,8 @@ class Trial:
         heartbeat: seconds between the heartbeats of a lasting connection; None: no such.
         marks: in the order of time, however they were given.
         expects: says in a sentence what must happen.
-        verdict: None where nobody judged.
+        verdict: None where nobody judged; "skip": something was missed on a machine that was too
+            late to judge it.
     """
 
     name: str

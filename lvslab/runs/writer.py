@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
 from lvslab import __version__
-from lvslab.errors import LabError, LvslabError
+from lvslab.errors import LabError, LvslabError, StoppedError
 from lvslab.runs.codec import to_json
 from lvslab.runs.records import Event, ForwardingMode, Lab, Result, RunFile, Sample, Scenario, Trial
 
@@ -125,6 +125,8 @@ class RunWriter:
             finished = replace(self._file, status="complete", finished=_utc(self._clock()))
             if isinstance(error, KeyboardInterrupt):
                 finished = replace(finished, status="interrupted", error="interrupted by a signal")
+            elif isinstance(error, StoppedError):
+                finished = replace(finished, status="interrupted", error=str(error))
             elif error is not None:
                 message = str(error)
                 plain = isinstance(error, LvslabError) and message

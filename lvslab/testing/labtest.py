@@ -21,6 +21,7 @@ from lvslab.modes import mode_records
 from lvslab.runs.records import Result, Verdict
 from lvslab.runs.writer import RunWriter
 from lvslab.scenario.experiment import Experiment
+from lvslab.scenario.world import MachineWorld
 from lvslab.testing.lab import LabUnderTest
 
 RUN_DIRECTORY = "lvslab run directory"
@@ -73,7 +74,8 @@ class LabTest:
             host=provenance.host(),
             forwarding_modes=mode_records(),
         )
-        self._experiment = Experiment(self.run, kernels, self._hear, director_kernels, lab_class=LabUnderTest)
+        world = MachineWorld(LabUnderTest)
+        self._experiment = Experiment(self.run, kernels, self._hear, director_kernels, world=world)
         self.labs: list[LabUnderTest] = []
         self.verdict: Verdict = "pass"
         self._reason = ""

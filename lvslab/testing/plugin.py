@@ -19,6 +19,7 @@ from lvslab.errors import CannotError, UsageError
 if TYPE_CHECKING:
     from lvslab.kernels.needs import Kernels
     from lvslab.testing.lab import KernelUnderTest, LabUnderTest
+    from lvslab.testing.rehearsal import Rehearser
     from lvslab.testing.settings import Asked, Settings
 
 _MARKER = (
@@ -325,3 +326,14 @@ def lvs_lab(lvs_lab_factory: LabFactory) -> LabUnderTest:
     """
     __tracebackhide__ = True
     return lvs_lab_factory()
+
+
+@pytest.fixture
+def lvs_rehearsal(request: pytest.FixtureRequest) -> Rehearser:
+    """Rehearses files of one's own: `answers = lvs_rehearsal("keepalived.conf")`
+    (docs/rehearse.md).
+    """
+    from lvslab.testing.rehearsal import Rehearser
+
+    settings = _settings(request.config)
+    return Rehearser(settings.runs, next(iter(settings.kernels), ""))

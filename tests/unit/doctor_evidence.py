@@ -13,20 +13,15 @@ from typing import Any
 
 from lvslab.doctor import gather
 from lvslab.doctor.diagnose import diagnose
-from lvslab.doctor.evidence import (
-    Address,
-    Evidence,
-    Machine,
-    Packet,
-    Route,
-    Socket,
-    SyncDaemon,
-)
+from lvslab.doctor.evidence import Evidence, Machine, Packet
 from lvslab.host.completed import Completed
 from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.listings import Connection
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
 from lvslab.modes.base import Role
+from lvslab.reading.ipvs import SyncDaemon
+from lvslab.reading.network import Address, Route
+from lvslab.reading.sockets import Socket
 
 RECORDED = sorted((Path(__file__).parent / "data" / "doctor").glob("*.json"))
 VIP = "10.0.0.10"

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from lvslab.doctor.evidence import (
-    Evidence,
-    Neighbour,
-    Socket,
-    SyncDaemon,
-)
+from lvslab.doctor.evidence import Evidence
 from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
+from lvslab.reading.ipvs import SyncDaemon
+from lvslab.reading.network import Neighbour
+from lvslab.reading.sockets import Socket
 from tests.unit.doctor_evidence import (
     COAP,
     DROP_ICMP,

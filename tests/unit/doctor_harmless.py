@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from lvslab.doctor.evidence import (
-    Address,
-    Evidence,
-    SyncDaemon,
-)
+from lvslab.doctor.evidence import Evidence
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
+from lvslab.reading.ipvs import SyncDaemon
+from lvslab.reading.network import Address
 from tests.unit.doctor_evidence import (
     COAP,
     DROP_ICMP,

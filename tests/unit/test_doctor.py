@@ -13,13 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lvslab.doctor import gather, script
+from lvslab.doctor import gather
 from lvslab.doctor.diagnose import RULES, diagnose, report
-from lvslab.doctor.evidence import (
-    Evidence,
-    Ipvs,
-    Route,
-)
+from lvslab.doctor.evidence import Evidence, Ipvs
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.netfilter import rules, source_addresses
 from lvslab.doctor.parse import parse_machine
@@ -29,6 +25,9 @@ from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.listings import Timeouts
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 from lvslab.modes.base import Role
+from lvslab.reading.network import Route
+from lvslab.reading.sections import MARK
+from tests.unit.doctor_dumps import REVERSE, every_dump
 from tests.unit.doctor_evidence import (
     RECORDED,
     VIP,
@@ -92,7 +91,7 @@ def test_one_thing_changed_is_found_as_what_it_is(case: str) -> None:
 
 def test_every_rule_has_a_case() -> None:
     """A rule that no case makes speak is not tested; the one on sessions has tests of its own."""
-    changed_evidence = [change(recorded(name)) for name, _, change in BROKEN.values()]
+    changed_evidence = [change(recorded(name)) for name, _, change in BROKEN.values()] + every_dump()
     silent = [
         rule.__name__ for rule in RULES if not any(list(rule(evidence)) for evidence in changed_evidence)
     ]
@@ -101,7 +100,8 @@ def test_every_rule_has_a_case() -> None:
 
 def test_the_manual_knows_every_fault() -> None:
     manual = (Path(__file__).resolve().parents[2] / "docs" / "doctor.md").read_text()
-    faults = {"persistence-missing", *(fault for _, fault, _ in BROKEN.values())}
+    of_dumps = {fault.split()[0] for _, _, faults in REVERSE.values() for fault in faults}
+    faults = {"persistence-missing", *of_dumps, *(fault for _, fault, _ in BROKEN.values())}
     assert [fault for fault in sorted(faults) if f"`{fault}`" not in manual] == []
 
 
@@ -161,7 +161,7 @@ def test_the_backup_of_a_pair_alone_lacks_the_address_rightly() -> None:
 def test_an_ordinary_user_sees_the_table_and_is_told_what_was_refused() -> None:
     text = "\n".join(
         [
-            f"{script.MARK}files",
+            f"{MARK}files",
             "grep: /proc/sys/net/ipv4/vs/secret: Permission denied",
             "/proc/sys/net/ipv4/ip_forward:0",
             "/proc/net/ip_vs:IP Virtual Server version 1.2.1 (size=4096)",
@@ -169,10 +169,10 @@ def test_an_ordinary_user_sees_the_table_and_is_told_what_was_refused() -> None:
             "/proc/net/ip_vs:  -> RemoteAddress:Port Forward Weight ActiveConn InActConn",
             "/proc/net/ip_vs:TCP  0A00000A:0050 wrr persistent 60 FFFFFFFF",
             "/proc/net/ip_vs:  -> 0A00010C:1F90      Masq    3      1          2         ",
-            f"{script.MARK}ip",
+            f"{MARK}ip",
             '[{"ifname":"lo","flags":["UP","LOWER_UP"],"addr_info":[{"family":"inet","local":"10.0.0.10","prefixlen":32}]}]',
             '[{"type":"local","dst":"10.0.0.10","dev":"lo","table":"local"}]',
-            f"{script.MARK}table",
+            f"{MARK}table",
             "Can't initialize ipvs: Permission denied (you must be root)",
         ]
     )

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from lvslab.doctor import script
-from lvslab.doctor.evidence import (
-    Address,
-    Evidence,
-    Link,
-    Machine,
-    Neighbour,
-)
+from lvslab.doctor.evidence import Evidence, Machine
 from lvslab.doctor.netfilter import rules, source_addresses, source_nat, translated_ports
 from lvslab.ipvs.listings import Counters
 from lvslab.ipvs.proc import read_table
 from lvslab.ipvs.service import PacketForwarding, Protocol, VirtualService
 from lvslab.modes.base import Role
+from lvslab.reading.network import Address, Link, Neighbour
 from tests.unit.doctor_evidence import COAP, VIP, found, recorded, with_datagrams
 
 
@@ -28,17 +27,16 @@ def test_the_reading_script_changes_nothing() -> None:
     programs = {
         line.split()[0] for line in lines if not line.startswith(("echo", "PATH=", "exit", "END", "if", "fi"))
     }
-    assert programs == {"grep", "ip", "ipvsadm", "address", "route", "rule", "neigh"}
+    assert programs == {"grep", "ip", "ipvsadm", "address", "route", "rule", "neigh", "sleep", "wait"}
     assert all(line.split()[1] in ("-S", "-L") for line in lines if line.startswith("ipvsadm"))
     assert all(
         line.split()[1] in ("show", "get")
         for line in lines
         if line.startswith(("address", "route", "rule", "neigh"))
     )
-    assert (
-        lines[lines.index(next(line for line in lines if line.startswith("ipvsadm"))) - 2]
-        == "if [ -e /proc/net/ip_vs ]; then"
-    )
+    first = next(number for number, line in enumerate(lines) if line.startswith("ipvsadm"))
+    assert "if [ -e /proc/net/ip_vs ]; then" in lines[:first]
+    assert lines[:first].count("fi") == 1  # of the question whether packets were counted
     assert all("-save" in line for line in lines if "tables" in line)
     asked = [
         line
@@ -46,6 +44,44 @@ def test_the_reading_script_changes_nothing() -> None:
         if line.startswith("route")
     ]
     assert asked == ["route get 10.0.0.10", "route get 10.0.0.101 from 10.0.1.11"]
+
+
+_PER_CPU = """\
+       Total Incoming Outgoing         Incoming         Outgoing
+CPU    Conns  Packets  Packets            Bytes            Bytes
+  0        0        0        0                0                0
+  A        0        {}        0                0                0
+  ~        0        0        0                0                0
+
+     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s
+           0        0        0                0                0
+"""
+
+
+@pytest.mark.parametrize("packets", [0, 16])
+def test_counters_are_read_two_seconds_after_connections_once_there_were_packets(
+    packets: int, tmp_path: Path
+) -> None:
+    """The kernel shows them as late. The programs are stand-ins that tell in which order they were
+    called; the waiting one tells it when all others have been called that may be before it is over.
+    """
+    calls, counted = tmp_path / "calls", tmp_path / "percpu"
+    counted.write_text(_PER_CPU.format(packets))
+    programs = {
+        "ipvsadm": f'echo "$*" >>{calls}',
+        "sleep": f"until grep -q daemon {calls}; do :; done; echo slept $1 >>{calls}",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    text = script.reading(director=True).replace("/proc/net/ip_vs_stats_percpu", str(counted))
+    text = text.replace("[ -e /proc/net/ip_vs ]", "true").replace(
+        "PATH=$PATH", f"PATH={tmp_path}:/usr/bin:/bin"
+    )
+    subprocess.run(["/bin/sh"], input=text, capture_output=True, text=True, timeout=120, check=True)
+    order = [line.split()[-1] if line.startswith("-") else line for line in calls.read_text().splitlines()]
+    waited = ["slept 2"] if packets else []
+    assert order == ["-n", "--persistent-conn", "--timeout", "--daemon", *waited, "--exact"]
 
 
 def test_the_kernels_own_table_is_read() -> None:

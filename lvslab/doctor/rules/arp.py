@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from lvslab.doctor.evidence import Evidence, Link, Machine
+from lvslab.doctor.evidence import Evidence, Machine
 from lvslab.doctor.finding import Finding
 from lvslab.doctor.netfilter import rules
+from lvslab.reading.network import Link
 
 _ANSWERS_SUBNET = (1, 2)
 """arp_ignore 1: answer only for an address of the receiving link; 2: and only to its subnet

@@ -142,9 +142,23 @@ def reused_port_pinned(evidence: Evidence) -> Iterator[Finding]:
                         f"{director.name}: {service.name} -> {server.name} weight 0",
                         *(_line(director, entry) for entry in pinned[:_SHOWN]),
                     ),
-                    (f"{director.name}# sysctl -w net.ipv4.vs.conn_reuse_mode=1",),
+                    _unpinning(director, service, server),
                     Certainty.LIKELY if expires else Certainty.CERTAIN,
                 )
+
+
+def _unpinning(director: Machine, service: VirtualService, server: RealServer) -> tuple[str, ...]:
+    """What lets clients go. Before 5.9 conn_reuse_mode=1 drops the first SYN from a reused port
+    wherever connections are tracked, so the client waits a second (ip_vs_conn_uses_conntrack).
+    """
+    if not (director.is_before(5, 9) and director.sysctl("net.ipv4.vs.conntrack")):
+        return (f"{director.name}# sysctl -w net.ipv4.vs.conn_reuse_mode=1",)
+    return (
+        f"{director.name}# sysctl -w net.ipv4.vs.expire_nodest_conn=1",
+        f"{director.name}# ipvsadm -d {' '.join(service.selector)} -r {server.name}",
+        "or a kernel from 5.16 on, which needs no more than expire_nodest_conn=1; conn_reuse_mode=1 would"
+        " help, too, but before 5.9 with conntrack=1 every reused port then waits for a second",
+    )
 
 
 def idle_timeout(evidence: Evidence) -> Iterator[Finding]:

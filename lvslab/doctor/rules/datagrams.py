@@ -21,6 +21,9 @@ _MANY = 10
 _FRESH = 60
 """Seconds within which an entry was renewed that counts as in use."""
 
+_LIFETIME = 300
+"""Seconds that an entry of UDP lives unless `ipvsadm --set` was used (ip_vs_proto_udp.c)."""
+
 _SHARE = 0.8
 _SHOWN = 3
 
@@ -79,16 +82,16 @@ def udp_keeps_drained(evidence: Evidence) -> Iterator[Finding]:
     """
     for director in evidence.directors:
         ipvs = director.ipvs
-        for service in ipvs.services if ipvs and ipvs.timeouts else ():
-            assert ipvs and ipvs.timeouts
+        for service in ipvs.services if ipvs else ():
+            assert ipvs
+            lifetime = ipvs.timeouts.udp if ipvs.timeouts else _LIFETIME
             for server in service.real_servers:
                 kept = [
                     each
-                    for each in ipvs.connections
+                    for each in ipvs.entries_at(server)
                     if each.protocol == "UDP"
                     and (each.virtual.address, each.virtual.port) == (service.address, service.port)
-                    and each.destination == server.endpoint
-                    and each.expires > ipvs.timeouts.udp - _FRESH
+                    and each.expires > lifetime - _FRESH
                 ]
                 steady = any(each.client.port == each.virtual.port for each in kept)
                 if server.weight or service.ops or not (kept and (steady or _lasting(director, service))):
@@ -102,7 +105,7 @@ def udp_keeps_drained(evidence: Evidence) -> Iterator[Finding]:
                         f"{director.name}: {service.name} -> {server.name} weight 0",
                         *(
                             f"{director.name}: ipvsadm -Lnc: UDP {each.client} -> {each.virtual} ->"
-                            f" {each.destination}, {each.expires} s of {ipvs.timeouts.udp} s left"
+                            f" {each.destination}, {each.expires} s of {lifetime} s left"
                             for each in kept[:_SHOWN]
                         ),
                     ),

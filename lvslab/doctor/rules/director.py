@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lvslab.doctor.evidence import Evidence, Link, Machine, alone
+from lvslab.doctor.evidence import Evidence, Machine, Part, alone
 from lvslab.doctor.finding import Finding
 from lvslab.doctor.rules.marks import is_met
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import Protocol, VirtualService
+from lvslab.reading.network import Link
 from lvslab.runs.words import plural
 
 _ADDRESS_MOVERS = frozenset({"keepalived", "pacemakerd", "heartbeat", "ucarp", "vrrpd"})
@@ -19,7 +20,7 @@ _ADDRESS_MOVERS = frozenset({"keepalived", "pacemakerd", "heartbeat", "ucarp", "
 
 def no_service(evidence: Evidence) -> Iterator[Finding]:
     """No director has a virtual service."""
-    directors = [each for each in evidence.directors if each.ipvs]
+    directors = [each for each in evidence.directors if each.ipvs and Part.TABLE not in each.lacks]
     if directors and not any(each.ipvs.services for each in directors if each.ipvs):
         first = directors[0]
         yield Finding(
@@ -72,7 +73,9 @@ def vip_not_local(evidence: Evidence) -> Iterator[Finding]:
     alone under such a program it may be the backup.
     """
     directors = [each for each in evidence.directors if each.ipvs]
-    alone_with_vrrp = len(directors) == 1 and bool(directors[0].programs & _ADDRESS_MOVERS)
+    if any(Part.LINKS in each.lacks for each in directors):
+        return
+    alone_with_vrrp = len(directors) == 1 and _moves_addresses(directors[0])
     for director in directors:
         assert director.ipvs
         for service in director.ipvs.services:
@@ -87,6 +90,13 @@ def vip_not_local(evidence: Evidence) -> Iterator[Finding]:
                     yield _nobodys(evidence, director, service, others[0], link)
                 else:
                     yield _not_local(director, service)
+
+
+def _moves_addresses(director: Machine) -> bool:
+    """Whether it may lack an address because another machine has it just now."""
+    return bool(director.programs & _ADDRESS_MOVERS) or bool(
+        director.keepalived and director.keepalived.instances
+    )
 
 
 def _held(directors: list[Machine], service: VirtualService) -> bool:

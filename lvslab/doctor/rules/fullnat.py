@@ -8,9 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from lvslab.doctor.evidence import Evidence, Link, Machine
+from lvslab.doctor.evidence import Evidence, Machine, Part
 from lvslab.doctor.finding import Finding
 from lvslab.doctor.netfilter import Rule, rules, source_addresses, source_nat, translated_ports
+from lvslab.reading.network import Link
 from lvslab.runs.words import plural
 
 _FULL = 0.9
@@ -22,6 +23,8 @@ def local_address_missing(evidence: Evidence) -> Iterator[Finding]:
     answers.
     """
     for director in evidence.directors:
+        if Part.LINKS in director.lacks:
+            continue
         for rule in rules(director, "nat", "POSTROUTING"):
             absent = [
                 ip

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from lvslab.doctor.evidence import Evidence, Machine
+from lvslab.doctor.evidence import Evidence, Machine, Part
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.netfilter import Rule, port_matches, rules
-from lvslab.ipvs.service import Protocol, VirtualService
+from lvslab.ipvs.service import PacketForwarding, Protocol, VirtualService
 
 _SETTERS = ("--set-xmark", "--set-mark")
 _NOT_A_MATCH = ("-j", *_SETTERS)
+_PORTS = ("--dport", "--dports")
+_FTP = 21
 
 
 def mark_not_set(evidence: Evidence) -> Iterator[Finding]:
@@ -91,7 +93,12 @@ def mark_without_service(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "mark-without-service",
                 f"Packets to port {ports[0]} get the firewall mark {mark}, of which there is no service: IPVS"
-                " leaves them alone, and nobody on the director listens there, so they are refused.",
+                " leaves them alone, and "
+                + (
+                    "the director's own programs get them."
+                    if Part.SOCKETS in director.lacks
+                    else "nobody on the director listens there, so they are refused."
+                ),
                 (
                     f"{director.name}: {rule.text}",
                     f"{director.name}: ipvsadm -S -n has no service -f {mark}",
@@ -100,6 +107,94 @@ def mark_without_service(evidence: Evidence) -> Iterator[Finding]:
                     f"if the service is gone, take the rule away: {director.name}# {_deletion(rule)}",
                     f"or make the service: {director.name}# ipvsadm -A -f {mark} -s rr, and give it real"
                     " servers",
+                ),
+                Certainty.LIKELY,
+            )
+
+
+def ftp_data_unmarked(evidence: Evidence) -> Iterator[Finding]:
+    """FTP's passive data connections go to ports of their own (RFC 959): without the mark of the
+    control connection they meet another service, or the director itself.
+    """
+    for director, service in _marked_services(evidence):
+        if any(server.forwarding is PacketForwarding.MASQ for server in service.real_servers):
+            continue  # there a helper, ip_vs_ftp, expects them
+        setters = [rule for rule, mark in _setters(director) if mark == service.fwmark]
+        ranges = [rule for rule in setters if ":" in _ports(rule)]
+        for rule in setters:
+            where = rule.options.get("-d", "")
+            covered = any(each.options.get("-d", where) == where for each in ranges)
+            if not _ports(rule) or not port_matches(rule, _FTP) or covered:
+                continue
+            sample = next((each for each in ranges), None)
+            yield Finding(
+                "ftp-data-unmarked",
+                f"The control connections of FTP to {where or 'every address'} get the mark"
+                f" {service.fwmark}, its passive data connections do not: they do not meet {service.name}, so"
+                " they do not reach the server that the client has logged in to.",
+                (
+                    f"{director.name}: {rule.text}",
+                    *([f"{director.name}: {sample.text}"] if sample else ()),
+                    f"{director.name}: no rule marks a range of ports of {where or 'every address'}",
+                ),
+                (
+                    f"{director.name}# iptables -t mangle -A {rule.chain}"
+                    f" {_with_ports(rule, _ports(sample) if sample else 'FIRST:LAST')}",
+                    "and set the servers' passive ports to that range (vsftpd: pasv_min_port, pasv_max_port)",
+                    *(() if service.persistence_timeout else (_sticky(director, service),)),
+                ),
+                Certainty.CERTAIN if sample else Certainty.LIKELY,
+            )
+
+
+def _ports(rule: Rule) -> str:
+    return next((rule.options[option] for option in _PORTS if option in rule.options), "")
+
+
+def _with_ports(rule: Rule, ports: str) -> str:
+    """What stands behind the chain in a rule, for other ports."""
+    _, _, rest = rule.text.partition(f" -A {rule.chain} ")
+    for option in _PORTS:
+        if option in rule.options:
+            rest = rest.replace(f"{option} {rule.options[option]}", f"--dport {ports}")
+    return rest.replace("-m multiport ", "")
+
+
+def _sticky(director: Machine, service: VirtualService) -> str:
+    return (
+        "so that both connections meet the same server:"
+        f" {director.name}# ipvsadm -E {' '.join(service.selector)} -s {service.scheduler} -p 300"
+    )
+
+
+def _names(service: VirtualService) -> str:
+    return ", ".join(server.name for server in service.real_servers)
+
+
+def server_in_two_pools(evidence: Evidence) -> Iterator[Finding]:
+    """Pools of marks that differ and yet share a server: what was meant for one application meets
+    another now and then.
+    """
+    for director in evidence.directors:
+        marked = [service for each, service in _marked_services(evidence) if each is director]
+        for one, other in combinations(marked, 2):
+            host, guest = sorted((one, other), key=lambda service: -len(service.real_servers))
+            own, foreign = ({server.address for server in each.real_servers} for each in (host, guest))
+            shared = own & foreign
+            any_port = not any(server.port for each in (one, other) for server in each.real_servers)
+            if one.ipv6 != other.ipv6 or not any_port or not shared or 2 * len(shared) > len(own):
+                continue
+            yield Finding(
+                "server-in-two-pools",
+                f"{', '.join(sorted(shared))} stands in the pools of {host.name} and of {guest.name}, which"
+                f" differ otherwise: if it belongs to {guest.name}, one in {len(own)} connections to"
+                f" {host.name} meets the wrong application.",
+                tuple(f"{director.name}: {each.name} -> {_names(each)}" for each in (host, guest)),
+                tuple(
+                    f"if it belongs to {guest.name} alone: {director.name}# ipvsadm -d"
+                    f" {' '.join(host.selector)} -r {server.name}"
+                    for server in host.real_servers
+                    if server.address in shared
                 ),
                 Certainty.LIKELY,
             )
@@ -152,9 +247,9 @@ def _deletion(rule: Rule) -> str:
 
 def _readable(director: Machine) -> bool:
     """Whether the marks are known: rules of nft(8) alone do not show in iptables-save."""
-    return not any("iptables" in line for line in director.unread) and not any(
-        line.startswith("nft ") for line in director.rules
-    )
+    refused = any("iptables" in line for line in director.unread)
+    foreign = any(line.startswith("nft ") for line in director.rules)
+    return Part.RULES not in director.lacks and not refused and not foreign
 
 
 def _number(text: str) -> int | None:

@@ -8,10 +8,11 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lvslab.doctor.evidence import Destination, Evidence, Machine, Route
-from lvslab.doctor.finding import Finding
+from lvslab.doctor.evidence import Destination, Evidence, Machine, Part
+from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.netfilter import rules, source_nat
 from lvslab.doctor.rules.traffic import one_way, used
+from lvslab.reading.network import Route
 
 
 def ip_forward_off(evidence: Evidence) -> Iterator[Finding]:
@@ -23,12 +24,14 @@ def ip_forward_off(evidence: Evidence) -> Iterator[Finding]:
         closed = sorted({key for each in ours for key in _closed(director, each.server.address)})
         if not closed:
             continue
+        family = "IPv6" if all("ipv6" in key for key in closed) else "IPv4"
+        opening = dict.fromkeys(key if "ipv6" in key else "net.ipv4.ip_forward" for key in closed)
         yield Finding(
             "ip-forward-off",
-            "The director does not forward IPv4 packets: connections are counted in, but the real servers'"
-            " replies, which it would have to route on to the clients, end there.",
+            f"The director does not forward {family} packets: connections are counted in, but the real"
+            " servers' replies, which it would have to route on to the clients, end there.",
             (*(f"{director.name}: {key} = 0" for key in closed), *one_way(director)),
-            (f"{director.name}# sysctl -w net.ipv4.ip_forward=1",),
+            tuple(f"{director.name}# sysctl -w {opened}=1" for opened in opening),
         )
 
 
@@ -36,7 +39,10 @@ def _closed(director: Machine, server: str) -> list[str]:
     """The parameter that keeps the director from forwarding what comes from a real server: the
     receiving link's own counts.
     """
-    if ":" in server or "net.ipv4.ip_forward" not in director.sysctls:
+    if ":" in server:
+        key = "net.ipv6.conf.all.forwarding"
+        return [key] if director.sysctls.get(key) == "0" else []
+    if "net.ipv4.ip_forward" not in director.sysctls:
         return []
     link = director.on_link(server)
     key = f"net.ipv4.conf.{link.name}.forwarding" if link else ""
@@ -83,6 +89,8 @@ def return_path(evidence: Evidence) -> Iterator[Finding]:
     """Each masqueraded server's way back to each client must lead to the director, or the client
     gets replies from a stranger.
     """
+    if any(Part.LINKS in director.lacks for director in evidence.directors):
+        return
     rips = {each.server.address for each in evidence.destinations()}
     clients = [
         each
@@ -91,9 +99,11 @@ def return_path(evidence: Evidence) -> Iterator[Finding]:
     ]
     seen: set[tuple[str, str, Route | None]] = set()
     for each in evidence.destinations():
-        if not each.masquerades or each.machine is None or ":" in each.server.address:
+        if not each.masquerades or each.machine is None:
             continue
         for client in clients:
+            if (":" in client) != (":" in each.server.address):
+                continue
             finding = _bypass(evidence, each, client)
             path = each.machine.paths.get((each.server.address, client))
             key = (
@@ -103,7 +113,9 @@ def return_path(evidence: Evidence) -> Iterator[Finding]:
             )
             if finding and key and key not in seen:
                 seen.add(key)
-                yield finding
+                # a rule that translates sources would bring the replies back
+                unsure = Part.RULES in each.director.lacks
+                yield replace(finding, certainty=Certainty.LIKELY) if unsure else finding
 
 
 def _bypass(evidence: Evidence, each: Destination, client: str) -> Finding | None:
@@ -119,13 +131,14 @@ def _bypass(evidence: Evidence, each: Destination, client: str) -> Finding | Non
     if path and path.via and any(one.has(path.via) for one in evidence.directors):
         return None
     gateway = _gateway(evidence, director, machine, rip)
+    ip = "ip -6" if ":" in rip else "ip"
     asked = f"{machine.name}: ip route get {client} from {rip}"
     if path is None or path.kind not in ("unicast", "local"):
         return Finding(
             "wrong-gateway",
             f"{machine.name} has no route back to the clients, so its replies never leave it.",
             (f"{asked}: no route", *one_way(director)),
-            (f"{machine.name}# ip route replace default via {gateway}",),
+            (f"{machine.name}# {ip} route replace default via {gateway}",),
         )
     if path.kind == "local":
         return None
@@ -140,8 +153,8 @@ def _bypass(evidence: Evidence, each: Destination, client: str) -> Finding | Non
             " from a stranger.",
             (seen, f"{machine.name}: {rip} is on {own.name}, where the director is", *one_way(director)),
             (
-                f"{machine.name}# ip route add default via {gateway} table 100",
-                f"{machine.name}# ip rule add from {rip} lookup 100",
+                f"{machine.name}# {ip} route add default via {gateway} table 100",
+                f"{machine.name}# {ip} rule add from {rip} lookup 100",
             ),
         )
     if not path.via:
@@ -168,7 +181,7 @@ def _bypass(evidence: Evidence, each: Destination, client: str) -> Finding | Non
         f"{machine.name}'s route to the clients does not lead to the director: its replies go past it with"
         " the real server's address as source, or nowhere.",
         (seen, f"{director.name}: its address in that network is {gateway}", *one_way(director)),
-        (f"{machine.name}# ip route replace default via {gateway}",),
+        (f"{machine.name}# {ip} route replace default via {gateway}",),
     )
 
 
@@ -215,10 +228,8 @@ def hairpin(evidence: Evidence) -> Iterator[Finding]:
             rips = {server.address for server in each.service.real_servers}
             stuck = [
                 entry
-                for entry in director.ipvs.connections
-                if entry.destination == each.server.endpoint
-                and entry.client.address in rips
-                and entry.state == "SYN_RECV"
+                for entry in director.ipvs.entries_at(each.server)
+                if entry.client.address in rips and entry.state == "SYN_RECV"
             ]
             if stuck and not source_nat(director, each.service, stuck[0].client.address, each.server.address):
                 entry = stuck[0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from lvslab.doctor.evidence import Destination, Evidence, Machine, alone
+from lvslab.doctor.evidence import Destination, Evidence, Machine, Part, alone
 from lvslab.doctor.finding import Certainty, Finding
 from lvslab.doctor.netfilter import port_matches, rules
 from lvslab.doctor.rules.traffic import shown, used
@@ -47,6 +47,8 @@ def vip_missing(evidence: Evidence) -> Iterator[Finding]:
                 f"{machine.name}# ip address add {alone(vip)} dev"
                 f" {tunnel_link(each) if each.tunnels else 'lo'}",
             ),
+            # a rule that redirects would take the packets in
+            Certainty.LIKELY if Part.RULES in machine.lacks else Certainty.CERTAIN,
         )
 
 

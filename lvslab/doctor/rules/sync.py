@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lvslab.doctor.evidence import Evidence, Machine, SyncDaemon
+from lvslab.doctor.evidence import Evidence, Machine, Part
 from lvslab.doctor.finding import Finding
+from lvslab.reading.ipvs import SyncDaemon
 from lvslab.runs.words import plural
 
 
@@ -28,10 +29,16 @@ def sync_off(evidence: Evidence) -> Iterator[Finding]:
     nobody sends.
     """
     masters, backups = _daemons(evidence, "master"), _daemons(evidence, "backup")
-    if not _is_pair(evidence) or bool(masters) == bool(backups):
+    unknown = any(Part.DAEMONS in each.lacks for each in evidence.directors if each.ipvs)
+    if unknown or not _is_pair(evidence) or not (masters or backups):
         return
     machine, daemon = (masters or backups)[0]
-    other = next(each for each in evidence.directors if each is not machine)
+    others = [each for each in evidence.directors if each is not machine]
+    idle = [each for each in others if each.ipvs and not each.ipvs.daemons]
+    if bool(masters) == bool(backups):
+        yield from _left_out(machine, daemon, idle)
+        return
+    other = (idle or others)[0]
     missing = "backup" if masters else "master"
     yield Finding(
         "sync-off",
@@ -48,6 +55,28 @@ def sync_off(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
+def _left_out(machine: Machine, daemon: SyncDaemon, idle: list[Machine]) -> Iterator[Finding]:
+    """Of three directors and more one that hears nothing, though it has the same services."""
+    own = {service.name for service in machine.ipvs.services} if machine.ipvs else set()
+    for other in idle:
+        shared = sorted(own & {service.name for service in other.ipvs.services}) if other.ipvs else []
+        if not shared:
+            continue
+        yield Finding(
+            "sync-off",
+            f"{other.name} has {shared[0]} as the others have, and neither of the sync daemons: it takes over"
+            " without their connections.",
+            (
+                f"{machine.name}: ipvsadm -L --daemon: {daemon.role}, {daemon.link}, syncid {daemon.syncid}",
+                f"{other.name}: ipvsadm -L --daemon: none",
+            ),
+            (
+                f"{other.name}# ipvsadm --start-daemon backup --mcast-interface"
+                f" {_link_beside(machine, daemon, other)} --syncid {daemon.syncid}",
+            ),
+        )
+
+
 def sync_mismatch(evidence: Evidence) -> Iterator[Finding]:
     """A backup takes messages of its own syncid only, on the link where it listens
     (ip_vs_sync.c).
@@ -56,9 +85,14 @@ def sync_mismatch(evidence: Evidence) -> Iterator[Finding]:
     if not _is_pair(evidence) or not masters or not backups:
         return
     pairs = [(one, other) for one in masters for other in backups if one[0] is not other[0]]
-    if any(_fits(one, other) for one, other in pairs) or not pairs:
+    deaf = [
+        (one, other)
+        for one, other in pairs
+        if not any(_fits(each, other) for each, same in pairs if same is other)
+    ]
+    if not deaf:
         return
-    (sender, master), (receiver, backup) = pairs[0]
+    (sender, master), (receiver, backup) = deaf[0]
     link = _link_beside(sender, master, receiver)
     same_id = master.syncid == backup.syncid
     why = (
@@ -90,7 +124,9 @@ def sync_mismatch(evidence: Evidence) -> Iterator[Finding]:
 
 def _fits(one: tuple[Machine, SyncDaemon], other: tuple[Machine, SyncDaemon]) -> bool:
     (sender, master), (receiver, backup) = one, other
-    return backup.syncid in (0, master.syncid) and _link_beside(sender, master, receiver) == backup.link
+    unknown = any(Part.LINKS in machine.lacks for machine in (sender, receiver))
+    same_link = unknown or _link_beside(sender, master, receiver) == backup.link
+    return backup.syncid in (0, master.syncid) and same_link
 
 
 def _link_beside(sender: Machine, daemon: SyncDaemon, receiver: Machine) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lvslab.doctor.evidence import Destination, Evidence, Link, Machine, alone
+from lvslab.doctor.evidence import Destination, Evidence, Machine, alone
 from lvslab.doctor.finding import Finding
 from lvslab.doctor.netfilter import Rule, rules
 from lvslab.doctor.rules.traffic import shown
 from lvslab.ipvs.tunnels import TunnelType
+from lvslab.reading.network import Link
 
 _STRICT = 1
 """rp_filter 1: a packet is dropped unless the way back to its source leads out of the link on which
@@ -191,12 +193,14 @@ def _segments_fit(machine: Machine | None, room: int) -> bool:
 
 def _clamped(director: Machine, room: int) -> bool:
     return any(
-        rule.target == "TCPMSS"
-        and (
-            "--clamp-mss-to-pmtu" in rule.options or int(rule.options.get("--set-mss", "65535")) <= room - 40
-        )
+        rule.target == "TCPMSS" and ("--clamp-mss-to-pmtu" in rule.options or _mss(rule) <= room - 40)
         for rule in rules(director, "mangle")
     )
+
+
+def _mss(rule: Rule) -> int:
+    text = rule.options.get("--set-mss", "")
+    return int(text) if re.fullmatch(r"[0-9]{1,5}", text) else 65535
 
 
 def _drops_icmp(machine: Machine) -> Iterator[Rule]:

@@ -18,6 +18,9 @@ _FEW = 2
 _CROWD = 20
 """Half-open connections from more clients than that are a flood rather."""
 
+_HALF = {"TCP": ("SYN_RECV",), "SCTP": ("INIT1", "INIT")}
+"""States of entries whose server has not answered yet (ip_vs_proto_tcp.c, ip_vs_proto_sctp.c)."""
+
 _GONE = ("FAILED", "INCOMPLETE")
 
 
@@ -32,10 +35,10 @@ def no_handshake(evidence: Evidence) -> Iterator[Finding]:
             continue
         entries = [
             entry
-            for entry in ipvs.connections
-            if entry.destination == each.server.endpoint and entry.protocol == "TCP" and not entry.is_template
+            for entry in ipvs.entries_at(each.server)
+            if entry.protocol in _HALF and not entry.is_template
         ]
-        half = [entry for entry in entries if entry.state == "SYN_RECV"]
+        half = [entry for entry in entries if entry.state in _HALF[entry.protocol]]
         if (
             len(half) < _FEW
             or len(half) < len(entries)
@@ -53,13 +56,13 @@ def _does_not_forward(each: Destination) -> bool:
 def _finding(each: Destination, half: Sequence[Connection]) -> Finding:
     director, rip = each.director, each.server.address
     half_open = plural(len(half), "half-open connection")
-    stuck = f"{director.name}: ipvsadm -Lnc: {half_open} (SYN_RECV) to {each.server.name}, no other"
+    stuck = f"{director.name}: ipvsadm -Lnc: {half_open} ({half[0].state}) to {each.server.name}, no other"
     neighbour = next((entry for entry in director.neighbours if entry.ip == rip), None)
     if neighbour and neighbour.state in _GONE:
         return Finding(
             "server-unreachable",
-            f"{rip} does not answer ARP on {neighbour.link}: the server is off, or not there, but has its"
-            " share of the connections.",
+            f"{rip} does not answer {_ask(rip)} on {neighbour.link}: the server is off, or not there, but"
+            " has its share of the connections.",
             (f"{director.name}: ip neigh: {rip} {neighbour.state}", stuck, shown(each)),
             (
                 f"{director.name}# ipvsadm -d {' '.join(each.service.selector)} -r {each.server.name}",
@@ -121,6 +124,11 @@ def _finding(each: Destination, half: Sequence[Connection]) -> Finding:
     )
 
 
+def _ask(rip: str) -> str:
+    """How a neighbour is asked for its address."""
+    return "neighbour discovery" if ":" in rip else "ARP"
+
+
 def _assured(each: Destination) -> list[Connection]:
     """The templates of clients that this server has served: the state says so since 4.19
     (IP_VS_CTPL_S_ASSURED, set when a connection under the template is established).
@@ -128,8 +136,8 @@ def _assured(each: Destination) -> list[Connection]:
     ipvs = each.director.ipvs
     return [
         entry
-        for entry in (ipvs.connections if ipvs and each.service.persistence_timeout else ())
-        if entry.is_template and entry.state == "ASSURED" and entry.destination == each.server.endpoint
+        for entry in (ipvs.entries_at(each.server) if ipvs and each.service.persistence_timeout else ())
+        if entry.is_template and entry.state == "ASSURED"
     ]
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from lvslab.report.looks import Look, looks_of
 from lvslab.report.units import MISSING, count, quantity, seconds_text, share
 from lvslab.runs import outage as compute
+from lvslab.runs.observation import Observation, observed
 from lvslab.runs.outage import Survival
 from lvslab.runs.records import Lab, Mark, Trial
 from lvslab.runs.rundir import Run
 from lvslab.runs.stats import percentile, present
-from lvslab.runs.trials import Observation, observed
 
 MIN_ERRORS = 100
 """Below so many attempts there is no 99th percentile of their start errors."""
@@ -259,11 +259,11 @@ class Group:
 
     @property
     def verdict(self) -> str | None:
-        """fail when one repeat failed, pass when one passed and none failed, None when nobody
-        judged.
+        """fail when one repeat failed, pass when one passed and none failed, skip when the machine
+        was too late to judge any, None when nobody judged.
         """
         verdicts = {trial.trial.verdict for trial in self.trials}
-        return "fail" if "fail" in verdicts else "pass" if "pass" in verdicts else None
+        return next((verdict for verdict in ("fail", "pass", "skip") if verdict in verdicts), None)
 
     def typical(self) -> Observed:
         """The repeat that stands for all: the one with the median outage (the shorter of two middle

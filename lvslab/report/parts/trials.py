@@ -57,7 +57,7 @@ def _expectations(groups: Sequence[Group]) -> list[tuple[str, str]]:
 def _trial(group: Group, trial: Observed, link: Linker) -> dict[str, Any]:
     """A row of the table of trials."""
     name = trial.trial.name
-    files = [(kind, link(f"probes/{name}.{kind}.csv")) for kind in ("attempts", "beats")]
+    files = [(kind, link(f"probes/{name}.{kind}.csv")) for kind in ("attempts", "beats", "lateness")]
     survival = trial.survival
     bound = trial.trial.bound
     seen = trial.detection

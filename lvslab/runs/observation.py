@@ -1,8 +1,9 @@
 """What a trial says, read in one place: its fault, its outage, its detection, what became of its
 connections.
 
-Reports put it into words and comparisons into numbers. What cannot be known (no file, no fault, no
-attempt after it, cut short before anything failed) is None with a reason in words, never zero.
+Reports put it into words (`report/failover/trials.py`) and comparisons into numbers. What cannot
+be known (no file, no fault, no attempt after it, cut short before anything failed) is None with a
+reason in words, never zero.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from lvslab.report.parts.run import outcome, started
 from lvslab.runs.rundir import Run, load
 
 
-def write_matrix(run_dirs: Sequence[Path], out: Path) -> Report:
+def write_overview(run_dirs: Sequence[Path], out: Path) -> Report:
     """Write overview.html and figures/matrix.png into the directory `out`: all runs at a glance,
     each linked to its report.
 
