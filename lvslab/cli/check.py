@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     pass
 
 
-@click.command()
+@click.command(short_help="Say what this machine can run, and how to get what is missing.")
 @JSON
 def check(as_json: bool) -> int:
     """Say what this machine can run, each line found by trial, and how to get what is missing.

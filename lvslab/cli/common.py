@@ -50,10 +50,16 @@ KERNEL = click.option(
     ),
 )
 SIZE = options(
-    click.option("--clients", type=int, default=1, show_default=True, help="Number of clients."),
-    click.option("--servers", type=int, default=2, show_default=True, help="Number of real servers."),
+    click.option("--clients", type=int, default=1, show_default=True, help="Number of clients, 1 to 50."),
+    click.option(
+        "--servers", type=int, default=2, show_default=True, help="Number of real servers, 1 to 50."
+    ),
 )
-TOPOLOGY = click.option("--topology", help="Shipped topology or file, instead of the one made for the mode.")
+TOPOLOGY = click.option(
+    "--topology",
+    metavar="NAME|FILE",
+    help="Shipped topology (see lvslab list) or a file of yours, instead of the one made for the mode.",
+)
 WITHOUT = click.option(
     "--without",
     multiple=True,

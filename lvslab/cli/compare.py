@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ import click
 from lvslab.cli.common import JSON, RUNS, options
 from lvslab.cli.places import writable_file
 from lvslab.errors import CannotError, UsageError
+from lvslab.exitcodes import ExitCode
 
 if TYPE_CHECKING:
     from lvslab.comparison.compare import Comparison
+    from lvslab.comparison.numbers import Limits
 
 
 def _percent(context: click.Context, option: click.Parameter, value: str) -> float:
@@ -37,17 +40,19 @@ LIMITS = options(
     ),
     click.option(
         "--floor",
+        metavar="PERCENT",
         callback=_percent,
         default="5",
         show_default=True,
-        help="Smallest change of a median that counts, in %.",
+        help="Smallest change of a median that counts.",
     ),
     click.option(
         "--bench-floor",
+        metavar="PERCENT",
         callback=_percent,
         default="0.1",
         show_default=True,
-        help="The same for instructions in virtual time, in %.",
+        help="The same for instructions in virtual time.",
     ),
     click.option(
         "--strict", is_flag=True, help="What was checked and is not any more counts as a regression."
@@ -55,14 +60,18 @@ LIMITS = options(
 )
 
 
-@click.command()
-@click.argument("places", nargs=-1, metavar="BASE NEW", type=click.Path(path_type=Path))
+@click.command(short_help="Compare two runs, or a run with a kept baseline.")
+@click.argument("places", nargs=-1, metavar="[BASE] NEW", type=click.Path(path_type=Path))
 @click.option(
     "--baseline",
     is_flag=True,
     help="Compare NEW with the newest run that --baseline keep has kept of the same configuration.",
 )
-@click.option("--release", help="With --baseline: only kept runs whose directors ran this kernel release.")
+@click.option(
+    "--release",
+    metavar="RELEASE",
+    help="With --baseline: only kept runs whose directors ran this kernel release.",
+)
 @LIMITS
 @click.option("--all", "all_", is_flag=True, help="Show every number, not only those that changed.")
 @click.option(
@@ -114,6 +123,7 @@ def compare(
     from lvslab.comparison.baseline import find
     from lvslab.comparison.compare import compare as compare_places
     from lvslab.comparison.numbers import Limits
+    from lvslab.runs.worlds import TRIALS
 
     if len(places) != (1 if baseline else 2):
         raise UsageError(
@@ -124,9 +134,11 @@ def compare(
     if release and not baseline:
         raise UsageError("compare: --release chooses among kept runs; give --baseline with it")
     limits = Limits(level, floor, bench_floor)
+    if not baseline and all((place / TRIALS).is_file() for place in places):
+        return _compare_worlds(places[0], places[1], limits, as_json)
     base = find(runs, places[-1], release) if baseline else places[0]
     found = compare_places(base, places[-1], limits, strict)
-    write_files(found, junit, tap, markdown)
+    write_files(found, junit, tap, markdown, every_number=all_)
     if as_json:
         from lvslab.cli.terminal import print_json
         from lvslab.report.comparison import as_json as whole
@@ -137,7 +149,26 @@ def compare(
     return found.code
 
 
-def write_files(found: Comparison, junit: Path | None, tap: Path | None, markdown: Path | None) -> None:
+def _compare_worlds(base: Path, new: Path, limits: Limits, as_json: bool) -> int:
+    """Two folders of worlds in virtual time."""
+    from lvslab.cli.terminal import print_json, print_lines
+    from lvslab.comparison.worlds import compare_worlds, in_words, read_worlds
+
+    found = compare_worlds(read_worlds(base), read_worlds(new), limits)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        print_lines(in_words(found))
+    return ExitCode.FAILED if found.worse else ExitCode.OK
+
+
+def write_files(
+    found: Comparison,
+    junit: Path | None,
+    tap: Path | None,
+    markdown: Path | None,
+    every_number: bool = False,
+) -> None:
     """Write a comparison in the formats asked for; "-" is standard output.
 
     Raises:
@@ -150,7 +181,7 @@ def write_files(found: Comparison, junit: Path | None, tap: Path | None, markdow
     texts: list[tuple[Path | None, Callable[[], str]]] = [
         (junit, lambda: formats.junit("compare", results)),
         (tap, lambda: formats.tap(results)),
-        (markdown, lambda: comparison.markdown(found)),
+        (markdown, lambda: comparison.markdown(found, every_number)),
     ]
     for file, text in texts:
         if file is None:

@@ -136,6 +136,7 @@ def many(
         sources: own addresses, taken in turns.
         connection: as `Client` takes it.
     """
+    exam.disturb()
     with ExitStack() as stack:
         clients: list[Client] = []
         why = ""

@@ -50,6 +50,7 @@ def weights(exam: Exam, wanted: Mapping[str, int], port: int = HTTP_PORT) -> Ite
     Raises:
         Failed: a server is not in the table.
     """
+    exam.disturb()
     table = Ipvsadm(exam.node("director"))
     service = service_of(exam, port)
     entries = [(service, _must_have(exam, service, server)) for server in wanted]
@@ -69,6 +70,7 @@ def without(exam: Exam, server: str, port: int = HTTP_PORT) -> Iterator[None]:
     Raises:
         Failed: it is not there.
     """
+    exam.disturb()
     table = Ipvsadm(exam.node("director"))
     service = service_of(exam, port)
     entry = _must_have(exam, service, server)
@@ -90,6 +92,7 @@ def present(exam: Exam, server: str, port: int = HTTP_PORT) -> Iterator[None]:
         return
     if not service.real_servers:
         exam.must("real servers", False, "", f"the director's table has no real server for TCP port {port}")
+    exam.disturb()
     entry = replace(service.real_servers[0], address=exam.plan.addresses.rips[server])
     table = Ipvsadm(exam.node("director"))
     table.add_server(service, entry)
@@ -122,6 +125,7 @@ def taken_over(exam: Exam) -> Iterator[str]:
         Failed: the other one does not take over.
         LabError: there is no master, or its keepalived does not start again.
     """
+    exam.disturb()
     lab = exam.lab
     master = lab.master
     other = next(each.name for each in exam.plan.directors if each.name != master)

@@ -33,6 +33,10 @@ class Failed(Exception):
     """The check is over: what comes next depends on what has just failed."""
 
 
+class HeldBack(Exception):
+    """A quiet check is over: what comes next would disturb the network."""
+
+
 @dataclass(frozen=True)
 class Point:
     """One thing that was judged, in a sentence that helps and does not give the solution away."""
@@ -50,11 +54,29 @@ class Exam:
         lab: the lab.
         directory: for captures.
         points: what was judged so far.
+        quiet: whether it may only look, and ask as a client would: no drills, no faults.
+        held_back: whether a quiet exam left something out.
     """
 
     lab: Lab
     directory: Path
     points: list[Point] = field(default_factory=list)
+    quiet: bool = False
+    held_back: bool = False
+
+    def disturb(self) -> None:
+        """Say that what comes next changes or breaks something for a moment, or floods the network.
+
+        Raises:
+            HeldBack: it is a quiet exam, which ends here.
+        """
+        if not self.may_disturb():
+            raise HeldBack
+
+    def may_disturb(self) -> bool:
+        """Whether something may be changed for a moment that the exam can do without."""
+        self.held_back = self.held_back or self.quiet
+        return not self.quiet
 
     # -- the verdict -------------------------------------------------------------------------------
 
@@ -193,6 +215,6 @@ class Exam:
 
 def take(check: Callable[[Exam], None], exam: Exam) -> Exam:
     """Hold an exam to its end."""
-    with suppress(Failed):
+    with suppress(Failed, HeldBack):
         check(exam)
     return exam

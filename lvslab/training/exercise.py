@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lvslab.errors import UsageError
 from lvslab.plan.files import load_module
+from lvslab.training.values import AS_WRITTEN, Values
 
 if TYPE_CHECKING:
     from lvslab.training.exam import Exam
@@ -128,8 +129,11 @@ def shipped() -> dict[str, Path]:
     }
 
 
-def load(name_or_path: str) -> Exercise:
+def load(name_or_path: str, values: Values = AS_WRITTEN) -> Exercise:
     """A shipped exercise by name, or one in a file.
+
+    Args:
+        values: that it has instead of those in its file.
 
     Raises:
         UsageError: unknown name, broken file, no exercise in it; names file and cause.
@@ -138,7 +142,7 @@ def load(name_or_path: str) -> Exercise:
     path = files.get(name_or_path) or Path(name_or_path)
     if name_or_path not in files and not (path.suffix == ".py" or path.exists()):
         raise UsageError(f"lab '{name_or_path}': no such training lab; `lvslab train list` shows them")
-    module = load_module(path)
+    module = load_module(path, None if values == AS_WRITTEN else values.in_text)
     marked = [
         value for value in vars(module).values() if callable(value) and hasattr(value, "__lvslab_exercise__")
     ]
@@ -157,7 +161,7 @@ def load(name_or_path: str) -> Exercise:
         name=path.stem.replace("_", "-"),
         title=heading["title"],
         page=page,
-        **function.__lvslab_exercise__,
+        **values.in_plan(function.__lvslab_exercise__),
         check=function,
         file=path,
     )

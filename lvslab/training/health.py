@@ -114,6 +114,7 @@ def must_be_noticed(exam: Exam, *breakages: Breakage) -> None:
     The next server is broken when the one before is mended, so that each has its turn in little
     time.
     """
+    exam.disturb()
     servers = set(exam.plan.addresses.rips)
     found: list[tuple[str, bool, float, set[str]]] = []
     with ExitStack() as last:

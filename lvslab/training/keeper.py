@@ -8,6 +8,7 @@ about the state run beside it.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import queue
@@ -29,17 +30,20 @@ from lvslab.host import linux, sandbox
 from lvslab.lab.lab import Lab
 from lvslab.plan.files import mistakes_in
 from lvslab.plan.plan import LabPlan
-from lvslab.training import exam, scripts, session
+from lvslab.training import belongings, exam, ledger, nodes, scripts, shells, tables
 from lvslab.training.exercise import Exercise, load
 from lvslab.training.line import Line, listen
 from lvslab.training.network import plan_exercise
 from lvslab.training.nodes import named, student_nodes
+from lvslab.training.session import Order
 
 _LOOK = 0.5
 """Seconds between looks at whether a guest has died."""
 
 _SCRIPT_SECONDS = 120.0
 _ANSWER_SECONDS = 2.0
+_MOST_COMMANDS, _LONGEST_COMMAND = 20_000, 1000
+"""What is recorded of what students type."""
 
 
 @dataclass
@@ -74,6 +78,16 @@ class Keeper:
     def __init__(self, exercise: Exercise, plan: LabPlan, directory: Path) -> None:
         """`directory`: the session's, for guests' consoles."""
         self._exercise, self._plan, self._directory = exercise, plan, directory
+        place = directory.parent
+        self._records = ledger.folder(place, exercise.name)
+        self._kept = self._records / "belongings"
+        self._students = [node.name for node in student_nodes(plan)]
+        self._ledger = ledger.Ledger(self._records / ledger.FILE, ledger.key_of(place))
+        self._shells: dict[str, shells.Shell] = {}
+        self._numbers = itertools.count(1)
+        self._commands: list[dict[str, Any]] = []
+        self._told: list[str] = []
+        self._noting = threading.Lock()
         self._stack = ExitStack()
         self._lab: Lab | None = None
         self._requests: queue.Queue[_Request] = queue.Queue()
@@ -98,6 +112,12 @@ class Keeper:
         hear.tell = _nobody
         # what is broken is for the student to find out
         scripts.prepare(self._exercise, self._running)
+        damaged = belongings.bring_back(self._running, self._students, self._kept)
+        self._note("started", **({"lost": damaged} if damaged else {}))
+
+    def _note(self, what: str, **facts: Any) -> None:
+        with self._noting:
+            self._ledger.note(what, **facts)
 
     @property
     def _running(self) -> Lab:
@@ -160,9 +180,16 @@ class Keeper:
 
     def _do(self, message: dict[str, Any], line: Line) -> None:
         verb = message.get("do")
-        beside = {"status": self._status, "hint": self._hint, "diagnose": self._diagnose}
+        beside = {
+            "status": self._status,
+            "hint": self._hint,
+            "advise": self._advise,
+            "diagnose": self._diagnose,
+            "tables": self._tables,
+        }
         in_turn = {
             "check": self._check,
+            "glance": self._glance,
             "solve": self._solve,
             "reset": self._reset,
             "stop": self._stop,
@@ -185,7 +212,7 @@ class Keeper:
                 message["script"], timeout=float(message.get("timeout", _SCRIPT_SECONDS))
             )
             line.send({"done": {"code": done.code, "out": done.out, "err": done.err}})
-        elif verb == "shell":
+        elif verb in ("shell", "attach"):
             self._shell(message, line)
         else:
             raise UsageError(
@@ -203,13 +230,39 @@ class Keeper:
         return node.name
 
     def _shell(self, message: dict[str, Any], line: Line) -> None:
-        from lvslab.training import shells
+        """Join a line to a shell: a new one on a node, which ends with its line unless it is to
+        last, or one that runs, which takes the line's size if that has one.
+        """
+        if message["do"] == "attach":
+            shell = self._shells.get(str(message.get("shell")))
+            if shell is None or not shell.runs:
+                raise UsageError(f"lab '{self._exercise.name}': shell '{message.get('shell')}' has ended")
+            if "rows" in message and not message.get("read_only"):
+                shell.resize(int(message["rows"]), int(message["columns"]))
+        else:
+            shell = self._open_shell(message)
+        line.send({"done": {"node": shell.node.name, "shell": shell.name}})
+        shells.serve(shell, line, read_only=bool(message.get("read_only")))
+        if message["do"] == "shell" and not message.get("lasting"):
+            shell.kill()
 
+    def _open_shell(self, message: dict[str, Any]) -> shells.Shell:
         node = self._student_node(message)
         guest = self._running.node(node)
         guest.guest.agent.check_alive()
-        line.send({"done": {"node": node}})
-        shells.serve(guest, line, int(message["rows"]), int(message["columns"]), str(message["terminal"]))
+        name = f"{node}.{next(self._numbers)}"
+        size = int(message["rows"]), int(message["columns"])
+
+        def hear(command: str) -> None:
+            if len(self._commands) >= _MOST_COMMANDS:
+                return
+            said = {"node": node, "shell": name, "command": command[:_LONGEST_COMMAND]}
+            self._commands.append({"at": time.time(), **said})
+            self._note("command", **said)
+
+        record = self._records / f"{int(time.time())}.{name}.cast"
+        self._shells[name] = shells.Shell(guest, name, size, str(message["terminal"]), record, hear)
+        return self._shells[name]
 
     # -- what is asked -----------------------------------------------------------------------------
 
@@ -223,45 +276,81 @@ class Keeper:
             "checks": self._checks,
             "solved": self._solved,
             "diagnoses": self._diagnoses,
-            "vip": self._plan.addresses.vip,
-            "nodes": [
-                {
-                    "name": each.name,
-                    "role": str(each.role),
-                    "addresses": [interface.address for interface in each.interfaces],
-                    "on": lab.is_on(each.name),
-                }
-                for each in student_nodes(self._plan)
+            "advised": len(self._told),
+            "commands": len(self._commands),
+            "last": self._commands[-1] if self._commands else None,
+            "shells": [
+                {"name": each.name, "node": each.node.name} for each in self._shells.values() if each.runs
             ],
+            "vip": self._plan.addresses.vip,
+            "networks": dict(self._plan.networks),
+            "nodes": nodes.told(lab, self._plan),
         }
+
+    def _tables(self, message: dict[str, Any]) -> dict[str, Any]:
+        return {"tables": tables.tables(self._running, self._plan)}
 
     def _hint(self, message: dict[str, Any]) -> dict[str, Any]:
         hints = self._exercise.hints
-        self._hints = min(self._hints + 1, len(hints))
+        if self._hints < len(hints):
+            self._hints += 1
+            self._note("hint", text=hints[self._hints - 1])
         return {"hints": list(hints[: self._hints]), "of": len(hints)}
 
-    def _check(self, tell: Callable[[str], None]) -> dict[str, Any]:
+    def _advise(self, message: dict[str, Any]) -> dict[str, Any]:
+        """One more hint: what the doctor finds now and has not been said yet, else the exercise's
+        own next one.
+        """
+        found = [str(finding["reason"]) for finding in self._found(0.0)["findings"]]
+        fresh = next((sentence for sentence in found if sentence not in self._told), None)
+        if fresh is not None:
+            self._told.append(fresh)
+            self._note("hint", text=fresh, doctor=True)
+        else:
+            self._hint(message)
+        return {
+            "now": [sentence for sentence in found if sentence in self._told],
+            "hints": list(self._exercise.hints[: self._hints]),
+            "of": len(self._exercise.hints),
+        }
+
+    def _take(self, *, quiet: bool) -> exam.Exam:
         with tempfile.TemporaryDirectory(prefix="check-", dir=self._directory) as there:
             with mistakes_in(self._exercise.file):
-                held = exam.take(self._exercise.check, exam.Exam(self._running, Path(there)))
+                return exam.take(self._exercise.check, exam.Exam(self._running, Path(there), quiet=quiet))
+
+    def _check(self, tell: Callable[[str], None]) -> dict[str, Any]:
+        return self._judged(self._take(quiet=False))
+
+    def _glance(self, tell: Callable[[str], None]) -> dict[str, Any]:
+        """The part of the exam that leaves the network alone; where that is all, it counts."""
+        held = self._take(quiet=True)
+        whole = held.passed and not held.held_back
+        if whole and not (self._checks and self._checks[-1]):
+            return self._judged(held)
+        return {**_told(held), "passed": whole}
+
+    def _judged(self, held: exam.Exam) -> dict[str, Any]:
+        noted = held.passed and not self._solved
         self._checks.append(held.passed)
-        if held.passed and not self._solved:
-            session.note_passed(self._exercise.name)
-        return {
-            "passed": held.passed,
-            "noted": held.passed and not self._solved,
-            "points": [
-                {"name": each.name, "verdict": each.verdict, "reason": each.reason} for each in held.points
-            ],
-        }
+        points = [[point.name, point.verdict] for point in held.points]
+        self._note("check", passed=held.passed, points=points, solved=self._solved)
+        if noted:
+            self._note("passed")
+        return {**_told(held), "noted": noted}
 
     def _solve(self, tell: Callable[[str], None]) -> dict[str, Any]:
         self._solved = True
+        self._note("solution")
         scripts.solve(self._exercise, self._running, tell)
         return {"solution": dict(self._exercise.solution)}
 
     def _reset(self, tell: Callable[[str], None]) -> dict[str, Any]:
         self._stack.close()
+        belongings.forget(self._kept)
+        self._note("reset")
+        self._shells.clear()
+        self._told.clear()
         self._hints, self._solved, self._checks, self._diagnoses = 0, False, [], 0
         try:
             self.bring_up(tell)
@@ -272,27 +361,43 @@ class Keeper:
 
     def _stop(self, tell: Callable[[str], None]) -> dict[str, Any]:
         self._leaving = True
+        on = [name for name in self._students if self._running.is_on(name)]
+        lost = belongings.keep(self._running, on, self._kept)
         self._stack.close()
-        return {}
+        self._note("stopped", **({"lost": lost} if lost else {}))
+        return {"lost": lost}
 
     def _diagnose(self, message: dict[str, Any]) -> dict[str, Any]:
         """What the doctor finds on the student's nodes, after a capture if one is asked for; the
         lab goes on meanwhile.
         """
         self._diagnoses += 1
+        return self._found(float(message.get("capture", 0)))
+
+    def _found(self, seconds: float) -> dict[str, Any]:
         from lvslab.doctor import gather
         from lvslab.doctor.diagnose import report
         from lvslab.doctor.watch import LabWatch
 
         names, packets = {each.name for each in student_nodes(self._plan)}, None
-        if seconds := float(message.get("capture", 0)):
+        if seconds:
             with linux.network_of(os.getpid()), LabWatch(self._running, names) as watch:
                 time.sleep(seconds)
             packets = watch.packets
         return report(gather.of_lab(self._running, names, packets))
 
 
-def main(directory: Path, name: str, kernel: str | None, report: int) -> int:
+def _told(held: exam.Exam) -> dict[str, Any]:
+    return {
+        "passed": held.passed,
+        "held_back": held.held_back,
+        "points": [
+            {"name": point.name, "verdict": point.verdict, "reason": point.reason} for point in held.points
+        ],
+    }
+
+
+def main(directory: Path, report: int) -> int:
     """Keep a lab until it is stopped; what happens until it stands goes to `report`, a JSON object
     a line.
     """
@@ -312,14 +417,16 @@ def main(directory: Path, name: str, kernel: str | None, report: int) -> int:
             from lvslab.kernels.needs import Need
 
             try:
-                exercise = load(name)
+                order = Order.read(directory / "order.json")
+                exercise = load(order.lab, order.values)
                 kernels = catalog.including(
-                    probe.kernels_here(tuple(Need), CHEAPEST.kind), [kernel] if kernel else []
+                    probe.kernels_here(tuple(Need), CHEAPEST.kind), [order.kernel] if order.kernel else []
                 )
-                keeper = Keeper(exercise, plan_exercise(exercise, kernels, kernel), directory)
+                plan = plan_exercise(exercise, kernels, order.kernel, order.values)
+                keeper = Keeper(exercise, plan, directory)
                 listener = listen(directory / "socket")
                 keeper.bring_up(lambda text: say({"event": text}))
-                (directory / "session.json").write_text(json.dumps({"lab": name}))
+                (directory / "session.json").write_text(json.dumps({"lab": order.lab}))
                 say({"done": True})
             except LvslabError as error:
                 say({"error": str(error), "code": int(error.exit_code)})
@@ -334,4 +441,4 @@ def main(directory: Path, name: str, kernel: str | None, report: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3] or None, int(sys.argv[4])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

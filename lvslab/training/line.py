@@ -4,7 +4,7 @@ answers, and for a shell frames both ways.
 request   {"do": "check"}                                   a line
 answers   {"event": "…"} …, then {"done": …} or {"error": "…", "code": 2}     a line each
 shell     after {"done": …}: frames of one kind byte, four bytes of length, data: what is typed,
-what is shown, the window's size, the end
+what is shown, the window's size (both ways), the end
 """
 
 from __future__ import annotations

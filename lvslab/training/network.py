@@ -16,9 +16,12 @@ from lvslab.plan.plan import LabPlan
 from lvslab.plan.spec import LabSpec
 from lvslab.training.exercise import Exercise
 from lvslab.training.nodes import named
+from lvslab.training.values import AS_WRITTEN, Values
 
 
-def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = None) -> LabPlan:
+def plan_exercise(
+    exercise: Exercise, kernels: Kernels, kernel: str | None = None, values: Values = AS_WRITTEN
+) -> LabPlan:
     """The plan of an exercise's lab.
 
     Its last client is the examiner's: on the machine's own kernel, out of the student's reach, and
@@ -27,6 +30,7 @@ def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = Non
     Args:
         kernels: User-Mode Linux's facts among them.
         kernel: of the directors, by default User-Mode Linux like all the student's nodes.
+        values: that the exercise was loaded with.
 
     Raises:
         UsageError, CannotError: as `lvslab.plan.make.make_plan`; or the directors were to run on
@@ -37,7 +41,7 @@ def plan_exercise(exercise: Exercise, kernels: Kernels, kernel: str | None = Non
             "--kernel host: a student is root on the director, so it needs a kernel of its own, such as uml"
         )
     with mistakes_in(exercise.file, exercise.line):
-        plan = _planned(exercise, kernels, kernel)
+        plan = values.in_plan(_planned(exercise, kernels, kernel))
         for name in (*exercise.prepare, *exercise.solution):
             if named(plan, name) is None:
                 nodes = ", ".join(["director", *(node.name for node in plan.nodes)])

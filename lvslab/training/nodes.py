@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from lvslab.modes.base import Role
 from lvslab.plan.plan import LabPlan, NodePlan
+
+if TYPE_CHECKING:
+    from lvslab.lab.lab import Lab
 
 
 def examiner(plan: LabPlan) -> NodePlan:
@@ -21,3 +26,17 @@ def named(plan: LabPlan, name: str) -> NodePlan | None:
     nodes = student_nodes(plan)
     by_role = {"director": Role.DIRECTOR, "client": Role.CLIENT}
     return next((each for each in nodes if each.name == name or each.role == by_role.get(name)), None)
+
+
+def told(lab: Lab, plan: LabPlan) -> list[dict[str, Any]]:
+    """The student's nodes as data for a page."""
+    return [
+        {
+            "name": each.name,
+            "role": str(each.role),
+            "addresses": [interface.address for interface in each.interfaces],
+            "networks": [interface.network for interface in each.interfaces],
+            "on": lab.is_on(each.name),
+        }
+        for each in student_nodes(plan)
+    ]

@@ -70,6 +70,8 @@ def must_answer_arp_alone(exam: Exam) -> None:
         f"only {director} answers ARP requests for {exam.vip}",
         f"ARP requests for {exam.vip} are answered by {', '.join(who) or 'nobody'}",
     )
+    if not exam.may_disturb():
+        return
     exam.client.run("ip neigh flush all")
     for name in exam.plan.addresses.rips:
         exam.run(name, "ip neigh flush all")

@@ -11,9 +11,18 @@ NGINX = "nginx -e /mnt/nginx.log -p /mnt -c /mnt/nginx.conf"
 lvslab share.
 """
 
-RESTART_NGINX = f"{NGINX} -s stop && while [ -e /mnt/nginx.pid ]; do sleep 0.02; done && {NGINX}\n"
+_NGINX_PID = "/mnt/nginx.pid"
+
+RESTART_NGINX = f"""\
+while [ -e {_NGINX_PID} ]; do {NGINX} -s stop 2>/dev/null; sleep 0.02; done
+{NGINX} && until [ -s {_NGINX_PID} ]; do sleep 0.02; done
+"""
 """After a change of the configuration. One process without a master, as it runs here, mixes its
 sockets up when it reloads.
+
+It is told to stop until it is gone: its handler of SIGTERM only notes the signal, which the loop
+reads after `epoll_wait` (ngx_single_process_cycle), so that a signal from before waits there for
+the next request.
 """
 
 

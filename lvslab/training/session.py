@@ -4,8 +4,11 @@ that holds its lock.
     <state>/train/<name>/lock         held as long as the keeper lives
                          socket       where it listens (lvslab.training.line)
                          session.json what it keeps
+                         order.json   what it was told to keep (`Order`)
                          keeper.log   what it printed, guests' consoles beside it
-    <state>/train/passed              names of the labs whose check passed once
+    <state>/train/.records/<lab>/     what was done in a lab and the transcripts of its shells
+                                      (lvslab.training.ledger), also when it has ended
+    <state>/train/.key                signs those records
 
 <state> is $XDG_STATE_HOME/lvslab, or ~/.local/state/lvslab.
 """
@@ -20,20 +23,56 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lvslab.errors import CannotError, GuestError, LabError, LvslabError, UsageError
 from lvslab.exitcodes import ExitCode
+from lvslab.training import ledger
 from lvslab.training.line import Line, connect
+from lvslab.training.values import AS_WRITTEN, Values
 
 _STOP_SECONDS = 30.0
 
 
-def state_directory() -> Path:
-    """Where running labs and what was passed are kept."""
+def training_directory() -> Path:
+    """Where all that belongs to training labs is kept."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "lvslab" / "train"
+
+
+def state_directory() -> Path:
+    """Where running labs and their records are kept: those of the course that is being worked on,
+    if there is one (lvslab.training.ticket).
+    """
+    root = training_directory()
+    try:
+        return root / ".courses" / (root / ".course").read_text().strip()
+    except FileNotFoundError:
+        return root
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a keeper is to keep.
+
+    Attributes:
+        lab: an exercise's name, or its file.
+        kernel: of the directors, as `--kernel` takes it.
+        values: that the lab has instead of those in its file.
+    """
+
+    lab: str
+    kernel: str | None = None
+    values: Values = AS_WRITTEN
+
+    def write(self, file: Path) -> None:
+        file.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, file: Path) -> Order:
+        told = json.loads(file.read_text())
+        return cls(told["lab"], told["kernel"], Values(**told["values"]))
 
 
 @dataclass(frozen=True)
@@ -118,10 +157,14 @@ def _error(text: str, code: int) -> LvslabError:
     return kinds.get(ExitCode(code), GuestError)(text)
 
 
-def sessions() -> list[Session]:
-    """All that run, by name."""
+def sessions(place: Path | None = None) -> list[Session]:
+    """All that run, by name.
+
+    Args:
+        place: whose; those of `state_directory()` if not given.
+    """
     found = []
-    for file in sorted(state_directory().glob("*/session.json")):
+    for file in sorted((place or state_directory()).glob("*/session.json")):
         try:
             session = Session(file.parent.name, json.loads(file.read_text())["lab"], file.parent)
         except (OSError, ValueError, KeyError):
@@ -156,20 +199,21 @@ def the_session(name: str | None) -> Session:
     return next(iter(running.values()))
 
 
-def start(lab: str, name: str, kernel: str | None, tell: Callable[[str], None]) -> Session:
+def start(
+    order: Order, name: str, tell: Callable[[str], None] = lambda text: None, place: Path | None = None
+) -> Session:
     """Start a lab in the background.
 
     Args:
-        lab: an exercise's name, or its file.
         name: of the session.
-        kernel: of the directors, as `--kernel` takes it.
+        place: where it is kept; `state_directory()` if not given.
 
     Raises:
         UsageError: a lab of this name runs already.
         LvslabError: it did not come up.
     """
-    directory = state_directory() / name
-    session = Session(name, lab, directory)
+    directory = (place or state_directory()) / name
+    session = Session(name, order.lab, directory)
     if session.runs:
         raise UsageError(
             f"lab '{name}': is running already; stop it first (lvslab train stop --name {name}), or give"
@@ -177,10 +221,11 @@ def start(lab: str, name: str, kernel: str | None, tell: Callable[[str], None]) 
         )
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, mode=0o700)
+    order.write(directory / "order.json")
     read, write = os.pipe()
     with (directory / "keeper.log").open("wb") as log:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "lvslab.training.keeper", str(directory), lab, kernel or "", str(write)],
+            [sys.executable, "-m", "lvslab.training.keeper", str(directory), str(write)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -212,30 +257,24 @@ def _wait_for(read: int, session: Session, tell: Callable[[str], None]) -> Sessi
     )
 
 
-def passed() -> set[str]:
+def passed(place: Path | None = None) -> set[str]:
     """Names of the labs that were passed once."""
-    try:
-        return set((state_directory() / "passed").read_text().split())
-    except OSError:
-        return set()
+    accounts = ledger.accounts(place or state_directory())
+    return {
+        lab for lab, account in accounts.items() if any(event.what == "passed" for event in account.events)
+    }
 
 
-def note_passed(lab: str) -> None:
-    """Remember that a lab was passed."""
-    names = passed() | {lab}
-    file = state_directory() / "passed"
-    temporary = file.with_suffix(f".{os.getpid()}")
-    temporary.write_text("".join(f"{name}\n" for name in sorted(names)))
-    temporary.replace(file)
-
-
-def stop(session: Session) -> None:
+def stop(session: Session) -> list[str]:
     """Stop a lab and wait until its keeper is gone.
+
+    Returns:
+        Nodes whose files could not be kept (`lvslab.training.belongings`).
 
     Raises:
         LabError: it does not end.
     """
-    session.ask({"do": "stop"})
+    lost: list[str] = session.ask({"do": "stop"})["lost"]
     deadline = time.monotonic() + _STOP_SECONDS
     while session.runs:
         if time.monotonic() > deadline:
@@ -244,6 +283,7 @@ def stop(session: Session) -> None:
             )
         time.sleep(0.02)
     shutil.rmtree(session.directory, ignore_errors=True)
+    return lost
 
 
 def shell(session: Session, node: str) -> int:

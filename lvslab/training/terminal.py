@@ -51,6 +51,7 @@ def join(line: Line) -> int:
         line.send_frame(SIZE, struct.pack("!HH", *window()))
 
     winch = signal.signal(signal.SIGWINCH, resized)
+    resized(signal.SIGWINCH, None)  # it may have changed since the shell was asked for
     tty.setraw(stdin)
     try:
         threading.Thread(target=show, daemon=True).start()

@@ -1,5 +1,5 @@
 """Training labs: each fails its exam untouched for the right reason, passes solved, and the doctor
-is right on it; and the keeper.
+is right on it: what it says mends the lab and leaves no finding, old or new; and the keeper.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import select
 import signal
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,44 +19,47 @@ from pathlib import Path
 
 import pytest
 
-from lvslab.training.exercise import Exercise, Group, load_all
-from tests.lab.conftest import LVSLAB, Outcome, run_lvslab
-from tests.lab.exercise_runs import Runs, runs_of
+from lvslab.training.exercise import Exercise, load_all
+from tests.lab.conftest import LVSLAB, Outcome, in_sandbox, run_lvslab
+from tests.lab.exercise_runs import run
 
 EXERCISES = load_all()
-_SECONDS = 20.0
+ASKS_FOR_MORE = {"cloud-vip": "any address", "rdp-farm": "who serves"}
+"""Labs whose task is more than the mending of the fault → the next point of their exams: fifteen
+further addresses; and a server that is started and not taken out, for which there is no general
+command.
+"""
+_SECONDS = 60.0
 
 
 # -- every lab -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def runs(request: pytest.FixtureRequest) -> Iterator[Runs]:
-    with runs_of(request) as found:
-        yield found
-
-
+@pytest.mark.usefixtures("quick_guests")
 @pytest.mark.parametrize("exercise", EXERCISES, ids=[each.name for each in EXERCISES])
 def test_a_lab_fails_untouched_for_its_reason_passes_solved_and_the_doctor_is_right(
-    exercise: Exercise, runs: Runs, record_property: Callable[[str, object], None]
+    exercise: Exercise, record_property: Callable[[str, object], None]
 ) -> None:
-    run = runs.of(exercise.name)
-    untouched, solved = run["untouched"], run["solved"]
+    outcome = in_sandbox(run, exercise)
+    untouched, solved = outcome["untouched"], outcome["solved"]
     row = (
         exercise.name,
         f"fails: {untouched['failed']}" if untouched["failed"] else "PASSES UNTOUCHED",
         next(iter(untouched["faults"]), "none"),
         "passes" if solved["passed"] else f"FAILS: {solved['failed']}",
         next(iter(solved["faults"]), "none"),
-        f"{run['started']:.1f} s",
-        f"{run['seconds']:.1f} s",
+        f"{outcome['started']:.1f} s",
+        f"{outcome['seconds']:.1f} s",
     )
     record_property("training", row)
     assert untouched["failed"] == exercise.fails, untouched
     assert solved["passed"], solved
     assert solved["faults"] == [], solved["said"]
-    if exercise.group == Group.REPAIR:
+    if exercise.fault:
+        mended = outcome["mended"]
         assert untouched["faults"][:1] == [exercise.fault], untouched["said"]
+        assert mended["failed"] == ASKS_FOR_MORE.get(exercise.name), (mended, outcome["done"])
+        assert mended["faults"] == [], mended["said"]
 
 
 # -- the keeper ------------------------------------------------------------------------------------
@@ -177,6 +181,9 @@ def test_two_shells_at_once_and_a_closed_terminal_loses_nothing(student: Student
     with Terminal(student, "director") as one, Terminal(student, "director") as other:
         one.type("echo kept $((40 + 2)) >/root/kept; echo done $((6 * 7))\n")
         one.wait_for("done 42")
+        termios.tcsetwinsize(one.fd, (33, 117))
+        one.type('until [ "$(stty size)" = "33 117" ]; do sleep 0.1; done; echo as large $((3 * 3))\n')
+        one.wait_for("as large 9")
         one.close()
         other.type("cat /root/kept\n")
         other.wait_for("kept 42")
@@ -231,6 +238,7 @@ def test_a_killed_keeper_leaves_nothing_and_status_says_so(tmp_path: Path) -> No
         time.sleep(0.02)
     status = someone("train", "status")
     assert (status.code, status.out.partition(";")[0]) == (0, "no training lab is running")
+    assert "no-forwarding  not checked" in status.out
     assert someone("train", "check").code == 2
 
 

@@ -16,8 +16,8 @@ once, if only somebody told them that their connection is gone.
 **What users say.** "Ever since the alarm my program stands still. When I start it again, it works."
 
 **Look.** On the client (`lvslab train shell client`): `tail /root/answers` shows what the program
-(/root/program) got last, and when; `ss -t` shows its connection, with bytes in Send-Q that nobody
-acknowledges. On the director (`lvslab train shell director`): `ipvsadm -L -n`, `ipvsadm -L -n -c`:
+(/root/lasting-connection) got last, and when; `ss -t` shows its connection, with bytes in Send-Q
+that nobody acknowledges. On the director (`lvslab train shell director`): `ipvsadm -L -n`, `ipvsadm -L -n -c`:
 whom does the old connection belong to? `tcpdump -n -i lvs-eth0 tcp` shows what comes in and what
 goes back. (TCP tries less and less often. Once the cure is in, the program hears of it with its
 next try; `ipvsadm -L -n -c` helps you to tell.)
@@ -36,26 +36,11 @@ from lvslab.training import drill
 from lvslab.training.clients import Broken, Client, ask
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
-from lvslab.training.programs import wait_for
+from lvslab.training.programs import background, wait_for
 
 _AT_ONCE = 1.5
 """Seconds. TCP sends a segment again after some 0.2, 0.6 and 1.4 s, when the first ones meet a
 table that is just being changed.
-"""
-
-_PROGRAM = r"""
-while :; do
-    if exec 3<>/dev/tcp/10.0.0.10/80; then
-        while printf 'GET / HTTP/1.1\r\nHost: shop\r\n\r\n' >&3; do
-            while read -r line <&3 && [ "$line" != $'\r' ]; do :; done
-            read -r answer <&3 || break
-            printf '%(%T)T %s\n' -1 "$answer" >>/root/answers
-            read -rt 0.5 <>/run/never
-        done
-        echo "the connection is gone: once more" >>/root/answers
-    fi 2>/dev/null
-    read -rt 0.5 <>/run/never
-done
 """
 
 
@@ -66,16 +51,7 @@ done
     mode="nat",
     lab={"weights": (1, 0)},  # so that the program is at rs1
     prepare={
-        "client": (
-            f"""\
-mkfifo /run/never
-cat >/root/program <<'END'
-{_PROGRAM.strip()}
-END
-setsid bash /root/program </dev/null >/dev/null 2>&1 &
-{wait_for("[ -s /root/answers ]")}\
-"""
-        ),
+        "client": background("lasting-connection.bash") + wait_for("[ -s /root/answers ]"),
         "director": wait_for("ipvsadm -L -n -c | grep -q ESTABLISHED.*10.0.0.101")
         + """\
 ipvsadm -e -t 10.0.0.10:80 -r 10.0.1.12:8080 -m -w 1

@@ -66,6 +66,7 @@ import time
 from dataclasses import dataclass
 
 from lvslab.ipvs.ipvsadm import Ipvsadm
+from lvslab.kernels import guestfiles
 from lvslab.plan.redundancy import SYNC_FLUSH
 from lvslab.training.clients import Broken, Client
 from lvslab.training.drill import open_or_none
@@ -208,6 +209,7 @@ def _cut_power(exam: Exam, first: str, second: str, client: Client | None) -> _S
     """Cut a director's power, see what happens, and bring it back with its configuration file."""
     from lvslab import faults
 
+    exam.disturb()
     file = exam.run(first, f"cat {_FILE}")
     with faults.director_power_cut(exam.lab, first):
         taken_over = exam.wait_until(lambda: exam.get(1, timeout=0.5)[0].server, _TAKEOVER_SECONDS)
@@ -216,7 +218,7 @@ def _cut_power(exam: Exam, first: str, second: str, client: Client | None) -> _S
     if file.code:
         return _Seen(taken_over, survived, file.err.strip())
     node = exam.node(first)
-    (node.directory / "keepalived.conf").write_text(file.out)
+    guestfiles.write(node.directory / "keepalived.conf", file.out)
     started = node.run(f"cp {node.inside}/keepalived.conf {_FILE} && keepalived")
     return _Seen(taken_over, survived, started.err.strip() if started.code else "")
 

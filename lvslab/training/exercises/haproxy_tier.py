@@ -58,7 +58,7 @@ def _server(name: str, own: str, other: str) -> str:
     """The application and HAProxy on one machine, which names its own application first."""
     return (
         f"echo {name} >/proc/sys/kernel/hostname\n"
-        + sessions.server(name, 9000, {"home": sessions.HOME})
+        + sessions.server(name, 9000, ["home"])
         + f"""\
 cat >/etc/haproxy/haproxy.cfg <<'END'
 global

@@ -30,6 +30,7 @@ What does a server answer that expects plain HTTP and gets a TLS handshake?
 When the shop is open: `lvslab train check`. If you are stuck: `lvslab train hint`.
 """
 
+from lvslab.kernels import guestfiles
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 from lvslab.training.nodes import examiner
@@ -109,9 +110,8 @@ ipvsadm -a -t 10.0.0.10:443 -r 10.0.1.12:443 -m
 def check(exam: Exam) -> None:
     exam.must_share(["rs1", "rs2"])
     client, trusted = exam.client, exam.client.directory / "trusted.pem"
-    trusted.write_text(
-        "".join(exam.run(name, f"cat {_CERTIFICATE}").out for name in exam.plan.addresses.rips)
-    )
+    certificates = [exam.run(name, f"cat {_CERTIFICATE}").out for name in exam.plan.addresses.rips]
+    guestfiles.write(trusted, "".join(certificates))
     one = (
         f"curl -sS -m {_SECONDS} --cacert {trusted} --resolve {_HOST}:443:{exam.vip} https://{_HOST}/ 2>&1 ||"
         " true"

@@ -38,7 +38,7 @@ from lvslab.ipvs.service import PacketForwarding
 from lvslab.training.clients import Broken, Client
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
-from lvslab.training.programs import LEGACY_IPTABLES
+from lvslab.training.programs import LEGACY_IPTABLES, sysctls
 
 _REQUESTS, _PAUSE = 10, 0.03
 
@@ -46,12 +46,14 @@ _AS_USUAL = "ip route del 10.0.0.0/25; ip route del 10.0.0.128/25; ip route add 
 # A router holds back redirects that its neighbours do not follow, ever longer (net/ipv4/route.c,
 # ip_rt_send_redirect). Here it does not, so that their effect is seen within a second and not now
 # and then.
-_REDIRECTS = """\
-echo 1 >/proc/sys/net/ipv4/conf/all/send_redirects
-echo 1 >/proc/sys/net/ipv4/conf/lvs-eth0/send_redirects
-echo 0 >/proc/sys/net/ipv4/route/redirect_load
-echo 1000000 >/proc/sys/net/ipv4/route/redirect_number
-"""
+_REDIRECTS = sysctls(
+    {
+        "net.ipv4.conf.all.send_redirects": 1,
+        "net.ipv4.conf.lvs-eth0.send_redirects": 1,
+        "net.ipv4.route.redirect_load": 0,
+        "net.ipv4.route.redirect_number": 1_000_000,
+    }
+)
 _VIA_DIRECTOR = """\
 ip route add 10.0.0.0/25 via 10.0.0.1
 ip route add 10.0.0.128/25 via 10.0.0.1

@@ -66,8 +66,8 @@ _BLOCK = 16
     mode="nat",
     table=False,
     prepare={
-        "rs1": sessions.server("rs1", 8000, {"home": sessions.HOME}),
-        "rs2": sessions.server("rs2", 8000, {"home": sessions.HOME}),
+        "rs1": sessions.server("rs1", 8000, ["home"]),
+        "rs2": sessions.server("rs2", 8000, ["home"]),
         "director": table(_RULES),
         "client": _CLIENT,
     },

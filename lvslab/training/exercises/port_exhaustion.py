@@ -40,11 +40,14 @@ from lvslab.runs.words import plural
 from lvslab.training.clients import Broken, Client, many, take_addresses
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
-from lvslab.training.programs import LEGACY_IPTABLES
+from lvslab.training.programs import LEGACY_IPTABLES, sysctls
 
 _COUNT = 100
 
 _RULE = "-m ipvs --vproto tcp --vaddr 10.0.0.10 --vport 80 -j SNAT --to-source"
+
+_SHORT_LIVED = ("time_wait", "close", "fin_wait", "last_ack", "close_wait", "syn_sent")
+"""States of a connection that is over, or does not come about."""
 
 
 @exercise(
@@ -62,10 +65,8 @@ _RULE = "-m ipvs --vproto tcp --vaddr 10.0.0.10 --vport 80 -j SNAT --to-source"
         + f"""\
 ip address add 10.0.1.201/24 dev lvs-eth1
 iptables -t nat -A POSTROUTING -p tcp {_RULE} 10.0.1.201:40000-40031
-for state in time_wait close fin_wait last_ack close_wait syn_sent; do
-    echo 1 >/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_$state
-done
-""",
+"""
+        + sysctls({f"net.netfilter.nf_conntrack_tcp_timeout_{state}": 1 for state in _SHORT_LIVED}),
     },
     hints=[
         (

@@ -51,6 +51,7 @@ the table that the users are served now?
 from lvslab.training.clients import ask
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
+from lvslab.training.programs import background
 from lvslab.training.services import table
 
 _RULES = """\
@@ -70,42 +71,6 @@ ipvsadm -e -t 10.0.0.10:80 -r 10.0.1.12:8080 -m -w 1
 ipvsadm -e -t 10.0.0.10:80 -r 10.0.1.13:8080 -m -w 1
 """
 
-# Programs on the client: users who stay, and users who come and go. A pause that is no program of
-# its own, `read -t` from a pipe where nobody writes, costs a guest nothing.
-_STAYING = r"""
-for n in 1 2 3 4; do
-    until exec {fd}<>/dev/tcp/10.0.0.10/80; do read -rt 0.2 <>/run/never; done
-    fds="$fds $fd"
-done 2>/dev/null
-while :; do
-    for fd in $fds; do
-        printf 'GET / HTTP/1.1\r\nHost: shop\r\n\r\n' >&$fd
-        while read -r line <&$fd && [ "$line" != $'\r' ]; do :; done
-        read -r answer <&$fd && printf '%(%T)T %s\n' -1 "$answer" >>/root/staying
-    done
-    read -rt 1 <>/run/never
-done
-"""
-
-_COMING = r"""
-while :; do
-    (printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 3 10.0.0.10 80 | tail -n 1 | grep . || echo "no answer") >>/root/coming &
-    read -rt 1 <>/run/never
-done
-"""  # noqa: E501
-
-_CLIENT = f"""\
-mkfifo /run/never
-cat >/root/stay <<'END'
-{_STAYING.strip()}
-END
-cat >/root/come <<'END'
-{_COMING.strip()}
-END
-setsid bash /root/stay </dev/null >/dev/null 2>&1 &
-setsid bash /root/come </dev/null >/dev/null 2>&1 &
-"""
-
 _REQUESTS = 9
 
 
@@ -118,7 +83,7 @@ _REQUESTS = 9
     table=False,
     prepare={
         "director": _DIRECTOR,
-        "client": _CLIENT,
+        "client": background("users-who-stay.bash", "users-who-come.bash"),
         "rs2": "iptables-legacy -A INPUT -p tcp --dport 8080 -j DROP\n",
         "rs3": "kill -STOP $(cat /mnt/nginx.pid)\n",
     },

@@ -39,7 +39,7 @@ from lvslab.training import drill
 from lvslab.training.clients import Reply, ask, take_addresses
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
-from lvslab.training.programs import wait_for
+from lvslab.training.programs import sysctls, wait_for
 
 _PORTS = range(20_000, 39_000)
 
@@ -52,9 +52,8 @@ _PORTS = range(20_000, 39_000)
     lab={"sysctls": {"net.ipv4.vs.conn_reuse_mode": 0}},
     prepare={
         "client": (
-            """\
-echo 40000 40007 >/proc/sys/net/ipv4/ip_local_port_range
-echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse
+            sysctls({"net.ipv4.ip_local_port_range": "40000 40007", "net.ipv4.tcp_tw_reuse": 1})
+            + """\
 for port in 40000 40001 40003 40002 40004 40005 40007 40006; do  # odd and even ones for either server
     curl -s -m 5 --local-port $port -H 'Connection: close' http://10.0.0.10/
 done

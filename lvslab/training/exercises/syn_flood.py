@@ -37,7 +37,7 @@ from lvslab.runs.words import plural
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 from lvslab.training.nodes import examiner
-from lvslab.training.programs import LEGACY_IPTABLES
+from lvslab.training.programs import LEGACY_IPTABLES, sysctls
 
 _RATE, _REQUESTS, _FRESH = 300.0, 4, 3
 """SYNs a second; requests during the flood; seconds for which an entry counts as the flood's."""
@@ -48,14 +48,15 @@ _SYN_RECV_SECONDS = 60
 # A server that is easily flooded: no cookies, a short queue, no favours for known clients; a
 # half-open connection ends after 3 seconds. The receive buffer is one for which Linux announces the
 # window scale 7, as for the mode SYNPROXY.
-_APPLIANCE = """\
-cd /proc/sys/net/ipv4
-echo 0 >tcp_syncookies
-echo 16 >tcp_max_syn_backlog
-echo 1 >tcp_no_metrics_save
-echo 1 >tcp_synack_retries
-echo 4096 131072 6291456 >tcp_rmem
-"""
+_APPLIANCE = sysctls(
+    {
+        "net.ipv4.tcp_syncookies": 0,
+        "net.ipv4.tcp_max_syn_backlog": 16,
+        "net.ipv4.tcp_no_metrics_save": 1,
+        "net.ipv4.tcp_synack_retries": 1,
+        "net.ipv4.tcp_rmem": "4096 131072 6291456",
+    }
+)
 
 
 @exercise(
@@ -120,6 +121,7 @@ def check(exam: Exam) -> None:
         f"without a flood, {exam.vip}:80 answers",
         f"{exam.vip}:80 does not even answer without a flood of the examiner's",
     )
+    exam.disturb()
     served = 0
     with syn_flood(exam.lab, examiner(exam.plan).name, _RATE, 30.0):
         exam.wait_until(lambda: False, 1.0)  # until a queue that can be filled is full

@@ -34,6 +34,7 @@ When large files arrive: `lvslab train check`. If you are stuck: `lvslab train h
 """
 
 from lvslab.ipvs.service import PacketForwarding
+from lvslab.kernels import guestfiles
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 from lvslab.training.nodes import examiner
@@ -102,7 +103,7 @@ def check(exam: Exam) -> None:
         f"ethtool -K {examiner(exam.plan).interfaces[0].name} tso off gso off && ip route flush cache"
     ).check(client.name, "ethtool")
     for what, size in (("small", _SMALL), ("large", _LARGE)):
-        (client.directory / what).write_bytes(bytes(size))
+        guestfiles.write(client.directory / what, "\0" * size)
         one = (
             f"curl -sS -o /dev/null -m {_SECONDS} -w '%{{http_code}} %header{{served-by}}\\n' -T {what}"
             f" http://{exam.vip}/upload/"

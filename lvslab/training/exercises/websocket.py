@@ -57,8 +57,8 @@ _USERS, _CHATS = 6, 2
     mode="nat",
     table=False,
     prepare={
-        "rs1": sessions.server("rs1", 8000, {"chat": sessions.CHAT}),
-        "rs2": sessions.server("rs2", 8000, {"chat": sessions.CHAT}),
+        "rs1": sessions.server("rs1", 8000, ["chat"]),
+        "rs2": sessions.server("rs2", 8000, ["chat"]),
         "director": (
             """\
 ipvsadm -A -t 10.0.0.10:80 -s rr

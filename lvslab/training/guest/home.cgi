@@ -1,0 +1,1 @@
+printf 'Content-Type: text/plain\r\nX-Server: NAME\r\n\r\nNAME knows you\n'
