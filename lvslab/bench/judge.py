@@ -5,8 +5,8 @@ is a figure.
 from __future__ import annotations
 
 from lvslab.bench.measurements import Handling, Measurement
-from lvslab.bench.records import Record
 from lvslab.bench.setup import Pass, passes
+from lvslab.bench.transcript import Record
 from lvslab.runs.stats import median
 
 

@@ -26,13 +26,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from lvslab.bench.kernel import BenchKernel
 from lvslab.errors import CannotError, GuestError
-from lvslab.kernels import kvm
+from lvslab.host import linux
+from lvslab.kernels import alone, kvm
 
 MEMORY_MIB = 512
 KERNEL_ARGUMENTS = " ".join(
@@ -67,7 +69,7 @@ def require_qemu() -> None:
         CannotError: it is not installed.
     """
     kvm.program()
-    for program, package in (("setpriv", "util-linux"), ("ldd", "libc-bin")):
+    for program, package in (("bwrap", "bubblewrap"), ("ldd", "libc-bin")):
         if not shutil.which(program):
             raise CannotError(
                 f"{program}: not installed; run: apt-get install --no-install-recommends {package}"
@@ -128,6 +130,7 @@ class Boot:
         self._lines: list[str] = []
         self._offset, self._heard_at, self._cpu_at = 0, 0.0, 0.0
         self._process: subprocess.Popen[bytes] | None = None
+        self._open = ExitStack()
 
     @property
     def results(self) -> Path:
@@ -136,17 +139,16 @@ class Boot:
     def __enter__(self) -> Self:
         self.results.touch()
         archive = Path(f"/proc/self/fd/{self._archive}")
-        run = command(self.kernel, archive, self.seed, self._directory / "console.log", self.results)
         with (self._directory / "qemu.log").open("wb") as log:
-            # A session of its own: Ctrl-C is for lvslab, which then ends it. If lvslab is killed,
-            # the kernel ends it.
-            self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *run],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=(self._archive,),
+            self._process = self._open.enter_context(
+                alone.running(
+                    command(self.kernel, archive, self.seed, self._directory / "console.log", self.results),
+                    (self.kernel.stock.image,),
+                    folder=self._directory,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(self._archive,),
+                )
             )
         self._heard_at = time.monotonic()
         return self
@@ -154,10 +156,7 @@ class Boot:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            if self._process.poll() is None:
-                self._process.kill()
-            self._process.wait()
+        self._open.close()
 
     def listen(self) -> Sequence[str]:
         """All whole lines that the guest has said so far.
@@ -200,9 +199,10 @@ class Boot:
         """What QEMU has used of the processor (proc(5), fields 14 and 15 of stat)."""
         assert self._process is not None
         try:
-            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return self._cpu_at  # just ended
+            (qemu,) = linux.children_of(self._process.pid)
+            fields = Path(f"/proc/{qemu}/stat").read_text().rpartition(")")[2].split()
+        except (OSError, ValueError):
+            return self._cpu_at  # not yet there, or just ended
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from lvslab.bench import archive, judge, records
+from lvslab.bench import archive, judge, transcript
 from lvslab.bench.kernel import BenchKernel
 from lvslab.bench.machine import Boot
 from lvslab.bench.measurements import NOT_MEASURED, Measurement
@@ -122,7 +122,7 @@ def measure(
                 assert job.boot is not None
                 # asked first: what it said before it ended is read below
                 ended = not job.boot.running
-                found = records.read(job.boot.listen())
+                found = transcript.read(job.boot.listen())
                 job.done = sum(each.done or bool(each.failure) for each in found.measurements.values())
                 if ended:
                     running.remove(job)
@@ -160,7 +160,7 @@ def _folder(number: int, subject: Subject, seed: int) -> str:
 
 
 def _finish(
-    job: _Job, found: records.Transcript, run: RunWriter, verdicts: dict[tuple[str, str], dict[int, str]]
+    job: _Job, found: transcript.Transcript, run: RunWriter, verdicts: dict[tuple[str, str], dict[int, str]]
 ) -> list[str]:
     """Judge a boot that has ended and write its samples; returns what went wrong with single
     measurements.
@@ -177,7 +177,7 @@ def _finish(
     problems = []
     costs: dict[str, float] = {}
     for index, measurement in enumerate(job.subject.measurements):
-        record = found.measurements.get(index, records.Record())
+        record = found.measurements.get(index, transcript.Record())
         wrong = judge.problem(measurement, record)
         baseline = measurement.baseline
         if not wrong and baseline and baseline not in costs:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from lvslab.conformance.checks import MODULES
+from lvslab.conformance.checks import MODULES, TIMERS
 from lvslab.conformance.testbed import Bench
 from lvslab.errors import UsageError
 from lvslab.kernels.needs import Need
@@ -30,6 +30,8 @@ class Check:
         expects: what must hold, one sentence.
         tags: words to select by; the subject is always one.
         needs: what the director's kernel must have besides IPVS.
+        spoilt_by: by so many seconds a machine must be late to explain a failure, which is then not
+            judged: what the check looks at lives that short. None: it is judged on any machine.
         body: called with the bench and `values`.
     """
 
@@ -39,6 +41,7 @@ class Check:
     needs: frozenset[Need]
     body: Body
     values: Mapping[str, Any]
+    spoilt_by: float | None = None
 
     def run(self, bench: Bench) -> None:
         """Carry it out.
@@ -56,12 +59,14 @@ def check(
     *,
     tags: Iterable[str] = (),
     needs: Iterable[Need] = (),
+    spoilt_by: float | None = None,
     each: Sequence[Mapping[str, Any]] = ({},),
 ) -> Callable[[Body], Body]:
     """Mark a function as one or several checks.
 
     Args:
         name, expects: may hold {placeholders} for the values of `each`.
+        tags, needs, spoilt_by: as `Check` has them.
         each: values of the function's further arguments, one mapping a check.
     """
 
@@ -78,6 +83,7 @@ def check(
                     frozenset(needs),
                     body,
                     dict(values),
+                    spoilt_by,
                 )
             )
         setattr(body, _MARK, marked)
@@ -87,14 +93,23 @@ def check(
 
 
 def all_checks() -> list[Check]:
-    """Every check there is: module by module in the order of `MODULES`, in each as they are
-    written.
+    """Every check of the suite (see `_checks_of`)."""
+    return _checks_of(MODULES)
+
+
+def timer_checks() -> list[Check]:
+    """Every check of the profile "timers" (see `_checks_of`)."""
+    return _checks_of(TIMERS)
+
+
+def _checks_of(modules: Sequence[str]) -> list[Check]:
+    """The checks of modules: one module after the other, in each as they are written.
 
     Raises:
         ValueError: two have the same name.
     """
     found: list[Check] = []
-    for name in MODULES:
+    for name in modules:
         module = importlib.import_module(f"lvslab.conformance.checks.{name}")
         for value in vars(module).values():
             found += getattr(value, _MARK, [])

@@ -16,7 +16,7 @@ from lvslab.errors import CommandError
 from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.ipvs.rules import format_rules
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
-from lvslab.lab.lab import Lab
+from lvslab.lab.worlds import AnyLab
 from lvslab.modes.base import Ip, Iptables, Step, Sysctl, set_up_script, sysctl_file
 
 _FORWARDING = {"nat": PacketForwarding.MASQ, "dr": PacketForwarding.DR, "tun": PacketForwarding.TUN}
@@ -37,7 +37,7 @@ class Director:
         lab: with the director; what else is in it keeps silent.
     """
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: AnyLab) -> None:
         self.lab = lab
         self._undo: list[str] = []
         self._used_rules = False

@@ -12,6 +12,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scapy.layers.inet import ICMP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach
@@ -22,6 +23,13 @@ from lvslab.conformance.seen import Seen
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed, CheckSkipped
 from lvslab.ipvs.listings import Connection
+from lvslab.ipvs.service import Protocol
+
+_PATIENCE = 30.0
+"""Seconds: far longer than anything takes that is awaited, because the machine may be busy."""
+
+_READINGS = 20
+"""Of the connection table, at most, until two in a row agree."""
 
 _blocks = itertools.count(1)
 
@@ -168,6 +176,10 @@ def entries(
     """Connection entries of these clients, or else of one virtual port; or their templates
     instead.
     """
+    return agreed(lambda: _listed(bench, *clients, port=port, templates=templates))
+
+
+def _listed(bench: Bench, *clients: str, port: int | None, templates: bool) -> list[Connection]:
     return [
         each
         for each in bench.ipvsadm.list_connections()
@@ -175,6 +187,25 @@ def entries(
         and (not clients or each.client.address in clients)
         and (port is None or each.virtual.port == port)
     ]
+
+
+def agreed(read: Callable[[], Sequence[Connection]]) -> list[Connection]:
+    """The entries that two readings of the connection table in a row agree on.
+
+    For each page of it the kernel counts to its place anew (ip_vs_conn_array in ip_vs_conn.c): an
+    entry that goes after it was read makes it pass over another.
+
+    Raises:
+        CheckSkipped: no two readings agreed.
+    """
+    before = None
+    for _ in range(_READINGS):
+        listed = list(read())
+        which = {(each.protocol, each.client, each.virtual, each.destination) for each in listed}
+        if which == before:
+            return listed
+        before = which
+    raise CheckSkipped(f"the connection table changed during each of {_READINGS} readings")
 
 
 def entry(
@@ -185,7 +216,9 @@ def entry(
     Raises:
         CheckFailed: there is none, or there are several.
     """
-    found = entries(bench, client, port=port, templates=template)
+    found = _listed(bench, client, port=port, templates=template)
+    if len(found) != 1:
+        found = entries(bench, client, port=port, templates=template)
     if len(found) != 1:
         kind = "template" if template else "connection entry"
         raise CheckFailed(
@@ -213,8 +246,10 @@ def listing(bench: Bench, selector: Sequence[str]) -> list[Line]:
     return [Line(each[1], each[2], *map(int, each[3:6])) for each in words]
 
 
-def awaited(condition: Callable[[], bool], seconds: float) -> bool:
-    """Ask again and again whether something has come true; whether it did within the time."""
+def awaited(condition: Callable[[], bool], seconds: float = _PATIENCE) -> bool:
+    """Ask again and again whether something has come true; whether it did within the time, which is
+    to be said only where the kernel promises one.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -232,6 +267,20 @@ def load(bench: Bench, *modules: str) -> None:
     for module in modules:
         if bench.lab.director.run(f"modprobe {module}").code != 0:
             raise CheckSkipped(f"kernel {bench.release} has no module {module}")
+
+
+def sip_service(bench: Bench, port: int, **options: Any) -> None:
+    """A persistent UDP service of three servers whose clients are told apart by their Call-IDs.
+
+    Args:
+        options: further ones of `Bench.service`, or others in place of these.
+
+    Raises:
+        CheckSkipped: the kernel has no such engine.
+    """
+    load(bench, "ip_vs_pe_sip")
+    persistent = {"persistence_timeout": 300, "persistence_engine": "sip"}
+    bench.service(**{"protocol": Protocol.UDP, "port": port, "weights": (1, 1, 1), **persistent, **options})
 
 
 def timeouts(bench: Bench, tcp_seconds: int = 0, tcpfin: int = 0, udp_seconds: int = 0) -> None:

@@ -17,6 +17,7 @@ from typing import Literal
 
 from scapy.layers.inet import ICMP, TCP, UDP, IPerror, TCPerror, UDPerror
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPerror6
+from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, SERVER_PORT, SERVERS, Net, server_mac
@@ -31,6 +32,7 @@ from lvslab.conformance.verdict import CheckFailed
 from lvslab.conformance.ways import ways
 from lvslab.ipvs.proc import endpoint
 from lvslab.ipvs.service import (
+    WEIGHT_MAX,
     PacketForwarding,
     Protocol,
     RealServer,
@@ -81,10 +83,12 @@ _OPTIONS = {"add": "-a", "edit": "-e", "remove": "-d"}
 
 
 class Rig:
-    """A service with real servers 1, 2, … behind NAT, and its model.
+    """A service with real servers 1, 2, … behind NAT (behind tunnels where they are of the other IP
+    version), and its model.
 
     Attributes:
-        bench: where it is. net: of its IP version. model: what the kernel must do.
+        bench: where it is. net: of its IP version. servers_net: of its servers'. model: what the
+            kernel must do.
         port: of the service. mark: the firewall mark of a service that takes many addresses over,
             else 0.
     """
@@ -100,15 +104,19 @@ class Rig:
         flags: Sequence[SchedulerFlag] = (),
         thresholds: Mapping[int, tuple[int, int]] | None = None,
         many_addresses: bool = False,
+        servers: int = 0,
     ) -> None:
         """`thresholds`: upper and lower one of some servers by number; `many_addresses`: the
-        service takes all of `CALLED`.
+        service takes all of `CALLED`; `servers`: IP version of the real servers, the service's own
+        when left out.
         """
         self.bench, self.net, self.protocol = bench, NETS[version], protocol
+        self.servers_net = NETS[servers or version]
         self.port = bench.port()
         self.mark = self.port if many_addresses else 0
         self._ports = itertools.count(10001)
-        self.model = Model(scheduler, tuple(flags), protocol is Protocol.TCP, ways(bench.version))
+        counts_active = protocol is Protocol.TCP
+        self.model = Model(scheduler, tuple(flags), counts_active, ways(bench.version), version)
         if self.mark:
             self._divert()
         limits = thresholds or {}
@@ -151,6 +159,8 @@ class Rig:
         for change in changes:
             server = self._server(change)
             options = () if change.what == "remove" else server.options
+            if change.weight > WEIGHT_MAX:  # which not every ipvsadm takes; a director's does
+                options = tuple(str(change.weight) if each == str(WEIGHT_MAX) else each for each in options)
             words = ("ipvsadm", _OPTIONS[change.what], *self.service.selector, "-r", server.name, *options)
             lines.append(shlex.join(words))
         self.bench.run("\n".join(lines))
@@ -158,16 +168,24 @@ class Rig:
             self._change_model(change)
 
     def _server(self, change: Change) -> RealServer:
-        address = self.net.server(change.number)
-        masq = PacketForwarding.MASQ
-        return RealServer(address, SERVER_PORT, masq, change.weight, change.upper, change.lower)
+        address, weight = self.servers_net.server(change.number), min(change.weight, WEIGHT_MAX)
+        way = PacketForwarding.TUN if self._tunnelled else PacketForwarding.MASQ
+        return RealServer(address, self._server_port, way, weight, change.upper, change.lower)
+
+    @property
+    def _tunnelled(self) -> bool:
+        return self.servers_net is not self.net
+
+    @property
+    def _server_port(self) -> int:
+        return self.port * (not self.mark) if self._tunnelled else SERVER_PORT
 
     def _change_model(self, change: Change) -> None:
         number, weight, upper, lower = change.number, change.weight, change.upper, change.lower
         match change.what:
             case "add":
-                address = self.net.server(number)
-                self.model.add(number, address, SERVER_PORT, weight, upper=upper, lower=lower)
+                address = self.servers_net.server(number)
+                self.model.add(number, address, self._server_port, weight, upper=upper, lower=lower)
             case "edit":
                 self.model.edit(number, weight=weight, upper=upper, lower=lower)
             case "remove":
@@ -223,7 +241,10 @@ class Rig:
         for start in range(0, len(todo), _BATCH):
             batch = todo[start : start + _BATCH]
             seen = self.bench.from_client(*(self.packet(step) for step in batch))
-            expected = [self._expect(step, seen) for step in batch]
+            if self._tunnelled:
+                seen.inside = [_unwrapped(frame, self.servers_net) for frame in seen.inside]
+            drawn = self._drawn(seen)
+            expected = [self._expect(step, drawn) for step in batch]
             self._judge(what, batch, expected, seen)
             places += expected
         return places
@@ -236,14 +257,17 @@ class Rig:
         """A further packet in every connection that was served; see `play`."""
         return self.play(what, [Step("go on", flow) for flow in flows if self.model.knows(flow)])
 
-    def _expect(self, step: Step, seen: Seen) -> int | None:
+    def _drawn(self, seen: Seen) -> dict[tuple[str, int], int]:
+        """Client's address and port → the server that its first frame came out at, where the model
+        cannot know it: `twos` draws.
+        """
+        if not isinstance(self.model.algorithm, TwoRandomChoices):
+            return {}
+        return {_key(frame)[:2]: self._number(frame) for frame in reversed(seen.inside)}
+
+    def _expect(self, step: Step, drawn: Mapping[tuple[str, int], int]) -> int | None:
         if isinstance(self.model.algorithm, TwoRandomChoices):
-            drawn = [
-                _number(frame, self.net)
-                for frame in seen.inside
-                if _key(frame)[:2] == (step.flow.source, step.flow.port)
-            ]
-            self.model.algorithm.drawn = drawn[0] if drawn else None
+            self.model.algorithm.drawn = drawn.get((step.flow.source, step.flow.port))
         if step.what == "open":
             return self.model.connect(step.flow)
         return self.model.settle(step.flow) if step.what == "close" else self.model.serving(step.flow)
@@ -252,7 +276,7 @@ class Rig:
         came: dict[tuple[str, int], list[tuple[str, str, Packet]]] = {}
         for frame in seen.inside:
             source, port, kind = _key(frame)
-            came.setdefault((source, port), []).append((kind, str(_number(frame, self.net)), frame))
+            came.setdefault((source, port), []).append((kind, str(self._number(frame)), frame))
         for frame in seen.outside:
             came.setdefault(_quoted(frame), []).append(("open", "refused", frame))
         wanted = ["refused" if number is None else str(number) for number in expected]
@@ -284,23 +308,42 @@ class Rig:
         if place == "refused":
             return f"port unreachable to {step.flow.source}"
         packet = self.packet(step)
-        packet.dst, packet.payload.dport = self.net.server(int(place)), SERVER_PORT
+        if not self._tunnelled:
+            packet.dst, packet.payload.dport = self.net.server(int(place)), SERVER_PORT
         return str(packet.summary())
+
+    def _number(self, frame: Packet) -> int:
+        """The server that a frame is for, 0 for none: its MAC address and, behind NAT, its IP
+        address must agree.
+        """
+        for number in range(1, SERVERS + 1):
+            address = self.net.vip if self._tunnelled else self.net.server(number)
+            if frame.dst == server_mac(number) and frame.payload.dst == address:
+                return number
+        return 0
 
     def counts(self) -> dict[int, tuple[int, int]]:
         """Active and inactive connections of every server as /proc/net/ip_vs shows them,
         by number.
         """
-        numbers = {self.net.server(number): number for number in range(1, SERVERS + 1)}
-        counts = {}
+        return {number: (int(words[4]), int(words[5])) for number, words in self._lines()}
+
+    def weights(self) -> dict[int, int]:
+        """Weight of every server as /proc/net/ip_vs shows it, by number."""
+        return {number: int(words[3]) for number, words in self._lines()}
+
+    def _lines(self) -> list[tuple[int, list[str]]]:
+        """The servers of /proc/net/ip_vs: number, and the words of its line."""
+        numbers = {self.servers_net.server(number): number for number in range(1, SERVERS + 1)}
+        lines = []
         for line in self.bench.run(print_file("/proc/net/ip_vs")).splitlines():
             words = line.split()
             if words[:1] != ["->"] or len(words) != 6 or words[1].startswith("Rem"):
                 continue
             address = str(ip_address(endpoint(words[1])[0]))
             if address in numbers:
-                counts[numbers[address]] = (int(words[4]), int(words[5]))
-        return counts
+                lines.append((numbers[address], words))
+        return lines
 
     def must_count(self, what: str) -> None:
         """The director's numbers of active and inactive connections must be the model's.
@@ -339,14 +382,14 @@ def _key(frame: Packet) -> tuple[str, int, str]:
     return getattr(ip, "src", ""), 0, frame.summary()
 
 
-def _number(frame: Packet, net: Net) -> int:
-    """The server that a frame is for: its MAC address and, behind NAT, its IP address must
-    agree.
+def _unwrapped(frame: Packet, net: Net) -> Packet:
+    """The frame with the packet that a tunnel carries; it keeps its MAC address only if the
+    tunnel's end is the server with that address.
     """
-    for number in range(1, SERVERS + 1):
-        if frame.dst == server_mac(number) and frame.payload.dst == net.server(number):
-            return number
-    return 0
+    outer = frame.payload
+    ends = {server_mac(number): net.server(number) for number in range(1, SERVERS + 1)}
+    right = outer.version == net.version and outer.dst == ends.get(frame.dst)
+    return Ether(src=frame.src, dst=frame.dst if right else "00:00:00:00:00:00") / outer.payload.copy()
 
 
 def _quoted(frame: Packet) -> tuple[str, int]:

@@ -22,6 +22,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from lvslab.errors import CannotError, LabError
@@ -29,7 +30,7 @@ from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
 from lvslab.ipvs.service import Protocol, RealServer, Scheduler, VirtualService
 from lvslab.kernels.needs import Kernels, Need
-from lvslab.lab.lab import Lab
+from lvslab.lab.lab import Lab, in_real_time
 from lvslab.modes import mode_named
 from lvslab.modes.base import Ip, ReplyPath, Role, Step, Sysctl
 from lvslab.plan.make import plan_on
@@ -231,7 +232,8 @@ def exit_code(results: Sequence[Result]) -> ExitCode:
 def _run_case(case: Case, plan: LabPlan, log: Experiment, run: RunWriter) -> Result:
     capture_file = run.captures / f"{plan.name}.pcapng"
     sent = os.urandom(BYTES)
-    with log.planned_lab(plan) as lab:
+    with log.planned_lab(plan) as any_lab:
+        lab = in_real_time(any_lab, "a tunnel's byte-for-byte proof")
         stop_web_server(lab)
         with Capture(capture_file, taps(lab)) as capture:
             received, error = transfer(lab, sent)
@@ -289,36 +291,7 @@ def _contract_check(flows: Sequence[Flow], lost: int, plan: LabPlan) -> Check:
     return Check("contract", "pass", reason)
 
 
-# -- the connection --------------------------------------------------------------------------------
-
-# As socat -u TCP-LISTEN:8080,reuseaddr and socat -u - TCP:VIP:8080 in the script.
-_SERVER = """\
-import socket, time
-for trial in range(100):
-    try:
-        listener = socket.create_server(("", {port}))
-        break
-    except OSError:
-        if trial == 99:
-            raise
-        time.sleep(0.02)
-with listener:
-    listener.settimeout({seconds})
-    print("listening", flush=True)
-    connection, _ = listener.accept()
-    connection.settimeout({seconds})
-    data = b""
-    while part := connection.recv(65536):
-        data += part
-    print(data.hex(), flush=True)
-"""
-"""The web server that ends may keep the port for a moment."""
-
-_CLIENT = """\
-import socket
-with socket.create_connection(("{vip}", {port}), timeout={seconds}) as connection:
-    connection.sendall(bytes.fromhex("{data}"))
-"""
+# -- the connection, as that of socat in the script ------------------------------------------------
 
 
 def stop_web_server(lab: Lab) -> None:
@@ -335,17 +308,16 @@ def transfer(lab: Lab, data: bytes) -> tuple[bytes, str]:
     Returns:
         What arrived, and why it did not, "" if it did.
     """
-    server_program = _SERVER.format(port=PORT, seconds=_SERVER_SECONDS)
     server: Any = lab.servers[0].popen(
-        ["python3", "-S", "-c", server_program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        _command("receive_program.py", PORT, _SERVER_SECONDS), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         if server.stdout.readline().strip() != b"listening":
             raise LabError(
                 f"{lab.servers[0].name}: the server does not listen: {_last_line(server.stderr.read())}"
             )
-        client_program = _CLIENT.format(vip=VIP, port=PORT, seconds=_CLIENT_SECONDS, data=data.hex())
-        _, err, code = lab.clients[0].pexec(["python3", "-S", "-c", client_program])
+        command = _command("send_program.py", VIP, PORT, _CLIENT_SECONDS, data.hex())
+        _, err, code = lab.clients[0].pexec(command)
         if code != 0:
             return b"", f"client: {_last_line(err.encode())}"
         received = server.stdout.readline().strip()
@@ -355,6 +327,12 @@ def transfer(lab: Lab, data: bytes) -> tuple[bytes, str]:
     finally:
         server.kill()
         server.wait()
+
+
+def _command(program: str, *arguments: object) -> list[str]:
+    """A program of this package, handed over as text: a guest does not see its file."""
+    text = Path(__file__).with_name(program).read_text(encoding="utf-8")
+    return ["python3", "-S", "-c", text, *map(str, arguments)]
 
 
 def _last_line(text: bytes) -> str:

@@ -1,30 +1,33 @@
-"""The suite as a run: checks carried out, results in the run directory as JSON, text, JUnit and
-TAP.
+"""The suite as a run: checks carried out, results in the run directory as JSON, text, JUnit, TAP
+and KTAP.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvslab.conformance import runner, shards
 from lvslab.conformance.check import Check
-from lvslab.conformance.testbed import Bench
+from lvslab.conformance.testbed import Bench, LabBench
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
 from lvslab.host.provenance import host, tools
 from lvslab.kernels.kinds import CHEAPEST
 from lvslab.kernels.needs import Kernels
-from lvslab.lab import provenance
+from lvslab.lab import consoles, provenance
 from lvslab.lab.lab import Lab
+from lvslab.lab.lateness import LatenessWatch
 from lvslab.modes import mode_named
 from lvslab.plan.make import make_plan
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.spec import LabSpec
 from lvslab.report import formats
+from lvslab.runs import lateness
 from lvslab.runs.records import Result, Verdict
 from lvslab.runs.words import plural
 from lvslab.runs.writer import RunWriter
@@ -32,6 +35,15 @@ from lvslab.runs.writer import RunWriter
 _SAVE_EVERY = 20
 """Results go to run.json in batches: it is written anew each time, which hundreds of results would
 make slow.
+"""
+
+SELFTEST, TIMERS = "kernel-selftest", "timers"
+PROFILES = (SELFTEST, TIMERS)
+"""What `lvslab verify --profile` takes."""
+
+OpenBench = Callable[[LabPlan, Path, int], AbstractContextManager[tuple[Bench, runner.Lateness]]]
+"""Opens the bench of a shard, given its plan, a folder for logs and the shard's number; with it
+comes what tells how late the machine was.
 """
 
 
@@ -110,14 +122,14 @@ def run_suite(
         parameters={**{key: list(chosen) for key, chosen in (selected or {}).items() if chosen}, **sysctls},
     ) as run:
         try:
-            if profile:
+            if profile == SELFTEST:
                 from lvslab.conformance.selftest import run_selftest
 
                 results += run_selftest(kernels, listener, run, director_kernels)
             else:
-                _run_checks(
-                    checks, _plan(kernels, director_kernels, sysctls), kernels, run, listener, results
-                )
+                plan = _plan(kernels, director_kernels, sysctls)
+                groups = shards.groups(checks, singly=profile == TIMERS)
+                _run_checks(groups, plan, kernels, run, listener, results, _bench_of(profile))
         finally:
             order = {check.name: number for number, check in enumerate(checks)}
             results.sort(key=lambda result: order.get(result.name, 0))
@@ -136,31 +148,51 @@ def _plan(kernels: Kernels, director_kernels: Sequence[str], sysctls: Mapping[st
     return make_plan(spec, kernels)
 
 
+def _bench_of(profile: str | None) -> OpenBench:
+    if profile == TIMERS:
+        from lvslab.conformance.virtual import bench_in_virtual_time
+
+        return bench_in_virtual_time
+    return _bench_on_this_machine
+
+
+@contextmanager
+def _bench_on_this_machine(plan: LabPlan, logs: Path, number: int) -> Iterator[tuple[Bench, runner.Lateness]]:
+    delays = logs / "lateness.csv"
+
+    def late(since: float, until: float) -> float:
+        return lateness.lateness(lateness.read_delays(delays), (), since, until)
+
+    with Lab(plan, logs) as lab, LatenessWatch(lab, delays), LabBench(lab) as bench:
+        yield bench, late
+
+
 def _run_checks(
-    checks: Sequence[Check],
+    groups: Sequence[Sequence[Check]],
     plan: LabPlan,
     kernels: Kernels,
     run: RunWriter,
     listener: Listener,
     results: list[Result],
+    open_bench: OpenBench,
 ) -> None:
-    parts = shards.split(checks, shards.usual_number())
+    number_of_checks = sum(map(len, groups))
+    number_of_directors = min(shards.usual_number(), len(groups))
     run.add_lab(provenance.lab_record(plan, kernels.facts))
 
-    def work(number: int, own: Sequence[Check], tell: shards.Tell) -> None:
+    def work(number: int, own: Iterable[Check], tell: shards.Tell) -> None:
         logs = run.logs / f"conformance-{number}"
         logs.mkdir()
-        with Lab(plan, logs) as lab, Bench(lab) as bench:
-            tell("ready", lab.start_seconds)
-            for outcome in runner.run_checks(bench, own, run.captures):
+        with open_bench(plan, logs, number) as (bench, late):
+            tell("ready", bench.lab.start_seconds)
+            for outcome in runner.run_checks(bench, own, run.captures, late):
                 tell("result", outcome.result())
 
-    listener(
-        Event("conformance", "boot", f"{plural(len(checks), 'check')} on {plural(len(parts), 'director')}")
-    )
+    count, directors = plural(number_of_checks, "check"), plural(number_of_directors, "director")
+    listener(Event("conformance", "boot", f"{count} on {directors}"))
     began, unsaved = time.monotonic(), 0
     try:
-        for word, value in shards.carry_out(parts, work):
+        for word, value in shards.carry_out(groups, number_of_directors, work):
             if word != "result":
                 continue
             results.append(value)
@@ -168,14 +200,15 @@ def _run_checks(
             if unsaved >= _SAVE_EVERY:
                 run.add_results(results[-unsaved:])
                 unsaved = 0
-            left = (time.monotonic() - began) / len(results) * (len(checks) - len(results))
+            left = (time.monotonic() - began) / len(results) * (number_of_checks - len(results))
             said = {"pass": "ok", "fail": "FAIL", "skip": "skipped"}[value.verdict]
-            text = f"[{len(results)}/{len(checks)}] {value.name}: {said}" + (
+            text = f"[{len(results)}/{number_of_checks}] {value.name}: {said}" + (
                 f": {value.reason}" if said != "ok" else ""
             )
             listener(Event("", "verdict" if said == "FAIL" else "check", f"{text} ({left:.0f} s left)"))
     finally:
-        run.add_results(results[len(results) - unsaved :])
+        results += (complained := consoles.complaints(run.logs, run.path))
+        run.add_results(results[len(results) - unsaved - len(complained) :])
 
 
 def _write(directory: Path, name: str, results: Sequence[Result]) -> None:
@@ -186,3 +219,4 @@ def _write(directory: Path, name: str, results: Sequence[Result]) -> None:
     (directory / "results.txt").write_text("\n".join(lines) + "\n")
     (directory / "junit.xml").write_text(formats.junit(name, results))
     (directory / "results.tap").write_text(formats.tap(results))
+    (directory / "results.ktap").write_text(formats.ktap(results))

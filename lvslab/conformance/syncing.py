@@ -11,12 +11,13 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, PORT, SERVER_PORT, V4, server_mac
+from lvslab.conformance.entries import agreed
 from lvslab.conformance.flows import CLIENT_SEQ, SERVER_SEQ
 from lvslab.conformance.packets import must
 from lvslab.conformance.seen import Logged, Seen
 from lvslab.conformance.testbed import Bench
 from lvslab.conformance.verdict import CheckFailed
-from lvslab.ipvs.listings import Connection, parse_connections
+from lvslab.ipvs.listings import Connection
 from lvslab.runs.words import plural
 from lvslab.traffic.layers.sync.entries import SyncConnV0, SyncConnV4, SyncConnV6
 from lvslab.traffic.layers.sync.messages import SyncMessage, SyncMessageV0, decode
@@ -35,7 +36,13 @@ PEER = "10.0.1.250"
 MARK_PORT = 9
 
 
-ANSWER_SECONDS = 4.0
+ANSWER_SECONDS = 30.0
+"""A message that must come is awaited for so long: far longer than it takes, because the machine
+may be busy.
+"""
+
+_LOOKS = 200
+"""At a director's table, at most, until a message has been taken in."""
 
 
 # IPVS_SYNC_FLUSH_TIME; the buffer is looked at once a second (IPVS_SYNC_CHECK_PERIOD)
@@ -52,6 +59,8 @@ STATES = {
     "CLOSE": 6,
     "CLOSE_WAIT": 7,
     "LAST_ACK": 8,
+    "LISTEN": 9,
+    "SYNACK": 10,
 }
 
 
@@ -199,7 +208,7 @@ class Master:
 
     def _keep(self, frame: Packet) -> None:
         self.frames.append(frame)
-        self.bench.log.append(Logged(time.time(), "inside", False, frame))
+        self.bench.log.append(Logged(self.bench.lab.now(), "inside", False, frame))
 
     def is_sync(self, frame: Packet) -> bool:
         """Whether a frame is a datagram of this daemon."""
@@ -337,7 +346,7 @@ class Backup:
         )
         frame = self.bench.framed(packet, server_mac(9), "01:00:5e:00:00:51")
         side.send(frame)
-        self.bench.log.append(Logged(time.time(), wire, True, frame))
+        self.bench.log.append(Logged(self.bench.lab.now(), wire, True, frame))
 
     def connections(self) -> list[Connection]:
         """The connection table when everything that was sent before has been taken in: until a mark
@@ -349,14 +358,13 @@ class Backup:
         client = self.bench.client()
         self.tell(entry("dr", client, "CLOSE"))
         word = f"{int(ip_address(client)):08X}"
-        out = self.bench.run(
-            f"n=0\nuntil grep -q {word} /proc/net/ip_vs_conn || [ $n = 60 ]; do n=$((n+1)); done\nipvsadm -L"
-            " -n -c --persistent-conn\n"
+        self.bench.run(
+            f"n=0; until grep -q {word} /proc/net/ip_vs_conn || [ $n = {_LOOKS} ]; do n=$((n+1)); done"
         )
-        found = parse_connections(out)
+        found = agreed(self.bench.ipvsadm.list_connections)
         must(
             any(each.client.address == client for each in found),
-            "a good sync message was not taken within 60 looks",
+            f"a good sync message was not taken within {_LOOKS} looks",
         )
         return [each for each in found if each.client.address != client]
 

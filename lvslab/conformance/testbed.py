@@ -11,7 +11,7 @@ there too.
 from __future__ import annotations
 
 import itertools
-import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -24,11 +24,13 @@ from scapy.packet import Packet
 from lvslab.conformance.addresses import NETS, ROUTER_MAC, V4, server_mac
 from lvslab.conformance.director import Director
 from lvslab.conformance.seen import Logged, Seen
-from lvslab.conformance.wire import Wire
+from lvslab.conformance.wire import CableWire, Wire
 from lvslab.errors import LabError
 from lvslab.lab.lab import Lab
+from lvslab.lab.worlds import AnyLab
+from lvslab.plan.layout import Interface
 
-_ANSWER_SECONDS = 3.0
+_ANSWER_SECONDS = 20.0
 _IGMP = 2
 """Protocol number of IGMP."""
 
@@ -37,15 +39,14 @@ _ECHO_ID = 0xBA44
 
 
 class Bench(Director):
-    """A director between two wires, as a context manager inside a sandbox, in the network namespace
-    of its lab.
+    """A director between two wires, as a context manager.
 
     Attributes:
         outside, inside: the wires.
         log: every frame of the current check.
     """
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: AnyLab) -> None:
         super().__init__(lab)
         self.log: list[Logged] = []
         self._clients = itertools.count(1)
@@ -54,12 +55,9 @@ class Bench(Director):
 
     def __enter__(self) -> Bench:
         outer, inner = self.lab.plan.director.interfaces[:2]
-        ends = {link.intf2.name: link.intf1.name for link in self.lab.net.links} | {
-            link.intf1.name: link.intf2.name for link in self.lab.net.links
-        }
         with ExitStack() as stack:
-            self.outside = stack.enter_context(Wire("outside", ends[outer.name], outer.mac))
-            self.inside = stack.enter_context(Wire("inside", ends[inner.name], inner.mac))
+            self.outside = self._wire("outside", outer, stack)
+            self.inside = self._wire("inside", inner, stack)
             self.prepare()
             self._stack = stack.pop_all()
         return self
@@ -68,6 +66,10 @@ class Bench(Director):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    @abstractmethod
+    def _wire(self, name: str, interface: Interface, stack: ExitStack) -> Wire:
+        """A wire to a card of the director; what it holds is released by the stack."""
 
     def client(self, version: int = 4) -> str:
         """An address of a client that has never talked before."""
@@ -95,7 +97,7 @@ class Bench(Director):
     def _exchange(self, wire: Wire, frames: Sequence[Packet]) -> Seen:
         for frame in frames:
             wire.send(frame)
-            self.log.append(Logged(time.time(), wire.name, True, frame))
+            self.log.append(Logged(self.lab.now(), wire.name, True, frame))
         seen = Seen()
         other = self.inside if wire is self.outside else self.outside
         # First what goes in, then what goes out on the other side, has passed the director.
@@ -136,7 +138,7 @@ class Bench(Director):
 
     def _kept(self, wire: Wire, frames: Sequence[Packet]) -> list[Packet]:
         kept = [frame for frame in frames if not _is_noise(frame)]
-        self.log += [Logged(time.time(), wire.name, False, frame) for frame in kept]
+        self.log += [Logged(self.lab.now(), wire.name, False, frame) for frame in kept]
         return kept
 
     # -- after a check -----------------------------------------------------------------------------
@@ -152,6 +154,20 @@ class Bench(Director):
         for wire in (self.outside, self.inside):  # what daemons of the check said last
             wire.drain()
         return left
+
+
+class LabBench(Bench):
+    """A bench in a lab of this machine: inside a sandbox, in the network namespace of the lab."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(lab)
+        self._ends = {link.intf2.name: link.intf1.name for link in lab.net.links} | {
+            link.intf1.name: link.intf2.name for link in lab.net.links
+        }
+
+    def _wire(self, name: str, interface: Interface, stack: ExitStack) -> Wire:
+        """See `Bench._wire`."""
+        return stack.enter_context(CableWire(name, self._ends[interface.name], interface.mac))
 
 
 def _is_noise(frame: Packet) -> bool:

@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
 
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
@@ -25,35 +26,20 @@ _UDP_CHECKSUM = 6
 _BUFFER = 8 << 20
 
 
-class Wire:
-    """One side of the director: the switch's end of its link, as a packet socket.
-
-    What is sent here reaches the director alone; what comes out of the director is received here.
-    Call it in the lab's own namespace.
+class Wire(Protocol):
+    """One side of the director: what is sent here reaches the director alone; what comes out of it
+    is received here.
 
     Attributes:
         name: "outside" or "inside".
         mac: the director's on this wire.
     """
 
-    def __init__(self, name: str, interface: str, mac: str) -> None:
-        self.name, self.mac = name, mac
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        self._socket.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
-        self._socket.bind((interface, _ETH_P_ALL))
-
-    def __enter__(self) -> Wire:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.close()
+    name: str
+    mac: str
 
     def send(self, packet: Packet) -> None:
         """Send a scapy frame (or its bytes)."""
-        self._socket.send(bytes(_VNET_HEADER.size) + bytes(packet))
 
     def receive(self, wanted: Callable[[Packet], bool], timeout: float) -> tuple[Packet | None, list[Packet]]:
         """Frames as they come until one is wanted.
@@ -64,6 +50,37 @@ class Wire:
         Returns:
             The wanted frame, or None, and those that came before it.
         """
+
+    def drain(self) -> list[Packet]:
+        """What has come and was not received yet."""
+
+
+class CableWire:
+    """A `Wire` of a lab on this machine: the switch's end of the director's link, as a packet
+    socket. Call it in the lab's own namespace.
+    """
+
+    def __init__(self, name: str, interface: str, mac: str) -> None:
+        self.name, self.mac = name, mac
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
+        self._socket.bind((interface, _ETH_P_ALL))
+
+    def __enter__(self) -> CableWire:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def send(self, packet: Packet) -> None:
+        """See `Wire.send`."""
+        self._socket.send(bytes(_VNET_HEADER.size) + bytes(packet))
+
+    def receive(self, wanted: Callable[[Packet], bool], timeout: float) -> tuple[Packet | None, list[Packet]]:
+        """See `Wire.receive`."""
         deadline = time.monotonic() + timeout
         others: list[Packet] = []
         while (rest := deadline - time.monotonic()) > 0:
@@ -76,7 +93,7 @@ class Wire:
         return None, others
 
     def drain(self) -> list[Packet]:
-        """What has come and was not received yet."""
+        """See `Wire.drain`."""
         found = []
         while (frame := self._next(0)) is not None:
             found.append(frame)

@@ -5,6 +5,9 @@ The files are this machine's own, read-only by 9P below an overlay in memory; wh
 writes is gone with it. Modules and /boot are those of the stock kernel, and nothing of IPVS is
 loaded when it has booted. Process 1 is a shell that takes the names of scripts from a serial line,
 runs each to its end, and answers with its status.
+
+Its clock counts instructions while it computes (QEMU's `-icount`), so what it does in a second does
+not depend on how busy this machine is, and time-outs within it mean the same everywhere.
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ import socket
 import stat
 import subprocess
 import time
+import warnings
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
 from lvslab.errors import GuestError
+from lvslab.host import linux
 from lvslab.host.completed import Completed
 from lvslab.kernels import bzimage, initramfs
 from lvslab.kernels.initramfs import Entry
@@ -69,6 +74,9 @@ while read -r name <&3; do
 	echo "$name $?" >&3
 done
 """
+
+_INSTRUCTION = 1
+"""2 to this power: nanoseconds of an instruction, so half a billion of them are a second."""
 
 _DIRECTORIES = ("bin", "dev", "etc", "files", "lib", "proc", "whole", "writes")
 
@@ -122,7 +130,8 @@ class StockMachine:
 
         Args:
             user: whose rights it has; root's by default.
-            seconds: until it must have ended.
+            seconds: until it must have ended, besides those in which this machine's other programs
+                had the processors. How many these were is said where there were any.
 
         Raises:
             GuestError: it did not end in time; the machine is of no more use.
@@ -169,6 +178,7 @@ class StockMachine:
             machine = subprocess.Popen(
                 self._arguments(its.fileno()), stdin=subprocess.DEVNULL, pass_fds=[its.fileno()]
             )
+        self._pid = machine.pid
         self._stack.callback(machine.wait)
         self._stack.callback(machine.kill)
         if (said := self._read_line(self._boot_seconds, "boot")) != "ready":
@@ -184,6 +194,7 @@ class StockMachine:
         return [
             "qemu-system-x86_64",
             *("-machine", "pc,usb=off,vmport=off", "-accel", "tcg,tb-size=512", "-cpu", "Westmere,+rdrand"),
+            *("-icount", f"shift={_INSTRUCTION},sleep=on"),
             *("-m", "2048", "-smp", "1", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-kernel", str(bzimage.bootable(self._kernel.image, self._kernel.identity))),
             *("-initrd", str(self._directory / "initrd")),
@@ -198,15 +209,32 @@ class StockMachine:
 
     def _read_line(self, seconds: float, what: str) -> str:
         """The next line of the machine's answers."""
-        deadline, said = time.monotonic() + seconds, b""
+        began, waited, said = time.monotonic(), self._waited(), b""
         while not said.endswith(b"\n"):
-            self._line.settimeout(max(deadline - time.monotonic(), 0.001))
-            try:
+            late = self._waited() - waited
+            left = began + seconds + late - time.monotonic()
+            if left <= 0:
+                raise GuestError(f"stock machine: no end within {seconds:g} s and {late:.0f} s of: {what}")
+            self._line.settimeout(left)
+            with suppress(TimeoutError):
                 got = self._line.recv(1)
-            except TimeoutError:
-                raise GuestError(f"stock machine: no end within {seconds:g} s of: {what}") from None
-            if not got:
-                console = (self._directory / "console").read_text(errors="replace").strip().splitlines()
-                raise GuestError(f"stock machine: it ended during: {what}; it said: {console[-1:]}")
-            said += got
+                if not got:
+                    console = (self._directory / "console").read_text(errors="replace").strip().splitlines()
+                    raise GuestError(f"stock machine: it ended during: {what}; it said: {console[-1:]}")
+                said += got
+        took = time.monotonic() - began
+        if took > seconds:
+            late = self._waited() - waited
+            warnings.warn(
+                f"stock machine: {took:.0f} s in place of {seconds:g}, {late:.0f} s of which it waited for a"
+                f" processor: {what}",
+                stacklevel=3,
+            )
         return said.decode(errors="replace").strip()
+
+    def _waited(self) -> float:
+        """Seconds in which it could have computed and had no processor: of the thread that
+        missed most.
+        """
+        threads = Path(f"/proc/{self._pid}/task").iterdir()
+        return max(linux.waited_seconds(int(each.name)) for each in threads)

@@ -1,56 +1,31 @@
 """Building real kernels: minutes each, so not part of `make test`; run it by `make slow`.
 
-LVSLAB_TREE names a kernel source tree or archive; by default /usr/src/linux-source-*.tar.xz is
-taken. With ccache all but the first are quick.
+With ccache all but the first are quick.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from lvslab.catalog import catalog, tree
+from lvslab.catalog import catalog
+from tests.slow.trees import LVSLAB, NEXT_ONE, ROUND_ROBIN, lvslab, needs_tree, take_tree
 
-LVSLAB = [sys.executable, "-m", "lvslab"]
-TREES = [os.environ.get("LVSLAB_TREE", ""), *sorted(map(str, Path("/usr/src").glob("linux-source-*.tar.xz")))]
-TREE = next((Path(each) for each in TREES if each), None)
-pytestmark = pytest.mark.skipif(
-    TREE is None, reason="no kernel source; run: apt-get install linux-source-6.1, or set LVSLAB_TREE"
-)
-
-ROUND_ROBIN = "net/netfilter/ipvs/ip_vs_rr.c"
-NEXT_ONE = "\tsvc->sched_data = &dest->n_list;\n"
-"""Without this line of ip_vs_rr_schedule the first server gets everything."""
+pytestmark = needs_tree
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tree as a directory that a test may change."""
-    assert TREE is not None
-    where = tmp_path_factory.mktemp("tree") / "linux"
-    tree.take_over(tree.recognise(TREE), where, lambda event: None)
-    return where
+    return take_tree(tmp_path_factory.mktemp("tree") / "linux")
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One cache for all tests: a build's path is below it, and ccache knows objects by
-    their paths.
-    """
-    home = tmp_path_factory.getbasetemp() / "cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
-    return home / "lvslab" / "kernels"
-
-
-def lvslab(*words: str, seconds: float = 3000) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*LVSLAB, *words], capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
-    )
+def cache(own_cache: Path) -> Path:
+    return own_cache
 
 
 def _files(source: Path) -> dict[str, int]:

@@ -37,8 +37,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StockMachine]:
         yield machine
 
 
-def lvslab(machine: StockMachine, *words: str, user: str | None = None, seconds: float = 900.0) -> Completed:
-    return machine.run(sys.executable, "-m", "lvslab", *words, user=user, seconds=seconds)
+def lvslab(
+    machine: StockMachine, *words: str, user: str | None = None, seconds: float = 900.0, **environment: str
+) -> Completed:
+    return machine.run(sys.executable, "-m", "lvslab", *words, user=user, seconds=seconds, **environment)
 
 
 def as_json(done: Completed) -> Any:
@@ -77,6 +79,25 @@ def test_the_suite_runs_on_the_machines_kernel(machine: StockMachine) -> None:
     assert set(found.values()) == {"pass"}, done.err
 
 
+def test_the_suite_takes_a_guest_unless_told_otherwise(machine: StockMachine) -> None:
+    done = lvslab(machine, "verify", "--only", "scheduler:rr:*", "--json", "--runs", RUNS)
+    assert verdicts(done) and set(verdicts(done).values()) == {"pass"}, done.err
+    assert "guest kernel" in done.err
+
+
+def test_a_comparison_on_the_machines_kernel_says_why_it_has_no_processor_time(machine: StockMachine) -> None:
+    words = ("compare-modes", "--modes", "nat,dr", "--repeat", "1", "--kernel", "host")
+    done = lvslab(machine, "run", *words, "--json", "--runs", RUNS)
+    assert done.code == 0, done.err
+    assert "Director time: none" in done.err + done.out
+    assert "guest kernel" not in done.err
+
+
+def test_a_contest_with_proxies_is_refused_on_the_machines_kernel(machine: StockMachine) -> None:
+    done = lvslab(machine, "run", "l4-versus-l7", "--kernel", "host", "--runs", RUNS)
+    assert done.code == 2 and "cannot run on kernel 'host'" in done.err, done.err
+
+
 def test_a_scenario_runs_without_a_guest(machine: StockMachine) -> None:
     done = lvslab(
         machine, "run", "server-killed", "--control", "none", "--rate", "40", "--json", "--runs", RUNS
@@ -107,6 +128,14 @@ def test_an_ordinary_user_hears_why_the_machines_kernel_is_no_director(machine: 
     assert done.code == 4, done.err
     assert "lacks ip_vs" in done.err or "lacks ip_vs" in done.out
     assert "xtables.lock" not in done.err + done.out
+
+
+def test_an_ordinary_users_director_is_a_guest(machine: StockMachine) -> None:
+    done = lvslab(
+        machine, "verify", "nat", "--json", "--runs", "/tmp/nobody", user="nobody", HOME="/tmp/home"
+    )
+    assert verdicts(done) == {"nat": "pass"}, done.err
+    assert "booting 1 guest kernel" in done.err
 
 
 def test_nothing_of_the_labs_is_left_on_the_machine(machine: StockMachine) -> None:

@@ -5,7 +5,11 @@ packets that differ.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,21 +18,25 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
 from lvslab.conformance import checks
-from lvslab.conformance.check import all_checks, select
+from lvslab.conformance.check import Check, all_checks, select, timer_checks
 from lvslab.conformance.checks import MODULES
 from lvslab.conformance.checks.states.stories import lives
+from lvslab.conformance.entries import agreed
 from lvslab.conformance.packets import changed, differences, must, must_equal
-from lvslab.conformance.verdict import CheckFailed
+from lvslab.conformance.runner import run_checks
+from lvslab.conformance.verdict import CheckFailed, CheckSkipped
 from lvslab.errors import UsageError
 from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.listings import Connection
+from lvslab.kernels.needs import Need
 
 CHECKS = all_checks()
+TIMERS = timer_checks()
 
 
 def test_there_are_many_checks_and_each_says_what_it_expects() -> None:
-    assert len(CHECKS) == 867 == len({each.name for each in CHECKS})
-    for each in CHECKS:
+    assert len(CHECKS) == 1101 == len({each.name for each in CHECKS})
+    for each in (*CHECKS, *TIMERS):
         assert re.fullmatch(r"[a-z0-9]+(:[A-Za-z0-9_.,+=-]+)+", each.name), each.name
         assert len(each.expects) > 15 and "{" not in each.expects, each.name
         assert each.tags[0] == each.name.partition(":")[0] and not [
@@ -43,7 +51,37 @@ def test_every_module_with_checks_has_its_place_in_the_order() -> None:
         for path in here.rglob("*.py")
         if re.search(r"^@check\(", path.read_text(), re.MULTILINE)
     }
-    assert len(MODULES) == len(set(MODULES)) and set(MODULES) == written
+    placed = (*MODULES, *checks.TIMERS)
+    assert len(placed) == len(set(placed)) and set(placed) == written
+
+
+def _refuse(bench: object) -> None:
+    raise UsageError("real server 10.0.0.1: weight 70000 is outside 0..65535")
+
+
+def _break(bench: object) -> None:
+    [][0]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [(_refuse, "weight 70000"), (_break, "the check itself broke: IndexError: list index out of range")],
+)
+def test_what_goes_wrong_inside_a_check_fails_that_check_and_names_it(
+    body: Callable[[object], None], words: str, tmp_path: Path
+) -> None:
+    chosen = [
+        replace(CHECKS[0], body=body, values={}),
+        replace(CHECKS[1], body=lambda bench: None, values={}),
+    ]
+    bench: Any = SimpleNamespace(
+        lab=SimpleNamespace(plan=SimpleNamespace(director=SimpleNamespace(needs=set(Need)))),
+        log=[],
+        reset=lambda: "",
+    )
+    first, second = run_checks(bench, chosen, tmp_path)
+    assert (first.check.name, first.verdict) == (CHECKS[0].name, "fail") and words in first.reason
+    assert second.verdict == "pass", "the suite goes on"
 
 
 def test_two_checks_with_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,3 +168,46 @@ def test_a_lifetime_is_judged_by_the_time_that_has_passed(
     monkeypatch.setattr("time.monotonic", lambda: 102.5)
     assert lives(connection, 60, since=100.0) == good
     assert not lives(None, 60, since=100.0)
+
+
+def listed(*ports: int, expires: int = 60) -> list[Connection]:
+    """Entries of clients that have these ports."""
+    here = Endpoint("10.0.0.1", 1)
+    return [
+        Connection("TCP", expires, "ESTABLISHED", Endpoint("10.0.0.2", port), here, here) for port in ports
+    ]
+
+
+def test_an_entry_that_one_reading_passed_over_is_found() -> None:
+    readings: Iterator[list[Connection]] = iter(
+        [listed(1, 3), listed(1, 2, 3, expires=59), listed(3, 2, 1, expires=58)]
+    )
+    assert agreed(lambda: next(readings)) == listed(3, 2, 1, expires=58)
+    assert not list(readings)
+
+
+def test_a_table_that_never_stands_still_is_not_judged() -> None:
+    numbers = iter(range(100))
+    with pytest.raises(CheckSkipped, match="changed during each of 20 readings"):
+        agreed(lambda: listed(next(numbers)))
+
+
+@pytest.mark.parametrize(
+    ("spoilt_by", "late", "verdict"),
+    [(2.0, 2.1, "skip"), (2.0, 1.9, "fail"), (None, 60.0, "fail"), (2.0, 0.0, "fail")],
+)
+def test_a_failure_that_a_late_machine_explains_is_not_judged(
+    tmp_path: Path, spoilt_by: float | None, late: float, verdict: str
+) -> None:
+    bench: Any = SimpleNamespace(
+        log=[],
+        reset=lambda: "",
+        lab=SimpleNamespace(plan=SimpleNamespace(director=SimpleNamespace(needs=()))),
+    )
+    check = Check(
+        "a:b", "it holds", ("a",), frozenset(), lambda bench: must(False, "it is gone"), {}, spoilt_by
+    )
+    (outcome,) = run_checks(bench, [check], tmp_path, lambda since, until: late)
+    assert outcome.verdict == verdict
+    not_judged = "not judged: the machine was late by 2.1 s: it is gone"
+    assert outcome.reason == (not_judged if verdict == "skip" else "it is gone")

@@ -325,6 +325,7 @@ def used_up(bench: Bench) -> None:
     "a port that a closed connection gave back is used again: then the fifth client gets through with that"
     " port",
     needs=_NEEDS,
+    spoilt_by=1.0,
 )
 def freed(bench: Bench) -> None:
     # a RST leads to state CLOSE, whose time-out is 10 s by default

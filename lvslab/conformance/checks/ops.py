@@ -122,7 +122,7 @@ def counters(bench: Bench) -> None:
         return stats.conns, stats.in_packets, stats.out_packets
 
     must(
-        awaited(lambda: seen() == (5, 5, 0), 5),
+        awaited(lambda: seen() == (5, 5, 0)),
         "5 connections, 5 packets in, 0 out were expected",
         f"seen: {seen()}",
     )

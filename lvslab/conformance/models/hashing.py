@@ -25,9 +25,14 @@ _MH_KEY_1, _MH_KEY_2 = 2654435761, 2654446892
 # -- hash functions --------------------------------------------------------------------------------
 
 
-def folded(address: str) -> int:
-    """An address as the 32 bits that are hashed: IPv6 is the exclusive or of its four words."""
-    packed = ip_address(address).packed
+def folded(address: str, version: int = 6) -> int:
+    """An address as the 32 bits that are hashed: IPv6 is the exclusive or of its four words.
+
+    Args:
+        version: of the service. One of IPv4 takes the first word of whatever address there is, an
+            IPv6 server's too (ip_vs_mh_permutate in ip_vs_mh.c reads `svc->af`).
+    """
+    packed = ip_address(address).packed[: 4 if version == 4 else None]
     value = 0
     for start in range(0, len(packed), 4):
         value ^= int.from_bytes(packed[start : start + 4], "big")
@@ -114,7 +119,7 @@ def mh_table(servers: Sequence[Server]) -> list[Server]:
     shift = max((max(server.last_weight for server in servers) // step).bit_length() - _MH_WEIGHT_BITS, 0)
     takers = [server for server in servers if server.last_weight]
     turns = [(server.last_weight // step >> shift) or 1 for server in takers]
-    names = [server.port + folded(server.address) for server in takers]
+    names = [server.port + folded(server.address, server.service_version) for server in takers]
     places = [hsiphash(name, _MH_KEY_1) % MH_SLOTS for name in names]
     skips = [hsiphash(name, _MH_KEY_2) % (MH_SLOTS - 1) + 1 for name in names]
     table: list[Server | None] = [None] * MH_SLOTS

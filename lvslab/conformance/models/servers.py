@@ -30,6 +30,7 @@ class Server:
         available: it belongs to the service; else it is in the trash, where its connections keep
             it.
         ways: of its kernel.
+        service_version: IP version of its service.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Server:
     overloaded: bool = False
     available: bool = True
     ways: Ways = EARLY
+    service_version: int = 4
 
     @property
     def total(self) -> int:

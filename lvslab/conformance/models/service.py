@@ -20,6 +20,7 @@ class Model:
         counts_active: whether an open connection is an active one: TCP's are from the SYN on, UDP's
             never are.
         ways: of the kernel.
+        version: IP version of the service.
         servers: in the kernel's order: the server that was added last comes first.
     """
 
@@ -27,6 +28,7 @@ class Model:
     flags: tuple[SchedulerFlag, ...] = ()
     counts_active: bool = True
     ways: Ways = EARLY
+    version: int = 4
     servers: list[Server] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -39,7 +41,9 @@ class Model:
         self, number: int, address: str, port: int, weight: int = 1, *, upper: int = 0, lower: int = 0
     ) -> None:
         """Add a server; one that was removed comes back from the trash with its connections."""
-        server = self._trash.pop(number, None) or Server(number, address, port, ways=self.ways)
+        server = self._trash.pop(number, None) or Server(
+            number, address, port, ways=self.ways, service_version=self.version
+        )
         server.last_weight = server.weight = weight
         server.available = True
         self._set_thresholds(server, upper, lower)

@@ -6,6 +6,7 @@ from typing import Any
 
 from scapy.layers.inet import UDP, IPOption_NOP, IPOption_Router_Alert
 from scapy.layers.inet6 import IPv6ExtHdrDestOpt, PadN
+from scapy.packet import Packet
 
 from lvslab.conformance.addresses import NETS, PORT
 from lvslab.conformance.check import check
@@ -42,14 +43,7 @@ def ttl(bench: Bench, mode: str, version: int) -> None:
     must_forward(bench, datagram(bench, version, **hops), mode, "a datagram with TTL 2")
     last = datagram(bench, version, **field("ttl" if version == 4 else "hlim", 1))
     frame = bench.from_client(last).one("outside", "the answer to a datagram with TTL 1")
-    is_error(frame, version, 11 if version == 4 else 3, 0, "the answer to a datagram with TTL 1")
-    must(frame.payload.dst == last.src, "time exceeded does not go to the client", frame.summary())
-    must(
-        quoted(frame) == bytes(last),
-        "time exceeded does not quote the datagram as it came",
-        frame.summary(),
-        last.summary(),
-    )
+    _is_time_exceeded(frame, last, "a datagram with TTL 1")
 
 
 @check(
@@ -67,11 +61,17 @@ def ttl_of_reply(bench: Bench, version: int) -> None:
     must_answer(bench, answer_to(sent, **field(name, 2)), "a reply with TTL 2")
     last = answer_to(sent, **field(name, 1))
     frame = bench.from_server(1, last).one("inside", "the answer to a reply with TTL 1")
-    is_error(frame, version, 11 if version == 4 else 3, 0, "the answer to a reply with TTL 1")
-    must(frame.payload.dst == last.src, "time exceeded does not go to the real server", frame.summary())
+    _is_time_exceeded(frame, last, "a reply with TTL 1")
+
+
+def _is_time_exceeded(frame: Packet, last: Packet, what: str) -> None:
+    """Time exceeded (RFC 792, RFC 4443) goes to the sender and quotes the packet as it came."""
+    version = last.version
+    is_error(frame, version, 11 if version == 4 else 3, 0, f"the answer to {what}")
+    must(frame.payload.dst == last.src, f"time exceeded does not go to the sender of {what}", frame.summary())
     must(
         quoted(frame) == bytes(last),
-        "time exceeded does not quote the reply as it came",
+        f"time exceeded does not quote {what} as it came",
         frame.summary(),
         last.summary(),
     )

@@ -15,6 +15,7 @@ from lvslab.conformance.datagrams import (
     routed,
     transport,
 )
+from lvslab.conformance.entries import entries
 from lvslab.conformance.flows import Conversation
 from lvslab.conformance.packets import must, must_equal
 from lvslab.conformance.testbed import Bench
@@ -185,8 +186,9 @@ def local_real_server(bench: Bench, mode: str, version: int) -> None:
         net.packet(client, net.vip) / transport("tcp", SPORT, PORT),
         "a SYN to the director's own server",
     )
-    entries = [entry for entry in bench.ipvsadm.list_connections() if entry.client.address == client]
-    found = [(entry.state, entry.destination.address, entry.destination.port) for entry in entries]
+    found = [
+        (entry.state, entry.destination.address, entry.destination.port) for entry in entries(bench, client)
+    ]
     must(
         found == [("CLOSE", net.dip, port)],
         f"one connection to the director itself, state CLOSE, was expected: {found}",

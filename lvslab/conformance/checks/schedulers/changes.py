@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import random
+
 from lvslab.conformance.check import check
 from lvslab.conformance.checks.schedulers.distribution import RULES
 from lvslab.conformance.packets import must
 from lvslab.conformance.scheduling import Change, Rig
 from lvslab.conformance.testbed import Bench
 from lvslab.ipvs.service import Scheduler
+
+_EDITS = 8
+"""Of weights, in a walk."""
 
 
 @check(
@@ -84,16 +89,31 @@ def nobody(bench: Bench, scheduler: Scheduler) -> None:
     tags=("{scheduler}", "change"),
     each=[
         {"scheduler": scheduler}
-        for scheduler in (Scheduler.WRR, Scheduler.WLC, Scheduler.SED, Scheduler.NQ, Scheduler.OVF)
+        for scheduler in (
+            Scheduler.WRR,
+            Scheduler.WLC,
+            Scheduler.SED,
+            Scheduler.NQ,
+            Scheduler.OVF,
+            Scheduler.SH,
+            Scheduler.MH,
+            Scheduler.LBLC,
+            Scheduler.LBLCR,
+        )
     ],
 )
 def weights_in_flight(bench: Bench, scheduler: Scheduler) -> None:
-    rig = Rig(bench, scheduler, (4, 2, 1))
+    # A walk, because a single edit may come at a moment when right and wrong agree.
+    rig, order = Rig(bench, scheduler, (4, 2, 1)), random.Random(3)
     rig.open("weights 4:2:1", rig.flows(3))
-    rig.change(Change("edit", 3, 6))
-    rig.open("weights 4:2:6", rig.flows(8))
-    rig.change(Change("edit", 1, 1), Change("edit", 2, 1))
-    rig.open("weights 1:1:6", rig.flows(9))
+    weights = {1: 4, 2: 2, 3: 1}
+    for _ in range(_EDITS):
+        number = order.choice(list(weights))
+        weights[number] = order.choice([weight for weight in range(10) if weight != weights[number]])
+        rig.change(Change("edit", number, weights[number]))
+        words = ":".join(map(str, weights.values()))
+        must(rig.weights() == weights, f"the table has other weights than {words}", str(rig.weights()))
+        rig.open(f"weights {words}", rig.flows(order.randrange(1, 8)))
 
 
 @check(

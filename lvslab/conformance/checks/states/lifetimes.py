@@ -14,22 +14,16 @@ from lvslab.conformance.checks.states.tables import (
     CLOSE_WAIT,
     ESTABLISHED,
     FIN_WAIT,
-    OPEN,
     SYN_RECV,
     SYN_SENT,
     TABLES,
     TIME_WAIT,
 )
 from lvslab.conformance.entries import (
-    awaited,
     chosen,
-    entries,
     entry,
-    must_reset,
-    tcp,
     timeouts,
     udp,
-    udp_reply,
 )
 from lvslab.conformance.packets import must
 from lvslab.conformance.testbed import Bench
@@ -71,27 +65,6 @@ def secure_lifetime(bench: Bench) -> None:
     since = time.monotonic()
     found = play(bench, bench.client(), service_of(bench, "nat-secure"), [("c:S", "s:SA")])[0]
     must(lives(found, 120, since), "120 s expected", f"seen: {found}")
-
-
-@check("states:expires:restart", "every packet in either direction starts the lifetime anew", tags=("timer",))
-def restart(bench: Bench) -> None:
-    timeouts(bench, udp_seconds=4)
-    port, client = bench.port(), bench.client()
-    bench.service(protocol=Protocol.UDP, port=port, weights=(1,))
-    for side in ("client", "server"):
-        chosen(bench, udp(client, port))
-        must(
-            awaited(lambda: entry(bench, client, "while it lives").expires <= 1, 8),
-            "the lifetime of 4 s does not run down",
-        )
-        if side == "client":
-            bench.from_client(udp(client, port))
-        else:
-            bench.from_server(1, udp_reply(1, client))
-        must(
-            entry(bench, client, f"after a packet of the {side}").expires >= 2,
-            "the lifetime did not start anew",
-        )
 
 
 @check("states:set:tcp", "--set TCP is the lifetime of ESTABLISHED alone", tags=("set",))
@@ -161,24 +134,3 @@ def set_zero(bench: Bench) -> None:
     bench.run("ipvsadm --set 0 51 0")
     seen = bench.ipvsadm.timeouts()
     must((seen.tcp, seen.tcpfin, seen.udp) == (700, 51, 40), "700, 51, 40 expected", f"seen: {seen}")
-
-
-@check(
-    "states:expired:tcp",
-    "when the lifetime of an idle ESTABLISHED connection has passed its entry is gone, nobody is told, and"
-    " its next packet gets a RST",
-    tags=("timer", "tcp"),
-)
-def expired(bench: Bench) -> None:
-    port, client = service_of(bench, "nat"), bench.client()
-    first = play(bench, client, port, [OPEN])[0]
-    must(first is not None and first.state == ESTABLISHED, "ESTABLISHED expected at first", f"seen: {first}")
-    # Its next packet gives the entry the lifetime that is set then.
-    timeouts(bench, tcp_seconds=1)
-    chosen(bench, tcp(client, port, "A", ack=5001))
-    must(awaited(lambda: not entries(bench, client), 8), "the entry has not gone within 8 s")
-    bench.from_client().nothing("the end of the entry")
-    must_reset(
-        bench.from_client(tcp(client, port, "A", ack=5001)), "a segment of the connection that is forgotten"
-    )
-    chosen(bench, tcp(client, port), what="a new SYN of the same client port")

@@ -11,7 +11,7 @@ from scapy.layers import sctp
 from scapy.layers.sctp import SCTP
 from scapy.packet import Packet
 
-from lvslab.conformance.addresses import NETS, SERVER_PORT
+from lvslab.conformance.addresses import SERVER_PORT, V4
 from lvslab.conformance.check import check
 from lvslab.conformance.entries import entry
 from lvslab.conformance.packets import must
@@ -37,6 +37,16 @@ _SCTP_ONE_WAY: Sequence[tuple[str, str, str]] = (
 )
 
 
+def client_chunk(client: str, port: int, kind: str) -> Packet:
+    """A client's packet with one chunk, to the VIP."""
+    return V4.packet(client, V4.vip) / SCTP(sport=40000, dport=port, tag=2) / _sctp(kind)
+
+
+def server_chunk(client: str, kind: str) -> Packet:
+    """Real server 1's packet with one chunk, to a client, as in NAT."""
+    return V4.packet(V4.server(1), client) / SCTP(sport=SERVER_PORT, dport=40000, tag=1) / _sctp(kind)
+
+
 def _sctp(kind: str) -> Packet:
     chunks = {
         "INIT": sctp.SCTPChunkInit(init_tag=1),
@@ -56,6 +66,7 @@ def _sctp(kind: str) -> Packet:
     "states:sctp:{mode}:{story}",
     "an SCTP association of {mode} goes through the states that its chunks mean",
     tags=("sctp", "{mode}"),
+    spoilt_by=2.0,  # INIT1 and REJECTED live 4 s
     each=[
         {"mode": "nat", "story": "whole", "steps": _SCTP_NAT},
         {"mode": "nat", "story": "refused", "steps": _SCTP_REFUSED},
@@ -64,18 +75,14 @@ def _sctp(kind: str) -> Packet:
     ],
 )
 def sctp_states(bench: Bench, mode: str, story: str, steps: Sequence[tuple[str, str, str]]) -> None:
-    net, port, client = NETS[4], bench.port(), bench.client()
+    port, client = bench.port(), bench.client()
     bench.service(mode, protocol=Protocol.SCTP, port=port, weights=(1,))
     seen = []
     for side, kind, _ in steps:
         if side == "c":
-            packet = net.packet(client, net.vip) / SCTP(sport=40000, dport=port, tag=2) / _sctp(kind)
-            bench.from_client(packet).one("inside", f"the client's {kind}")
+            bench.from_client(client_chunk(client, port, kind)).one("inside", f"the client's {kind}")
         else:
-            packet = (
-                net.packet(net.server(1), client) / SCTP(sport=SERVER_PORT, dport=40000, tag=1) / _sctp(kind)
-            )
-            bench.from_server(1, packet).one("outside", f"the server's {kind}")
+            bench.from_server(1, server_chunk(client, kind)).one("outside", f"the server's {kind}")
         seen.append(entry(bench, client, f"after {kind}").state)
     wrong = [
         f"after {kind} of the {'client' if side == 'c' else 'server'}: {wanted} expected, {state} seen"

@@ -16,10 +16,17 @@ from lvslab.ipvs.listings import Connection
 def play(
     bench: Bench, client: str, port: int, stories: Sequence[Story], server_port: int = SERVER_PORT
 ) -> list[Connection | None]:
-    """Play connections side by side, each from a port of its own; their entries afterwards.
+    """Play connections side by side, each from a port of its own; their entries afterwards."""
+    tell(bench, client, port, stories, server_port)
+    by_port = {connection.client.port: connection for connection in entries(bench, client, port=port)}
+    return [by_port.get(40000 + number) for number in range(len(stories))]
 
-    Step by step: first what the clients do, then what the server does, so that few exchanges carry
-    many connections.
+
+def tell(
+    bench: Bench, client: str, port: int, stories: Sequence[Story], server_port: int = SERVER_PORT
+) -> None:
+    """Send the packets of connections, step by step: first what the clients do, then what the
+    server does, so that few exchanges carry many connections.
     """
     for step in range(max(map(len, stories))):
         events = [(40000 + number, story[step]) for number, story in enumerate(stories) if step < len(story)]
@@ -37,8 +44,6 @@ def play(
             bench.from_client(*ours)
         if theirs:
             bench.from_server(1, *theirs)
-    by_port = {connection.client.port: connection for connection in entries(bench, client, port=port)}
-    return [by_port.get(40000 + number) for number in range(len(stories))]
 
 
 def service_of(bench: Bench, table: str, version: int = 4) -> int:

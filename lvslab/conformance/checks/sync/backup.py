@@ -35,6 +35,7 @@ from lvslab.traffic.layers.sync.words import SYNC_PORT, ConnFlag
     "a connection told by the other director is in the table, and its packets go to its own server, though"
     " round robin says another",
     tags=("{mode}", "ipv{version}"),
+    spoilt_by=2.0,
     each=[
         {"mode": "dr", "version": 4, "sync": 1},
         {"mode": "nat", "version": 4, "sync": 1},
@@ -81,6 +82,7 @@ def backup_reverse(bench: Bench) -> None:
 @check(
     "sync:backup:timeout",
     "an entry lives for the seconds that its message says; with 0 for those of the state's own timeout",
+    spoilt_by=2.0,
 )
 def backup_timeout(bench: Bench) -> None:
     bench.service("dr")
@@ -124,6 +126,7 @@ def backup_template(bench: Bench) -> None:
 @check(
     "sync:backup:update",
     "a second message about a connection changes its state and timeout; there is still one entry",
+    spoilt_by=2.0,
 )
 def backup_update(bench: Bench) -> None:
     bench.service("dr")

@@ -142,6 +142,7 @@ def refresh_period(bench: Bench, value: int, times: int) -> None:
     "with sync_retries 1 a connection is told once more an eighth of sync_refresh_period later, and then not"
     " until the period is over",
     tags=("sysctl",),
+    spoilt_by=0.5,
 )
 def refresh_retries(bench: Bench) -> None:
     bench.sysctl("net.ipv4.vs.sync_refresh_period", 8)

@@ -12,7 +12,7 @@ from scapy.packet import Packet
 from lvslab.conformance.addresses import PORT, ROUTER_MAC, SERVER_PORT, V4, server_mac
 from lvslab.conformance.director import print_file
 from lvslab.conformance.flows import at_server
-from lvslab.conformance.packets import changed, must
+from lvslab.conformance.packets import changed, must, must_equal
 from lvslab.conformance.seen import Seen
 from lvslab.conformance.testbed import Bench
 from lvslab.kernels.needs import Need
@@ -184,6 +184,17 @@ class Proxied:
             frame[TCP].options = [self._translated(each, inbound=False) for each in frame[TCP].options]
 
         return changed(self.bench.framed(sent, self.bench.outside.mac, ROUTER_MAC), translate)
+
+    def must_pass(self, side: str, packet: Packet, what: str) -> None:
+        """Send a segment of the "client" or the "server", made by `segment` or `server_segment`; it
+        must reach the other side, translated.
+        """
+        if side == "client":
+            seen = self.bench.from_client(packet).one("inside", what)
+            must_equal(seen, self.at_server(packet), f"{what} at the server")
+        else:
+            seen = self.bench.from_server(1, packet).one("outside", what)
+            must_equal(seen, self.at_client(packet), f"{what} at the client")
 
     def _translated(self, option: tuple[str, Any], inbound: bool) -> tuple[str, Any]:
         name, value = option

@@ -10,7 +10,7 @@ from scapy.layers.sctp import SCTP, SCTPChunkData, SCTPChunkInit
 
 from lvslab.conformance.addresses import NETS
 from lvslab.conformance.check import check
-from lvslab.conformance.entries import awaited, chosen, entries, entry, must_reset, shown, tcp
+from lvslab.conformance.entries import chosen, entries, entry, must_reset, shown, tcp
 from lvslab.conformance.packets import must
 from lvslab.conformance.testbed import Bench
 from lvslab.ipvs.service import Protocol
@@ -139,30 +139,3 @@ def drop_packet_auto(bench: Bench) -> None:
     )
     value = bench.value("net.ipv4.vs.drop_packet")
     must(value == "2", "drop_packet must go from 1 to 2", f"seen: {value}")
-
-
-@check(
-    "sysctl:drop_entry",
-    "with drop_entry=3 half-open connections are thrown away at random, second by second, and no established"
-    " one; with 0 all stay",
-    tags=("timer",),
-)
-def drop_entry(bench: Bench) -> None:
-    # ip_vs_random_dropentry looks at 1/32 of the table each second: 300 entries lose some 9 a
-    # second, all survive with 1 in 10 000.
-    port, number = bench.port(), 300
-    bench.service(port=port, weights=(1,))
-    half, whole = bench.client(), bench.client()
-    bench.from_client(*(tcp(half, port, sport=10000 + each) for each in range(number)))
-    bench.from_client(
-        *(tcp(whole, port, flags, sport=10000 + each) for each in range(30) for flags in ("S", "A"))
-    )
-    must(len(entries(bench, half)) == number, f"{number} half-open connections were expected at first")
-    bench.sysctl("net.ipv4.vs.drop_entry", 3)
-    must(
-        awaited(lambda: len(entries(bench, half)) < number, 6),
-        "no half-open connection was thrown away within 6 s",
-    )
-    # Who reads /proc/net/ip_vs_conn while entries go may miss others: first nothing goes any more.
-    bench.sysctl("net.ipv4.vs.drop_entry", 0)
-    must(len(entries(bench, whole)) == 30, "an established connection was thrown away")

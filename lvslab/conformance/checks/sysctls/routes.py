@@ -219,7 +219,7 @@ def run_estimation(bench: Bench) -> None:
     must(not awaited(lambda: _in_packets(bench, port) > 0, 2.5), "the counters moved with run_estimation=0")
     bench.sysctl("net.ipv4.vs.run_estimation", 1)
     must(
-        awaited(lambda: _in_packets(bench, port) == 3, 5),
+        awaited(lambda: _in_packets(bench, port) == 3),
         "the three packets did not appear with run_estimation=1",
     )
     must(_in_packets(bench, other) == 0, "the other service counts nothing")

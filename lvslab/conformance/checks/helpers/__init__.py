@@ -1,0 +1,1 @@
+"""Helpers of protocols, and the match `ipvs` of iptables."""

@@ -1,0 +1,160 @@
+"""Faults of the schedulers."""
+
+from __future__ import annotations
+
+from tests.slow.faults.fault import Fault
+
+_PRODUCTS = "(__s64)loh * atomic_read(&dest->weight) >\n\t\t    (__s64)doh * atomic_read(&least->weight)"
+_PRODUCTS_32 = "(int)loh * atomic_read(&dest->weight) > (int)doh * atomic_read(&least->weight)"
+
+FAULTS = (
+    *(
+        Fault(
+            f"{name}-32-bits",
+            f"ip_vs_{name}.c",
+            (),
+            _PRODUCTS,
+            _PRODUCTS_32,
+            'products of counts and weights overflow; "fix overflow on dest weight multiply" (3.11)',
+            (f"scheduler:{name}:largest-weights",),
+        )
+        for name in ("wlc", "sed", "lblc")
+    ),
+    Fault(
+        "nq-32-bits",
+        "ip_vs_nq.c",
+        (),
+        "((__s64)loh * atomic_read(&dest->weight) >\n\t\t     (__s64)doh * atomic_read(&least->weight))",
+        _PRODUCTS_32,
+        'products of counts and weights overflow; "fix overflow on dest weight multiply" (3.11)',
+        ("scheduler:nq:largest-weights",),
+    ),
+    Fault(
+        "rr-quiescent",
+        "ip_vs_rr.c",
+        ("ip_vs_rr_schedule(struct",),
+        "atomic_read(&dest->weight) > 0",
+        "1",
+        "a server with weight 0 gets connections",
+        ("scheduler:rr:*",),
+    ),
+    Fault(
+        "wrr-bar-above",
+        "ip_vs_wrr.c",
+        ("ip_vs_wrr_dest_changed(struct",),
+        "mark->cw > mark->mw || !mark->cw",
+        "!mark->cw",
+        "the bar stays above the highest weight after an edit",
+        ("scheduler:weight:wrr:in-flight",),
+        "where no server reaches the bar it falls by the divisor, and so comes to the same height before a"
+        " server is chosen",
+    ),
+    Fault(
+        "wrr-place",
+        "ip_vs_wrr.c",
+        ("ip_vs_wrr_dest_changed(struct",),
+        "mark->cl = list_entry(&svc->destinations, struct ip_vs_dest, n_list);",
+        "",
+        "the list is not begun anew after an edit",
+        ("scheduler:weight:wrr:in-flight",),
+    ),
+    Fault(
+        "wrr-divisor",
+        "ip_vs_wrr.c",
+        ("ip_vs_wrr_dest_changed(struct",),
+        "mark->di = ip_vs_wrr_gcd_weight(svc);",
+        "mark->di = 1;",
+        "weights are not divided: servers get many connections in a row",
+        ("scheduler:wrr:common-divisor:*",),
+    ),
+    Fault(
+        "sed-without-one",
+        "ip_vs_sed.c",
+        ("ip_vs_sed_dest_overhead(struct",),
+        "atomic_read(&dest->activeconns) + 1",
+        "atomic_read(&dest->activeconns)",
+        "the connection that would be added is not counted",
+        ("scheduler:sed:*",),
+    ),
+    Fault(
+        "nq-never-idle",
+        "ip_vs_nq.c",
+        ("ip_vs_nq_schedule(struct",),
+        "atomic_read(&dest->activeconns) == 0",
+        "0",
+        "an idle server is not preferred",
+        ("scheduler:nq:*",),
+    ),
+    Fault(
+        "ovf-one-less",
+        "ip_vs_ovf.c",
+        (),
+        "atomic_read(&dest->activeconns) > w",
+        "atomic_read(&dest->activeconns) >= w",
+        "a server is full with as many connections as its weight",
+        ("scheduler:ovf:*",),
+    ),
+    Fault(
+        "lblc-never-busy",
+        "ip_vs_lblc.c",
+        ("is_overloaded(struct",),
+        "atomic_read(&dest->activeconns) > atomic_read(&dest->weight)",
+        "0",
+        "a destination never leaves a busy server",
+        ("hash:lblc:*", "scheduler:lblc:*"),
+    ),
+    Fault(
+        "lblcr-never-busy",
+        "ip_vs_lblcr.c",
+        ("is_overloaded(struct",),
+        "atomic_read(&dest->activeconns) > atomic_read(&dest->weight)",
+        "0",
+        "a destination's set never grows",
+        ("hash:lblcr:*", "scheduler:lblcr:*"),
+    ),
+    Fault(
+        "lblcr-set-least",
+        "ip_vs_lblcr.c",
+        ("ip_vs_dest_set_min(struct",),
+        "((__s64)loh * atomic_read(&dest->weight) >\n\t\t     (__s64)doh * atomic_read(&least->weight))",
+        "0",
+        "the first of a set serves, not the least loaded",
+        ("scheduler:lblcr:*", "hash:lblcr:*"),
+    ),
+    Fault(
+        "sh-fallback",
+        "ip_vs_sh.c",
+        ("ip_vs_sh_get_fallback(struct",),
+        "roffset = (offset + ihash) % IP_VS_SH_TAB_SIZE;",
+        "roffset = offset;",
+        "the fallback tries slots from offset 0 on",
+        ("hash:sh:fallback-on", "hash:sh:fallback:ipv6", "threshold:sh:fallback"),
+    ),
+    Fault(
+        "mh-fallback",
+        "ip_vs_mh.c",
+        ("ip_vs_mh_get_fallback(struct",),
+        "roffset = (offset + ihash) % IP_VS_MH_TAB_SIZE;",
+        "roffset = offset;",
+        "the fallback tries slots from offset 0 on",
+        ("hash:mh:fallback-on", "hash:mh:fallback:ipv6", "threshold:mh:fallback"),
+    ),
+    Fault(
+        "twos-busier",
+        "ip_vs_twos.c",
+        ("ip_vs_twos_schedule(struct",),
+        "(weight2 * overhead1) > (weight1 * overhead2)",
+        "(weight2 * overhead1) < (weight1 * overhead2)",
+        "of two draws the busier server is taken",
+        ("scheduler:twos:*",),
+    ),
+    Fault(
+        "twos-one-draw",
+        "ip_vs_twos.c",
+        (),
+        "rweight2 = prandom_u32_max(total_weight);",
+        "rweight2 = rweight1;",
+        "both draws are the same",
+        ("scheduler:twos:*",),
+    ),
+)
