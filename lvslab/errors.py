@@ -3,6 +3,7 @@
     LvslabError                 has .exit_code, the process's exit code
     ├── UsageError              2   wrong input: unknown mode, address clash, typo in a scenario
     ├── CannotError             4   this machine cannot do it: tool, permission or kernel feature missing
+    ├── StoppedError            0   it was ended where the user said
     └── LabError                69  the lab broke while it ran
         ├── GuestError              a guest kernel died, panicked or never became ready
         └── CommandError            a set-up command inside a node failed
@@ -33,6 +34,12 @@ class CannotError(LvslabError):
     """This machine cannot do what was asked."""
 
     exit_code = ExitCode.CANNOT
+
+
+class StoppedError(LvslabError):
+    """It has ended where the user said, which is no fault of anybody's."""
+
+    exit_code = ExitCode.OK
 
 
 class LabError(LvslabError):

@@ -16,8 +16,8 @@ class ExitCode(IntEnum):
     USAGE = 2
     """Wrong usage or input; nothing was started."""
     CANNOT = 4
-    """Skipped: this machine cannot do it; the message says why. The number is the kernel selftests'
-    code for a skip.
+    """Skipped: this machine cannot do it, or was too busy for something to be judged; the message
+    says why. The number is the kernel selftests' code for a skip.
     """
     LAB_BROKE = 69
     """The lab itself broke, for example a guest died unasked (EX_UNAVAILABLE of sysexits.h)."""

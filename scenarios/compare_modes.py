@@ -5,6 +5,7 @@ Every role runs on the same kind of kernel in every mode, or the figures would c
 the modes take turns, so that a slow minute of the machine does not fall on one mode alone.
 """
 
+from lvslab.ipvs.service import Scheduler
 from lvslab.modes import ALL_MODES
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
@@ -19,6 +20,8 @@ from lvslab.scenario.performance import Performance
     ),
     modes=ALL_MODES,
     seconds=110,
+    choices={"scheduler": Scheduler},
+    real_time="throughput, latency and director time: in virtual time work takes none",
 )
 def run(
     log: Experiment,
@@ -27,11 +30,15 @@ def run(
     seconds: float = 1.0,
     requests: int = 200,
     servers: int = 2,
+    clients: int = 1,
+    scheduler: str = "rr",
 ) -> None:
     timed = True
     for repetition in log.repetitions(repeat):
         for mode in modes:
-            with log.lab(mode, servers=servers, alike=modes, kernels=["uml"]) as lab:
+            with log.real_lab(
+                mode, servers=servers, clients=clients, scheduler=scheduler, alike=modes, kernels=["uml"]
+            ) as lab:
                 if repetition == 1:
                     log.verify(lab)
                 measured = Performance(lab, log.run, repetition)

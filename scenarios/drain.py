@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from lvslab import faults
-from lvslab.lab.lab import Lab
+from lvslab.lab.worlds import AnyLab
 from lvslab.modes import ALL_MODES
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
@@ -80,7 +80,7 @@ def run(
             judge(log, trial, server, drained, restored, chosen.stays, f"{kind}, {repetition}")
 
 
-def drain(lab: Lab, trial: Trial, server: str) -> tuple[float, float]:
+def drain(lab: AnyLab, trial: Trial, server: str) -> tuple[float, float]:
     """Take the server's weight away for a while; when it was taken and when it was given back."""
     trial.steady(SETTLE)
     with faults.weight_zero(lab, server) as fault:
@@ -104,8 +104,9 @@ def judge(
     log.expect(
         f"{name}: new connections",
         bool(answers) and (answers[server] == answers.total() if stays else answers[server] == 0),
-        f"with weight 0 for {server}, answers came from: {shown}",
+        f"with weight 0 for {server}, answers came from: {shown or 'nobody'}",
         trial=trial,
+        excuse=None if answers else trial.excuse_of(attempts),
     )
     lived = trial.survival(changed, restored)
     log.expect(
@@ -113,4 +114,5 @@ def judge(
         lived.survived == lived.total > 0,
         f"{lived.survived} of {lived.total} lived on while {server} was drained",
         trial=trial,
+        excuse=trial.excuse_of_connections([number for number, _, _ in lived.lost]),
     )

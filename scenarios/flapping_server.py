@@ -31,7 +31,7 @@ def run(
     rate: float = 300.0,
     repeat: int = 1,
 ) -> None:
-    settings = HealthSettings(interval=interval, timeout=1.0)
+    settings = HealthSettings(interval=interval, timeout=10.0)  # while it is down it refuses at once
     failed: dict[tuple[str, int], float] = {}
     for repetition in log.repetitions(repeat):
         for name in control:

@@ -36,6 +36,7 @@ REQUESTS = 6
     teaches="that stickiness in two HAProxies needs persistence in the director below them",
     modes=("nat",),
     seconds=15,
+    real_time="programs of this machine on its servers (HAProxy): in virtual time they are simulated",
     choices={"variant": tuple(PERSISTENCE)},
 )
 def run(log: Experiment, variant: tuple[str, ...] = tuple(PERSISTENCE), clients: int = 3) -> None:
@@ -45,7 +46,7 @@ def run(log: Experiment, variant: tuple[str, ...] = tuple(PERSISTENCE), clients:
         persistence = PERSISTENCE[each]
         name = each.replace(" ", "-")
         with (
-            log.lab(
+            log.real_lab(
                 "nat", clients=clients, servers=4, spare=APPLICATIONS, persistence=persistence, name=name
             ) as lab,
             ExitStack() as stack,

@@ -61,4 +61,5 @@ def run(
                 f"{len(ends)} of {connections} ended"
                 + (f", by {', '.join(sorted(set(ends)))}" if ends else ""),
                 trial=trial,
+                excuse=None if silent else trial.excuse_of_pause(TIMEOUT - TIMEOUT / 4, lab.now(), TIMEOUT),
             )

@@ -32,6 +32,7 @@ CONTENDERS = ("lvs-nat", "lvs-dr", "haproxy", "nginx", "pound")
     ),
     modes=("nat", "dr"),
     seconds=240,
+    real_time="what work costs a director: in virtual time it costs nothing",
     choices={"contenders": (*LVS, *PROXIES), "server": tuple(web.SERVERS)},
 )
 def run(
@@ -61,8 +62,8 @@ def run(
     for repetition in log.repetitions(repeat):
         for name in contenders if repetition % 2 else reversed(contenders):
             mode = LVS.get(name, "nat")
-            with log.lab(mode, servers=servers, alike=tuple(LVS.values()), name=name, kernels=["uml"]) as lab:
-                contest.require_own_kernel(lab)
+            alike = tuple(LVS.values())
+            with log.real_lab(mode, servers=servers, alike=alike, name=name, own_kernel=True) as lab:
                 placements[name] = contest.placement(lab)
                 contest.require_alike(placements)
                 for node in lab.servers:

@@ -57,5 +57,6 @@ def run(
                 failed == 0 if not share else failed > before,
                 f"{failed:.1%} of {len(during)} attempts got no answer within {trial.timeout:g} s",
                 trial=trial,
+                excuse=None if share else trial.excuse_of(during),
             )
             before = failed

@@ -65,4 +65,7 @@ def run(
                 found.total > 0 and found.survived == (found.total if picks_up else 0),
                 f"{found.survived} of {found.total} survived the power cut without connection sync",
                 trial=trial,
+                excuse=trial.excuse_of_connections([number for number, _, _ in found.lost])
+                if picks_up
+                else None,
             )

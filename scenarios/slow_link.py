@@ -47,10 +47,12 @@ def run(
             during = trial.since(fault.t + SETTLE, over)
             slow = [each.connect - each.start for each in during if each.connect]
             failed = sum(each.failed for each in trial.attempts)
+            delayed = bool(calm and slow) and median(slow) - median(calm) >= 0.9 * seconds
             log.expect(
                 f"{variant}, {repetition}",
-                bool(calm and slow) and median(slow) - median(calm) >= 0.9 * seconds and failed == 0,
+                delayed and failed == 0,
                 f"a connection takes {median(slow) * 1000:.1f} ms instead of {median(calm) * 1000:.1f} ms;"
                 f" {plural(failed, 'attempt')} failed",
                 trial=trial,
+                excuse=trial.excuse_of(trial.attempts) if delayed else None,
             )

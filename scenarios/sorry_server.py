@@ -10,6 +10,11 @@ from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE, weight_of
 
+_PATIENCE = 10.0
+"""Seconds that a living server has for the answer to a check, on a busy machine too; dead ones
+refuse at once.
+"""
+
 
 @scenario(
     title="Sorry server",
@@ -38,7 +43,7 @@ def run(
                 polite = choice == "yes"
                 variant = f"{name}, {'with' if polite else 'without'} sorry server"
                 address = f"10.0.1.13:{HTTP_SERVER_PORT}"
-                settings = HealthSettings(sorry_server=address if polite else None)
+                settings = HealthSettings(timeout=_PATIENCE, sorry_server=address if polite else None)
                 expects = (
                     "rs3 answers for the dead servers"
                     if polite

@@ -5,6 +5,7 @@ director's memory, SYNPROXY the servers.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lvslab.modes.base import Step, Sysctl, set_up_script
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
 from lvslab.scenario.stories import SETTLE
@@ -37,7 +38,11 @@ VARIANTS = {
 # Without cookies Linux keeps a quarter of tcp_max_syn_backlog for clients that it has met before,
 # such as the prober; a large one leaves the listening socket's own queue as the limit, which is the
 # same for everybody (tcp_conn_request in net/ipv4/tcp_input.c).
-UNPROTECTED = "echo 0 >/proc/sys/net/ipv4/tcp_syncookies; echo 65536 >/proc/sys/net/ipv4/tcp_max_syn_backlog"
+UNPROTECTED = Step(
+    "unprotected",
+    "nothing but the queue of the web server's socket",
+    (Sysctl("net.ipv4.tcp_syncookies", 0), Sysctl("net.ipv4.tcp_max_syn_backlog", 65536)),
+)
 QUEUE = 4096  # of the web server's listening socket, as lvslab configures it
 BLACK_HOLE = "ip route add blackhole 198.18.0.0/15"
 
@@ -50,6 +55,7 @@ BLACK_HOLE = "ip route add blackhole 198.18.0.0/15"
     ),
     modes=tuple(dict.fromkeys(defence.mode for defence in VARIANTS.values())),
     seconds=40,
+    real_time="queues that fill while a machine is busy: in virtual time none is",
     choices={"variant": VARIANTS},
 )
 def run(
@@ -67,9 +73,9 @@ def run(
         for kind in variant:
             defence = VARIANTS[kind]
             name = f"flood-{list(VARIANTS).index(kind)}"
-            with log.lab(defence.mode, clients=2, sysctls=defence.sysctls, name=name) as lab:
+            with log.real_lab(defence.mode, clients=2, sysctls=defence.sysctls, name=name) as lab:
                 for server in lab.servers:
-                    server.run(UNPROTECTED).check(server.name, UNPROTECTED)
+                    server.run(set_up_script([UNPROTECTED], None)).check(server.name, "set-up")
                 lab.director.run(BLACK_HOLE).check(
                     "lvs", BLACK_HOLE
                 )  # answers to the flood vanish as on the Internet
@@ -93,6 +99,7 @@ def run(
                 failed < 0.01 if defence.protects else failed > 0.5,
                 f"{failed:.0%} of {len(during)} attempts failed during the flood of {flood:g} SYNs/s",
                 trial=trial,
+                excuse=trial.excuse_of(during) if defence.protects else None,
             )
             if kind == PLAIN:
                 plain = entries
@@ -103,6 +110,10 @@ def run(
                     f"{entries} connections in the director's table"
                     + (f"; without defence {plain}" if kind != PLAIN and plain else ""),
                     trial=trial,
+                    # what is missing was not sent in time
+                    excuse=(
+                        trial.excuse(full + seconds - entries / flood, began, over) if kind == PLAIN else None
+                    ),
                 )
 
 

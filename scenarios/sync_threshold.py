@@ -7,7 +7,7 @@ from lvslab.modes import IPVS_MODES
 from lvslab.plan.redundancy import Redundancy
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
-from lvslab.scenario.stories import SETTLE, Connections, takeover_bound
+from lvslab.scenario.stories import SETTLE, Connections, late_sync, takeover_bound
 
 
 @scenario(
@@ -68,4 +68,5 @@ def run(
                 f"{found.survived} of {found.total} survived the power cut, all {5 * SETTLE:g} s old with a"
                 f" heartbeat every {heartbeat:g} s",
                 trial=trial,
+                excuse=late_sync(trial, fault.t, [age for _, age, _ in found.lost]) if known else None,
             )

@@ -107,4 +107,5 @@ def run(
                 bool(attempts) and as_expected,
                 f"{stuck} of {flows} flows unanswered two seconds after rs1 was removed",
                 trial=trial,
+                excuse=trial.excuse_of(attempts) if chosen.frees else None,
             )

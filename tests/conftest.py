@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from hypothesis import settings
+
+CASES = int(os.environ.get("LVSLAB_CASES", "25"))
+"""Generated cases of a property, where it does not say itself how many it needs: few in every run,
+many in `make soak`.
+"""
 
 
 def pytest_configure() -> None:
@@ -16,5 +22,5 @@ def pytest_configure() -> None:
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # how long one case may take says more about what else the machine does than about lvslab
-    settings.register_profile("lvslab", deadline=None)
+    settings.register_profile("lvslab", deadline=None, max_examples=CASES)
     settings.load_profile("lvslab")

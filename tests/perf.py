@@ -27,10 +27,18 @@ from lvslab.plan.make import make_plan
 from lvslab.plan.spec import LabSpec
 from lvslab.runs.outage import outage, start_errors
 from lvslab.runs.probes import read_probes
+from lvslab.simulation.calendar import Calendar
+from lvslab.simulation.endpoints import Host, Rack
+from lvslab.simulation.endpoints.clients import Prober as VirtualProber
+from lvslab.simulation.endpoints.clients import Probing
+from lvslab.simulation.endpoints.servers import HttpServer
+from lvslab.simulation.network import Conditions, Link, Record
 from lvslab.traffic import http, tools
 from lvslab.traffic.engine import Draw, Engine, Received, Span, Stream, host
 from lvslab.traffic.engine.compile import compile_stream
 from lvslab.traffic.prober import Prober, ProbeSpec, ProbeSummary
+from tests.perf_virtual import report
+from tests.tails import LATE, REQUESTS, TURNS, guest_kernels, tails
 
 REPEAT = 5
 OUTAGE = 0.02
@@ -329,6 +337,29 @@ def line(what: str, value: str, aim: str = "") -> None:
     print(f"{what:<66} {value:>12}   {aim}", flush=True)
 
 
+def simulated() -> tuple[float, float]:
+    """Frames a processor second between simulated hosts without a kernel, and additions in a plain
+    loop.
+    """
+    calendar = Calendar()
+    record, rack, client = Record(calendar), Rack(calendar), Host(calendar, "client")
+    card = client.plug("02:00:00:00:00:01", "10.0.0.1/16")
+    Link(calendar, record.tap("client", card), rack, Conditions(delay=100_000))
+    for number in range(10):
+        server = Host(calendar, f"s{number}")
+        rack.add(server.plug(f"02:00:00:01:00:{number:02x}", f"10.0.1.{number}/16"))
+        HttpServer(server).start()
+        names = frozenset({server.name})
+        VirtualProber(client, Probing(f"10.0.1.{number}", 80, names, interval=10_000_000)).start()
+    began = time.process_time()
+    calendar.run(3_000_000_000)
+    frames = record.frames / (time.process_time() - began)
+    began, total = time.process_time(), 0
+    for number in range(1_000_000):
+        total += number
+    return frames, 1e6 / (time.process_time() - began)
+
+
 def main() -> int:
     kernel = UmlKernel.installed()
     alone = median(boot(kernel, number, hasten=False) for number in range(REPEAT))
@@ -381,6 +412,17 @@ def main() -> int:
     line("new connections per second through the director", f"{new:,.0f}")
     line("requests per second through the director", f"{kept:,.0f}")
     line("small UDP packets per second that arrived through the director", f"{packets:,.0f}")
+    for name in guest_kernels():
+        tail = tails(name)
+        what = f"of {TURNS * REQUESTS:,} requests through '{name}' (DR), sleeping packets"
+        line(what, str(tail.late), f"aim 0: over {LATE * 1e3:g} ms longer than any through a router")
+        line("  median, p99.9, longest | through the router, ms", tail.shown)
+        line("  called awake", "never" if tail.calls is None else f"{tail.calls} times")
+        line("  an idle guest takes of a processor", f"{tail.idle:.2%}", "aim < 1 %")
+    frames, additions = simulated()
+    line("frames a processor second between simulated hosts", f"{frames:,.0f}")
+    line("  additions of a plain loop in that time", f"{additions / frames:,.0f} a frame")
+    report(line, additions)
     Bout().table()
     return 0
 

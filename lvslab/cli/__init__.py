@@ -9,7 +9,25 @@ import sys
 import click
 
 from lvslab import __version__
-from lvslab.cli import bench, check, compare, doctor, kernels, listing, report, run, shell, train, verify
+from lvslab.cli import (
+    bench,
+    bisect,
+    check,
+    classroom,
+    compare,
+    doctor,
+    explore,
+    export,
+    kernels,
+    listing,
+    rehearse,
+    report,
+    run,
+    shell,
+    sweep,
+    train,
+    verify,
+)
 from lvslab.cli.guard import guarded
 from lvslab.exitcodes import ExitCode
 
@@ -77,13 +95,19 @@ for _command in (
     check.check,
     verify.verify,
     run.run,
+    sweep.sweep,
     report.report,
     compare.compare,
+    export.export,
     bench.bench,
+    bisect.bisect,
     listing.list_,
     shell.shell,
     train.train,
+    classroom.classroom,
     doctor.doctor,
+    rehearse.rehearse,
+    explore.explore,
     kernels.kernels,
 ):
     _group.add_command(_command)

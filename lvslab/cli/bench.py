@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lvslab.cli.common import DRY_RUN, JSON, RUNS
-from lvslab.cli.matrix import BASELINE
+from lvslab.cli.turns import BASELINE
 from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lvslab.bench.runner import Subject
 
 
-@click.command()
+@click.command(short_help="Count the instructions that a kernel spends on a packet.")
 @click.option(
     "--kernel",
     "kernels",
@@ -75,6 +75,7 @@ def bench(
     from lvslab.bench.machine import require_qemu
     from lvslab.bench.measurements import MATRIX, select
     from lvslab.bench.runner import subjects
+    from lvslab.bench.sysctls import require_known
     from lvslab.scenario.jobs import read_settings
 
     if list_:
@@ -88,6 +89,9 @@ def bench(
     chosen = select(only, full)
     require_qemu()
     found = subjects([find(name) for name in kernels] or [find(None)], chosen)
+    for subject in found:
+        modules = [name for measurement in subject.measurements for name in measurement.modules]
+        require_known(subject.kernel, modules, read.sysctls)
     if dry_run:
         return _print_plan(found, seeds)
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="List the kernels that are here, and get others.")
 @click.pass_context
 @JSON
 def kernels(context: click.Context, as_json: bool) -> int:
@@ -28,7 +28,7 @@ def kernels(context: click.Context, as_json: bool) -> int:
     return ExitCode.OK if context.invoked_subcommand else _list(as_json)
 
 
-@kernels.command("list")
+@kernels.command("list", short_help="List the kernels that are here, with what each has.")
 @click.option(
     "--available",
     is_flag=True,
@@ -66,7 +66,7 @@ class _Fetch(click.Command):
                 formatter.write_text(source.about)
 
 
-@kernels.command("fetch", cls=_Fetch)
+@kernels.command("fetch", cls=_Fetch, short_help="Get kernels of a distribution, without installing them.")
 @click.argument("specs", nargs=-1, required=True, metavar="NAME...")
 def kernels_fetch(specs: tuple[str, ...]) -> int:
     """Get kernels by the names that their sources give them; nothing is installed, each is tried by
@@ -75,7 +75,7 @@ def kernels_fetch(specs: tuple[str, ...]) -> int:
     from lvslab.catalog.fetch import fetch
     from lvslab.catalog.sources import source_of
     from lvslab.cli.terminal import Progress
-    from lvslab.host.programs import require_programs
+    from lvslab.host.distribution import require_programs
 
     for spec in specs:
         source_of(spec).parse(spec)
@@ -87,8 +87,8 @@ def kernels_fetch(specs: tuple[str, ...]) -> int:
     return ExitCode.OK
 
 
-@kernels.command("build")
-@click.argument("tree", type=click.Path(path_type=Path))
+@kernels.command("build", short_help="Build a kernel with all of IPVS from source.")
+@click.argument("tree")
 @click.option(
     "--config",
     "fragment",
@@ -97,22 +97,39 @@ def kernels_fetch(specs: tuple[str, ...]) -> int:
     help="Options on top, as in .config.",
 )
 @click.option("--name", metavar="NAME", help="Its name will be local/NAME; by default the kernel's release.")
-def kernels_build(tree: Path, fragment: Path | None, name: str | None) -> int:
+@click.option(
+    "--virtual-time",
+    is_flag=True,
+    help="A kernel for simulated worlds, whose clock a calendar moves; its name ends with -vt.",
+)
+def kernels_build(tree: str, fragment: Path | None, name: str | None, virtual_time: bool) -> int:
     """Build a small User-Mode Linux kernel with all of IPVS from a kernel source TREE, and try it
     by a boot.
 
-    TREE is a directory, such as a git checkout, which is not written to, or an archive such as
-    /usr/src/linux-source-6.1.tar.xz.
+    TREE is a directory, such as a git checkout, which is not written to, an archive such as
+    /usr/src/linux-source-6.1.tar.xz, or debian/SUITE: the source in that suite of Debian's, which
+    is fetched once.
     """
     from lvslab.catalog import build
-    from lvslab.host.programs import require_programs
+    from lvslab.catalog.debian import sourcecode
+    from lvslab.cli.terminal import Progress
+    from lvslab.host.distribution import require_programs
+    from lvslab.kernels.cache import cache_directory
 
-    request = build.prepare(tree, fragment, name)
+    suite = sourcecode.suite_of(tree)
+    if suite is not None:
+        build.require_tools()
+        require_programs()
+        with Progress() as progress:
+            path = sourcecode.archive(suite, cache_directory(), progress)
+    else:
+        path = Path(tree)
+    request = build.prepare(path, fragment, name, virtual_time)
     require_programs()
     return _add_in_sandbox(lambda tell: build.build(request, tell=tell))
 
 
-@kernels.command("add")
+@kernels.command("add", short_help="Take a kernel of yours into the catalog.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--name", metavar="NAME", help="Its name will be local/NAME; by default the kernel's release.")
 @click.option(
@@ -129,14 +146,14 @@ def kernels_add(path: Path, name: str | None, modules: Path | None) -> int:
     both.
     """
     from lvslab.catalog import add
-    from lvslab.host.programs import require_programs
+    from lvslab.host.distribution import require_programs
 
     addition = add.prepare(path, name, modules)
     require_programs()
     return _add_in_sandbox(lambda tell: add.add(addition, tell=tell))
 
 
-@kernels.command("remove")
+@kernels.command("remove", short_help="Delete kernels that were fetched, built or added.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 def kernels_remove(names: tuple[str, ...]) -> int:
     """Delete kernels that were fetched, built or added; of several versions the newest, unless NAME
@@ -176,8 +193,9 @@ def _add_in_sandbox(work: Callable[[Any], CatalogEntry]) -> int:
 
 def _print_entry(entry: CatalogEntry) -> None:
     from lvslab.cli.terminal import print_lines
+    from lvslab.kernels.kinds import KINDS
 
-    use = f"--kernel {entry.name}" if entry.facts.met else f"lvslab bench --kernel {entry.name}"
+    use = f"--kernel {entry.name}" if entry.facts.met else KINDS[entry.kind].use.format(entry.name)
     print_lines(
         [
             f"{entry.full_name}: {entry.kind} {entry.release}, {entry.size() / _MIB:.0f} MiB, ready after"
@@ -194,6 +212,7 @@ def _list(as_json: bool) -> int:
 
     def work() -> int:
         from lvslab.catalog.listing import kernels_listed
+        from lvslab.catalog.names import LOCAL
 
         with Progress() as progress:
             rows, absent = kernels_listed(progress)
@@ -219,10 +238,12 @@ def _list(as_json: bool) -> int:
             for row in rows
             for why in dict.fromkeys(row.lacks.values())
         ]
+        origins = [f"{row.name}: {row.origin}" for row in rows if row.name.startswith(f"{LOCAL}/")]
         gone = [f"{name} is not here: {why}" for name, why in absent.items()]
         print_lines(
             [
                 "",
+                *origins,
                 *reasons,
                 *gone,
                 "what else can be had: lvslab kernels list --available; lvslab kernels build --help",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lvslab.scenario.description import Scenario
 
 
-@click.command("list")
+@click.command("list", short_help="List modes, topologies, scenarios, or the suite's checks.")
 @click.option(
     "--checks", is_flag=True, help="List the checks of the conformance suite with their expectations."
 )
@@ -117,9 +117,10 @@ def _as_json(each: Scenario) -> dict[str, Any]:
 
 def _list_checks(as_json: bool) -> int:
     from lvslab.cli.terminal import print_json, print_lines, print_table
-    from lvslab.conformance.check import all_checks
+    from lvslab.conformance.check import all_checks, timer_checks
 
-    found = all_checks()
+    timers = timer_checks()
+    found = [*all_checks(), *timers]
     if as_json:
         print_json(
             {
@@ -136,7 +137,9 @@ def _list_checks(as_json: bool) -> int:
     print_lines(
         [
             "",
-            f"{plural(len(found), 'check')}; to run: lvslab verify --full, --only 'SUBJECT:*', --tag TAG",
+            f"{plural(len(found) - len(timers), 'check')}; to run: lvslab verify --full, --only 'SUBJECT:*',"
+            " --tag TAG",
+            f"{plural(len(timers), 'check')} of timers; to run: lvslab verify --profile timers",
         ]
     )
     return ExitCode.OK

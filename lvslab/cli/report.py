@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     pass
 
 
-@click.command()
+@click.command(short_help="Draw the reports of run directories.")
 @click.argument("directories", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @JSON
 def report(directories: tuple[Path, ...], as_json: bool) -> int:
-    """Draw the report of run directories: one self-contained HTML page and the figures as PNG, from
-    what the directory holds.
+    """Draw the report of each RUN, a run directory: report.html, one self-contained page, and its
+    figures as PNG in figures/, from what the directory holds.
     """
     from lvslab.cli.terminal import print_json, print_lines
     from lvslab.report.page import write_report

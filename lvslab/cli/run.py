@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,15 @@ import click
 
 from lvslab.cli.common import JSON, RUNS, in_sandbox
 from lvslab.cli.finished import Comparisons, in_cell, settle, verdict_of
-from lvslab.cli.matrix import BASELINE, KERNELS, cell_lines, cells_of, kernels_of, try_settings
+from lvslab.cli.turns import BASELINE, KERNELS, cell_lines, cells_of, kernels_of, try_settings
+from lvslab.cli.virtual import (
+    Virtual,
+    kernel_names,
+    kernels_here,
+    run_cells,
+    run_worlds,
+    virtual_options,
+)
 from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode, gravest
 
@@ -34,7 +43,11 @@ class _Run(click.Command):
         return super().parse_args(context, args)
 
 
-@click.command(cls=_Run, context_settings={"ignore_unknown_options": True})
+@click.command(
+    cls=_Run,
+    short_help="Run scenarios: shipped ones or your own.",
+    context_settings={"ignore_unknown_options": True},
+)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SCENARIO... [--PARAMETER VALUE]...")
 @click.option(
     "--all",
@@ -59,6 +72,7 @@ class _Run(click.Command):
 )
 @KERNELS
 @BASELINE
+@virtual_options
 @click.option("--report/--no-report", default=True, show_default=True, help="Draw the report afterwards.")
 @RUNS
 @JSON
@@ -76,6 +90,12 @@ def run(
     keep_going: bool,
     kernels: tuple[str, ...],
     baseline: str | None,
+    time_: str,
+    seed: int | None,
+    seeds: int | None,
+    capture: bool,
+    until: float | None,
+    shell: bool,
     report: bool,
     runs: Path,
     as_json: bool,
@@ -96,7 +116,8 @@ def run(
     from lvslab.scenario.jobs import plan_jobs, read_settings
 
     read, names = read_settings(settings, words)
-    cells = cells_of(kernels, read)
+    virtual = Virtual.of(time_, seed, seeds, capture, until, shell)
+    cells = cells_of(kernel_names(kernels) if virtual else kernels, read)
     shipped = shipped_files("scenarios")
     if all_ and names:
         raise UsageError("run: name scenarios, or give --all, not both")
@@ -104,6 +125,8 @@ def run(
         raise UsageError("run: name scenarios, or give --all; `lvslab list` shows them")
     asked = [mode_named(mode).name for mode in (MODES if "all" in modes else modes)]
     chosen = [description.load(name, shipped) for name in (shipped if all_ else names)]
+    if virtual:
+        virtual.refuse(chosen)
     jobs = plan_jobs(chosen, read, asked, repeat, every_mode=all_ or "all" in modes)
     if dry_run:
         from lvslab.cli.terminal import print_lines
@@ -119,16 +142,28 @@ def run(
         print_lines(cell_lines(cells, max(int(job.values.get("repeat", 1)) for job in jobs)))
         return ExitCode.OK
 
+    if virtual and (len(virtual.seeds) > 1 or virtual.pause) and len(jobs) > 1:
+        raise UsageError("run: --seeds and --until take one scenario, in one mode")
+    if virtual and virtual.pause and len(cells) > 1:
+        raise UsageError("run: --until takes one kernel")
+    if shell and as_json:
+        raise UsageError("run: --shell writes what commands print: leave --json out")
+    if virtual and len(virtual.seeds) > 1 and len(cells) > 1:
+        return in_sandbox(partial(run_cells, virtual, jobs[0], cells, runs, as_json=as_json))
+    if virtual and len(virtual.seeds) > 1:
+        return in_sandbox(partial(run_worlds, virtual, jobs[0], cells[0], runs, as_json=as_json, draw=report))
+
     def work() -> int:
         from lvslab.cli.terminal import Progress
         from lvslab.kernels.needs import Need
         from lvslab.scenario.matrix import new_folder
         from lvslab.scenario.running import overall, run_jobs
+        from lvslab.scenario.world import MachineWorld
 
         outcomes = []
-        machine = kernels_of(tuple(Need), cells)
+        machine = kernels_here() if virtual else kernels_of(tuple(Need), cells)
         with Progress() as progress:
-            ready = try_settings(cells, machine, progress)
+            ready = cells if virtual else try_settings(cells, machine, progress)
             place = runs if len(cells) == 1 else new_folder(runs)
             ended = run_jobs(
                 jobs,
@@ -136,8 +171,9 @@ def run(
                 progress,
                 place,
                 cells=ready,
-                draw=report,
+                draw=report and until is None,
                 keep_going=keep_going,
+                world=partial(virtual.world, progress) if virtual else MachineWorld,
             )
             for outcome in _unless_refused(ended, place if len(cells) > 1 else None):
                 outcomes.append(outcome)
@@ -149,9 +185,11 @@ def run(
                     progress.go_on()
         comparisons = settle(place, cells, baseline, runs, [outcome.run for outcome in outcomes])
         _print_all(outcomes, len(jobs) * len(cells), place, as_json, report, comparisons)
+        if virtual:
+            virtual.judge_pause()
         return gravest([overall(outcomes), comparisons.code])
 
-    return in_sandbox(work)
+    return in_sandbox(virtual.alone(work) if virtual else work)
 
 
 def _unless_refused(outcomes: Iterator[Outcome], matrix: Path | None) -> Iterator[Outcome]:
@@ -208,9 +246,9 @@ def _print_all(
 
     overview = None
     if draw and len(outcomes) > 1:
-        from lvslab.report.matrix import write_matrix
+        from lvslab.report.overview import write_overview
 
-        overview = write_matrix(
+        overview = write_overview(
             [each.run for each in outcomes], runs / f"{outcomes[0].run.name[:15]}-overview"
         )
     if as_json:

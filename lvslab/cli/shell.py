@@ -22,9 +22,11 @@ from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode
 
 
-@click.command()
+@click.command(short_help="Bring up a lab and open Mininet's command line on it.")
 @click.argument("topology")
-@click.option("--mode", help="Forwarding mode; by default the one the topology is named after.")
+@click.option(
+    "--mode", metavar="MODE", help="Forwarding mode; by default the one the topology is named after."
+)
 @SIZE
 @KERNEL
 @WITHOUT
@@ -85,8 +87,9 @@ def shell(
             logs = stack.enter_context(tempfile.TemporaryDirectory(dir=PRIVATE_DIRECTORY))
             with Progress() as progress:
                 lab = stack.enter_context(Lab(plan, Path(logs), progress))
-            from mininet.cli import CLI
             from mininet.log import lg, setLogLevel
+
+            from lvslab.cli.mininet_line import CommandLine
 
             setLogLevel("output")  # what commands print
             for handler in lg.handlers:
@@ -96,7 +99,7 @@ def shell(
                 print_error(
                     f"{plan.mode.title}: virtual address {plan.addresses.vip}; {nodes}; type help or exit"
                 )
-            CLI(lab.net, script=str(script) if script else None)
+            CommandLine(lab.net, script=str(script) if script else None)
         return ExitCode.OK
 
     return in_sandbox(work)

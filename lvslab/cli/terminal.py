@@ -38,25 +38,35 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: st
 
     colours = {"PASS": "green", "FAIL": "bold red", "SKIP": "yellow"}
     console = result_console()
-    if needed_width(headers, rows) > console.width:
+    columns = list(zip(headers, *rows, strict=True))
+    least = [_longest_word(column) for column in columns]
+    room = console.width - _GAP * (len(columns) - 1)
+    if sum(least) > room:
         print_lines([title] * bool(title) + records(headers, rows, console.width))
         return
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold", min_width=_longest_word([header]))
+    for header, width in zip(
+        headers, shared_out(room, least, [max(map(len, each)) for each in columns]), strict=True
+    ):
+        table.add_column(header, overflow="fold", width=width)
     for row in rows:
         table.add_row(*(f"[{colours[cell]}]{cell}[/]" if cell in colours else escape(cell) for cell in row))
     console.print(table)
 
 
-_GAP = 1
+_GAP = 2
 """Columns between two columns of a table."""
 
 
-def needed_width(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Columns of a terminal in which a table breaks no word."""
-    widths = [_longest_word([header, *cells]) for header, *cells in zip(headers, *rows, strict=True)]
-    return sum(widths) + _GAP * (len(widths) - 1)
+def shared_out(room: int, least: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    """Widths of a table's columns: at least what breaks no word, and whoever lacks most gets what
+    room there is.
+    """
+    widths = [min(pair) for pair in zip(least, wanted, strict=True)]
+    while sum(widths) < min(room, sum(wanted)):
+        lacks = [want - width for want, width in zip(wanted, widths, strict=True)]
+        widths[lacks.index(max(lacks))] += 1
+    return widths
 
 
 def _longest_word(texts: Sequence[str]) -> int:

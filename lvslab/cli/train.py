@@ -6,33 +6,47 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lvslab.catalog.choice import check_kernel
+from lvslab.cli import course
 from lvslab.cli.common import DRY_RUN, JSON, KERNEL
 from lvslab.errors import UsageError
 from lvslab.exitcodes import ExitCode
 from lvslab.runs.words import plural
 
-_NAME = click.option("--name", help="Which of several running labs.")
+if TYPE_CHECKING:
+    from lvslab.training.grades import Grade
+    from lvslab.training.ticket import Ticket
+
+_NAME = click.option("--name", metavar="SESSION", help="Which of several running labs.")
 
 
-@click.group()
+@click.group(short_help="Training labs: build it, or find out what is wrong.")
 def train() -> None:
     """Training labs: a network with something to build or to repair, hints, and a check that judges
     what the network does.
 
     \b
-    lvslab train start first-balancer     build the network, show the task
-    lvslab train shell director           a shell on a node; as many as you like, in as many
-    terminals lvslab train hint, check, solve       ask for a hint, for a verdict, for the solution
-    lvslab train reset, stop              from the start again; the end
+    lvslab train start first-balancer  build the network, show the task
+    lvslab train shell director        a shell on a node; as many as you like
+    lvslab train hint, check, solve    a hint, a verdict, the solution
+    lvslab train reset, stop           from the start again; the end
 
     A lab runs in the background until it is stopped. Every node of it is a machine of its own:
     nothing done there touches this one.
     """
+
+
+def _ticket() -> Ticket | None:
+    """Of the course that is being worked on."""
+    from lvslab.training import session
+    from lvslab.training import ticket as tickets
+
+    file = session.state_directory() / "ticket.json"
+    return tickets.read(file) if file.exists() else None
 
 
 def _progress(text: str) -> None:
@@ -50,16 +64,23 @@ def _show(markdown: str) -> None:
         sys.stdout.write(markdown)
 
 
-@train.command("list")
+@train.command("list", short_help="List the training labs in the order of the course.")
 @JSON
 def list_(as_json: bool) -> int:
     """List the training labs in the order of the course: what was passed, what is running."""
     from lvslab.cli.terminal import print_json, print_lines, print_table
     from lvslab.training import session
-    from lvslab.training.exercise import load_all
+    from lvslab.training.exercise import load, load_all
 
-    passed, running = session.passed(), {each.lab: each.name for each in session.sessions()}
-    found = load_all()
+    place = session.state_directory()
+    passed, running = session.passed(), {each.name: each.name for each in session.sessions()}
+    running |= {each.lab: each.name for each in session.sessions()}
+    ticket = _ticket()
+    own = sorted(passed | {each.name for each in session.sessions()}) if ticket is None else ()
+    found = (
+        load_all() if ticket is None else [load(ticket.lab(lab, place), ticket.values) for lab in ticket.labs]
+    )
+    others = [name for name in own if name not in {each.name for each in found}]
 
     def state(name: str) -> str:
         return ", ".join((["running"] if name in running else []) + (["passed"] if name in passed else []))
@@ -78,27 +99,39 @@ def list_(as_json: bool) -> int:
                         "session": running.get(each.name),
                     }
                     for each in found
-                ]
+                ],
+                "own": [
+                    {"name": name, "passed": name in passed, "session": running.get(name)} for name in others
+                ],
             }
         )
         return ExitCode.OK
+    from lvslab.modes import mode_named
+
     titles = {"path": "Guided path: build it", "repair": "Break and repair: find out what is wrong, mend it"}
     for group, title in titles.items():
         rows = [
-            (each.name, each.title, each.mode.upper(), f"{each.minutes} min", state(each.name))
+            (each.name, each.title, mode_named(each.mode).title, f"{each.minutes} min", state(each.name))
             for each in found
             if each.group == group
         ]
         if rows:
             print_table(("lab", "what it is about", "mode", "takes", ""), rows, title=title)
             print_lines([""])
+    if others:
+        print_table(("lab", ""), [(name, state(name)) for name in others], title="Your own")
+        print_lines([""])
     print_lines(["start one: lvslab train start LAB"])
     return ExitCode.OK
 
 
 @train.command()
 @click.argument("lab")
-@click.option("--name", help="Name of the session, to run several labs at once; by default the lab's own.")
+@click.option(
+    "--name",
+    metavar="SESSION",
+    help="Name of the session, to run several labs at once; by default the lab's own.",
+)
 @KERNEL
 @DRY_RUN
 def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
@@ -108,11 +141,21 @@ def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
     import re
 
     from lvslab.cli.terminal import print_lines
-    from lvslab.host.programs import require_programs, require_scripts
+    from lvslab.host.distribution import require_programs, require_scripts
     from lvslab.training import session
     from lvslab.training.exercise import load
+    from lvslab.training.values import AS_WRITTEN
 
-    exercise = load(lab)
+    ticket = _ticket()
+    if ticket is not None:
+        if lab not in ticket.labs:
+            raise UsageError(
+                f"lab '{lab}': is not in course '{ticket.course}'; see: lvslab train list; leave the course:"
+                " lvslab train course --leave"
+            )
+        lab = ticket.lab(lab, session.state_directory())
+    values = ticket.values if ticket else AS_WRITTEN
+    exercise = load(lab, values)
     check_kernel(kernel)
     name = name or exercise.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
@@ -120,7 +163,7 @@ def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
     from lvslab.kernels.needs import any_kernel
     from lvslab.training.network import plan_exercise
 
-    plan = plan_exercise(exercise, any_kernel(*([kernel] if kernel else [])), kernel)
+    plan = plan_exercise(exercise, any_kernel(*([kernel] if kernel else [])), kernel, values)
     if dry_run:
         from lvslab.cli.common import print_plan
 
@@ -130,7 +173,7 @@ def start(lab: str, name: str | None, kernel: str | None, dry_run: bool) -> int:
     require_scripts(f"lab '{exercise.name}'", [*exercise.prepare.values(), *exercise.solution.values()])
     began = time.monotonic()
     path = lab if exercise.name == lab else str(Path(lab).resolve())
-    started = session.start(path, name, kernel, _progress)
+    started = session.start(session.Order(path, kernel, values), name, _progress)
     _show(exercise.page)
     print_lines(
         [
@@ -151,22 +194,41 @@ def task(name: str | None) -> int:
     from lvslab.training import session
     from lvslab.training.exercise import load
 
-    _show(load(session.the_session(name).lab).page)
+    chosen = session.the_session(name)
+    order = session.Order.read(chosen.directory / "order.json")
+    _show(load(order.lab, order.values).page)
     return ExitCode.OK
 
 
-@train.command()
+@train.command(short_help="Say what runs, and how far it is.")
 @_NAME
 @JSON
 def status(name: str | None, as_json: bool) -> int:
-    """Say what runs: nodes with their addresses, hints and checks so far."""
+    """Say what runs: nodes with their addresses, hints and checks so far; and what labs that have
+    ended came to.
+    """
     from lvslab.cli.terminal import print_json, print_lines, print_table
-    from lvslab.training import session
+    from lvslab.training import grades, ledger, session
 
-    chosen = [session.the_session(name)] if name else session.sessions()
+    accounts = ledger.accounts(session.state_directory())
+    running = session.sessions()
+    if name in accounts and name not in {each.name for each in running}:
+        chosen = []
+        accounts = {name: accounts[name]}
+    else:
+        chosen = [session.the_session(name)] if name else running
     states = [{"session": each.name, **each.ask({"do": "status"})} for each in chosen]
+    if chosen and name:
+        accounts = {}
+    live = {state["lab"] for state in states}
+    ended = [
+        grades.grade("", lab, account)
+        for lab, account in accounts.items()
+        if account.events and lab not in live
+    ]
     if as_json:
-        print_json({"sessions": states})
+        told = [{key: value for key, value in vars(each).items() if key != "student"} for each in ended]
+        print_json({"sessions": states, "ended": told})
         return ExitCode.OK
     if not states:
         print_lines(
@@ -204,10 +266,39 @@ def status(name: str | None, as_json: bool) -> int:
             ],
         )
         print_lines([""])
+    if ended:
+        print_lines(["labs that have ended:"])
+        print_table(
+            ("lab", "result", "minutes", "commands", "hints", "solutions"),
+            [
+                (
+                    each.lab,
+                    _result(each),
+                    *map(str, (round(each.minutes), each.commands, each.hints, each.solutions)),
+                )
+                for each in ended
+            ],
+        )
+        print_lines(
+            [
+                f"lab '{each.lab}': {each.trouble}; what follows there is not counted"
+                for each in ended
+                if each.trouble
+            ]
+        )
     return ExitCode.OK
 
 
-@train.command()
+def _result(grade: Grade) -> str:
+    """What an ended lab came to, in a word or two."""
+    if grade.passed:
+        return "passed"
+    if not grade.points:
+        return "not checked"
+    return f"{sum(grade.points.values())} of {plural(len(grade.points), 'point')}"
+
+
+@train.command(short_help="Show one more hint.")
 @_NAME
 @JSON
 def hint(name: str | None, as_json: bool) -> int:
@@ -230,7 +321,7 @@ def hint(name: str | None, as_json: bool) -> int:
     return ExitCode.OK
 
 
-@train.command()
+@train.command(short_help="Judge what was built or repaired.")
 @_NAME
 @JSON
 def check(name: str | None, as_json: bool) -> int:
@@ -267,7 +358,7 @@ def _verdict(found: dict[str, Any]) -> str:
     return "passed: well done"
 
 
-@train.command()
+@train.command(short_help="Run the lab's own solution, command by command.")
 @_NAME
 def solve(name: str | None) -> int:
     """Run the lab's own solution, command by command, in the running lab."""
@@ -281,7 +372,7 @@ def solve(name: str | None) -> int:
     return ExitCode.OK
 
 
-@train.command()
+@train.command(short_help="Bring the lab back to its beginning.")
 @_NAME
 def reset(name: str | None) -> int:
     """Bring the lab back to its beginning; shells on its nodes end."""
@@ -291,16 +382,20 @@ def reset(name: str | None) -> int:
     return ExitCode.OK
 
 
-@train.command()
+@train.command(short_help="Stop the running lab.")
 @_NAME
 @click.option("--all", "all_", is_flag=True, help="Stop all running labs.")
 def stop(name: str | None, all_: bool) -> int:
-    """Stop the running lab; nothing of it is left but what you have learned."""
+    """Stop the running lab. What you wrote below /etc, /root and /usr/local of its nodes is there
+    again when it is started anew.
+    """
     from lvslab.training import session
 
     for each in session.sessions() if all_ else [session.the_session(name)]:
-        session.stop(each)
+        lost = session.stop(each)
         sys.stderr.write(f"lab '{each.name}' stopped\n")
+        if lost:
+            sys.stderr.write(f"not kept, too large or out of reach: files of {', '.join(lost)}\n")
     return ExitCode.OK
 
 
@@ -309,7 +404,10 @@ def script_of(command: tuple[str, ...]) -> str:
     return command[0] if len(command) == 1 else shlex.join(command)
 
 
-@train.command(context_settings={"ignore_unknown_options": True})
+@train.command(
+    context_settings={"ignore_unknown_options": True},
+    short_help="Open a shell on a node, or run a command there.",
+)
 @click.argument("node")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @_NAME
@@ -329,3 +427,7 @@ def shell(node: str, command: tuple[str, ...], name: str | None) -> int:
         sys.stderr.write(done["err"])
         return int(done["code"])
     return session.shell(chosen, node)
+
+
+for _command in (course.course, course.hand_in, course.grade):
+    train.add_command(_command)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvslab.cli.finished import in_cell, settle, verdict_of
-from lvslab.cli.matrix import try_settings
+from lvslab.cli.turns import try_settings
 from lvslab.errors import CannotError, LabError, LvslabError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode, gravest
@@ -21,8 +21,11 @@ from lvslab.runs.records import Result
 if TYPE_CHECKING:
     from lvslab.conformance.suite import Suite
     from lvslab.kernels.needs import Kernels
+    from lvslab.plan.plan import LabPlan
     from lvslab.plan.spec import LabSpec
     from lvslab.scenario.cells import Cell
+    from lvslab.scenario.experiment import Experiment
+    from lvslab.verify.verification import Verification
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,21 @@ def _not_completed(cell: Cell, problem: LvslabError) -> dict[str, Any]:
 # -- modes -----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Mode:
+    """One mode verified, or why it was not.
+
+    Attributes:
+        row: of the table: mode, verdict, director, what was seen.
+        shown: lines below the table.
+    """
+
+    row: tuple[str, str, str, str]
+    result: Result
+    code: ExitCode
+    shown: Sequence[str] = ()
+
+
 def verify_modes(
     labs: Sequence[LabSpec],
     kernels: Kernels,
@@ -197,81 +215,93 @@ def verify_modes(
     parameters: Mapping[str, Any],
 ) -> Verified:
     """Verify modes one after the other, into one run directory."""
-    from lvslab.cli.terminal import fitting
     from lvslab.host import provenance
     from lvslab.modes import mode_records
-    from lvslab.plan.make import make_plan
     from lvslab.runs.writer import RunWriter
     from lvslab.scenario.experiment import Experiment, run_directory_name
-    from lvslab.verify import ladder
 
-    name = run_directory_name([lab.mode.name for lab in labs])
-    rows, results, shown, codes = [], [], [], []
     writer = RunWriter(
         runs,
-        name,
+        run_directory_name([lab.mode.name for lab in labs]),
         kind="verify",
         command=["lvslab", *sys.argv[1:]],
         host=provenance.host(),
         parameters=parameters,
         forwarding_modes=mode_records(),
     )
+    with_ladder = show_ladder or (show_ladder is None and len(labs) == 1)
     with writer as run:
         experiment = Experiment(run, kernels, listener)
-        for spec in labs:
-            mode = spec.mode
-            try:
-                plan = make_plan(spec, kernels)
-            except CannotError as reason:
-                result = Result(mode.name, "skip", str(reason))
-                run.add_result(result)
-                experiment.tell(Event(mode.name, "verdict", f"SKIP: {reason}"))
-                results.append(result)
-                rows.append((mode.title, "SKIP", "", str(reason)))
-                continue
-            facts = kernels.facts[plan.director.kernel]
-            director = f"{facts.kind} {facts.release}"
-            try:
-                with experiment.planned_lab(plan) as lab:
-                    outcome = experiment.verify(lab)
-            except LabError as problem:
-                result = Result(mode.name, "fail", f"the lab broke: {problem}")
-                run.add_result(result)
-                experiment.tell(Event(mode.name, "verdict", f"BROKE: {problem}"))
-                results.append(result)
-                rows.append((mode.title, verdict_of(problem.exit_code), director, str(problem)))
-                codes.append(problem.exit_code)
-                continue
-            results.append(outcome.result(plan.name))
-            rows.append((mode.title, outcome.verdict.upper(), director, outcome.reason))
-            roles = {node.name: node.role for node in plan.nodes}
-            failing = next((flow for flow in outcome.flows.values() if flow.wrong), None)
-            if failing:
-                shown += [
-                    "",
-                    f"{mode.title}, first wrong packet:",
-                    *outcome.wrong,
-                    "",
-                    *fitting(ladder.text(failing, roles)),
-                ]
-            elif (show_ladder or (show_ladder is None and len(labs) == 1)) and outcome.flows:
-                shown += [
-                    "",
-                    f"{mode.title}: {mode.contract.in_words}",
-                    *fitting(ladder.text(next(iter(outcome.flows.values())), roles)),
-                ]
+        modes = [_verify_mode(spec, experiment, kernels, with_ladder) for spec in labs]
         run.update(tools=provenance.tools())
 
     def show() -> None:
         from lvslab.cli.terminal import print_lines, print_table
 
-        print_table(("mode", "verdict", "director", "what was seen"), rows)
+        print_table(("mode", "verdict", "director", "what was seen"), [mode.row for mode in modes])
+        shown = [line for mode in modes for line in mode.shown]
+        shown += [f"FAIL: {complaint.reason}" for complaint in experiment.complaints]
         print_lines([*shown, "", f"run: {run.path}", f"report: lvslab report {run.path}"])
 
+    results = [*(mode.result for mode in modes), *experiment.complaints]
     verdicts = [result.verdict for result in results]
-    codes += [_CODES[verdict] for verdict in verdicts]
     summary = ", ".join(f"{verdicts.count(each)} {word}" for each, word in _COUNTED if each in verdicts)
+    codes = [*(mode.code for mode in modes), *(_CODES[each.verdict] for each in experiment.complaints)]
     return Verified(run.path, gravest(codes), results, summary, show)
+
+
+def _verify_mode(spec: LabSpec, experiment: Experiment, kernels: Kernels, with_ladder: bool) -> _Mode:
+    """Build a mode's lab and judge its packets. A lab that cannot be had or breaks is a verdict,
+    which the run directory has, too.
+    """
+    from lvslab.plan.make import make_plan
+
+    try:
+        plan = make_plan(spec, kernels)
+    except CannotError as reason:
+        return _unverified(spec, experiment, "", reason)
+    facts = kernels.facts[plan.director.kernel]
+    director = f"{facts.kind} {facts.release}"
+    try:
+        with experiment.planned_lab(plan) as lab:
+            outcome = experiment.verify(lab)
+    except LabError as problem:
+        return _unverified(spec, experiment, director, problem)
+    row = (spec.mode.title, outcome.verdict.upper(), director, outcome.reason)
+    result = outcome.result(plan.name)
+    return _Mode(row, result, _CODES[result.verdict], _ladder_lines(plan, outcome, with_ladder))
+
+
+def _unverified(spec: LabSpec, experiment: Experiment, director: str, problem: LvslabError) -> _Mode:
+    """Record a mode without a verdict on its packets: the machine cannot, or the lab broke."""
+    mode, is_skipped = spec.mode, isinstance(problem, CannotError)
+    result = (
+        Result(mode.name, "skip", str(problem))
+        if is_skipped
+        else Result(mode.name, "fail", f"the lab broke: {problem}")
+    )
+    experiment.run.add_result(result)
+    word = "SKIP" if is_skipped else verdict_of(problem.exit_code)
+    experiment.tell(Event(mode.name, "verdict", f"{'SKIP' if is_skipped else 'BROKE'}: {problem}"))
+    code = gravest([_CODES[result.verdict], problem.exit_code])
+    return _Mode((mode.title, word, director, str(problem)), result, code)
+
+
+def _ladder_lines(plan: LabPlan, outcome: Verification, with_ladder: bool) -> list[str]:
+    """The ladder of the first wrong flow; where none is wrong and one is wanted, of the first."""
+    from lvslab.cli.terminal import fitting
+    from lvslab.verify import ladder
+
+    roles = {node.name: node.role for node in plan.nodes}
+    failing = next((flow for flow in outcome.flows.values() if flow.wrong), None)
+    if failing:
+        head = [f"{plan.mode.title}, first wrong packet:", *outcome.wrong, ""]
+        return ["", *head, *fitting(ladder.text(failing, roles))]
+    if with_ladder and outcome.flows:
+        first = next(iter(outcome.flows.values()))
+        head = [f"{plan.mode.title}: {plan.mode.contract.in_words}"]
+        return ["", *head, *fitting(ladder.text(first, roles))]
+    return []
 
 
 _CODES = {"pass": ExitCode.OK, "fail": ExitCode.FAILED, "skip": ExitCode.CANNOT}
@@ -296,4 +326,4 @@ def show_suite(suite: Suite) -> None:
         print_table(("check", "verdict", "reason"), skipped)
         print_lines([""])
     print_table(("subject", "passed", "failed", "skipped", "seconds"), suite.by_subject())
-    print_lines(["", suite.headline, f"run: {suite.run} (results.txt, junit.xml, results.tap)"])
+    print_lines(["", suite.headline, f"run: {suite.run} (text, JUnit, TAP, KTAP)"])

@@ -19,8 +19,9 @@ from lvslab.cli.common import (
     in_sandbox,
     print_plan,
 )
-from lvslab.cli.matrix import BASELINE, KERNELS, cell_lines, cells_of, kernels_of
+from lvslab.cli.turns import BASELINE, KERNELS, cell_lines, cells_of, kernels_of
 from lvslab.cli.verified import Verified, show_suite, verify_cells, verify_modes
+from lvslab.cli.virtual import kernel_names, kernels_in_virtual_time
 from lvslab.errors import UsageError
 from lvslab.events import Listener
 from lvslab.exitcodes import ExitCode
@@ -31,11 +32,17 @@ if TYPE_CHECKING:
     from lvslab.scenario.cells import Cell
 
 
-@click.command()
+@click.command(short_help="Prove what forwarding modes, or all of IPVS, do to packets.")
 @click.argument("modes", nargs=-1, metavar="[MODE]...")
 @TOPOLOGY
 @SIZE
-@click.option("--scheduler", default="rr", show_default=True, help="Scheduler of the virtual services.")
+@click.option(
+    "--scheduler",
+    default="rr",
+    show_default=True,
+    metavar="NAME",
+    help="Scheduler of the virtual services, by its name in ipvsadm: wrr, wlc, mh, …",
+)
 @KERNELS
 @WITHOUT
 @click.option(
@@ -60,12 +67,19 @@ if TYPE_CHECKING:
     help="Checks of the suite by name, such as 'scheduler:*'; repeatable.",
 )
 @click.option(
-    "--tag", "tags", multiple=True, help="Checks of the suite by tag; repeatable. See: lvslab list --checks."
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="TAG",
+    help="Checks of the suite by tag; repeatable. See: lvslab list --checks.",
 )
 @click.option(
     "--profile",
-    type=click.Choice(["kernel-selftest"]),
-    help="The Linux kernel's own selftest of IPVS, case by case.",
+    type=click.Choice(["kernel-selftest", "timers"]),
+    help=(
+        "Other checks than the suite's. kernel-selftest: the Linux kernel's own of IPVS, case by case;"
+        " timers: every timer of IPVS to the jiffy, in virtual time."
+    ),
 )
 @RUNS
 @JSON
@@ -114,6 +128,14 @@ def verify(
             raise UsageError(
                 "verify: --full, --only, --tag and --profile take neither modes nor --topology nor --without"
             )
+        if profile == "kernel-selftest" and (only or tags):
+            raise UsageError(
+                "verify: --profile kernel-selftest has three cases, and takes no --only and --tag"
+            )
+        if profile == "timers":
+            if full:
+                raise UsageError("verify: --full and --profile timers are two suites; choose one")
+            kernels = kernel_names(kernels)
         cells = cells_of(kernels, read)
         return _conformance(only, tags, profile, cells, repeat, baseline, runs, as_json, dry_run)
 
@@ -175,9 +197,11 @@ def _conformance(
     as_json: bool,
     dry_run: bool,
 ) -> int:
-    from lvslab.conformance.check import all_checks, select
+    from lvslab.conformance.check import all_checks, select, timer_checks
 
-    checks = [] if profile else select(all_checks(), only, tags)
+    timers = profile == "timers"
+    selftest = bool(profile) and not timers
+    checks = [] if selftest else select(timer_checks() if timers else all_checks(), only, tags)
     if dry_run:
         from lvslab.cli.terminal import print_lines
 
@@ -196,9 +220,11 @@ def _conformance(
         from lvslab.kernels.kinds import CHEAPEST
         from lvslab.kernels.needs import Need
 
-        return verify_cells(
-            verify_cell, cells, repeat, kernels_of(tuple(Need), cells, CHEAPEST.kind), runs, as_json, baseline
-        )
+        if timers:
+            machine = kernels_in_virtual_time([kernel for cell in cells for kernel in cell.kernels])
+        else:
+            machine = kernels_of(tuple(Need), cells, CHEAPEST.kind)
+        return verify_cells(verify_cell, cells, repeat, machine, runs, as_json, baseline)
 
     return in_sandbox(work)
 

@@ -13,10 +13,10 @@ from typing import Literal
 
 from lvslab.errors import UsageError
 from lvslab.runs import costs
+from lvslab.runs.observation import observed
 from lvslab.runs.records import Sample, Trial
 from lvslab.runs.rundir import Run
 from lvslab.runs.stats import median, percentile
-from lvslab.runs.trials import observed
 
 Worse = Literal["more", "less", ""]
 """Which direction is worse; "": neither, a change is only a change."""

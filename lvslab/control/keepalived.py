@@ -116,17 +116,23 @@ class Vrrp:
         return (outer, VrrpInstance("inner", self.inner, inner_id, self.inner_addresses))
 
     @property
+    def skew(self) -> float:
+        """Skew_Time of RFC 5798, 6.1, in seconds: by so much longer than one of priority 256 this
+        director waits for the master.
+        """
+        return (256 - self.priority) / 256 * self.advert
+
+    @property
     def bound(self) -> tuple[float, str]:
         """The longest time from the master's death to this director's becoming master, and how it
         comes about.
 
-        Master_Down_Interval of RFC 5798, 6.1, where Skew_Time is (256 − priority) / 256 of the
-        advertisement interval; keepalived counts the same (VRRP_MS_DOWN_TIMER and VRRP_TIMER_SKEW
-        in vrrp.h). The last advertisement leaves right before the death at the latest.
+        Master_Down_Interval of RFC 5798, 6.1; keepalived counts the same (VRRP_MS_DOWN_TIMER and
+        VRRP_TIMER_SKEW in vrrp.h). The last advertisement leaves right before the death at the
+        latest.
         """
-        skew = (256 - self.priority) / 256 * self.advert
         formula = f"3 × advert {self.advert:g} s + skew (256 − {self.priority}) / 256 × advert"
-        return 3 * self.advert + skew, formula
+        return 3 * self.advert + self.skew, formula
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from lvslab.control.base import (
     checked,
     whole_seconds,
 )
+from lvslab.host.scripts import guest_file
 from lvslab.ipvs.service import RealServer, VirtualService
 from lvslab.runs.words import plural
 
@@ -56,7 +57,7 @@ class Mon(HealthControl):
             CONFIGURATION: ControlFile(_configuration(services, settings, directory)),
             # mon does not start without one; nobody may command it.
             "auth.cf": ControlFile("command section\n"),
-            _ALERT: ControlFile(_ALERT_SCRIPT, executable=True),
+            _ALERT: ControlFile(guest_file("lvslab.control", _ALERT), executable=True),
         }
         if settings.check == Check.MISC:
             files[CHECK_SCRIPT] = check_script(settings)
@@ -170,16 +171,3 @@ def _commands(service: VirtualService, server: RealServer, settings: HealthSetti
         quiet = replace(server, weight=0)
         return " ".join(["-e", *where, *quiet.options]), " ".join(["-e", *well])
     return " ".join(["-d", *where]), " ".join(["-a", *well])
-
-
-_ALERT_SCRIPT = """\
-#!/bin/sh
-# called by mon: -s SERVICE -g GROUP -h HOSTS -t TIME [-u] -- WORDS FOR IPVSADM; -u in an upalert: the server is well again.
-said=failed
-while getopts s:g:h:t:uaDTO option; do
-    case $option in u) said='well again' ;; esac
-done
-shift $((OPTIND - 1))
-cat >/dev/null # mon hands the monitor's output to its alerts
-ipvsadm "$@" && echo "alert: $MON_GROUP/$MON_SERVICE $said: ipvsadm $*"
-"""  # noqa: E501

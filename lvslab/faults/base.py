@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lvslab.errors import LabError, UsageError
-from lvslab.lab.lab import Lab
+from lvslab.lab.worlds import AnyLab
 from lvslab.modes.base import Role
 from lvslab.plan.plan import NodePlan
 
@@ -39,7 +38,7 @@ class Fault:
 
 @contextmanager
 def broken(
-    lab: Lab,
+    lab: AnyLab,
     node: str,
     text: str,
     break_it: Callable[[], object],
@@ -53,10 +52,10 @@ def broken(
         mend: puts back what was changed, and says so. It is not called after an interruption, which
             ends the lab.
     """
-    began = time.time()
+    began = lab.now()
     break_it()
-    seen = wait(proof, f"fault '{text}' does not show")
-    lasted = time.time() - began
+    seen = wait(lab, proof, f"fault '{text}' does not show")
+    lasted = lab.now() - began
     lab.tell("fault", f"{text} ({seen})", node, began)
     try:
         yield Fault(node, text, began, str(seen), lasted)
@@ -69,26 +68,24 @@ def broken(
     _mend(lab, node, mend)
 
 
-def _mend(lab: Lab, node: str, mend: Callable[[], str]) -> None:
+def _mend(lab: AnyLab, node: str, mend: Callable[[], str]) -> None:
     """Put it back; what is told carries the time at which that was done."""
-    lab.tell("repair", mend(), node, time.time())
+    lab.tell("repair", mend(), node)
 
 
-def wait(condition: Callable[[], object], problem: str) -> object:
+def wait(lab: AnyLab, condition: Callable[[], object], problem: str) -> object:
     """What the condition says when it holds.
 
     Raises:
         LabError: it does not hold in time.
     """
-    deadline = time.monotonic() + _PROOF_SECONDS
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise LabError(f"{problem} within {_PROOF_SECONDS:g} s")
-        time.sleep(_LOOK)
+    value = lab.clock.wait(condition, _PROOF_SECONDS, _LOOK)
+    if not value:
+        raise LabError(f"{problem} within {_PROOF_SECONDS:g} s")
     return value
 
 
-def planned_node(lab: Lab, node: str, role: Role | None = None) -> NodePlan:
+def planned_node(lab: AnyLab, node: str, role: Role | None = None) -> NodePlan:
     fitting = [each for each in lab.plan.nodes if role in (None, each.role)]
     found = next((each for each in fitting if each.name == node), None)
     if found is None:
@@ -100,7 +97,7 @@ def planned_node(lab: Lab, node: str, role: Role | None = None) -> NodePlan:
 
 
 @contextmanager
-def power_cut(lab: Lab, node: str, text: str) -> Iterator[Fault]:
+def power_cut(lab: AnyLab, node: str, text: str) -> Iterator[Fault]:
     def mend() -> str:
         lab.power_on(node)
         return f"{node}: powered on, booted and set up"

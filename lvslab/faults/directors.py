@@ -7,13 +7,12 @@ from contextlib import contextmanager
 
 from lvslab.errors import UsageError
 from lvslab.faults.base import Fault, broken, planned_node, power_cut, wait
-from lvslab.kernels.machine import Guest
-from lvslab.lab.lab import Lab
+from lvslab.lab.worlds import AnyLab
 from lvslab.modes.base import Role
 
 
 @contextmanager
-def director_power_cut(lab: Lab, director: str) -> Iterator[Fault]:
+def director_power_cut(lab: AnyLab, director: str) -> Iterator[Fault]:
     """The director's kernel is killed at once, as by a power cut; on leaving it boots again, with
     no memory of its connections.
     """
@@ -23,44 +22,42 @@ def director_power_cut(lab: Lab, director: str) -> Iterator[Fault]:
 
 
 @contextmanager
-def director_panic(lab: Lab, director: str) -> Iterator[Fault]:
+def director_panic(lab: AnyLab, director: str) -> Iterator[Fault]:
     """The director's kernel panics (SysRq c); on leaving it boots again."""
-    guest = _own_kernel(lab, director)
-
-    def panic() -> None:
-        lab.expect_death(director)
-        guest.agent.start("echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger", guest.take_line()[0])
+    _own_kernel(lab, director)
 
     def dead() -> str | None:
-        return None if guest.alive else guest.last_words().partition(" (console")[0]
+        return None if lab.is_on(director) else lab.last_words(director)
 
     def mend() -> str:
         lab.power_on(director)
         return f"{director}: booted again"
 
-    with broken(lab, director, f"{director}: kernel panic", panic, dead, mend) as fault:
+    text, panic = f"{director}: kernel panic", lambda: lab.panic(director)
+    with broken(lab, director, text, panic, dead, mend) as fault:
         yield fault
 
 
 @contextmanager
-def director_hung(lab: Lab, director: str) -> Iterator[Fault]:
+def director_hung(lab: AnyLab, director: str) -> Iterator[Fault]:
     """The director's kernel stands still (SIGSTOP) and goes on later, still believing that it is
     the master.
     """
-    guest = _own_kernel(lab, director)
+    _own_kernel(lab, director)
 
     def mend() -> str:
-        guest.thaw()
-        wait(lambda: not guest.frozen, f"{director}: does not go on")
+        lab.thaw(director)
+        wait(lab, lambda: not lab.is_frozen(director), f"{director}: does not go on")
         return f"{director}: goes on where it stood"
 
-    stopped = lambda: "its process is stopped" if guest.frozen else None  # noqa: E731
-    with broken(lab, director, f"{director}: hung", guest.freeze, stopped, mend) as fault:
+    stopped = lambda: "its process is stopped" if lab.is_frozen(director) else None  # noqa: E731
+    text, freeze = f"{director}: hung", lambda: lab.freeze(director)
+    with broken(lab, director, text, freeze, stopped, mend) as fault:
         yield fault
 
 
 @contextmanager
-def handed_over(lab: Lab, director: str) -> Iterator[Fault]:
+def handed_over(lab: AnyLab, director: str) -> Iterator[Fault]:
     """A planned hand-over: the director's VRRP daemon ends orderly and so tells the other one to
     take over; on leaving it is started again.
     """
@@ -81,12 +78,9 @@ def handed_over(lab: Lab, director: str) -> Iterator[Fault]:
         yield fault
 
 
-def _own_kernel(lab: Lab, director: str) -> Guest:
-    planned_node(lab, director, Role.DIRECTOR)
-    guest = lab.guest(director)
-    if guest is None:
+def _own_kernel(lab: AnyLab, director: str) -> None:
+    if not planned_node(lab, director, Role.DIRECTOR).is_guest:
         raise UsageError(
             f"fault: '{director}' runs on the machine's own kernel, which cannot be cut off or stopped; give"
             " it one of its own: --kernel uml"
         )
-    return guest

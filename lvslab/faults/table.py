@@ -10,13 +10,13 @@ from lvslab.errors import UsageError
 from lvslab.faults.base import Fault, broken, planned_node
 from lvslab.ipvs.ipvsadm import Ipvsadm
 from lvslab.ipvs.service import RealServer, VirtualService
-from lvslab.lab.lab import Lab
+from lvslab.lab.worlds import AnyLab
 from lvslab.modes.base import Role
 from lvslab.plan.services import HTTP_PORT
 
 
 @contextmanager
-def weight_zero(lab: Lab, server: str, port: int = HTTP_PORT, protocol: str = "TCP") -> Iterator[Fault]:
+def weight_zero(lab: AnyLab, server: str, port: int = HTTP_PORT, protocol: str = "TCP") -> Iterator[Fault]:
     """An operator drains a server: weight 0 in a service, in every director."""
 
     def drain(table: Ipvsadm, service: VirtualService, entry: RealServer) -> None:
@@ -32,7 +32,7 @@ def weight_zero(lab: Lab, server: str, port: int = HTTP_PORT, protocol: str = "T
 
 
 @contextmanager
-def server_removed(lab: Lab, server: str, port: int = HTTP_PORT, protocol: str = "TCP") -> Iterator[Fault]:
+def server_removed(lab: AnyLab, server: str, port: int = HTTP_PORT, protocol: str = "TCP") -> Iterator[Fault]:
     """An operator removes a server from a service, in every director."""
 
     def absent(entry: RealServer | None) -> bool:
@@ -46,7 +46,7 @@ def server_removed(lab: Lab, server: str, port: int = HTTP_PORT, protocol: str =
 
 
 @contextmanager
-def table_flushed(lab: Lab, director: str | None = None) -> Iterator[Fault]:
+def table_flushed(lab: AnyLab, director: str | None = None) -> Iterator[Fault]:
     """An operator flushes the whole table (`ipvsadm -C`)."""
     name = director or lab.plan.director.name
     planned_node(lab, name, Role.DIRECTOR)
@@ -67,7 +67,7 @@ _Edit = Callable[[Ipvsadm, VirtualService, RealServer], None]
 
 @contextmanager
 def _edited(
-    lab: Lab,
+    lab: AnyLab,
     server: str,
     where: tuple[str, int],
     text: str,

@@ -54,8 +54,19 @@ def parse_rules(text: str) -> tuple[VirtualService, ...]:
     Raises:
         UsageError: with the number and the text of the line.
     """
+    services, refused = sift_rules(text)
+    for number, line, reason in refused[:1]:
+        raise UsageError(f"line {number}: '{line.strip()}': {reason}")
+    return services
+
+
+def sift_rules(text: str) -> tuple[tuple[VirtualService, ...], list[tuple[int, str, str]]]:
+    """As `parse_rules`, however many of the rules are right: the table that those make, and of each
+    other line its number, its text and the reason.
+    """
     services: dict[str, VirtualService] = {}
     servers: dict[str, dict[str, RealServer]] = {}
+    refused: list[tuple[int, str, str]] = []
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
         if words[:1] == ["ipvsadm"]:
@@ -80,10 +91,11 @@ def parse_rules(text: str) -> tuple[VirtualService, ...]:
                     )
                 servers[name][server.name] = server
         except UsageError as error:
-            raise UsageError(f"line {number}: '{line.strip()}': {error}") from None
-    return tuple(
+            refused.append((number, line, str(error)))
+    table = tuple(
         replace(service, real_servers=tuple(servers[name].values())) for name, service in services.items()
     )
+    return table, refused
 
 
 # Option → (the name under which it is kept, whether it takes a value). "optional" is popt's: a

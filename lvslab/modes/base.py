@@ -70,12 +70,17 @@ class Sysctl:
 
 @dataclass(frozen=True)
 class Ip:
-    """One iproute2 command (ip(8)) without the leading `ip`."""
+    """One iproute2 command (ip(8)) without the leading `ip`.
+
+    Attributes:
+        ipv6: it is about IPv6 and does not say so by an address that stands first (`ip -6`).
+    """
 
     arguments: str
+    ipv6: bool = False
 
     def plain(self) -> str:
-        return f"ip {self.arguments}"
+        return f"ip -6 {self.arguments}" if self.ipv6 else f"ip {self.arguments}"
 
 
 @dataclass(frozen=True)
@@ -121,11 +126,13 @@ def set_up_script(steps: Sequence[Step], iptables: str | None) -> str:
     """
     lines = ["failed() { echo \"set-up step '$1' failed\" >&2; exit 1; }"]
     for step in steps:
-        for kind, actions in groupby(step.actions, key=type):
+        for (kind, ipv6), actions in groupby(
+            step.actions, key=lambda action: (type(action), _is_ipv6(action))
+        ):
             failed = f"|| failed '{step.name}'"
             if kind is Ip:
                 lines += [
-                    f"ip -batch - <<'END' {failed}",
+                    f"ip {'-6 ' if ipv6 else ''}-batch - <<'END' {failed}",
                     *(action.arguments for action in actions if isinstance(action, Ip)),
                     "END",
                 ]
@@ -136,6 +143,10 @@ def set_up_script(steps: Sequence[Step], iptables: str | None) -> str:
                 sysctls = [action for action in actions if isinstance(action, Sysctl)]
                 lines += [f"{action.fast()} || failed '{step.name}: {action.key}'" for action in sysctls]
     return "\n".join(lines) + "\n"
+
+
+def _is_ipv6(action: Action) -> bool:
+    return isinstance(action, Ip) and action.ipv6
 
 
 def _restore_command(iptables: str | None) -> str:

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from lvslab.control.base import ControlFile
 from lvslab.errors import CannotError
+from lvslab.host.distribution import advice
 from lvslab.ipvs.service import RealServer, Scheduler, VirtualService
 from lvslab.proxies.base import BACKLOG, Proxy
 
@@ -41,9 +42,7 @@ class HaProxy(Proxy):
 
     def require(self) -> None:
         if not shutil.which("haproxy", path="/usr/sbin:/usr/bin"):
-            raise CannotError(
-                f"{self.name}: HAProxy is not installed; run: apt-get install --no-install-recommends haproxy"
-            )
+            raise CannotError(f"{self.name}: HAProxy is not installed; {advice('haproxy')}")
 
     def command(self, directory: PurePath) -> str:
         return f"ulimit -n {4 * CONNECTIONS}; exec /usr/sbin/haproxy -db -f {directory}/{CONFIGURATION}"

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from lvslab.control.base import ControlFile
 from lvslab.errors import CannotError
+from lvslab.host.distribution import advice
 from lvslab.ipvs.service import RealServer, Scheduler, VirtualService
 from lvslab.proxies.base import BACKLOG, Proxy
 
@@ -47,10 +48,7 @@ class Nginx(Proxy):
 
     def require(self) -> None:
         if not shutil.which("nginx", path="/usr/sbin:/usr/bin"):
-            raise CannotError(
-                f"{self.name}: nginx is not installed; run: apt-get install --no-install-recommends"
-                " nginx-light"
-            )
+            raise CannotError(f"{self.name}: nginx is not installed; {advice('nginx-light')}")
 
     def command(self, directory: PurePath) -> str:
         return f"exec /usr/sbin/nginx -e stderr -p {directory} -c {directory}/{CONFIGURATION}"

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from lvslab.control.base import ControlFile
 from lvslab.errors import CannotError
 from lvslab.ipvs.service import Scheduler, VirtualService
+from lvslab.kernels import guestfiles
 from lvslab.proxies import pound_package
 from lvslab.proxies.base import Proxy
 
@@ -42,7 +43,7 @@ class Pound(Proxy):
         found = pound_package.installed()
         assert found is not None
         if not (folder / _PROGRAM).exists():
-            shutil.copytree(found.directory, folder / _PROGRAM)
+            shutil.copytree(found.directory, folder / _PROGRAM, copy_function=guestfiles.copy)
 
     def command(self, directory: PurePath) -> str:
         program = pound_package.start(directory / _PROGRAM)

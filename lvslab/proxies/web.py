@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from lvslab.errors import CannotError, UsageError
+from lvslab.host.distribution import advice
+from lvslab.host.scripts import guest_script
+from lvslab.kernels import guestfiles
 from lvslab.lab.nodes import LabMachine
-from lvslab.lab.servers import ANSWER
 from lvslab.modes.base import Sysctl
 from lvslab.plan.services import HTTP_PORT, HTTP_SERVER_PORT
+from lvslab.runs.answers import ANSWER
 
 LARGE = "large"
 """Name of the large file."""
@@ -142,9 +145,7 @@ def require(server: str) -> None:
         raise UsageError(f"web server '{server}': choose from: {', '.join(SERVERS)}")
     program, package, *_ = SERVERS[server]
     if not shutil.which(program):
-        raise CannotError(
-            f"web server '{server}': not installed; run: apt-get install --no-install-recommends {package}"
-        )
+        raise CannotError(f"web server '{server}': not installed; {advice(package)}")
 
 
 def replace_web_server(node: LabMachine, server: str) -> None:
@@ -159,11 +160,12 @@ def replace_web_server(node: LabMachine, server: str) -> None:
     """
     stop_web_server(node)
     site = node.directory / "site"
-    site.mkdir()
+    guestfiles.make_folder(site)
     _, _, configuration, start = SERVERS[server]
-    (node.directory / _CONFIGURATION).write_text(configuration(node.name, node.inside))
-    (site / "index.shtml").write_text(_page(node.name))
-    _sparse(site / LARGE, LARGE_BYTES)
+    guestfiles.write(node.directory / _CONFIGURATION, configuration(node.name, node.inside))
+    guestfiles.write(site / "index.shtml", _page(node.name))
+    with guestfiles.create(site / LARGE) as file:
+        file.truncate(LARGE_BYTES)
     start(node)
 
 
@@ -173,11 +175,7 @@ def stop_web_server(node: LabMachine) -> None:
     Raises:
         CommandError: it does not stop.
     """
-    stop = (
-        f"nginx -e {node.inside}/nginx.log -p {node.inside} -c {node.inside}/nginx.conf -s stop || exit\nn=0;"
-        f" while [ -e {node.inside}/nginx.pid ]; do\n    n=$((n + 1)); [ $n -lt {20 * _STOP_SECONDS} ] || {{"
-        " echo 'nginx does not stop' >&2; exit 1; }\n    sleep 0.05\ndone"
-    )
+    stop = guest_script("lvslab.proxies", "stop-nginx.sh", node.inside, _STOP_SECONDS)
     node.run(stop).check(node.name, "stop of the lab's own web server")
 
 
@@ -186,8 +184,3 @@ def _page(name: str) -> str:
     return ANSWER.format(
         name=name, client='<!--#echo var="REMOTE_ADDR" -->', port='<!--#echo var="REMOTE_PORT" -->'
     )
-
-
-def _sparse(file: Path, size: int) -> None:
-    with file.open("wb") as stream:
-        stream.truncate(size)

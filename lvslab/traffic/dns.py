@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from lvslab.control.base import ControlFile
-from lvslab.host.programs import require_scripts
+from lvslab.host.distribution import require_scripts
 from lvslab.lab.daemon import Daemon
 from lvslab.lab.nodes import LabMachine
 from lvslab.traffic import http

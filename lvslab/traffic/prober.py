@@ -17,6 +17,7 @@ from lvslab.errors import LabError, UsageError
 from lvslab.lab.nodes import LabHost, LabMachine
 from lvslab.lab.program import SPARE_SECONDS, NodeProgram
 from lvslab.modes.base import Sysctl
+from lvslab.traffic.tail import Tail
 
 PROTOCOLS = ("tcp", "udp")
 MAX_RATE = 5000.0
@@ -194,6 +195,7 @@ class Prober:
         self._paths = (attempts_path.resolve(), beats_path.resolve())
         self._program: NodeProgram | None = None
         self._summary: ProbeSummary | None = None
+        self._tail = Tail(self._paths[0])
         self.start = math.nan
 
     def __enter__(self) -> Prober:
@@ -229,6 +231,12 @@ class Prober:
     @property
     def _title(self) -> str:
         return f"prober in {self._node.name}"
+
+    @property
+    def latest(self) -> tuple[float, float]:
+        """Planned times of the latest attempts that have ended, served and failed; 0: none yet."""
+        self._tail.read()
+        return self._tail.last_ok, self._tail.last_failure
 
     @property
     def alive(self) -> bool:

@@ -9,15 +9,19 @@ import math
 import re
 import shlex
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvslab.errors import LabError, UsageError
+from lvslab.host.scripts import guest_script
 from lvslab.lab.nodes import LabMachine
 from lvslab.plan.services import THROUGHPUT_PORT
 
 _CONNECT_TRIES = 50
 _BETWEEN_TRIES = 0.1
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,9 @@ def iperf3(client: LabMachine, address: str, seconds: float, streams: int = 1) -
     """
     if seconds < 1:
         raise UsageError(f"throughput for {seconds:g} s: iperf3 counts in whole seconds; give 1 or more")
-    command = (
-        f"iperf3 --client {address} --port {THROUGHPUT_PORT} --time {math.ceil(seconds)}"
-        f" --parallel {streams} --json"
-    )
-    script = f"""n=0
-while [ $n -lt {_CONNECT_TRIES} ]; do
-    out=$({command})
-    case $out in *'"error"'*refused*|*'"error"'*reset*) ;; *) break ;; esac  # the exit status does not tell
-    n=$((n + 1)); sleep {_BETWEEN_TRIES}
-done
-printf '%s' "$out"
-"""
+    options = ["--client", address, "--port", THROUGHPUT_PORT]
+    options += ["--time", math.ceil(seconds), "--parallel", streams]
+    script = guest_script("lvslab.traffic", "iperf3.sh", _CONNECT_TRIES, _BETWEEN_TRIES, *options)
     return parse_iperf3(client.run(script, timeout=seconds + 30).out)
 
 
@@ -113,6 +108,25 @@ def wrk(client: LabMachine, url: str, seconds: float, connections: int, keep_ali
     if done.code != 0:
         raise LabError(f"wrk: {(done.err + done.out).strip()[:200] or f'ended with {done.code}'}")
     return parse_wrk(done.out)
+
+
+def wrk_from_all(
+    clients: Sequence[LabMachine], url: str, seconds: float, connections: int, keep_alive: bool
+) -> HttpLoad:
+    """As `wrk`, from several clients at once, which share the connections; at least one each.
+
+    Raises:
+        LabError: wrk failed on one of them.
+    """
+    share = max(1, connections // len(clients))
+    with ThreadPoolExecutor(max_workers=len(clients), thread_name_prefix="wrk") as pool:
+        works = [pool.submit(wrk, client, url, seconds, share, keep_alive) for client in clients]
+        loads = [work.result() for work in works]
+    return HttpLoad(
+        sum(load.requests for load in loads),
+        sum(load.rate for load in loads),
+        sum(load.failed for load in loads),
+    )
 
 
 def parse_wrk(text: str) -> HttpLoad:

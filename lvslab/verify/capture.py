@@ -8,13 +8,13 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 from lvslab.errors import CannotError, LabError
-from lvslab.verify.pcapng import CHECKSUM_PENDING, INBOUND, OUTBOUND, PcapngWriter
+from lvslab.runs.pcapng import CHECKSUM_PENDING, INBOUND, OUTBOUND, PcapngWriter
 
 _ETH_P_ALL = 3
 _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
@@ -23,6 +23,7 @@ _PACKET_OUTGOING = 4
 _TP_STATUS_CSUMNOTREADY = 1 << 3  # linux/if_packet.h
 _BUFFER = 8 << 20
 _MAX_FRAME = 1 << 17
+_STAMPS_SECONDS, _LOOK_SECONDS = 30.0, 0.002
 
 
 class Capture:
@@ -51,6 +52,7 @@ class Capture:
         with ExitStack() as stack:
             for interface in self._taps:
                 self._sockets.append(stack.enter_context(_tap(interface)))
+            _await_stamps()
             self._writer = stack.enter_context(PcapngWriter(self._path, list(self._taps.values())))
             self._wake_read, self._wake_write = os.pipe()
             stack.callback(os.close, self._wake_read)
@@ -114,15 +116,56 @@ class Capture:
                 return
             except OSError:  # the interface has gone with its node
                 return
-            stamp, pending = time.time_ns(), False
+            stamp, pending = _stamp(ancillary), False
             for level, kind, value in ancillary:
-                if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-                    seconds, nanoseconds = struct.unpack("qq", value)
-                    stamp = seconds * 1_000_000_000 + nanoseconds
-                elif level == _SOL_PACKET and kind == _PACKET_AUXDATA:
+                if level == _SOL_PACKET and kind == _PACKET_AUXDATA:
                     pending = bool(struct.unpack_from("I", value)[0] & _TP_STATUS_CSUMNOTREADY)
             direction = INBOUND if address[2] == _PACKET_OUTGOING else OUTBOUND
             batch.append((number, stamp, data, direction, CHECKSUM_PENDING if pending else ""))
+
+
+def _stamp(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
+    """Nanoseconds since the epoch: the kernel's time stamp of a message, else now."""
+    for level, kind, value in ancillary:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+            seconds, nanoseconds = struct.unpack("qq", value)
+            return int(seconds * 1_000_000_000 + nanoseconds)
+    return time.time_ns()
+
+
+def _await_stamps() -> None:
+    """Wait until the kernel stamps frames as they pass, which a socket has asked it to.
+
+    It begins so in a work of its own (`net_enable_timestamp`, net/core/dev.c), on a busy machine
+    tenths of a second later. Until then a frame bears the time at which it is read, and those of
+    several links stand in the wrong order. Where the loopback interface carries nothing, this
+    cannot be seen, and is not waited for.
+
+    Raises:
+        LabError: it has not begun in time.
+    """
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        sock.settimeout(1.0)
+        deadline = time.monotonic() + _STAMPS_SECONDS
+        try:
+            sock.bind(("127.0.0.1", 0))
+            sock.connect(sock.getsockname())
+            while not stamps_on_arrival(sock, sock):
+                if time.monotonic() > deadline:
+                    raise LabError(
+                        f"capture: the kernel stamps no frames within {_STAMPS_SECONDS:g} s; run again"
+                    )
+                time.sleep(_LOOK_SECONDS)
+        except OSError:
+            return
+
+
+def stamps_on_arrival(sender: socket.socket, receiver: socket.socket) -> bool:
+    """Whether a message bears the time at which it came, and not the one at which it is read."""
+    sender.send(b"?")
+    sent = time.time_ns()
+    return _stamp(receiver.recvmsg(1, 128)[1]) <= sent
 
 
 def _tap(interface: str) -> socket.socket:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lvslab.errors import LabError
-from lvslab.verify.pcapng import CHECKSUM_PENDING
+from lvslab.runs.pcapng import CHECKSUM_PENDING
 
 _FLAG_NAMES = (("SYN", "S"), ("FIN", "F"), ("RST", "R"), ("PSH", "P"), ("ACK", "A"), ("URG", "U"))
 
@@ -98,6 +98,15 @@ class Frame:
     ip: IpPacket | None
     arp: ArpMessage | None
     raw: bytes
+
+
+def prepare_to_read() -> None:
+    """Load what `read_frames` needs, ahead of the moment when it counts: on a busy machine it takes
+    seconds.
+    """
+    import scapy.layers.inet
+    import scapy.layers.l2
+    import scapy.utils  # noqa: F401
 
 
 def read_frames(path: Path) -> list[Frame]:

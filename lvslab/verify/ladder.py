@@ -1,4 +1,7 @@
-"""Judged flows as ladders: data for the run directory, and text for a terminal. Pure."""
+"""Judged flows as ladders: data for the run directory, and text for a terminal. Pure.
+
+`report/ladder.py` draws the figure, from that data.
+"""
 
 from __future__ import annotations
 

@@ -24,6 +24,10 @@ ROOT_SHELL = {
     "a device made in the share": "mknod /mnt/null c 1 3 && : >/mnt/null && [ -c /mnt/null ] && echo GOT",
     "the output file a link": "cd /mnt/jobs; ln -sf {secret} $(ls -t | grep out | head -n 1)",
     "the file of errors a link": "cd /mnt/jobs; ln -sf {secret} $(ls -t | grep err | head -n 1)",
+    "the output file a FIFO": "cd /mnt/jobs; f=$(ls -t | grep out | head -n 1); rm $f; mkfifo $f",
+    "the output file a device": "cd /mnt/jobs; f=$(ls -t | grep out | head -n 1); rm $f; mknod $f c 1 5",
+    "the output file a folder": "cd /mnt/jobs; f=$(ls -t | grep out | head -n 1); rm $f; mkdir $f",
+    "the output file a hole": "cd /mnt/jobs; truncate -s 1G $(ls -t | grep out | head -n 1)",
 }
 """Scripts of root in a User-Mode Linux guest; `{…}` are places on the machine."""
 
@@ -48,6 +52,8 @@ ROOT_SHELL_9P = {
     "write beside the secret": "echo x >/tmp/h{place}/written",
     "a link of the share": "ln -s {secret} /mnt/link && cat /mnt/link",
     "the output file a link": "cd /mnt/jobs; ln -sf {secret} $(ls -t | grep out | head -n 1)",
+    "the output file a FIFO": "cd /mnt/jobs; f=$(ls -t | grep out | head -n 1); rm $f; mkfifo $f",
+    "the output file a hole": "cd /mnt/jobs; truncate -s 1G $(ls -t | grep out | head -n 1)",
 }
 """Scripts of root in a guest under QEMU; /tmp/h is all that QEMU serves by 9p, without the guest's
 own mounts above. It can be mounted once only, and that the guest has done.
@@ -87,6 +93,27 @@ and their flags.
 """
 
 HARMLESS = ("the secret", "another lab's folder", "the checkout", "a signal to another process", "bpf")
+
+ALONE = (
+    "the secret",
+    "shadow",
+    "homes",
+    "another lab's folder",
+    "the checkout",
+    "a file beside the secret",
+    "a file in /usr",
+    "a signal to another process",
+    "ptrace of another process",
+    "a socket of the keeper",
+    "an abstract socket",
+    "the network outside",
+    "another process's namespace",
+    "a mount",
+    "another root",
+    "a device",
+    "the machine's log",
+)
+"""Of these, what a kernel that is measured or tried alone does not get either."""
 
 PROGRAM = """
 import ctypes, errno, os, socket, sys

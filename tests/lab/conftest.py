@@ -1,5 +1,9 @@
 """Lab tests boot kernels and send packets. They are skipped, with the reason, only on a machine
 that cannot; never under CI.
+
+Labs wait much, so `make lab` runs some modules side by side (pytest-xdist), each lab in namespaces
+of its own; what shares nothing with others of its module (`SPREAD`) goes alone. Tests marked
+`timed` come after that: on a busy machine they would judge nothing.
 """
 
 from __future__ import annotations
@@ -9,44 +13,116 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from lvslab.catalog import catalog
+from lvslab.catalog.virtual_time import entry_in_virtual_time
+from lvslab.errors import CannotError
 from lvslab.host import sandbox
+from lvslab.kernels.uml import UmlKernel
 
 LVSLAB = [sys.executable, "-m", "lvslab"]
 
 
+LONG = [
+    Path(__file__).with_name(f"test_{name}.py") for name in ("conformance", "rehearse", "training", "fixes")
+]
+"""Modules of minutes: they begin first, or they would be the last to end."""
+
+
+SPREAD = (
+    "test_fixes.py",
+    "test_health.py",
+    "test_rehearse.py",
+    "test_training.py::test_a_lab_fails_untouched_for_its_reason",
+)
+"""Beginnings of the names of tests that share nothing with others of their module: any process
+takes them, where all others of a module share its labs in one.
+"""
+
+
+class _ByModule(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out modules whole, but for tests that share nothing."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module, _, test = nodeid.partition("::")
+        name = f"{Path(module).name}::{test}"
+        return nodeid if name.startswith(SPREAD) else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByModule | None:
+    """In place of `--dist loadscope`. Not by groups: pytest-xdist 3.8 writes those into `_nodeid`,
+    which pytest 9.2 does not have.
+    """
+    return _ByModule(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = str(Path(__file__).parent)
     for item in items:
-        if str(item.path).startswith(here):
+        if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker("lab")
+    items.sort(key=lambda item: LONG.index(item.path) if item.path in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def machine() -> None:
     """Skip lab tests where the machine cannot run labs, unless LVSLAB_REQUIRE_LAB says that it
-    must.
+    must; then there must be a kernel for virtual time, too.
     """
-    checked = subprocess.run([*LVSLAB, "check"], capture_output=True, text=True, timeout=120)
+    checked = subprocess.run([*LVSLAB, "check"], capture_output=True, text=True, timeout=600)
     if checked.returncode != 0:
         message = f"lvslab check ended with {checked.returncode}:\n{checked.stdout}{checked.stderr}"
         if os.environ.get("LVSLAB_REQUIRE_LAB"):
             pytest.fail(message)
         pytest.skip(message)
+    if os.environ.get("LVSLAB_REQUIRE_LAB"):
+        try:
+            entry_in_virtual_time()
+        except CannotError as error:
+            pytest.fail(f"tests in virtual time would be skipped: {error}")
+
+
+@pytest.fixture(scope="module")
+def quick_guests() -> Iterator[None]:
+    """For tests of what happens around a kernel: their guests, and those of the commands that they
+    start, boot Debian 13's in place of the installed one, where `make kernels` has fetched it.
+    Against Debian 12's it takes half of the processor's time to boot, and to start a program.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        with suppress(CannotError):
+            quick = catalog.find("debian/trixie")
+            patch.setattr(UmlKernel, "installed", lambda: quick)
+            patch.setattr(f"{__name__}.LVSLAB", [sys.executable, str(Path(__file__).with_name("quick.py"))])
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The table of training labs: what the exam and the doctor said of each, untouched and
-    solved.
+    """How long each module took, in all of its tests; and the table of training labs: what the exam
+    and the doctor said of each, untouched and solved.
     """
-    reports = [each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, ())]
-    rows = [value for report in reports for name, value in report.user_properties if name == "training"]
+    reports = [each for outcome in terminalreporter.stats.values() for each in outcome]
+    seconds: dict[str, float] = defaultdict(float)
+    for report in reports:
+        if isinstance(report, pytest.TestReport) and report.nodeid.startswith("tests/lab/"):
+            seconds[report.nodeid.partition("::")[0]] += report.duration
+    if seconds:
+        terminalreporter.section("seconds of modules")
+        for module, spent in sorted(seconds.items(), key=lambda row: -row[1]):
+            terminalreporter.write_line(f"{spent:7.1f}  {module}")
+    rows = [
+        value
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "training" and report.when == "call"
+    ]
     if not rows:
         return
     table = [("lab", "untouched", "doctor", "solved", "doctor", "start", "all"), *sorted(rows)]
@@ -72,7 +148,11 @@ class Outcome:
 
 
 def run_lvslab(
-    *arguments: str, prefix: tuple[str, ...] = (), timeout: float = 120, **options: Any
+    *arguments: str,
+    prefix: tuple[str, ...] = (),
+    timeout: float = 300,
+    stdin: int = subprocess.DEVNULL,
+    **options: Any,
 ) -> Outcome:
     """Run the command line; `prefix` is put before it, for example to drop privileges."""
     done = subprocess.run(
@@ -80,7 +160,7 @@ def run_lvslab(
         capture_output=True,
         text=True,
         timeout=timeout,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         **options,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)

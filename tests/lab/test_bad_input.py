@@ -10,6 +10,8 @@ import pytest
 
 from tests.lab.conftest import run_lvslab
 
+pytestmark = pytest.mark.usefixtures("quick_guests")
+
 SCENARIO = """from lvslab.scenario import scenario
 
 @scenario(title="t", teaches="t", modes=["nat"])
@@ -62,6 +64,16 @@ def test_a_mistake_in_a_running_scenario_is_shown_with_its_line(
     assert done.code == 2 and words in done.err, done.out + done.err
     assert "Traceback" not in done.out + done.err
     assert len(list(tmp_path.glob("runs/*/logs/traceback.txt"))) == 1
+
+
+def test_a_set_up_step_that_fails_in_a_running_scenario_is_shown_with_its_line(tmp_path: Path) -> None:
+    text = SCENARIO.format(line="pass")
+    wrong = text.replace('log.lab("nat")', 'log.lab("nat", sysctls={"net.ipv4.vs.nosuch": 1})')
+    (tmp_path / "own.py").write_text(wrong)
+    done = run_lvslab("run", "own.py", "--no-report", cwd=tmp_path)
+    assert done.code == 2 and "own.py, line 5: lvs: " in done.err and "nosuch" in done.err, (
+        done.out + done.err
+    )
 
 
 def test_a_mistake_in_the_check_of_a_lab_is_shown_with_its_line(

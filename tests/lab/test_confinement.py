@@ -14,9 +14,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,22 @@ from typing import Any
 import pytest
 
 from lvslab.catalog import catalog
-from lvslab.errors import CannotError
+from lvslab.errors import CannotError, GuestError
 from lvslab.host import linux
 from lvslab.host.sandbox import PRIVATE_DIRECTORY
-from lvslab.kernels import confinement, qemu
+from lvslab.kernels import alone, confinement, qemu
 from lvslab.kernels.machine import Kernel
 from lvslab.kernels.uml import UmlKernel
-from tests.lab.attacks import HARMLESS, HARMLESS_SHELL, PROCESS, PROGRAM, ROOT_SHELL, ROOT_SHELL_9P, TAKE
+from tests.lab.attacks import (
+    ALONE,
+    HARMLESS,
+    HARMLESS_SHELL,
+    PROCESS,
+    PROGRAM,
+    ROOT_SHELL,
+    ROOT_SHELL_9P,
+    TAKE,
+)
 from tests.lab.conftest import in_sandbox
 
 
@@ -145,7 +155,7 @@ def _attempts_in(
             try:
                 done = guest.run(f"umount /tmp/h 2>/dev/null; {before}; {text}")
                 brought[name] = done.out + done.err
-            except OSError as error:
+            except GuestError as error:
                 brought[name] = f"refused: {error}"
         return brought
 
@@ -161,15 +171,7 @@ def _process_attempts(place: Path, confined: bool) -> dict[str, str]:
             _unconfined(stack)
         folder, log = PRIVATE_DIRECTORY / "p", PRIVATE_DIRECTORY / "p.log"
         confinement.make_folder(folder)
-        values = (
-            *map(str, (machine.secret, place, machine.other, HOME, folder)),
-            machine.abstract,
-            machine.victim,
-        )
-        attempts = PROCESS if confined else {name: PROCESS[name] for name in HARMLESS}
-        program = folder / "attack.py"
-        program.write_text(PROGRAM.format(values=values, attempts=attempts))
-        program.chmod(0o644)
+        program = _program(machine, folder, PROCESS if confined else HARMLESS)
         network = confinement.new_network()
         with linux.inside_network(network), log.open("wb") as output:
             started = confinement.start(
@@ -181,9 +183,41 @@ def _process_attempts(place: Path, confined: bool) -> dict[str, str]:
             )
         started.process.wait(60)
         os.close(network)
-        lines = log.read_text().splitlines()
-        rows = [(name, said) for name, tab, said in (line.partition("\t") for line in lines) if tab]
-        return dict(rows)
+        return _answers(log.read_text())
+
+
+def _attempts_alone(place: Path) -> dict[str, str]:
+    """What each attempt of a program brought that runs as kernels do which are measured."""
+    with ExitStack() as stack:
+        machine = _machine(stack, place)
+        folder = PRIVATE_DIRECTORY / "p"
+        folder.mkdir()
+        program = _program(machine, folder, ALONE)
+        done = subprocess.run(
+            alone.command_of(["/usr/bin/python3", "-I", str(program)], (), folder=folder),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return _answers(done.stdout)
+
+
+def _program(machine: Machine, folder: Path, names: Iterable[str]) -> Path:
+    """The attacker's program, in a folder that it sees."""
+    values = (
+        *map(str, (machine.secret, machine.place, machine.other, HOME, folder)),
+        machine.abstract,
+        machine.victim,
+    )
+    program = folder / "attack.py"
+    program.write_text(PROGRAM.format(values=values, attempts={name: PROCESS[name] for name in names}))
+    program.chmod(0o644)
+    return program
+
+
+def _answers(said: str) -> dict[str, str]:
+    return dict(line.split("\t", 1) for line in said.splitlines() if "\t" in line)
 
 
 def _processes_left(confined: bool) -> tuple[int, int]:
@@ -282,6 +316,11 @@ def confined_process(place: Path) -> dict[str, str]:
     return in_sandbox(_process_attempts, place, True)
 
 
+@pytest.fixture(scope="module")
+def alone_process(place: Path) -> dict[str, str]:
+    return in_sandbox(_attempts_alone, place)
+
+
 @pytest.mark.parametrize("name", ROOT_SHELL)
 def test_root_in_a_guest_gets_nothing(confined_shell: dict[str, str], place: Path, name: str) -> None:
     assert name not in _success(confined_shell), confined_shell[name]
@@ -300,6 +339,12 @@ def test_root_in_a_guest_under_qemu_gets_nothing(
 @pytest.mark.parametrize("name", PROCESS)
 def test_a_guests_process_gets_nothing(confined_process: dict[str, str], place: Path, name: str) -> None:
     assert name not in _success({name: confined_process[name]}), confined_process[name]
+    assert not (place / "written").exists()
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_kernel_that_runs_alone_gets_nothing(alone_process: dict[str, str], place: Path, name: str) -> None:
+    assert name not in _success({name: alone_process[name]}), alone_process[name]
     assert not (place / "written").exists()
 
 
@@ -344,6 +389,31 @@ def test_a_guests_process_takes_so_many_processes_and_so_much_memory() -> None:
     word, count, number = processes.split()
     assert word == "processes" and 100 < int(count) <= 2048 and int(number) == errno.EAGAIN
     assert memory == "memory"
+
+
+def test_a_fifo_of_a_guest_makes_a_careless_reader_wait() -> None:
+    """The reverse of the attempts above: they are worth something only if such a file does hold up
+    whoever opens it as any other.
+    """
+
+    def inside() -> bool:
+        with ExitStack() as stack:
+            guest = UmlKernel.installed().boot(
+                "g", [], PRIVATE_DIRECTORY / "g", PRIVATE_DIRECTORY / "g.console"
+            )
+            stack.callback(guest.close)
+            guest.wait_ready()
+            guest.run("mkfifo /mnt/jobs/fifo").check("g", "mkfifo")
+            fifo = guest.share / "jobs" / "fifo"
+            careless = threading.Thread(target=fifo.read_text, daemon=True)
+            careless.start()
+            while careless.is_alive():
+                with suppress(OSError):  # ENXIO until somebody waits at the other end
+                    os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+                    return True
+            return False
+
+    assert in_sandbox(inside)
 
 
 def test_a_view_that_cannot_be_built_is_a_dead_guest_with_the_reason() -> None:

@@ -16,7 +16,7 @@ from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.events import nobody
 from lvslab.exitcodes import ExitCode
 from lvslab.faults import base
-from lvslab.host import programs
+from lvslab.host import distribution, programs
 from lvslab.kernels import probe
 from lvslab.kernels.needs import Need, any_kernel
 from lvslab.kernels.uml import UmlGuest
@@ -25,6 +25,8 @@ from lvslab.scenario.experiment import Experiment
 from lvslab.traffic import http
 from tests.lab.conftest import in_sandbox
 from tests.lab.scene import SECONDS, Scene, in_scene, wait_for
+
+pytestmark = pytest.mark.usefixtures("quick_guests")
 
 
 def test_a_killed_server_refuses() -> None:
@@ -247,7 +249,7 @@ def test_a_daemon_that_dies_unasked_ends_the_trial(tmp_path: Path) -> None:
         kernels = probe.kernels_here([Need.IP_VS], "uml")
         with RunWriter(tmp_path, "run", kind="run", command=["pytest"]) as run:
             log = Experiment(run, kernels, nobody, ["uml"])
-            with log.lab("nat", control="keepalived") as lab:
+            with log.real_lab("nat", control="keepalived") as lab:
                 with log.trial(lab, variant="killed", expects="nothing", rate=50.0) as trial:
                     trial.steady(0.5)
                     kill = f"kill -9 $(cat {lab.director.inside}/keepalived/keepalived.pid)"
@@ -270,7 +272,9 @@ def test_a_daemon_that_dies_unasked_ends_the_trial(tmp_path: Path) -> None:
 def test_a_missing_program_is_named_with_its_package_before_anything_starts(
     options: dict[str, Any], program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs, "program_path", lambda: str(tmp_path))
+    (tmp_path / "apt-get").touch(mode=0o755)
+    for module in (programs, distribution):
+        monkeypatch.setattr(module, "program_path", lambda: str(tmp_path))
     with RunWriter(tmp_path, "run", kind="run", command=["pytest"]) as run:
         log = Experiment(run, any_kernel(), nobody)
         with pytest.raises(CannotError) as caught:

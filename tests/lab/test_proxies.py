@@ -24,6 +24,8 @@ from lvslab.runs import rundir
 from lvslab.traffic import http
 from tests.lab.conftest import in_sandbox, run_lvslab
 
+pytestmark = pytest.mark.usefixtures("quick_guests")
+
 CALLS = 20_000
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import termios
 from pathlib import Path
 
 import pytest
 
 from tests.lab.conftest import run_lvslab
+
+pytestmark = pytest.mark.usefixtures("quick_guests")
 
 
 def test_a_shipped_scenario_runs_and_draws_its_report(tmp_path: Path) -> None:
@@ -49,8 +55,32 @@ def test_an_expectation_that_does_not_hold_makes_exit_code_1(tmp_path: Path) -> 
     ]
 
 
+def test_what_a_guests_kernel_complains_of_fails_the_run_whose_verdicts_hold(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    warning = "WARNING: CPU: 0 PID: 1 at net/x.c:1 ip_vs_x+0x1/0x2"
+    own.write_text(
+        "from lvslab.scenario import scenario\n\n"
+        "@scenario(title='Warns', teaches='nothing', modes=['nat'])\n"
+        "def run(log, says):\n"
+        "    with log.lab('nat', kernels=['uml']) as lab:\n"
+        "        lab.director.run(f'echo \"{says}\" >/dev/kmsg')\n"
+        "    log.expect('served', True, 'yes')\n".replace("(log, says)", "(log, says: str = '')")
+    )
+
+    def verdicts(says: str) -> tuple[int, list[str]]:
+        done = run_lvslab(
+            "run", str(own), "--no-report", "--json", "--runs", str(tmp_path), "--set", f"says={says}"
+        )
+        return done.code, [f"{each['name']}: {each['reason']}" for each in done.data["results"]]
+
+    code, (complaint, served) = verdicts(f"<4>{warning}")
+    assert code == 1 and served == "served: yes"
+    assert complaint.startswith("kernel:warning:") and warning in complaint and "kernel of lvs " in complaint
+    assert verdicts("<4>all is well") == (0, ["served: yes"])
+
+
 def test_modes_are_measured_side_by_side_on_kernels_alike(tmp_path: Path) -> None:
-    settings = ("--set", "modes=nat,tun", "--set", "repeat=1", "--set", "requests=100")
+    settings = ("--set", "modes=nat,tun", "--set", "repeat=1", "--set", "requests=100", "--clients", "2")
     done = run_lvslab("run", "compare-modes", *settings, "--json", "--runs", str(tmp_path))
     assert done.code == 0, done.out + done.err
     run = Path(done.data["run"])
@@ -158,10 +188,18 @@ def test_topologies_work_under_plain_mn(topology: str, tmp_path: Path) -> None:
 
 
 def test_shell_runs_mininets_commands_on_guests_and_hosts(tmp_path: Path) -> None:
+    """And their terminals are as large as the user's."""
     script = tmp_path / "commands"
-    script.write_text("nodes\nlvs ipvsadm -Ln\nc1 curl -s 10.0.0.10\n")
-    done = run_lvslab("shell", "nat", "--script", str(script))
+    sizes = "lvs stty size\nc1 stty size\nc1 stty cols 40\nc1 stty size\n"
+    script.write_text(f"nodes\nlvs ipvsadm -Ln\n{sizes}c1 curl -s 10.0.0.10\n")
+    terminal, inside = pty.openpty()
+    termios.tcsetwinsize(inside, (37, 131))
+    done = run_lvslab("shell", "nat", "--script", str(script), stdin=inside)
+    os.close(inside)
+    os.close(terminal)
     assert done.code == 0, done.out + done.err
     assert "c1 lvs rs1 rs2 s1 s2" in done.out
     assert "TCP  10.0.0.10:80 rr" in done.out
     assert "10.0.0.101" in done.out.splitlines()[-1]
+    said = [line for line in done.out.splitlines() if re.fullmatch(r"\d+ \d+", line)]
+    assert said == ["37 131", "37 131", "37 40"], "and another size would be noticed"

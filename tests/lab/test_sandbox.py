@@ -13,7 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.conftest import LVSLAB, run_lvslab
+from lvslab.errors import GuestError
+from lvslab.host import linux, sandbox
+from lvslab.kernels import confinement
+from lvslab.lab import check
+from tests.lab.conftest import LVSLAB, in_sandbox, run_lvslab
+
+pytestmark = pytest.mark.usefixtures("quick_guests")
 
 SYSCTLS = (
     "net/ipv4/ip_forward",
@@ -157,3 +163,64 @@ def test_two_labs_at_once_do_not_meet(tmp_path: Path) -> None:
     first, second = _start(tmp_path / "a", "nat"), _start(tmp_path / "b", "nat")
     outputs = [process.communicate(timeout=60) for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], outputs
+
+
+def test_a_guest_that_is_given_up_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs, but is not found in time: on a machine that is slow beyond measure."""
+
+    def inside() -> None:
+        def blind(pid: int) -> list[int]:
+            while not _sleepers():
+                time.sleep(0.01)
+            return []
+
+        monkeypatch.setattr(confinement, "_START_SECONDS", 0.5)
+        monkeypatch.setattr(linux, "children_of", blind)
+        folder = sandbox.PRIVATE_DIRECTORY / "p"
+        confinement.make_folder(folder)
+        network = confinement.new_network()
+        with (
+            linux.inside_network(network),
+            (sandbox.PRIVATE_DIRECTORY / "p.log").open("wb") as log,
+            pytest.raises(GuestError, match="did not start within"),
+        ):
+            confinement.start(
+                ["sleep", _SLEEP],
+                confinement.Bounds(folder, (), memory_mib=64),
+                network=network,
+                descriptors=(),
+                log=log,
+            )
+        deadline = time.monotonic() + 20.0
+        while left := _sleepers():
+            assert time.monotonic() < deadline, left
+            time.sleep(0.01)
+
+    in_sandbox(inside)
+
+
+_SLEEP = "4711"
+
+
+def _sleepers() -> list[str]:
+    """Processes of this sandbox that sleep for so long."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (place / "cmdline").read_bytes() == f"sleep\0{_SLEEP}\0".encode():
+                found.append(place.name)
+    return found
+
+
+def test_the_trial_of_the_network_waits_for_a_late_mnexec(tmp_path: Path) -> None:
+    late = tmp_path / "mnexec"
+    # the namespace comes after the link was made, and before one looks for it there
+    seconds = "case $1 in -n) sleep 1 ;; -a) sleep 2 ;; esac"
+    late.write_text(f'#!/bin/sh\n{seconds}\nexec /usr/bin/mnexec "$@"\n')
+    late.chmod(0o755)
+
+    def inside() -> str:
+        os.environ["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+        return check._try_network()
+
+    assert in_sandbox(inside).startswith("bridge, veth pair and namespace made")

@@ -135,7 +135,8 @@ def test_a_kernel_and_its_modules_are_found(tmp_path: Path) -> None:
 
 def test_a_directory_must_say_which_kernel(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"holds no kernel; it must be called linux\.uml, linux, vmlinuz or bzImage"
+        UsageError,
+        match=r"holds no kernel; it must be called linux\.uml, linux, vmlinuz, bzImage or linux\.vt",
     ):
         add.prepare(tmp_path)
     with pytest.raises(UsageError, match="not there"):

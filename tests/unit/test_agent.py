@@ -132,6 +132,47 @@ def test_output_that_is_not_text_does_not_break_a_job(pair: tuple[Agent, FakeGue
     assert agent.run("true", timeout=SOON).out.endswith(" ok")
 
 
+def test_output_that_is_no_file_is_an_error_and_the_next_job_runs(pair: tuple[Agent, FakeGuest]) -> None:
+    agent, guest = pair
+
+    def answer(line: str) -> None:
+        number = line.split()[1]
+        (guest.jobs / f"{number}.err").write_text("")
+        os.mkfifo(guest.jobs / f"{number}.out")
+        os.mkfifo(guest.jobs / f"{int(number) + 1}.sh")  # in the place of the next job's script
+        guest.say(line, f"=ended {number} 0")
+
+    guest.answer = answer
+    with pytest.raises(GuestError, match=r"1\.out: no regular file"):
+        agent.run("true", timeout=SOON)
+    guest.answer = guest.finish
+    assert agent.run("true", timeout=SOON).code == 0
+    assert not list(guest.jobs.iterdir())
+
+
+def test_a_guest_that_talks_without_end_is_not_heard_out(pair: tuple[Agent, FakeGuest]) -> None:
+    agent, guest = pair
+    for number in range(100):
+        guest.say(f"=problem {number}")
+    guest.line.sendall(b"x" * (8 << 20))
+    guest.say("", "=up 1")
+    with pytest.raises(GuestError, match="set up its 0 and 1 and 2 ") as told:
+        ready(agent)
+    assert len(str(told.value)) < 300
+
+
+def test_a_guest_that_does_not_read_its_line_does_not_hold_the_machine_up(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    agent = Agent("lvs", ours, tmp_path, lambda: "its console is empty")
+    with pytest.raises(BlockingIOError):
+        while True:
+            ours.send(bytes(4096), socket.MSG_DONTWAIT)
+    with pytest.raises(GuestError, match=r"no answer within 0\.1 s"):
+        agent.run("true", timeout=0.1)
+    theirs.close()
+    agent.close()
+
+
 def test_echo_and_noise_on_the_line_are_passed_over(pair: tuple[Agent, FakeGuest]) -> None:
     agent, guest = pair
 
@@ -281,7 +322,7 @@ class Terminal:
     def recv(self, size: int) -> bytes:
         return os.read(self._descriptor, size)
 
-    def sendall(self, data: bytes) -> None:
+    def send(self, data: bytes, flags: int) -> None:
         os.write(self._descriptor, data)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ and when there is a figure.
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import math
 from collections.abc import Callable
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from lvslab.bench import judge, kernel, layout, machine, records, setup
+from lvslab.bench import judge, kernel, layout, machine, setup, transcript
 from lvslab.bench.measurements import ESTABLISHED, MATRIX, NEW, Handling, Measurement, select
-from lvslab.bench.records import Ipvs, Record, Sent
+from lvslab.bench.sysctls import require_known
+from lvslab.bench.transcript import Ipvs, Record, Sent
 from lvslab.errors import CannotError, GuestError, UsageError
 from lvslab.kernels.initramfs import ModuleTree
 from lvslab.kernels.qemu import QemuKernel
+from tests.unit.kernel_images import bz_image
 
 BY_NAME = {each.name: each for each in MATRIX}
 
@@ -173,7 +176,7 @@ def said(measurement: Measurement, number: int = 0, nanoseconds: int = 9000) -> 
 
 
 def record(name: str) -> Record:
-    return records.read(["boot 6.1.0 1.58", *said(BY_NAME[name]), "end"]).measurements[0]
+    return transcript.read(["boot 6.1.0 1.58", *said(BY_NAME[name]), "end"]).measurements[0]
 
 
 @pytest.mark.parametrize("measurement", MATRIX, ids=lambda each: each.name)
@@ -249,19 +252,20 @@ def test_a_failed_command_is_kept_with_what_it_said() -> None:
         "said 0 line 3",
         "end",
     ]
-    found = records.read(lines)
+    found = transcript.read(lines)
     assert found.ended and found.release == "6.1.0"
     assert (
         found.measurements[0].problem
         == "'/usr/sbin/tc -n d -batch door.0' ended with 2: Error: unknown action line 3"
     )
     assert (
-        records.read(["failed - 1 modprobe -a x", "end"]).problem == "'modprobe -a x' ended with 1: no output"
+        transcript.read(["failed - 1 modprobe -a x", "end"]).problem
+        == "'modprobe -a x' ended with 1: no output"
     )
 
 
 def test_ipvs_counters_are_read_as_the_guest_prints_them() -> None:
-    found = records.read(
+    found = transcript.read(
         ["begin 3", "ipvs 3 new 0 1388 2710 0 3D090 0 10 5000 0 500 500 5000 0"]
     ).measurements[3]
     assert found.ipvs["new"] == Ipvs(5000, 10_000, 10, 5000, 0, 500, 500, 5000, 0)
@@ -315,6 +319,7 @@ def test_a_kernel_that_dies_or_hangs_is_an_error_with_its_last_words(
     """
     stock = kernel.BenchKernel("k", QemuKernel(tmp_path / "vmlinuz", ModuleTree(tmp_path)))
     silent = [program, "-c", f"echo 'the end is near' > {tmp_path}/console.log; while :; do :; done"]
+    (tmp_path / "vmlinuz").touch()
     monkeypatch.setattr(machine, "command", lambda *arguments: silent)
     monkeypatch.setattr(machine, "SILENT_CPU_SECONDS", 0.1)
     with (tmp_path / "a").open("wb") as archive, machine.Boot(stock, archive.fileno(), 1, tmp_path) as boot:
@@ -327,3 +332,20 @@ def test_a_kernel_that_dies_or_hangs_is_an_error_with_its_last_words(
                 boot.listen()
             assert boot.code == 1
     assert not boot.running
+
+
+def test_a_sysctl_that_a_kernel_cannot_have_is_refused_before_it_boots(tmp_path: Path) -> None:
+    tree = tmp_path / "6.1.0"
+    tree.mkdir()
+    (tree / "modules.dep").write_text("ip_vs.ko:\nother.ko:\n")
+    (tree / "ip_vs.ko").write_bytes(b"\0conntrack\0")
+    (tree / "other.ko").write_bytes(b"\0elsewhere\0")
+    image = tmp_path / "vmlinuz"
+    image.write_bytes(bz_image(gzip.compress(b"\0rp_filter\0")))
+    stock = kernel.BenchKernel("k", QemuKernel(image, ModuleTree(tree)))
+    require_known(stock, ["ip_vs"], ["net.ipv4.vs.conntrack", "net.ipv4.conf.all.rp_filter"])
+    for name in ("net.ipv4.vs.nosuch", "net.elsewhere"):
+        with pytest.raises(UsageError, match=f"--set {name}: kernel 'k' has no such sysctl"):
+            require_known(stock, ["ip_vs"], ["net.ipv4.vs.conntrack", name])
+    image.write_bytes(b"an image that nothing here unpacks")
+    require_known(stock, ["ip_vs"], ["net.ipv4.vs.nosuch"])

@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 from catalogs import MAKEFILE, make_tree, nothing_left
 
-from lvslab.catalog import build, catalog, tree
+from lvslab.catalog import build, catalog, configure, tree
 from lvslab.catalog.names import LocalName
 from lvslab.catalog.pace import Pace, duration
+from lvslab.catalog.virtual_time import entry_in_virtual_time, kernel_in_virtual_time
 from lvslab.errors import CannotError, GuestError, LabError, UsageError
 from lvslab.events import Event
 from lvslab.host.programs import packages
 from lvslab.kernels import kinds
 from lvslab.kernels.cache import cache_directory
+from lvslab.kernels.virtual_time import VirtualTimeKernel
 
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not there")
 
@@ -31,7 +33,7 @@ needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not th
 def test_missing_tools_are_named_with_the_command(tmp_path: Path) -> None:
     for program in build.TOOLS.keys() - {"flex", "depmod"}:
         (tmp_path / program).touch(mode=0o755)
-    with pytest.raises(CannotError, match=r"flex, depmod.* not found; run: apt-get install flex kmod"):
+    with pytest.raises(CannotError, match=r"flex, depmod.* not found; run: apt-get install .* flex kmod"):
         build.require_tools(str(tmp_path))
 
 
@@ -133,6 +135,60 @@ def test_a_build_ends_in_the_catalog(tmp_path: Path, trial: dict[str, Any]) -> N
     assert entry.details["tree"] == str(tmp_path / "linux")
     assert any("compiling Linux 6.1.192" in event.text for event in told)
     assert not list(cache_directory().glob("work-*"))
+
+
+@needs_make
+def test_a_built_kernel_is_suggested_where_its_name_stands_alone(
+    tmp_path: Path, trial: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match=r"^kernel '6\.1\.192': unknown; write "):
+        catalog.find_entry("6.1.192")
+    build.build(_request(tmp_path))
+    with pytest.raises(UsageError, match=r"^kernel '6\.1\.192': unknown; did you mean local/6\.1\.192\?$"):
+        catalog.find_entry("6.1.192")
+
+
+@needs_make
+def test_a_kernel_in_virtual_time_has_all_built_in_and_brings_its_seed(
+    tmp_path: Path, trial: dict[str, Any]
+) -> None:
+    trial["facts"]["kind"] = VirtualTimeKernel.kind
+    entry = build.build(_request(tmp_path, virtual_time=True))
+    assert entry.name == "local/6.1.192-vt"
+    config = configure.parse((entry.directory / "config").read_text(), "config")
+    assert "m" not in config.values()
+    assert {config[option] for option in ("VIRTIO_UML", "VIRTIO_NET", "IP_VS", "IP_VS_MH")} == {"y"}
+    assert {config[option] for option in ("UML_RANDOM", "UML_NET_VECTOR", "HW_RANDOM")} == {"n"}
+    kernel = VirtualTimeKernel.at(entry.directory)
+    drawn = [_drawn(kernel.seed_library, seed) for seed in ("1", "1", "2")]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def _drawn(library: Path, seed: str) -> bytes:
+    """Numbers of getrandom(2) in a program that has the library before all others."""
+    program = (
+        "import ctypes, os\n"
+        "numbers = ctypes.create_string_buffer(23)\n"
+        "assert ctypes.CDLL(None).getrandom(numbers, 23, 0) == 23\n"
+        "os.write(1, numbers.raw)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program],
+        env={"LD_PRELOAD": str(library), "LVSLAB_SEED": seed, "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert len(done.stdout) == 23
+    return done.stdout
+
+
+@needs_make
+def test_what_virtual_time_needs_is_refused_where_the_tree_lacks_it(
+    tmp_path: Path, trial: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match=r"a guest of lvslab in virtual time needs: CONFIG_VIRTIO_UML=y"):
+        build.build(_request(tmp_path, RULES.replace("LACKING", "VIRTIO_UML"), virtual_time=True))
 
 
 @needs_make
@@ -250,3 +306,27 @@ def test_the_tools_of_a_build_stand_among_the_packages() -> None:
     assert {program: known.get(program) for program in build.TOOLS if program not in ("tar", "depmod")} == {
         program: package for program, package in build.TOOLS.items() if program not in ("tar", "depmod")
     }
+
+
+# -- which one takes part in virtual time ----------------------------------------------------------
+
+
+@needs_make
+def test_a_kernel_without_virtual_time_is_refused_at_once(tmp_path: Path, trial: dict[str, Any]) -> None:
+    with pytest.raises(CannotError, match="no kernel for it is here; run: lvslab kernels build"):
+        entry_in_virtual_time()
+    build.build(_request(tmp_path, name=LocalName("plain")))
+    trial["facts"]["kind"] = VirtualTimeKernel.kind
+    build.build(_request(tmp_path, virtual_time=True))
+    assert (
+        entry_in_virtual_time().name == entry_in_virtual_time("local/6.1.192-vt").name == "local/6.1.192-vt"
+    )
+    for name in ("local/plain", "uml", "host"):
+        with pytest.raises(
+            UsageError, match=rf"kernel '{name}': has no virtual time \(here: local/6.1.192-vt"
+        ):
+            entry_in_virtual_time(name)
+    kernel = kernel_in_virtual_time()
+    assert kernel.cannot_direct() == "it runs in virtual time only"
+    with pytest.raises(CannotError, match="virtual time only"):
+        kernel.boot("d1", (), tmp_path, tmp_path / "console")

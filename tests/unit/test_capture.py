@@ -1,15 +1,19 @@
-"""A capture that cannot begin: what is said, and that nothing stays open."""
+"""A capture that cannot begin: what is said, and that nothing stays open. And whether frames bear
+the time at which they came.
+"""
 
 from __future__ import annotations
 
 import socket
+import struct
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lvslab.errors import CannotError
-from lvslab.verify.capture import Capture
+from lvslab.verify.capture import Capture, stamps_on_arrival
 
 
 class Tap:
@@ -44,3 +48,32 @@ def test_without_permission_nothing_is_captured_and_no_socket_stays_open(
             pass
     assert [tap.closed for tap in taps] == [True]
     assert not (tmp_path / "none.pcapng").exists()
+
+
+_SO_TIMESTAMPNS = 35
+
+
+def test_a_datagram_of_the_network_bears_the_time_at_which_it_came() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        sock.bind(("127.0.0.1", 0))
+        sock.connect(sock.getsockname())
+        deadline = time.monotonic() + 30
+        while not stamps_on_arrival(sock, sock):  # the kernel begins to stamp when it comes to it
+            assert time.monotonic() < deadline
+
+
+class StampsAtReading:
+    """A socket whose kernel has not begun to stamp."""
+
+    def send(self, data: bytes) -> None:
+        pass
+
+    def recvmsg(self, *_: int) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+        seconds, nanoseconds = divmod(time.time_ns() + 1, 1_000_000_000)
+        return b"?", [(socket.SOL_SOCKET, _SO_TIMESTAMPNS, struct.pack("qq", seconds, nanoseconds))]
+
+
+def test_a_message_that_is_stamped_when_it_is_read_is_told_from_it() -> None:
+    late: Any = StampsAtReading()
+    assert not stamps_on_arrival(late, late)

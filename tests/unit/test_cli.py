@@ -5,10 +5,13 @@ next step.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from lvslab.cli import _group
 from tests.unit.commands import lvslab
 
 
@@ -86,6 +89,21 @@ def test_a_scenario_tells_what_can_be_set(line: str, tmp_path: Path) -> None:
     assert shown["--mode"] == "nat nat, fullnat"
     assert shown["--delay"] == "0.01,0.05,0.1 numbers separated by commas, 0 to 5"
     assert shown["--repeat"] == "1 one whole number, 1 to 1000"
+
+
+def _commands(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
+    """Each command's full name and its help at 80 columns."""
+    yield context.command_path, command.get_help(context)
+    for name, part in command.commands.items() if isinstance(command, click.Group) else ():
+        yield from _commands(part, click.Context(part, info_name=name, parent=context))
+
+
+def test_every_help_suffices_at_80_columns() -> None:
+    for name, text in _commands(_group, click.Context(_group, info_name="lvslab", terminal_width=80)):
+        assert not [line for line in text.splitlines() if len(line) > 80], name
+        summaries = text.partition("\nCommands:\n")[2]
+        assert "..." not in summaries, f"{name}: a command needs a short_help that fits"
+        assert " TEXT " not in text, f"{name}: an option does not say what it takes"
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:

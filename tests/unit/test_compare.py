@@ -233,6 +233,8 @@ def test_the_command_says_it_in_every_format(tmp_path: Path) -> None:
             "lvslab compare",
         )
     )
+    whole = lvslab("compare", base, new, "--all", "--markdown", "-").stdout
+    assert "### Every number" in whole and "base, median" in whole and "base, median" not in mail
     text = lvslab("compare", base, new).stdout
     assert "REGRESSION: 2 findings" in text and "no answer" in text
     assert lvslab("compare", base, base).returncode == 0
@@ -280,6 +282,21 @@ def test_a_check_that_failed_once_is_to_be_confirmed_and_one_tried_often_is_not(
     assert [line for line in words.advice(once) if "--only ops:udp" in line and "--repeat" in line]
     often = compare(suite("c", "pass", 3), suite("d", "fail", 3))
     assert often.code == ExitCode.FAILED and not words.advice(often)
+
+
+def test_what_a_comparison_does_not_show_it_counts(tmp_path: Path) -> None:
+    def suite(place: str, verdict: str, checks: int) -> Path:
+        results = [result(f"ops:{number}", verdict) for number in range(checks)]
+        run = write_run(tmp_path / place, kind="verify", name="verify-full", results=results)
+        record = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps(record | {"command": ["lvslab", "verify", "--full"]}))
+        return run
+
+    many = compare(suite("a", "pass", 11), suite("b", "fail", 11))
+    assert words.evidence(many)[-1] == "evidence of 6 more findings: --json"
+    assert "(these are 8 of 11; all: --json)" in " ".join(words.advice(many))
+    few = compare(suite("c", "pass", 2), suite("d", "fail", 2))
+    assert len(words.evidence(few)) == 2 and "these are" not in " ".join(words.advice(few))
 
 
 def test_a_file_that_cannot_be_written_after_all_is_no_broken_lab(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
-"""A guest's death has a name, the same for the same death."""
+"""A guest's death, and what its kernel complains of, have names: the same for the same thing."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from lvslab.kernels.console import find_panic, last_line
+from lvslab.kernels.console import find_complaints, find_panic, last_line
+from lvslab.lab import consoles
 
 EARLY = """\
 <6>devtmpfs: initialized
@@ -65,3 +68,89 @@ def test_a_console_without_a_panic_has_a_last_line() -> None:
     assert find_panic("Linux version 6.1\n\n") is None
     assert last_line("Linux version 6.1\n  \n") == "Linux version 6.1"
     assert last_line(" \n") is None
+
+
+WARNING = """\
+<4>------------[ cut here ]------------
+<4>WARNING: CPU: 0 PID: 77 at net/netfilter/ipvs/ip_vs_ctl.c:613 ip_vs_dest_free+0x1c/0x40 [ip_vs]
+<4>Modules linked in: ip_vs_rr ip_vs
+<4>CPU: 0 PID: 77 Comm: ipvsadm Not tainted 6.1.176 #1
+<4>Call Trace:
+<4> [<600a1b2c>] ? __warn+0x101/0x120
+<4> [<600a1b00>] __warn+0x80/0x120
+<4> [<64001c1c>] ip_vs_dest_free+0x1c/0x40 [ip_vs]
+<4> [<64002d2d>] ip_vs_del_dest+0x8d/0xa0 [ip_vs]
+<4>---[ end trace 0000000000000000 ]---
+<4>IPVS: a line that comes later
+"""
+
+KASAN = """\
+==================================================================
+BUG: KASAN: slab-use-after-free in ip_vs_conn_put+0x51/0x90
+Read of size 4 at addr 0000000061a0b0c0 by task swapper/0
+Call Trace:
+ [<6000aaaa>] print_report+0x11/0x500
+ [<6000bbbb>] ip_vs_conn_put+0x51/0x90
+ [<6000cccc>] ip_vs_conn_expire+0x210/0x3a0
+==================================================================
+"""
+
+OTHERS = """\
+WARNING: possible circular locking dependency detected
+UBSAN: array-index-out-of-bounds in net/netfilter/ipvs/ip_vs_mh.c:99:12
+BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274
+kmemleak: 12 new suspected memory leaks (see /sys/kernel/debug/kmemleak)
+unregister_netdevice: waiting for lo to become free. Usage count = 2
+"""
+
+HARMLESS = """\
+watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [ipvsadm:77]
+rcu: INFO: rcu_sched self-detected stall on CPU
+IPVS: rr: TCP 10.0.0.1:80 - no destination available
+SELinux: checkreqprot is non-zero.  This is deprecated and will be rejected
+lvs: WARNING of a program's own
+"""
+
+
+def test_complaints_are_found_with_their_functions_and_end_where_they_end() -> None:
+    one, other = find_complaints(WARNING + KASAN)
+    assert (one.what, other.what) == ("warning", "KASAN")
+    assert one.cause == ("ip_vs_dest_free", "ip_vs_del_dest"), one.functions
+    assert "end trace" not in one.text and "comes later" not in one.text
+    assert str(other) == (
+        f"KASAN {other.fingerprint}: BUG: KASAN: slab-use-after-free in ip_vs_conn_put+0x51/0x90"
+        " in ip_vs_conn_put < ip_vs_conn_expire"
+    )
+
+
+def test_every_kind_of_complaint_is_known_and_what_a_busy_machine_causes_is_none() -> None:
+    assert [each.what for each in find_complaints(OTHERS)] == ["lockdep", "UBSAN", "oops", "leak", "leak"]
+    assert find_complaints(HARMLESS + EARLY) == [], "a panic has its own reader"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("ip_vs_ctl.c:613", "ip_vs_ctl.c:620", True),
+        ("PID: 77", "PID: 1234", True),
+        ("0x1c/0x40", "0x2c/0x50", True),
+        ("64002d2d", "64009999", True),
+        ("ip_vs_del_dest+", "ip_vs_edit_dest+", False),
+        ("ip_vs_ctl.c", "ip_vs_conn.c", False),
+    ],
+)
+def test_equal_complaints_have_equal_names(before: str, after: str, same: bool) -> None:
+    assert before in WARNING
+    (one,), (other,) = find_complaints(WARNING), find_complaints(WARNING.replace(before, after))
+    assert (one.fingerprint == other.fingerprint) is same
+
+
+def test_complaints_are_findings_of_a_run_counted_and_with_their_files(tmp_path: Path) -> None:
+    for name, said in (("lvs1", WARNING * 2), ("lvs2", WARNING + KASAN), ("rs1", HARMLESS)):
+        (place := tmp_path / "logs" / "nat").mkdir(parents=True, exist_ok=True)
+        (place / f"{name}.console").write_text(said)
+    one, other = consoles.complaints(tmp_path / "logs", tmp_path)
+    assert {one.verdict, other.verdict} == {"fail"} and one.name.startswith("kernel:warning:")
+    assert one.reason.startswith("the kernel of lvs1, lvs2 complained, 3 times: warning ")
+    assert one.evidence == ("logs/nat/lvs1.console", "logs/nat/lvs2.console")
+    assert other.evidence == ("logs/nat/lvs2.console",) and "times" not in other.reason

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from lvslab.runs.codec import from_json, to_json
+from lvslab.runs.observation import observed
 from lvslab.runs.records import PathFile, RunFile, Sample
 from lvslab.runs.rundir import Run, load
-from lvslab.runs.trials import observed
 from lvslab.runs.writer import sample_json
 
 GOLDEN = Path(__file__).parent / "data" / "run-1"

@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 from builders import plan
 
+from lvslab import events
+from lvslab.catalog import catalog, listing
+from lvslab.catalog.catalog import CatalogEntry
+from lvslab.errors import CannotError, CommandError
 from lvslab.host import modules
 from lvslab.kernels import probe
-from lvslab.kernels.kinds import HOST
-from lvslab.kernels.needs import NEEDS, Need
+from lvslab.kernels.kinds import HOST, KINDS
+from lvslab.kernels.needs import NEEDS, KernelFacts, Need
+from lvslab.kernels.virtual_time import VirtualTimeKernel
 from lvslab.modes.base import plain_lines
 
 MODULES = """\
@@ -61,6 +66,36 @@ def test_a_director_on_the_machines_kernel_leaves_the_machines_own_parameters_al
     assert "sysctl -w net.ipv4.vs.conntrack=1" in plain_lines(plan(mode, kernels=[HOST]).director.mode_steps)
 
 
+def test_a_machine_that_needs_no_guest_is_told_what_guests_it_could_have(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    everything = KernelFacts(HOST, "6.1.0", None, frozenset(Need), {}, "iptables")
+
+    def nowhere() -> Any:
+        raise CannotError("not installed")
+
+    monkeypatch.setattr(probe, "host_facts", lambda needs: everything)
+    monkeypatch.setattr(catalog, "entries", list)
+    for kind in KINDS.values():
+        monkeypatch.setattr(kind, "installed", nowhere)
+    rows, absent = listing.kernels_listed(events.nobody)
+    assert [row.name for row in rows] == [HOST]
+    assert absent == dict.fromkeys(KINDS, "not installed")
+
+    built = KernelFacts(VirtualTimeKernel.kind, "6.1.0", None, frozenset(), {}, None)
+    entry = CatalogEntry("local/vt", "", tmp_path, (), built, 1.0, 1.0, None)
+    monkeypatch.setattr(catalog, "entries", lambda: [entry])
+    rows, absent = listing.kernels_listed(events.nobody)
+    assert [row.name for row in rows] == [HOST, "local/vt"]
+    assert absent.keys() == KINDS.keys() - {VirtualTimeKernel.kind}
+
+
+def test_a_failed_set_up_shows_the_shells_reason_beside_the_steps_name() -> None:
+    said = "cannot create /proc/sys/net/x: Permission denied\nset-up step 'conntrack' failed\n"
+    error = CommandError("lvs", "set-up", 1, f"before\n{said}")
+    assert "Permission denied; set-up step 'conntrack' failed" in str(error)
+
+
 def test_modules_that_have_come_are_told_in_an_order_in_which_they_can_go(tmp_path: Path) -> None:
     file = tmp_path / "modules"
     assert modules.listing(file) == ()
@@ -72,3 +107,5 @@ def test_modules_that_have_come_are_told_in_an_order_in_which_they_can_go(tmp_pa
     assert said and said.endswith("modprobe -r xt_ipvs ip_vs") and "tunl0" not in said
     said = modules.notice((), ("ipip", "tunnel4"))
     assert said and "ipip tunnel4 (and made tunl0)" in said
+    said = modules.notice((), ("ip_vs", "iptable_nat", "veth", "bridge"))
+    assert said and "with iptable_nat, veth, bridge go their links or rules" in said

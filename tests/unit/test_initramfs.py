@@ -342,11 +342,11 @@ def test_a_dynamic_busybox_is_refused_with_the_package_to_install(
     program = tmp_path / "busybox"
     program.write_bytes(b"\x7fELF" + bytes(500) + b"/lib64/ld-linux-x86-64.so.2\0" + bytes(8000))
     _which(monkeypatch, program)
-    with pytest.raises(CannotError, match="busybox: dynamically linked; run: apt-get install busybox-static"):
+    with pytest.raises(CannotError, match=r"busybox: dynamically linked; .*busybox-static"):
         initramfs.static_busybox()
 
 
 def test_a_missing_busybox_is_refused_with_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     _which(monkeypatch, None)
-    with pytest.raises(CannotError, match="busybox: not installed; run: apt-get install busybox-static"):
+    with pytest.raises(CannotError, match=r"busybox: not installed; .*busybox-static"):
         initramfs.static_busybox()

@@ -32,6 +32,7 @@ def scene(name: str, in_modes: Sequence[str] = ("nat", "dr"), **defaults: Any) -
         "something",
         tuple(in_modes),
         10.0,
+        "",
         {},
         {},
         defaults,
@@ -229,6 +230,7 @@ def test_every_choice_of_a_shipped_scenario_can_be_chosen(name: str, key: str, c
 
 STORY = """\
 from lvslab.errors import CannotError, LabError
+from lvslab.runs.lateness import Excuse
 from lvslab.scenario import scenario
 
 
@@ -236,6 +238,10 @@ from lvslab.scenario import scenario
 def run(log, end="good"):
     log.expect("beginning", True, "once upon a time")
     if end == "bad":
+        log.expect("end", False, "they died", excuse=Excuse(0.3, 0.2))
+    if end in ("late", "late and bad"):
+        log.expect("end", False, "they came home after midnight", excuse=Excuse(0.3, 0.4))
+    if end == "late and bad":
         log.expect("end", False, "they died")
     if end == "broken":
         raise LabError("the lab caught fire")
@@ -263,6 +269,8 @@ def carried_out(tmp_path: Path, *ends: str, **options: Any) -> list[Outcome]:
     [
         ("good", ExitCode.OK, "complete", ["pass"], ""),
         ("bad", ExitCode.FAILED, "complete", ["pass", "fail"], ""),
+        ("late", ExitCode.CANNOT, "complete", ["pass", "skip"], ""),
+        ("late and bad", ExitCode.FAILED, "complete", ["pass", "skip", "fail"], ""),
         ("broken", ExitCode.LAB_BROKE, "broken", ["pass"], "the lab caught fire"),
         (
             "impossible",
@@ -283,6 +291,13 @@ def test_every_end_leaves_a_run_directory_that_tells_it(
     assert (run.error or "") == (error if status == "broken" else "")
     assert run.parameters == {"end": end} and run.finished is not None
     assert run.results[-1].reason == error or end != "impossible"
+
+
+def test_what_could_not_be_judged_says_by_how_much_the_machine_was_late(tmp_path: Path) -> None:
+    (outcome,) = carried_out(tmp_path, "late", draw=True)
+    reason = "not judged: the machine was late by 400 ms; they came home after midnight"
+    assert rundir.load(outcome.run).results[-1].reason == reason
+    assert outcome.report is not None and reason in outcome.report.read_text()
 
 
 def test_an_interrupted_run_is_readable_and_ends_everything(tmp_path: Path) -> None:
@@ -357,13 +372,19 @@ def test_a_choice_that_holds_a_separator_is_refused_when_the_scenario_is_loaded(
 
 
 def test_a_mistake_in_a_scenario_breaks_its_run_and_not_the_others(tmp_path: Path) -> None:
-    for name, body in (("slip", "1 / 0"), ("fine", "log.expect('it', True, 'holds')")):
-        head = "from lvslab.scenario import scenario\n@scenario(title='t', teaches='t', modes=['nat'])\n"
+    bodies = {
+        "slip": "1 / 0",
+        "fine": "log.expect('it', True, 'holds')",
+        "step": "raise CommandError('lvs', 'set-up', 1, 'no such sysctl')",
+    }
+    for name, body in bodies.items():
+        head = (
+            "from lvslab.scenario import scenario; from lvslab.errors import CommandError\n"
+            "@scenario(title='t', teaches='t', modes=['nat'])\n"
+        )
         (tmp_path / f"{name}.py").write_text(f"{head}def run(log):\n    {body}\n")
-    jobs = plan_jobs(
-        [load(str(tmp_path / f"{name}.py"), {}) for name in ("slip", "fine")], read_settings([])[0]
-    )
-    slip, fine = run_jobs(
+    jobs = plan_jobs([load(str(tmp_path / f"{name}.py"), {}) for name in bodies], read_settings([])[0])
+    slip, fine, step = run_jobs(
         jobs, any_kernel(), lambda event: None, tmp_path / "runs", draw=False, keep_going=True
     )
     assert (
@@ -371,6 +392,8 @@ def test_a_mistake_in_a_scenario_breaks_its_run_and_not_the_others(tmp_path: Pat
     )
     assert (slip.run / "logs" / "traceback.txt").is_file()
     assert fine.code == ExitCode.OK
+    assert step.code == ExitCode.USAGE and "step.py, line 4: lvs: 'set-up' failed" in step.error
+    assert "no such sysctl" in step.error
 
 
 @pytest.mark.parametrize("cells", [(Cell(),), (Cell("a", "uml", {}, "a"), Cell("b", "uml", {}, "b"))])

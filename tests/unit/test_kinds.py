@@ -41,6 +41,7 @@ class PaperKernel(Kernel):
     packages = ()
     tried_unasked = False
     is_stock = False
+    memory_mib = 64
 
     home = Path()
     alone: ClassVar[str | None] = None
@@ -73,6 +74,10 @@ class PaperKernel(Kernel):
 
     def proved(self, guest: Guest) -> bool:
         return self.useful
+
+    @property
+    def image_file(self) -> Path:
+        return self.file
 
     @property
     def config_sha256(self) -> str | None:

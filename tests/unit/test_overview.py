@@ -12,7 +12,7 @@ from pages import Page
 
 from lvslab.errors import CannotError, UsageError
 from lvslab.report import grid
-from lvslab.report.matrix import write_matrix
+from lvslab.report.overview import write_overview
 from lvslab.report.page import write_report
 from lvslab.runs.records import Trial
 from lvslab.runs.rundir import load
@@ -71,7 +71,7 @@ def test_the_overview_of_several_runs_links_to_their_reports(tmp_path: Path) -> 
         document["scenario"]["title"] = "One & the same"
         (path / "run.json").write_text(json.dumps(document))
     write_report(first)
-    report = write_matrix([first, second, tmp_path / "nothing"], tmp_path / "all")
+    report = write_overview([first, second, tmp_path / "nothing"], tmp_path / "all")
     assert report.html == tmp_path / "all" / "overview.html" and [file.name for file in report.figures] == [
         "matrix.png"
     ]
@@ -85,7 +85,7 @@ def test_the_overview_of_several_runs_links_to_their_reports(tmp_path: Path) -> 
         "runs of one scenario share a row"
     )
     assert "NAT pass 200 ms, DR pass 400 ms" in label
-    again = write_matrix([first, second, tmp_path / "nothing"], tmp_path / "all")
+    again = write_overview([first, second, tmp_path / "nothing"], tmp_path / "all")
     assert page.text == Page(again.html.read_text()).text
 
 
@@ -106,7 +106,7 @@ def test_the_cells_of_a_kernel_matrix_have_rows_of_their_own_and_names(tmp_path:
     assert grid.labels(runs[:1]) == [""]
     twice = [load(run_of(tmp_path / folder, [(trial_entry(1), {})], "same")) for folder in ("c", "d")]
     assert grid.labels(twice) == ["run 1", "run 2"]
-    page = Page(write_matrix(paths, tmp_path / "all").html.read_text())
+    page = Page(write_overview(paths, tmp_path / "all").html.read_text())
     (label,) = page.labels
     assert "uml (6.20)" in label and "200 ms" in label
     assert "debian/trixie (6.40)" in label and "400 ms" in label
@@ -114,9 +114,9 @@ def test_the_cells_of_a_kernel_matrix_have_rows_of_their_own_and_names(tmp_path:
 
 def test_an_overview_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no such run directory"):
-        write_matrix([tmp_path / "nothing"], tmp_path / "out")
+        write_overview([tmp_path / "nothing"], tmp_path / "out")
     with pytest.raises(UsageError, match="at least one"):
-        write_matrix([], tmp_path / "out")
+        write_overview([], tmp_path / "out")
     (tmp_path / "file").touch()
     with pytest.raises(CannotError, match="the overview cannot be written"):
-        write_matrix([run_of(tmp_path, [(trial_entry(), {})])], tmp_path / "file")
+        write_overview([run_of(tmp_path, [(trial_entry(), {})])], tmp_path / "file")

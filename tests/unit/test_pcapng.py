@@ -16,8 +16,8 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from lvslab.errors import LabError
+from lvslab.runs.pcapng import CHECKSUM_PENDING, INBOUND, OUTBOUND, PcapngWriter
 from lvslab.verify.frames import Frame, Outer, read_frames
-from lvslab.verify.pcapng import CHECKSUM_PENDING, INBOUND, OUTBOUND, PcapngWriter
 
 T = 1_795_426_111_123_456_789
 ETHER = Ether(src="02:00:00:00:01:00", dst="02:00:00:00:02:00")

@@ -62,7 +62,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabHost:
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     node: LabHost = LabHost.__new__(LabHost)
-    node.name, node.pid = "c1", os.getpid()
+    node.name, node.pid, node.directory = "c1", os.getpid(), tmp_path
     return node
 
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 import pytest
 
 from lvslab.doctor.diagnose import diagnose
-from lvslab.doctor.evidence import Address, Evidence, Ipvs, Link, Machine
+from lvslab.doctor.evidence import Evidence, Ipvs, Machine
 from lvslab.doctor.finding import Certainty
 from lvslab.ipvs.listings import Timeouts, parse_connections
 from lvslab.ipvs.rules import parse_rules
 from lvslab.modes.base import Role
+from lvslab.reading.network import Address, Link
 
 _HEAD = "IPVS connection entries\npro expire state       source             virtual            destination\n"
 

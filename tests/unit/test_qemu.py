@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 
 from lvslab.errors import CannotError
-from lvslab.kernels import bzimage, kvm, qemu, qemu_alone, taps
+from lvslab.kernels import alone, bzimage, kvm, qemu, qemu_alone, taps
 from lvslab.kernels.initramfs import ModuleTree
 from lvslab.kernels.machine import Lines
 from lvslab.kernels.qemu import QemuKernel
+from tests.unit.kernel_images import bz_image
 
 
 def elf(*notes: tuple[bytes, int]) -> bytes:
@@ -38,18 +39,6 @@ def elf(*notes: tuple[bytes, int]) -> bytes:
 
 KERNEL = elf((b"GNU\0", 3), (b"Xen\0", 18))
 OTHER = elf((b"GNU\0", 18), (b"Xen\0", 6))
-
-
-def bz_image(packed: bytes, protocol: int = 0x020F) -> bytes:
-    """A bzImage around a packed kernel: four sectors of set-up, then the unpacker's code, then the
-    kernel and its size.
-    """
-    code, trailer = b"unpacker", struct.pack("<I", 12345)
-    image = bytearray(5 * 512) + code + packed + trailer
-    image[0x1F1] = 4
-    image[0x202:0x208] = b"HdrS" + struct.pack("<H", protocol)
-    struct.pack_into("<II", image, 0x248, len(code), len(packed) + len(trailer))
-    return bytes(image)
 
 
 def by(*command: str) -> Callable[[bytes], bytes]:
@@ -302,6 +291,7 @@ def fake_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     (tmp_path / "kvm").touch()
     monkeypatch.setattr(kvm, "DEVICE", tmp_path / "kvm")
+    monkeypatch.setattr(alone, "command_of", lambda command, files, **where: command)
     return program
 
 

@@ -210,8 +210,8 @@ def test_a_directory_that_is_no_run_is_refused_with_the_cause(tmp_path: Path) ->
             r"trials\[0\]\.start: a number is expected here, it is missing",
         ),
         (
-            {"trials": [{"name": "a", "repeat": 1, "start": 1, "verdict": "skip"}]},
-            r"trials\[0\]\.verdict: 'skip' is not one of",
+            {"trials": [{"name": "a", "repeat": 1, "start": 1, "verdict": "maybe"}]},
+            r"trials\[0\]\.verdict: 'maybe' is not one of",
         ),
         (
             {"trials": [{"name": "a", "repeat": 1, "start": 1, "bound": {"formula": "x"}}]},

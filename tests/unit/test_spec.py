@@ -39,6 +39,7 @@ SAID = {
     "name": ("second", "second"),
     "own_kernel": (True, True),
     "breaks": (["rs2"], ("rs2",)),
+    "keepalived": (["a.conf"], ("a.conf",)),
 }
 """Every option: what a user's file may say, and what it means."""
 
@@ -60,6 +61,7 @@ WRONG = {
     "name": 2,
     "own_kernel": "uml",
     "breaks": [1],
+    "keepalived": "a.conf",
 }
 
 

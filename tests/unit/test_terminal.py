@@ -36,6 +36,33 @@ def test_no_word_is_broken(
     assert {"debian/trixie=6.12um1+b22", "expire_quiescent_template", "uml"} <= set(words), words
 
 
+METRICS = ("Metric", "NAT", "DR", "TUN", "FullNAT", "SYNPROXY")
+MEASURED = [
+    (title, *[f"{value} (spread 100.0 %, n 3)"] * 5)
+    for title, value in (("Retransmitted segments", "11 segments"), ("Throughput", "0.652 Gbit/s"))
+]
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 120, 200])
+def test_a_table_of_measurements_breaks_no_word_and_loses_none(
+    width: int, terminal_of: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal_of(width)
+    terminal.print_table(METRICS, MEASURED)
+    lines = capsys.readouterr().out.splitlines()
+    words = " ".join(lines).split()
+    assert {"Retransmitted", "segments", "Throughput", "Gbit/s"} <= set(words)
+    assert words.count("100.0") == words.count("(spread") == 10
+    assert all(len(line.rstrip()) <= width for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("room", "widths"), [(9, [4, 5]), (12, [7, 5]), (15, [9, 6]), (16, [9, 7]), (1000, [9, 7])]
+)
+def test_whoever_lacks_most_gets_the_room(room: int, widths: list[int]) -> None:
+    assert terminal.shared_out(room, [4, 5], [9, 7]) == widths
+
+
 def test_a_picture_is_shown_whole_or_not_at_all(terminal_of: Callable[[int], None]) -> None:
     picture = ["rs1 ───────── 10.0.0.10:80 ─────────▶ lvs", "short"]
     terminal_of(80)
@@ -46,7 +73,6 @@ def test_a_picture_is_shown_whole_or_not_at_all(terminal_of: Callable[[int], Non
 
 
 def test_a_table_that_fits_stays_a_table() -> None:
-    assert terminal.needed_width(HEADERS, ROWS) == 25 + 1 + 4 + 1 + 25
     assert terminal.records(HEADERS, ROWS, 40) == [
         "debian/trixie=6.12um1+b22",
         "  kind: uml",

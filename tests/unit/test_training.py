@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from lvslab.cli.train import train
 from lvslab.errors import CannotError, LabError, UsageError
-from lvslab.host import programs
+from lvslab.host.distribution import require_scripts
 from lvslab.kernels.needs import any_kernel
 from lvslab.modes import MODES
-from lvslab.training import exercise, line, session
+from lvslab.training import exercise, ledger, line, session
 from lvslab.training.exam import Exam, take
 from lvslab.training.exercise import Exercise, Group
 from lvslab.training.network import plan_exercise
@@ -88,9 +89,9 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
         return None if name in ("mon", "nc") else f"/bin/{name}"
 
     monkeypatch.setattr("lvslab.host.programs.shutil.which", which)
-    programs.require_scripts("lab 'x'", ["month=1 echo monitor"])
+    require_scripts("lab 'x'", ["month=1 echo monitor"])
     with pytest.raises(CannotError, match=r"lab 'x': mon not found; run: .*apt-get install .*\bmon\b"):
-        programs.require_scripts("lab 'x'", ["sleep 1; mon -f -c /etc/mon.cf"])
+        require_scripts("lab 'x'", ["sleep 1; mon -f -c /etc/mon.cf"])
 
 
 @pytest.mark.parametrize("each", EXERCISES, ids=lambda each: each.name)
@@ -196,7 +197,7 @@ def test_a_lab_runs_as_long_as_its_keeper_holds_the_lock(state: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert [each.name for each in session.sessions()] == ["a"] and session.the_session(None).lab == "a"
         with pytest.raises(UsageError, match="lab 'a': is running already; stop it first"):
-            session.start("a", "a", None, print)
+            session.start(session.Order("a"), "a", print)
         with pytest.raises(LabError, match=r"lab 'a': its keeper is gone .*keeper\.log"):
             session.the_session("a").ask({"do": "status"})
 
@@ -212,9 +213,36 @@ def test_of_several_labs_one_must_be_named(state: Path) -> None:
         lock.close()
 
 
-def test_what_was_passed_is_remembered(state: Path) -> None:
-    state.mkdir(parents=True)
+def test_what_was_passed_is_remembered_and_cannot_be_written_by_hand(state: Path) -> None:
     assert session.passed() == set()
-    session.note_passed("b")
-    session.note_passed("a")
+    for lab in ("a", "b"):
+        ledger.Ledger(ledger.folder(state, lab) / ledger.FILE, ledger.key_of(state)).note("passed")
     assert session.passed() == {"a", "b"}
+    forged = ledger.folder(state, "c") / ledger.FILE
+    ledger.Ledger(forged, b"another key").note("passed")
+    assert session.passed() == {"a", "b"}
+
+
+def test_status_tells_what_ended_labs_came_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    place = session.state_directory()
+    record = ledger.folder(place, "no-forwarding") / ledger.FILE
+    book = ledger.Ledger(record, ledger.key_of(place))
+
+    def status(*arguments: str) -> str:
+        assert train.main(["status", *arguments], standalone_mode=False) == 0
+        return capsys.readouterr().out
+
+    book.note("started")
+    book.note("command", **{"node": "lvs", "shell": "lvs.1", "command": "ip a"})
+    book.note("check", passed=False, points=[["served", "pass"], ["routed", "fail"]], solved=False)
+    assert re.search(r"^no-forwarding +1 of 2 points +0 +1 +0 +0 *$", status(), re.MULTILINE)
+    book.note("passed")
+    assert re.search(r"^no-forwarding +passed ", status("--name", "no-forwarding"), re.MULTILINE)
+    with pytest.raises(UsageError, match="lab 'other': is not running"):
+        status("--name", "other")
+    record.write_text(record.read_text().replace("ip a", "ip r"))
+    (ended,) = json.loads(status("--json"))["ended"]
+    assert not ended["passed"] and "line 2: was not written by the lab" in ended["trouble"]

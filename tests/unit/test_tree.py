@@ -7,13 +7,14 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from catalogs import make_tree
 
 from lvslab.catalog import configure, tree
 from lvslab.catalog.tree import SourceTree
-from lvslab.errors import UsageError
+from lvslab.errors import CannotError, UsageError
 from lvslab.events import Event
 from lvslab.ipvs.service import Scheduler
 
@@ -42,9 +43,10 @@ def test_the_last_layer_decides() -> None:
 
 
 def test_what_did_not_come_out_is_found() -> None:
-    asked = {"SAME": "y", "BUILTIN": "m", "MODULE": "y", "GONE": "m", "OFF": "n", "ON": "n"}
-    got = {"SAME": "y", "BUILTIN": "y", "MODULE": "m", "ON": "y"}
+    asked = {"SAME": "y", "BUILTIN": "m", "MODULE": "y", "GONE": "m", "OFF": "n", "ON": "n", "ZERO": "n"}
+    got = {"SAME": "y", "BUILTIN": "y", "MODULE": "m", "ON": "y", "ZERO": "0"}
     assert [each.option for each in configure.unmet(asked, got)] == ["MODULE", "GONE", "ON"]
+    assert configure.unmet({"ZERO": "y"}, got), "a number of 0 is not what y asks for"
 
 
 def test_reasons_come_from_the_trees_kconfig_files(tmp_path: Path) -> None:
@@ -142,6 +144,43 @@ def test_a_tree_is_copied_without_what_git_and_builds_keep_there_and_stays_as_it
     assert copied // 10**9 == (source / "Makefile").stat().st_mtime_ns // 10**9, (
         "new times would build everything anew"
     )
+
+
+def test_a_file_that_is_edited_while_the_tree_is_copied_is_taken_as_it_is_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, copy = make_tree(tmp_path / "linux"), tmp_path / "copy"
+    passes = 0
+
+    def pass_and_edit(*arguments: Any) -> None:
+        nonlocal passes
+        pass_on(*arguments)
+        passes += 1
+        if passes == 1:
+            assert not (copy / "edited.c").exists()
+            (source / "edited.c").write_text("new")
+
+    pass_on = tree._pass_on
+    monkeypatch.setattr(tree, "_pass_on", pass_and_edit)
+    tree.take_over(SourceTree(source, "6.1.192"), copy, lambda event: None)
+    assert passes == 2 and (copy / "edited.c").read_text() == "new"
+
+
+def test_a_tree_that_goes_on_changing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tar that says so stands for one that meets a writer, whose moment no test can choose."""
+    (programs := tmp_path / "programs").mkdir()
+    real = shutil.which("tar")
+    (programs / "tar").write_text(
+        "#!/bin/sh\n"
+        'case "$*" in *--newer-mtime*) echo "tar: ./a.c: file changed as we read it" >&2;; esac\n'
+        f'exec {real} "$@"\n'
+    )
+    (programs / "tar").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with pytest.raises(CannotError, match="linux: goes on changing while it is copied"):
+        tree.take_over(
+            SourceTree(make_tree(tmp_path / "linux"), "6.1.192"), tmp_path / "copy", lambda event: None
+        )
 
 
 def test_an_archive_is_unpacked_with_progress(tmp_path: Path) -> None:

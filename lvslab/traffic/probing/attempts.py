@@ -6,7 +6,8 @@ import errno
 import socket
 from typing import Protocol
 
-from lvslab.traffic.probing.answers import abort, body_of, is_success, outcome_of, server_of
+from lvslab.runs.answers import body_of, is_success, server_of
+from lvslab.traffic.probing.answers import abort, outcome_of
 from lvslab.traffic.probing.machine import now
 from lvslab.traffic.probing.sockets import BLOCK, EDGE, ENDED, ERROR, IN, OUT, WATCH_TCP, Watcher
 

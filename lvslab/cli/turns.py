@@ -67,12 +67,17 @@ def kernels_of(needs: Sequence[Any], cells: Sequence[Cell], usual: str | None = 
 
 
 def try_settings(cells: Sequence[Cell], machine: Kernels, listener: Listener) -> Sequence[Cell]:
-    """Find out by trial whether the kernels take the sysctls, before anything else starts.
+    """Find out by trial whether the kernels take the sysctls, before anything else starts. Kernels
+    in virtual time are not tried: what they do not take ends their lab when it is set up.
 
     Raises:
         UsageError: no kernel takes one of them.
     """
-    if not any(cell.sysctls for cell in cells):
+    from lvslab.kernels.virtual_time import VirtualTimeKernel
+
+    named = {kernel for cell in cells for kernel in cell.kernels}
+    virtual = any(machine.facts[kernel].kind == VirtualTimeKernel.kind for kernel in named)
+    if virtual or not any(cell.sysctls for cell in cells):
         return cells
     import tempfile
 

@@ -12,9 +12,9 @@ import sample_lab
 from lvslab.comparison.metrics import Series, all_series
 from lvslab.errors import LabError
 from lvslab.report.failover import trials
+from lvslab.runs.observation import observed
 from lvslab.runs.records import Mark, Trial
 from lvslab.runs.rundir import Run, load
-from lvslab.runs.trials import observed
 from lvslab.scenario.trial import Trial as ScenarioTrial
 from lvslab.traffic.prober import ProbeSpec
 
@@ -92,7 +92,8 @@ def _scenario_trial(run: Run, root: Path, rate: float | None = 1 / INTERVAL) -> 
     writer = sample_failover.writer(root, "trials", "Trials")
     spec = ProbeSpec("10.0.0.10", 80, ("10.0.1.11",), rate=rate, connections=0 if rate else 1)
     trial = ScenarioTrial(
-        SimpleNamespace(plan=plan),
+        SimpleNamespace(plan=plan, now=lambda: 0.0),
+        SimpleNamespace(),
         writer,
         spec,
         variant="plain",

@@ -1,0 +1,14 @@
+"""`lvslab` with Debian 13's User-Mode Linux kernel in place of the installed one: for commands of
+tests that have the fixture `quick_guests`.
+"""
+
+from __future__ import annotations
+
+from lvslab.catalog import catalog
+from lvslab.cli import main
+from lvslab.kernels.uml import UmlKernel
+
+if __name__ == "__main__":
+    quick = catalog.find("debian/trixie")
+    UmlKernel.installed = lambda: quick  # type: ignore[method-assign,assignment,return-value]
+    main()
