@@ -122,6 +122,21 @@ def waited_seconds(pid: int) -> float:
         return 0.0
 
 
+def standing(pid: int) -> str:
+    """What a process is and does, for a message about one that hangs: its program, its state
+    (proc(5), /proc/pid/status) and what it has had of a processor.
+    """
+    try:
+        words = dict(row.split(":", 1) for row in Path(f"/proc/{pid}/status").read_text().splitlines())
+        ran = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    except OSError:
+        return f"process {pid} has ended"
+    name, state = words["Name"].strip(), words["State"].strip()
+    return (
+        f"{name}, state {state}, ran for {ran:.1f} s and waited {waited_seconds(pid):.1f} s for a processor"
+    )
+
+
 def processor_seconds(pid: int) -> float:
     """Processor time that a process and those that it has started have used so far (proc(5),
     /proc/pid/stat).

@@ -269,12 +269,13 @@ def _first_child(process: subprocess.Popen[bytes], first: int | None) -> tuple[i
             with suppress(ProcessLookupError):  # it ended in between: so does what waits for it
                 return child, os.pidfd_open(child)
         time.sleep(_LOOK_SECONDS)
+    stand = "; ".join(linux.standing(pid) for pid in (process.pid, first) if pid is not None)
     if first is not None:  # which takes the whole namespace along, and ends what waits for it
         with suppress(ProcessLookupError):
             os.kill(first, signal.SIGKILL)
     process.kill()
     process.wait()
-    raise GuestError(f"the guest's process did not start within {_START_SECONDS:g} s")
+    raise GuestError(f"the guest's process did not start within {_START_SECONDS:g} s ({stand})")
 
 
 def _held(stack: ExitStack, descriptor: int) -> int:

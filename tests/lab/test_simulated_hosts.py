@@ -278,11 +278,12 @@ def test_our_prober_is_answered_by_a_real_server(target: str, link: Conditions) 
             prober = world.do(lambda: Prober(world.host(2), probing))
             with _real_server():
                 world.do(prober.start)
-                world.wait(lambda: prober.begun >= 40, 60)
+                # a connection that opens late on a busy machine has had fewer heartbeats by then
+                world.wait(lambda: prober.begun >= 40 and len(prober.beats) >= 30, 60)
                 world.do(prober.stop)
                 world.wait(lambda: prober.finished, 60)
             assert Counter(attempt.outcome for attempt in prober.attempts) == {"ok": prober.begun}
-            assert len(prober.beats) >= 30 and {beat.outcome for beat in prober.beats} == {"ok"}
+            assert {beat.outcome for beat in prober.beats} == {"ok"}
             # and to a port where nobody listens
             again = world.do(lambda: Prober(world.host(3), Probing(target, 81, frozenset({"real"}))))
             world.do(again.start)
