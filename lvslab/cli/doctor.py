@@ -229,7 +229,7 @@ def _here(capture: float) -> dict[str, Any]:
 
 
 def _shown(number: int, each: dict[str, Any]) -> list[str]:
-    from lvslab.cli.terminal import result_console, wrapped
+    from lvslab.cli.terminal import remedies, result_console, wrapped
 
     width = result_console().width
     return [
@@ -237,8 +237,8 @@ def _shown(number: int, each: dict[str, Any]) -> list[str]:
         *(f"   {line}" for line in wrapped(each["reason"], width - 3)),
         "   seen:",
         *(part for line in each["evidence"] for part in wrapped(line, width, "     ")),
-        "   fix:",  # whole lines, to be copied
-        *(f"     {line}" for line in each["fix"]),
+        "   fix:",
+        *remedies(each["fix"], width, "     "),
         "",
     ]
 

@@ -155,7 +155,7 @@ def _deaths(said: str) -> tuple[Death, ...]:
 
 
 def _show(answers: Answers | Change) -> None:
-    from lvslab.cli.terminal import print_lines, print_table, wrapped
+    from lvslab.cli.terminal import print_lines, print_table, remedies, wrapped
     from lvslab.report.rehearsal import proof_rows, rows, summary
     from lvslab.runs.rehearsal import Change
 
@@ -171,8 +171,8 @@ def _show(answers: Answers | Change) -> None:
         print_lines([""])
         print_table(("fault", "users of", "noticed", "allowed"), rows(answers))
     for finding in answers.findings:
-        print_lines(["", f"{finding['name']} ({finding['certainty']}): {finding['reason']}"])
-        print_lines([f"  {line}" for line in finding["fix"]])
+        print_lines(["", *wrapped(f"{finding['name']} ({finding['certainty']}): {finding['reason']}", 80)])
+        print_lines(remedies(finding["fix"], 80, "  "))
     print_lines(["", *summary(answers)])
 
 

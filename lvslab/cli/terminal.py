@@ -5,6 +5,7 @@ command line print.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -96,6 +97,24 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+_PROMPT = re.compile(r"(^|\s)(?=[\w.-]+# )")
+
+
+def remedies(lines: Sequence[str], width: int, indent: str) -> list[str]:
+    """What mends a fault: prose in lines of a width, and each command, which stands behind a
+    machine's prompt, in a line of its own, to be copied.
+    """
+    shown = []
+    for line in lines:
+        prose, command = line, ""
+        if prompt := _PROMPT.search(line):
+            prose, command = line[: prompt.start()], line[prompt.end() :]
+        shown += wrapped(prose, width, indent)
+        if command:
+            shown.append(f"{indent}{'  ' if prose else ''}{command}")
+    return shown
 
 
 def fitting(picture: Sequence[str]) -> list[str]:

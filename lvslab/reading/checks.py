@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from lvslab.errors import UsageError
 from lvslab.ipvs.service import RealServer
+from lvslab.ipvs.words import numeric_address
 from lvslab.reading.blocks import Block
 from lvslab.reading.configured import Page, ServerCheck
 from lvslab.reading.ports import port_number
@@ -34,10 +36,18 @@ def read_checks(server: Block, virtual: Block, real: RealServer) -> tuple[Server
     """The checks of a real server; what a check does not say it takes from its server, and that
     from the virtual server.
     """
-    return tuple(_check(check, (check, server, virtual), real) for check in server.all(*_KINDS))
+    return tuple(
+        _check(check, asked, (check, server, virtual), real)
+        for check in server.all(*_KINDS)
+        for asked in check.all("host") or (check,)
+    )
 
 
-def _check(check: Block, around: tuple[Block, Block, Block], real: RealServer) -> ServerCheck:
+def _check(check: Block, asked: Block, around: tuple[Block, Block, Block], real: RealServer) -> ServerCheck:
+    """One check. `asked` says where it asks: it does so itself, or by a block for each of several
+    hosts, all of which must answer.
+    """
+
     def inherited(keyword: str) -> str:
         return next((block.value(keyword) for block in around if block.all(keyword)), "")
 
@@ -50,8 +60,9 @@ def _check(check: Block, around: tuple[Block, Block, Block], real: RealServer) -
     path = check.last("misc_path")
     return ServerCheck(
         kind,
-        address=check.value("connect_ip", default=real.address) if asks else "",
-        port=(port_number(check.value("connect_port")) or real.port) if asks and kind != "ping" else 0,
+        address=(_address(asked.value("connect_ip")) or real.address) if asks else "",
+        port=(port_number(asked.value("connect_port")) or real.port) if asks and kind != "ping" else 0,
+        source=_address(asked.value("bindto")) if asks else "",
         pages=tuple(_pages(check, inherited("virtualhost"))) if kind in ("http", "https") else (),
         script=" ".join(path.arguments) if path else "",
         interval=interval,
@@ -60,6 +71,14 @@ def _check(check: Block, around: tuple[Block, Block, Block], real: RealServer) -
         retry_interval=seconds(inherited("delay_before_retry"), pause),
         words={child.keyword: " ".join(child.arguments) for child in check.children if not child.children},
     )
+
+
+def _address(written: str) -> str:
+    """An address in numbers; "" where none is written."""
+    try:
+        return numeric_address(written, "check")
+    except UsageError:
+        return ""
 
 
 def _timeout(kind: str, written: str, interval: float) -> float:

@@ -35,6 +35,7 @@ class ServerCheck:
         kind: "tcp", "http", "https", "smtp", "dns", "udp", "ping", "script", "bfd", "file", "none",
             or the service that ldirectord names: "ftp", "mysql", "ldap", …
         address, port: where it asks; "" and 0 where it asks nobody.
+        source: the director's own address that it asks from; "": any.
         pages: what it asks for by HTTP.
         script: the command that it runs.
         interval: seconds between two checks.
@@ -47,6 +48,7 @@ class ServerCheck:
     kind: str
     address: str = ""
     port: int = 0
+    source: str = ""
     pages: tuple[Page, ...] = ()
     script: str = ""
     interval: float = 0.0

@@ -52,24 +52,32 @@ def _pool(block: Block, groups: Mapping[str, Block], note: Note) -> Pool:
             inhibits = bool(block.all("inhibit_on_failure") or each.all("inhibit_on_failure"))
             servers.append(ConfiguredServer(server, read_checks(each, block, server), inhibits))
     in_table = [each.server for each in servers]
+    written = block.last("sorry_server")
+    sorry = _server(written, [block], note, "sorry_server_lvs_method") if written else None
+    if sorry and block.all("sorry_server_inhibit"):
+        in_table.append(replace(sorry, weight=0))
     services = [
         with_servers(
-            service,
-            [replace(server, port=0) for server in in_table] if service.fwmark else in_table,
-            refusing(block),
+            service, [_marked(server) for server in in_table] if service.fwmark else in_table, refusing(block)
         )
         for service in _services(block, groups, note)
     ]
-    sorry = block.last("sorry_server")
     return Pool(
         " ".join(block.arguments),
         tuple(services),
         tuple(servers),
-        sorry=_server(sorry, [block], note, "sorry_server_lvs_method") if sorry else None,
+        sorry=sorry,
         quorum=whole(block.value("quorum"), 1),
         line=block.line,
         file=block.file,
     )
+
+
+def _marked(server: RealServer) -> RealServer:
+    """A server as it stands in the service of a firewall mark: a port is kept where NAT can change
+    it ("port will be ignored", keepalived 2.2.7, for the others).
+    """
+    return server if server.forwarding is PacketForwarding.MASQ else replace(server, port=0)
 
 
 # -- what is balanced ------------------------------------------------------------------------------
@@ -101,6 +109,9 @@ def _named(where: Block, words: Sequence[str], block: Block, note: Note) -> Iter
         addresses = list(_range(words[0] if words else ""))
         if not addresses or port is None:
             note(where, "does not name an address and a port in numbers")
+        if len(addresses) > 1 and where is block:
+            note(where, f"a range counts in a group only: keepalived takes {addresses[0]}")
+            del addresses[1:]
         protocol = block.value("protocol", default=_PROTOCOL).lower()
         if protocol not in ("tcp", "udp", "sctp"):
             note(where, f"the protocol {protocol} is none of IPVS")

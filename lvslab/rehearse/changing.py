@@ -102,7 +102,7 @@ class _Changing:
         """Reload while all is well."""
         with self._reloading("all up"):
             self.rehearsal.lab.reload()
-            self.rehearsal.wait_whole(self.rehearsal.patience() + READY_SECONDS)
+            self.rehearsal.wait_whole()
 
     def fresh(self) -> dict[str, Table]:
         """The tables of a fresh start of the new files."""
@@ -116,7 +116,7 @@ class _Changing:
         lab = self.rehearsal.lab
         lab.take_over(self.old)
         lab.start_anew()
-        self.rehearsal.wait_whole(self.rehearsal.patience() + READY_SECONDS)
+        self.rehearsal.wait_whole()
         down = self._one_a_pool()
         if not down:
             return
@@ -129,7 +129,7 @@ class _Changing:
             lab.reload()
             self.rehearsal.let_pass(_AFTER_SECONDS)
             lab.put("up", names)
-            self.rehearsal.wait_whole(self.rehearsal.patience() + READY_SECONDS)
+            self.rehearsal.wait_whole()
         self.compare(said, fresh)
 
     def _one_a_pool(self) -> list[Victim]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.service import PacketForwarding, VirtualService
 from lvslab.reading.configured import ConfiguredServer
-from lvslab.rehearse.director import Director, Door, Manager, Marks, doors_of
+from lvslab.rehearse.director import Director, Door, Manager, Marks, asked_beside, doors_of
 from lvslab.rehearse.formula import Death, attempts, notice
 from lvslab.rehearse.seats import Seat
 
@@ -59,11 +59,12 @@ def victims(directors: Sequence[Director], marks: Marks, death: Death) -> list[V
     Sorry servers are not among them: they do not serve while the others do.
     """
     found: dict[str, Victim] = {}
+    beside = asked_beside(directors, marks)
     for director in directors:
         here: dict[str, Victim] = {}
         for pool in director.pools:
             for configured in pool.servers:
-                victim = _victim(director, pool.services, configured, marks, death)
+                victim = _victim(director, pool.services, _seen(configured, beside), marks, death)
                 key = victim.address if death is Death.SILENT else victim.names[0] if victim.names else ""
                 if key in here:
                     victim = replace(_joined(here[key], victim), queue=here[key].queue + victim.queue)
@@ -72,6 +73,15 @@ def victims(directors: Sequence[Director], marks: Marks, death: Death) -> list[V
         for key, victim in here.items():
             found[key] = _joined(found[key], victim) if key in found else victim
     return list(found.values())
+
+
+def _seen(configured: ConfiguredServer, beside: Mapping[str, str]) -> ConfiguredServer:
+    """A server with those of its checks that ask it, and no other machine."""
+    own = configured.server.address
+    checks = [
+        check for check in configured.checks if own in (check.address or own, beside.get(check.address))
+    ]
+    return replace(configured, checks=tuple(checks))
 
 
 def _victim(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -114,6 +114,12 @@ class Director:
             if pool.sorry:
                 yield pool, ConfiguredServer(pool.sorry)
 
+    @property
+    def sources(self) -> Iterator[str]:
+        """Its own addresses that its checks ask from."""
+        for _, configured in self.servers:
+            yield from (check.source for check in configured.checks if check.source)
+
     def doors(self, marks: Marks) -> Iterator[Door]:
         for service in self.services:
             yield from doors_of(service, marks)
@@ -128,3 +134,21 @@ class Director:
 def is_loopback(server: RealServer) -> bool:
     """Whether a server is the director itself, by its loopback address."""
     return ipaddress.ip_address(server.address).is_loopback
+
+
+def asked_beside(directors: Iterable[Director], marks: Marks) -> dict[str, str]:
+    """Address at which checks ask, and which is no real server's → the real server whose other
+    address it is; "" where checks of several ask there, so that it is a machine of its own.
+    """
+    taken = {configured.server.address for director in directors for _, configured in director.servers}
+    for director in directors:
+        taken |= {door.address for door in director.doors(marks)}
+        taken |= {address.partition("/")[0] for _, address, _ in director.moving()}
+    beside: dict[str, str] = {}
+    for director in directors:
+        for _, configured in director.servers:
+            for check in configured.checks:
+                address, own = check.address, configured.server.address
+                if address and address not in taken and not ipaddress.ip_address(address).is_loopback:
+                    beside[address] = own if beside.get(address, own) == own else ""
+    return beside

@@ -74,8 +74,18 @@ def attempts(check: ServerCheck, death: Death, *, deaf: bool = False) -> float |
 
 
 def recovery(checks: Sequence[ServerCheck]) -> float | None:
-    """Seconds after which a server that is well again is back in the table at the latest."""
-    return max((check.interval + check.timeout for check in checks if check.interval), default=None)
+    """Seconds after which a server that is well again is back in the table at the latest. Of
+    several pages one is asked for in each interval (keepalived.conf(5), fast_recovery).
+    """
+    return max(
+        (
+            check.interval * (1 if "fast_recovery" in check.words else max(1, len(check.pages)))
+            + check.timeout
+            for check in checks
+            if check.interval
+        ),
+        default=None,
+    )
 
 
 def patience(directors: Sequence[Director]) -> float:

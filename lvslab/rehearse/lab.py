@@ -265,7 +265,8 @@ class RehearsalLab:
             raise LabError(
                 f"{local.address}: stands on director {local.node}, and cannot be switched off alone"
             )
-        devices = {str(seat.device) for seat in seats}
+        others = (seat for seat in self.stage.seats.values() if seat.of in addresses and seat.device)
+        devices = {str(seat.device) for seat in (*seats, *others)}
         node = self.node(SERVERS)
         with linux.network_of(node.pid):
             for device in devices:

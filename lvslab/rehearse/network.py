@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from lvslab.errors import UsageError
 from lvslab.ipvs.service import PacketForwarding
-from lvslab.rehearse.director import Director, Marks
+from lvslab.rehearse.director import Director, Marks, asked_beside
 
 Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -140,6 +140,7 @@ class _Builder:
             self._doors(director)
         self._servers()
         for director in self._directors:
+            self._sources(director)
             self._named(director)
         families = sorted({4, *(address.version for address in self._used)})
         clients = Net(OUTSIDE, [self._free_subnet(version) for version in families])
@@ -217,6 +218,23 @@ class _Builder:
                         f" {server.forwarding.value} needs a network in common"
                     )
 
+        for text in asked_beside(self._directors, self._marks):
+            address = ipaddress.ip_address(text)
+            if self._net(address) is None:
+                net = self._new(self._guessed(address))
+                self._guesses.append(f"{address}, at which a check asks, is in {net.subnets[-1]}")
+
+    def _sources(self, director: Director) -> None:
+        """Interfaces that hold the addresses from which its checks ask."""
+        for text in director.sources:
+            net = self._net(ipaddress.ip_address(text))
+            interface = self._spare_interface(director)
+            if net is None:
+                self._place(ipaddress.ip_address(text), interface, "an address from which checks ask")
+            elif all(net is not joined for joined in self._interface_nets.values()):
+                self._interface_nets[interface] = net
+                self._guesses.append(f"{director.name} has {text}, from which checks ask, on {interface}")
+
     def _place(self, address: Address, interface: str, what: str) -> None:
         if self._net(address) is not None or address.is_loopback:
             return
@@ -285,6 +303,15 @@ class _Builder:
                 if ipaddress.ip_interface(address).network.prefixlen
                 < ipaddress.ip_interface(address).max_prefixlen
             ]
+            held = {ipaddress.ip_interface(address).ip for address in own}
+            held |= {ipaddress.ip_interface(moving).ip for _, moving, _ in director.moving()}
+            for text in dict.fromkeys(director.sources):
+                source = ipaddress.ip_address(text)
+                own += [
+                    f"{source}/{subnet.prefixlen}"
+                    for subnet in net.subnets
+                    if source in subnet and source not in held
+                ]
             for subnet in net.subnets:
                 if not any(ipaddress.ip_interface(address).ip in subnet for address in own):
                     chosen = self._host(subnet)
@@ -315,6 +342,8 @@ def _addresses(director: Director, marks: Marks) -> Iterator[Address]:
         yield ipaddress.ip_address(door.address)
     for _, configured in director.servers:
         yield ipaddress.ip_address(configured.server.address)
+    for text in (*director.sources, *asked_beside([director], marks)):
+        yield ipaddress.ip_address(text)
     for _, moving, _ in director.moving():
         yield ipaddress.ip_interface(moving).ip
     for addresses in director.own.values():

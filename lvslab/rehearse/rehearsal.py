@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,11 +22,16 @@ from lvslab.rehearse.tables import Table, differences, weights
 from lvslab.rehearse.users import RATE_EACH, RATE_IN_GUESTS, RATE_SUM, Ask, Users
 from lvslab.runs.rehearsal import Notice, Proof
 
-_MOST_WAITS = 2
-"""So often a table that still changes is waited for again."""
-
 READY_SECONDS = 60.0
 """So long a daemon may take to build its table, at least: checks that must first be good count."""
+
+_STILL_SECONDS = 30.0
+"""On top of its slowest check: so long a table that has anything stands still before what it lacks
+is taken for good.
+"""
+
+_MOST_CHECKS = 4
+"""So many times as long as its slowest check takes a table may keep changing."""
 
 _PROOF_SECONDS = 4.0
 _LATE_SECONDS = 0.1
@@ -100,10 +106,10 @@ class Rehearsal:
     def weights(self) -> list[Mapping[tuple[str, str], int]]:
         return [weights(table) for table in self.tables().values()]
 
-    def _differences(self) -> list[str]:
+    def _differences(self, tables: Mapping[str, Table]) -> list[str]:
         found = []
         for director in self.stage.directors:
-            table = self.lab.table(director.name)
+            table = tables.get(director.name, ())
             several = len(self.stage.directors) > 1
             found += [
                 f"{director.name}: {said}" if several else said
@@ -116,25 +122,32 @@ class Rehearsal:
         once: daemons begin with servers that they have not looked at yet. Returns what is not as it
         should be.
         """
-        self.wait_whole(self.patience() + READY_SECONDS)
+        left = self.wait_whole()
+        if left:
+            return left  # it has stood so for longer than every check takes
         self.let_pass(self.patience())
-        return self.wait_whole(self.patience() + READY_SECONDS)
+        return self.wait_whole()
 
-    def wait_whole(self, seconds: float) -> list[str]:
-        """Wait until every table is what its files say, for `seconds`, and again as long as tables
-        still change; returns what is not as it should be.
+    def wait_whole(self) -> list[str]:
+        """Wait until every table is what its files say, or has been otherwise for longer than its
+        daemon's slowest check can take; returns what is not as it should be.
         """
         left: list[str] = []
-        for _ in range(_MOST_WAITS):
-            before = list(left)
+        seen, since = "", time.monotonic()
+        most = _MOST_CHECKS * self.patience() + READY_SECONDS
 
-            def whole() -> bool:
-                left[:] = self._differences()
-                return not left
+        def decided() -> bool:
+            nonlocal seen, since
+            tables = self.tables()
+            left[:] = self._differences(tables)
+            now, shown = time.monotonic(), repr(tables)
+            if shown != seen:
+                seen, since = shown, now
+            begun = all(tables.values())
+            stood = self.patience() + (_STILL_SECONDS if begun else READY_SECONDS)
+            return not left or now - since > stood
 
-            self.lab.until(whole, seconds)
-            if not left or left == before:
-                break
+        self.lab.until(decided, most)
         return left
 
     def wait_shown(self, dead: Sequence[Victim], seconds: float) -> None:

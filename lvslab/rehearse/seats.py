@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.service import PacketForwarding, Protocol
 from lvslab.reading.configured import ConfiguredServer, Pool, ServerCheck
-from lvslab.rehearse.director import Director, Door, Marks, doors_of, is_loopback
+from lvslab.rehearse.director import Director, Door, Marks, asked_beside, doors_of, is_loopback
 from lvslab.rehearse.network import Network
 
 SERVERS, TUNNELS = "servers", "tunnels"
@@ -48,6 +48,7 @@ class Seat:
         forwarding: how packets come to it.
         tunnel: its tunnel in the guest that unwraps; "" without.
         behind: its card's addresses there, by version of IP.
+        of: the server whose other address it is, at which its checks ask; "" where it is its own.
     """
 
     address: str
@@ -57,6 +58,7 @@ class Seat:
     forwarding: PacketForwarding
     tunnel: str = ""
     behind: Mapping[int, str] = field(default_factory=dict)
+    of: str = ""
 
     @property
     def is_local(self) -> bool:
@@ -97,8 +99,10 @@ Speaks = Mapping[str, str]
 """Door's name → what the user says it speaks: "http", "https", "smtp", …"""
 
 
-def seats_of(directors: Sequence[Director], network: Network) -> dict[str, Seat]:
-    """Server address → where it stands, in the order of the files."""
+def seats_of(directors: Sequence[Director], network: Network, marks: Marks) -> dict[str, Seat]:
+    """Server address → where it stands, in the order of the files; and so for other addresses at
+    which checks ask.
+    """
     own = {
         str(ipaddress.ip_interface(address).ip): name
         for name, ports in network.ports.items()
@@ -127,6 +131,14 @@ def seats_of(directors: Sequence[Director], network: Network) -> dict[str, Seat]
                 tunnel = f"t{tunnels}"
                 behind = {version: str(subnet[tunnels]) for version, subnet in BEHIND_SUBNETS.items()}
             seats[address] = Seat(address, SERVERS, device, net, forwarding, tunnel, behind)
+    for address, owner in asked_beside(directors, marks).items():
+        net = network.net_of(address).name
+        if address in own:
+            seats[address] = Seat(address, own[address], None, net, PacketForwarding.MASQ, of=owner)
+        else:
+            device = f"{SERVERS}-eth{cards}"
+            cards += 1
+            seats[address] = Seat(address, SERVERS, device, net, PacketForwarding.MASQ, of=owner)
     return seats
 
 
@@ -149,7 +161,7 @@ def listeners_of(
             seat = seats[configured.server.address]
             for listener in (
                 *_for_users(director.name, pool, configured, seat, marks, speaks),
-                *_for_checks(director.name, pool, configured, seat, marks, speaks),
+                *_for_checks(director.name, pool, configured, seats, marks, speaks),
             ):
                 listeners.setdefault(listener.key, _with_bodies(listener, bodies or {}))
     return tuple(listeners.values())
@@ -179,7 +191,12 @@ def _for_users(
 
 
 def _for_checks(
-    director: str, pool: Pool, configured: ConfiguredServer, seat: Seat, marks: Marks, speaks: Speaks
+    director: str,
+    pool: Pool,
+    configured: ConfiguredServer,
+    seats: Mapping[str, Seat],
+    marks: Marks,
+    speaks: Speaks,
 ) -> Iterator[Listener]:
     server = configured.server
     doors = [door for service in pool.services for door in doors_of(service, marks)]
@@ -189,9 +206,11 @@ def _for_checks(
             continue
         door = doors[0] if doors else Door(Protocol.TCP, server.address, asked)
         language, tls = _by_check(check, asked) or spoken(door, configured, speaks)
+        seat = seats.get(check.address, seats[server.address])
+        own = seat.address == server.address or seat.of == server.address
         yield Listener(
             _node(director, seat),
-            str(Endpoint(server.address, server.port or asked)),
+            str(Endpoint(server.address, server.port or asked) if own else Endpoint(seat.address, asked)),
             seat.device,
             _checked_at(seat),
             asked,

@@ -12,7 +12,7 @@ from lvslab.errors import UsageError
 from lvslab.ipvs.service import Protocol
 from lvslab.kernels.needs import Kernels
 from lvslab.rehearse.deaths import Wish
-from lvslab.rehearse.director import Director, Door, Marks, is_loopback
+from lvslab.rehearse.director import Director, Door, Marks, asked_beside, is_loopback
 from lvslab.rehearse.duration import durations, reloading, sentence
 from lvslab.rehearse.files import Plan
 from lvslab.rehearse.marks import marks_of
@@ -136,7 +136,7 @@ def prepared(directors: Sequence[Director], plan: Plan) -> Prepared:
     for director in directors:
         for mark, doors in marks_of(director.iptables).items():
             marks.setdefault(mark, []).extend(door for door in doors if door not in marks[mark])
-    servers = {
+    servers = set(asked_beside(directors, marks)) | {
         configured.server.address
         for director in directors
         for _, configured in director.servers
@@ -150,7 +150,7 @@ def prepared(directors: Sequence[Director], plan: Plan) -> Prepared:
         replace(director, notes=(*director.notes, *_without_users(director, marks))) for director in directors
     ]
     network = network_of(directors, marks)
-    seats = seats_of(directors, network)
+    seats = seats_of(directors, network, marks)
     listeners = listeners_of(directors, seats, marks, plan.speaks, plan.pages)
     return Prepared(tuple(directors), plan, marks, network, seats, listeners)
 

@@ -101,7 +101,7 @@ def _trial(
     ended = time.time()
     newcomers = _newcomers(rehearsal, name) if kind else {}
     _put(rehearsal, group, death, dead=False)
-    still = rehearsal.wait_whole(rehearsal.patience() + READY_SECONDS)
+    still = rehearsal.wait_whole()
     rehearsal.leftovers += [f"after {name}: {said}" for said in still if said not in rehearsal.leftovers]
     rehearsal.let_pass(max(0.0, ended + _WRITTEN_SECONDS - time.time()), users)
     dead = {victim.address for victim in group}
@@ -221,4 +221,4 @@ def lose_directors(rehearsal: Rehearsal) -> None:
             lab.come_back(director)
         else:
             lab.start(director)
-        rehearsal.wait_whole(rehearsal.patience() + READY_SECONDS)
+        rehearsal.wait_whole()

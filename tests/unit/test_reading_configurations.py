@@ -230,6 +230,59 @@ def test_a_pool_for_ipv6_marks() -> None:
     assert table(read_keepalived(text)) == ["-A -f 3 -6 -s wlc", "-a -f 3 -6 -r [2001:db8::1]:0 -g -w 1"]
 
 
+@pytest.mark.parametrize(("method", "port"), [("NAT", 8080), ("DR", 0), ("TUN", 0)])
+def test_a_mark_keeps_a_servers_port_where_nat_can_change_it(method: str, port: int) -> None:
+    """keepalived 2.2.7, in a service of its own and in a group."""
+    servers = f" lvs_method {method}\n real_server 10.0.1.1 8080 {{\n }}\n}}\n"
+    for head in (
+        "virtual_server fwmark 1 {\n",
+        "virtual_server_group G {\n fwmark 1\n}\nvirtual_server group G {\n",
+    ):
+        (service,) = next(iter(read_keepalived(head + servers).pools)).services
+        assert [server.name for server in service.real_servers] == [f"10.0.1.1:{port}"]
+
+
+def test_a_range_counts_in_a_group_only() -> None:
+    servers = "{\n protocol TCP\n real_server 10.0.1.1 80 {\n }\n}\n"
+    alone = read_keepalived(f"virtual_server 10.0.0.8-10 90 {servers}")
+    assert [service.name for pool in alone.pools for service in pool.services] == ["TCP 10.0.0.8:90"]
+    assert "a range counts in a group only" in doubts(alone)[0]
+    group = read_keepalived(
+        f"virtual_server_group G {{\n 10.0.0.8-10 90\n}}\nvirtual_server group G {servers}"
+    )
+    assert len(group.pools[0].services) == 3 and not doubts(group)
+
+
+def test_an_inhibited_sorry_server_stands_in_the_table_with_weight_0() -> None:
+    text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n sorry_server 10.0.1.9 80\n sorry_server_inhibit\n"
+    read = read_keepalived(text + " real_server 10.0.1.1 80 {\n }\n}\n")
+    assert table(read)[1:] == [
+        "-a -t 10.0.0.1:80 -r 10.0.1.1:80 -m -w 1",
+        "-a -t 10.0.0.1:80 -r 10.0.1.9:80 -m -w 0",
+    ]
+    assert [each.server.address for each in read.pools[0].servers] == ["10.0.1.1"]
+
+
+def test_where_checks_ask_and_from_where() -> None:
+    text = """virtual_server 10.0.0.1 25 {
+        real_server 10.0.1.1 25 {
+            SMTP_CHECK {
+                host { connect_ip 10.0.1.1 }
+                host { connect_ip 10.0.2.1
+                       connect_port 587
+                       bindto 10.0.2.9 }
+            }
+            TCP_CHECK { connect_ip nowhere }
+        }
+    }"""
+    (server,) = read_keepalived(text).pools[0].servers
+    assert [(check.kind, check.address, check.port, check.source) for check in server.checks] == [
+        ("smtp", "10.0.1.1", 25, ""),
+        ("smtp", "10.0.2.1", 587, "10.0.2.9"),
+        ("tcp", "10.0.1.1", 25, ""),
+    ]
+
+
 SHOP = """\
 # ours
 checkinterval = 20

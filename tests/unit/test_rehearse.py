@@ -14,7 +14,7 @@ from lvslab.errors import UsageError
 from lvslab.ipvs.rules import parse_rules
 from lvslab.ipvs.service import PacketForwarding, Protocol
 from lvslab.kernels.needs import any_kernel
-from lvslab.reading.configured import ServerCheck
+from lvslab.reading.configured import Page, ServerCheck
 from lvslab.reading.vrrp import Vrrp
 from lvslab.rehearse.changing import changes_of, united
 from lvslab.rehearse.deaths import Victim, rounds, shown, victims
@@ -319,6 +319,9 @@ def test_a_file_promises_how_soon_a_death_shows(
 def test_takeover_is_three_adverts_and_the_skew() -> None:
     assert takeover(Vrrp("A", "eth0", 1, priority=100)) == pytest.approx(3 + 156 / 256)
     assert recovery((TCP,)) == 8
+    pages = (Page("/a"), Page("/b"))
+    assert recovery((replace(HTTP, pages=pages),)) == 2 * 5 + 2
+    assert recovery((replace(HTTP, pages=pages, words={"fast_recovery": ""}),)) == 5 + 2
 
 
 @pytest.mark.parametrize(
@@ -386,6 +389,26 @@ def test_no_two_victims_of_a_round_share_users(doors: list[set[int]]) -> None:
     for group in groups:
         users = [door for victim in group for door in victim.doors]
         assert len(set(users)) == len(users)
+
+
+def test_other_addresses_of_servers_answer_their_checks_and_die_with_them(tmp_path: Path) -> None:
+    text = """virtual_server 10.9.0.10 80 {
+        protocol TCP
+        real_server 10.9.7.11 80 { TCP_CHECK { connect_ip 10.9.50.11
+                                               connect_port 81
+                                               bindto 10.9.50.2 } }
+        real_server 10.9.7.12 80 { TCP_CHECK { connect_ip 10.9.60.1 } }
+        real_server 10.9.7.13 80 { TCP_CHECK { connect_ip 10.9.60.1 } }
+    }"""
+    found = _prepared(tmp_path, text)
+    assert {seat.address: seat.of for seat in found.seats.values() if seat.of} == {"10.9.50.11": "10.9.7.11"}
+    names = {(listener.address, listener.port): listener.server for listener in found.listeners}
+    assert names["10.9.50.11", 81] == "10.9.7.11:80"
+    assert names["10.9.60.1", 80] == "10.9.60.1:80", "a machine of its own: several are judged by it"
+    promised = {victim.address: victim.promised for victim in victims(found.directors, {}, Death.KILLED)}
+    assert promised == {"10.9.7.11": 61.0, "10.9.7.12": None, "10.9.7.13": None}
+    own = [address for port in found.network.ports["lvs"] for address in port.addresses]
+    assert "10.9.50.2/24" in own and len({each.partition("/")[0] for each in own}) == len(own)
 
 
 # -- servers ---------------------------------------------------------------------------------------
