@@ -6,6 +6,10 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 LVSLAB := $(VENV)/bin/lvslab
 
+# Container images like to forbid Python to keep what it compiled: then each of the thousands of processes that tests start compiles
+# lvslab anew, which is most of what a command costs.
+unexport PYTHONDONTWRITEBYTECODE
+
 WORLD = director-power-cut --time virtual
 # A kernel for virtual time is built where none is: minutes, and compilers.
 VIRTUAL = $(LVSLAB) run $(WORLD) --dry-run >/dev/null 2>&1 || { lvslab/data/install-packages optional; \

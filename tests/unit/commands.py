@@ -31,7 +31,7 @@ def lvslab(*arguments: str, place: Path) -> Done:
             os.setsid()
             os.chdir(place)
             for number, file in enumerate(files, start=1):
-                os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+                os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
             sys.argv = ["lvslab", *arguments]
             os.environ["XDG_STATE_HOME"] = str(place.parent / "state")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from lvslab.comparison.compare import compare
 from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.exitcodes import ExitCode
 from lvslab.runs import rundir
+from tests.unit.commands import lvslab
 from tests.unit.compared import START, lab, result, write_run
 
 RATES = [float(each) for each in range(100, 109)]
@@ -124,23 +123,22 @@ def test_a_baseline_that_cannot_be_written_is_said_and_is_exit_code_4(tmp_path: 
     assert settle(tmp_path, (), "keep", tmp_path, [half]).code == ExitCode.OK
 
 
-def lvslab(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lvslab", *map(str, arguments)], capture_output=True, text=True, timeout=60
-    )
-
-
 def test_the_command_compares_with_the_baseline(tmp_path: Path) -> None:
     def options(kernel: str, verdict: str, started: float) -> dict[str, Any]:
         return {"labs": [lab(kernel=kernel)], "results": [result("a", verdict)], "started": started}
 
     new = write_run(tmp_path / "here", **options("7.2.0", "fail", START + 100))
-    nothing = lvslab("compare", "--baseline", new, "--runs", tmp_path)
-    assert nothing.returncode == 4 and "--baseline keep" in nothing.stderr and nothing.stderr.count("\n") == 1
+    nothing = lvslab("compare", "--baseline", str(new), "--runs", str(tmp_path), place=tmp_path)
+    assert nothing.code == 4 and "--baseline keep" in nothing.err and nothing.err.count("\n") == 1
     keep(tmp_path, write_run(tmp_path / "here", **options("6.1.0", "pass", START)))
-    done = lvslab("compare", "--baseline", new, "--runs", tmp_path, "--json")
-    assert done.returncode == 1, done.stderr
-    data = json.loads(done.stdout)
+    done = lvslab("compare", "--baseline", str(new), "--runs", str(tmp_path), "--json", place=tmp_path)
+    assert done.code == 1, done.err
+    data = json.loads(done.out)
     assert [each["new"] for each in data["under_test"]] == ["uml 7.2.0 (config 7.2.0000)"]
     assert [(each["name"], each["verdict"]) for each in data["results"]] == [("a", "fail")]
-    assert lvslab("compare", "--baseline", new, "--runs", tmp_path, "--release", "5.4").returncode == 4
+    assert (
+        lvslab(
+            "compare", "--baseline", str(new), "--runs", str(tmp_path), "--release", "5.4", place=tmp_path
+        ).code
+        == 4
+    )

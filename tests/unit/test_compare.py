@@ -21,6 +21,7 @@ from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.exitcodes import ExitCode
 from lvslab.report import comparison as words
 from lvslab.runs.records import Result, Verdict
+from tests.unit.commands import lvslab
 from tests.unit.compared import HOST, TOOLS, compared, lab, noisy, only, result, write_run
 
 
@@ -189,12 +190,6 @@ def test_a_folder_of_several_kernels_is_refused_and_an_empty_one_too(tmp_path: P
         compare(tmp_path / "nowhere", tmp_path / "mixed" / "deep")
 
 
-def lvslab(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lvslab", *map(str, arguments)], capture_output=True, text=True, timeout=60
-    )
-
-
 def test_the_command_says_it_in_every_format(tmp_path: Path) -> None:
     base = write_run(tmp_path / "base", results=[result("a"), result("b")], samples=noisy(1, 8))
     new = write_run(
@@ -206,13 +201,14 @@ def test_the_command_says_it_in_every_format(tmp_path: Path) -> None:
     files = {kind: tmp_path / f"found.{kind}" for kind in ("junit", "tap", "markdown")}
     done = lvslab(
         "compare",
-        base,
-        new,
+        str(base),
+        str(new),
         "--json",
-        *(word for kind, file in files.items() for word in (f"--{kind}", file)),
+        *(word for kind, file in files.items() for word in (f"--{kind}", str(file))),
+        place=tmp_path,
     )
-    assert done.returncode == 1, done.stderr
-    data = json.loads(done.stdout)
+    assert done.code == 1, done.err
+    data = json.loads(done.out)
     verdicts = {each["name"]: each["verdict"] for each in data["results"]}
     assert (verdicts["a"], verdicts["b"], verdicts["nat: throughput"]) == ("fail", "skip", "fail")
     assert all(set(each) >= {"name", "verdict", "reason", "evidence"} for each in data["results"])
@@ -233,11 +229,11 @@ def test_the_command_says_it_in_every_format(tmp_path: Path) -> None:
             "lvslab compare",
         )
     )
-    whole = lvslab("compare", base, new, "--all", "--markdown", "-").stdout
+    whole = lvslab("compare", str(base), str(new), "--all", "--markdown", "-", place=tmp_path).out
     assert "### Every number" in whole and "base, median" in whole and "base, median" not in mail
-    text = lvslab("compare", base, new).stdout
+    text = lvslab("compare", str(base), str(new), place=tmp_path).out
     assert "REGRESSION: 2 findings" in text and "no answer" in text
-    assert lvslab("compare", base, base).returncode == 0
+    assert lvslab("compare", str(base), str(base), place=tmp_path).code == 0
 
 
 @pytest.mark.parametrize(
@@ -252,10 +248,10 @@ def test_the_command_says_it_in_every_format(tmp_path: Path) -> None:
         (["compare", "a", "b", "--level", "2"], ["2"]),
     ],
 )
-def test_wrong_input_is_exit_code_2(arguments: list[str], words: list[str]) -> None:
-    done = lvslab(*arguments)
-    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
-    assert all(word in done.stderr for word in words), done.stderr
+def test_wrong_input_is_exit_code_2(arguments: list[str], words: list[str], tmp_path: Path) -> None:
+    done = lvslab(*arguments, place=tmp_path)
+    assert done.code == 2 and done.out == "" and done.err.count("\n") == 1
+    assert all(word in done.err for word in words), done.err
 
 
 def test_a_comparison_needs_nothing_but_the_run_directory() -> None:

@@ -4,8 +4,6 @@ cell.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -23,6 +21,7 @@ from lvslab.scenario.description import load
 from lvslab.scenario.jobs import plan_jobs, read_settings
 from lvslab.scenario.matrix import new_folder, take_turns
 from lvslab.scenario.running import Outcome, overall, run_jobs
+from tests.unit.commands import lvslab
 
 # -- cells -----------------------------------------------------------------------------------------
 
@@ -266,13 +265,7 @@ def test_shipped_scenarios_take_turns(file: Path) -> None:
 # -- the command -----------------------------------------------------------------------------------
 
 
-def lvslab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lvslab", *arguments], capture_output=True, text=True, timeout=60
-    )
-
-
-def test_dry_run_prints_the_cells() -> None:
+def test_dry_run_prints_the_cells(tmp_path: Path) -> None:
     done = lvslab(
         "run",
         "drain",
@@ -285,16 +278,17 @@ def test_dry_run_prints_the_cells() -> None:
         "--repeat",
         "4",
         "--dry-run",
+        place=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
-    assert "2 cells, 4 repetitions of each, in turns:" in done.stdout
-    assert "  drop_packet=3: kernel uml, net.ipv4.vs.drop_packet=3" in done.stdout
+    assert done.code == 0, done.err
+    assert "2 cells, 4 repetitions of each, in turns:" in done.out
+    assert "  drop_packet=3: kernel uml, net.ipv4.vs.drop_packet=3" in done.out
 
 
 @pytest.mark.parametrize(
     "command", [["verify", "nat"], ["verify", "--only", "ops:*"], ["run", "drain"]], ids=" ".join
 )
 def test_a_wrong_kernel_is_refused_before_anything_starts(command: list[str], tmp_path: Path) -> None:
-    done = lvslab(*command, "--kernel", "uml", "--kernel", "bsd", "--runs", str(tmp_path))
-    assert done.returncode == 2 and "bsd" in done.stderr and done.stdout == ""
+    done = lvslab(*command, "--kernel", "uml", "--kernel", "bsd", "--runs", str(tmp_path), place=tmp_path)
+    assert done.code == 2 and "bsd" in done.err and done.out == ""
     assert list(tmp_path.iterdir()) == []

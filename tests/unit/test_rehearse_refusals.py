@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from lvslab.errors import UsageError
 from lvslab.kernels.needs import any_kernel
 from lvslab.rehearse.files import read_paths
 from lvslab.rehearse.staging import Prepared, prepared
+from tests.unit.commands import lvslab
 
 KEEPALIVED = """
 virtual_server 10.9.0.10 80 {
@@ -113,10 +112,7 @@ def test_wrong_options_are_refused_before_anything_starts(
     tmp_path: Path, option: list[str], says: str
 ) -> None:
     (tmp_path / "keepalived.conf").write_text(KEEPALIVED)
-    command = [sys.executable, "-m", "lvslab", "rehearse", str(tmp_path / "keepalived.conf"), *option]
-    done = subprocess.run(
-        [*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 2 and says in done.stderr, done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    done = lvslab("rehearse", "keepalived.conf", *option, "--runs", "runs", place=tmp_path)
+    assert done.code == 2 and says in done.err, done.err
+    assert len(done.err.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from lvslab.rehearse.replay import beside, directors_of
 from lvslab.rehearse.staging import prepared
 from lvslab.rehearse.sysctls import file_of, sentence
 from lvslab.runs.rehearsal import Answers
+from tests.unit.commands import lvslab
 
 TABLE = "-A -t 10.9.0.10:80 -s rr\n-a -t 10.9.0.10:80 -r 10.9.7.11:8080 -m -w 1\n"
 LINKS = """\
@@ -75,12 +75,9 @@ def test_a_file_that_is_no_dump_starts_nothing(tmp_path: Path) -> None:
     (tmp_path / "some").write_text("hello\n")
     (tmp_path / "sysctl").write_text(SYSCTLS)
     for name, says in (("some", "nothing of it was recognised"), ("sysctl", "shows no table")):
-        command = [sys.executable, "-m", "lvslab", "doctor", "--replay", str(tmp_path / name)]
-        done = subprocess.run(
-            [*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 2 and says in done.stderr, done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
+        done = lvslab("doctor", "--replay", name, "--runs", "runs", place=tmp_path)
+        assert done.code == 2 and says in done.err, done.err
+        assert len(done.err.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists()
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-UNWANTED = shutil.ignore_patterns("__pycache__")
 
 MODE = '''\
 """A sixth mode: LVS-NAT under another name, with local addresses that it says real servers see."""
@@ -74,10 +73,10 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of lvslab with the sixth mode in it."""
+    """A copy of lvslab, its compiled modules too, with the sixth mode in it."""
     root = tmp_path_factory.mktemp("house")
     for folder in ("lvslab", "topologies", "scenarios"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=UNWANTED)
+        shutil.copytree(ROOT / folder, root / folder)
     (root / "lvslab/modes/sixth.py").write_text(MODE)
     registry = root / "lvslab/modes/__init__.py"
     text = registry.read_text()
