@@ -7,7 +7,9 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +51,11 @@ def _is_real_root() -> bool:
     return os.geteuid() == 0 and (inside, outside) == (0, 0) and count > 1
 
 
-def tools() -> dict[str, str | None]:
+@cache
+def tools() -> Mapping[str, str | None]:
     """Tool → version as it prints it, or that of its Debian package where it prints none: ipvsadm
-    tells it only where the kernel has ip_vs. None where the tool is missing.
+    tells it only where the kernel has ip_vs. None where the tool is missing. Asked for once: a
+    process may run many worlds.
     """
     with ThreadPoolExecutor(max_workers=4) as pool:
         return dict(zip(_VERSION_COMMANDS, pool.map(version, _VERSION_COMMANDS.values()), strict=True))
@@ -70,11 +74,11 @@ def version(command: list[str]) -> str | None:
 def _of_package(program: str) -> str | None:
     """The name and version of the Debian package that a program is from (dpkg-query(1))."""
     path = str(Path(program).resolve())  # packages know files by either name where /sbin is /usr/sbin
-    owners = [_run(["dpkg-query", "--search", each]) for each in (path, path.removeprefix("/usr"))]
-    names = [each.stdout.partition(":")[0] for each in owners if each and each.returncode == 0]
-    if not names:
+    owners = _run(["dpkg-query", "--search", path, path.removeprefix("/usr")])  # status 1: one is unknown
+    name = owners.stdout.partition(":")[0] if owners else ""
+    if not name:
         return None
-    shown = _run(["dpkg-query", "--show", "--showformat", "${Package} ${Version}", names[0]])
+    shown = _run(["dpkg-query", "--show", "--showformat", "${Package} ${Version}", name])
     return f"package {shown.stdout}" if shown and shown.returncode == 0 else None
 
 

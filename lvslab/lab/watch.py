@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from lvslab.errors import LabError
-from lvslab.host.scripts import guest_script
+from lvslab.host.scripts import guest_file
 from lvslab.lab.nodes import LabMachine
 from lvslab.lab.worlds import Table, TableListener
 
@@ -79,9 +79,9 @@ def changes(before: Table, after: Table) -> tuple[str, ...]:
     return tuple(said)
 
 
-def watch_script() -> str:
-    """What bash(1) is to run in a director: it prints a line for `parse_table` at each change."""
-    return guest_script("lvslab.lab", "watch.bash", PERIOD)
+def watch_command() -> list[str]:
+    """What runs in a director: it prints a line for `parse_table` at each change."""
+    return ["perl", "-e", guest_file("lvslab.lab", "watch.pl"), str(PERIOD)]
 
 
 class TableWatch:
@@ -96,8 +96,7 @@ class TableWatch:
         self.table: Table = {}
         self._seen = threading.Event()
         self._problem: LabError | None = None
-        command = ["bash", "-c", watch_script()]
-        self._process = director.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = director.popen(watch_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._thread = threading.Thread(target=self._read, name=f"watch-{director.name}", daemon=True)
         self._thread.start()
 

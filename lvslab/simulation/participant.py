@@ -158,12 +158,10 @@ class GuestParticipant:
         else:
             self._say(Operation.FREE_UNTIL, self._free_until)
             self._say(Operation.RUN, now)
+        self._serve()
         if closed:
-            self._serve_closed()
             for device in self.devices:
                 device.collect()
-        else:
-            self._serve()
         if self._wanting:
             self.request = self._calendar.now
 
@@ -195,29 +193,17 @@ class GuestParticipant:
         return True
 
     def _serve(self) -> None:
-        """Answer it until it waits."""
+        """Answer it until it waits; of its devices the line speaks in closed turns, too."""
+        handlers, poll = self._handlers, self._epoll.poll
         self._flush()
-        handlers = self._handlers
         while not self._waits:
-            ready = self._epoll.poll(GLANCE_SECONDS)
+            ready = poll(GLANCE_SECONDS)
             if not ready:
                 self._patience.check(self._calendar.now)
             for descriptor, _ in ready:
                 handlers[descriptor]()
-            self._flush()
-
-    def _serve_closed(self) -> None:
-        """The same, with eyes for its calendar's line only: its cards are silent."""
-        while not self._waits:
-            if not self._hear():
-                self._glance()
-
-    def _glance(self) -> None:
-        """Some device speaks nevertheless: the line, whose driver waits for it, does."""
-        for descriptor, _ in self._epoll.poll(0):
-            self._handlers[descriptor]()
-        self._flush()
-        self._patience.check(self._calendar.now)
+            if self._out:
+                self._flush()
 
     # -- what its devices ask for (vhost.Owner) ----------------------------------------------------
 

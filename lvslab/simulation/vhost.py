@@ -72,7 +72,7 @@ GLANCE_SECONDS = 0.05
 
 def read_patiently(connection: socket.socket) -> None:
     """Let reading raise BlockingIOError after a glance's time, and not wait for ever."""
-    timeout = struct.pack("ll", 0, round(GLANCE_SECONDS * 1e6))
+    timeout = struct.pack("ll", *divmod(round(GLANCE_SECONDS * 1e6), 1_000_000))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
 
 

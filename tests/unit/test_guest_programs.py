@@ -39,8 +39,8 @@ def _programs(source: str) -> list[str]:
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=[path.name for path in SCRIPTS])
 def test_a_script_is_right_for_its_shell(path: Path) -> None:
-    shell = "bash" if path.suffix == ".bash" else "sh"
-    done = subprocess.run([shell, "-n", path], capture_output=True, text=True, check=False)
+    check = {".bash": ["bash", "-n"], ".pl": ["perl", "-cw"]}.get(path.suffix, ["sh", "-n"])
+    done = subprocess.run([*check, path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -50,7 +50,7 @@ def test_no_module_holds_a_program_as_a_text(path: Path) -> None:
 
 
 def test_a_program_in_a_module_is_found() -> None:
-    text = guest_file("lvslab.lab", "watch.bash")
+    text = guest_file("lvslab.traffic", "iperf3.sh")
     assert _programs(f"SCRIPT = {text!r}") == [text]
     prose = "A line.\n" * 20 + "for example\n"
     assert not _programs(f'"""{prose}"""')

@@ -4,14 +4,16 @@ told, none twice.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lvslab.errors import LabError
-from lvslab.lab.watch import changes, parse_table
+from lvslab.lab.watch import changes, parse_table, watch_command
 
 WEB = "TCP 10.0.0.10:80"
 
@@ -139,3 +141,40 @@ def _line(table: Mapping[str, Mapping[str, int]]) -> str:
 @given(table=TABLES)
 def test_any_table_is_read_back(table: dict[str, dict[str, int]]) -> None:
     assert parse_table(_line(table)) == table
+
+
+FILE = "/proc/net/ip_vs"
+SHOWN = """\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  0A00000A:0050 rr persistent 300 FFFFFFFF
+  -> 0A00010B:1F90      Masq    3      7          0
+FWM  0000000A wrr
+  -> [fd00:0000:0000:0000:0000:0000:0000:0001]:1F90      Route   1      0          0
+"""
+"""As ip_vs_info_seq_show prints it."""
+
+
+def test_the_program_prints_a_line_at_once_and_at_each_change_but_not_for_counters(tmp_path: Path) -> None:
+    shown = tmp_path / "ip_vs"
+    shown.write_text(SHOWN)
+    command = [word.replace(FILE, str(shown)) for word in watch_command()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        first = process.stdout.readline()
+        for text in (SHOWN.replace("7          0", "9          1"), SHOWN.replace("Masq    3", "Masq    0")):
+            with shown.open("r+") as file:  # over the old text, which is as long: it is never empty
+                file.write(text)
+        second = process.stdout.readline()
+        process.stdin.close()
+        assert (process.stdout.read(), process.wait(60)) == ("", 0)
+    before, after = parse_table(first), parse_table(second)
+    assert before == {"TCP 10.0.0.10:80": {"10.0.1.11:8080": 3}, "FWM 10": {"[fd00::1]:8080": 1}}
+    assert changes(before, after) == ("TCP 10.0.0.10:80: 10.0.1.11:8080 weight 3 -> 0",)
+
+
+def test_the_program_ends_where_there_is_no_ipvs() -> None:
+    command = [word.replace(FILE, "/nonexistent") for word in watch_command()]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "/nonexistent" in done.stderr

@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from lvslab.errors import LabError
-from lvslab.lab.watch import changes, parse_table, watch_script
+from lvslab.lab.watch import changes, parse_table, watch_command
 from lvslab.lab.worlds import Table, TableListener
 from lvslab.simulation.labs.clock import VirtualClock
 from lvslab.simulation.labs.said import Program
@@ -33,7 +33,7 @@ class VirtualWatch:
     def __enter__(self) -> VirtualWatch:
         # Standard input must stay silent, so that a reader with a timeout sleeps.
         pipe = "/run/lvslab-table.pipe"
-        script = f"[ -p {pipe} ] || mkfifo {pipe}; exec bash -c {shlex.quote(watch_script())} <>{pipe}"
+        script = f"[ -p {pipe} ] || mkfifo {pipe}; exec {shlex.join(watch_command())} <>{pipe}"
         self._program.start(script)
         self._clock.wait(lambda: self._seen or self._problem, _START_SECONDS, _START_SECONDS)
         if not self._seen:

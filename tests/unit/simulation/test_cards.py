@@ -6,10 +6,11 @@ import struct
 
 import pytest
 
+from lvslab.simulation import participant, vhost
 from lvslab.simulation.cards import Card, Line
 from lvslab.simulation.errors import ProtocolError
 from tests.unit.simulation.scripted_guest import ScriptedGuest
-from tests.unit.simulation.worlds import FRAME, HEADER, World, driving, for_ever, router
+from tests.unit.simulation.worlds import FRAME, HEADER, Endless, World, driving, for_ever, router
 
 # -- kicks -----------------------------------------------------------------------------------------
 
@@ -123,7 +124,17 @@ def test_frames_for_a_full_ring_are_dropped(world: World) -> None:
     assert world.cards[0].dropped == 2
 
 
-def test_a_line_is_heard_while_a_guest_runs_closed(newer: World) -> None:
+def test_a_line_is_heard_at_once_while_a_guest_runs_closed(
+    newer: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not when whoever waits for the guest looks up, as nobody does here within its time."""
+
+    class Impatient(Endless):
+        def check(self, now: int) -> None:
+            raise AssertionError("nothing was heard for five seconds")
+
+    monkeypatch.setattr(participant, "GLANCE_SECONDS", 5.0)
+    monkeypatch.setattr(vhost, "GLANCE_SECONDS", 5.0)
     heard: list[bytes] = []
     line = Line()
     line.hear_text = heard.append
@@ -133,7 +144,7 @@ def test_a_line_is_heard_while_a_guest_runs_closed(newer: World) -> None:
         guest.interrupted = lambda driver: guest.drivers[1].send(b"a word")
         for_ever(guest)
 
-    newer.boot(driving(newer, script))
+    newer.boot(driving(newer, script), Impatient())
     newer.calendar.at(100, newer.cards[0].receive, FRAME)
     newer.calendar.run(200)
     assert heard == [b"a word"]
