@@ -50,8 +50,8 @@ unit: install ## tests without a kernel: pure logic, and everything shipped load
 lab: install kernels ## tests that boot kernels and judge packets: modules side by side, then those that judge times
 	@lvslab/data/install-packages test
 	failed=0; \
-	$(VENV)/bin/pytest -n $$(($$(nproc) + 1)) --dist loadscope --no-loadscope-reorder --durations=20 -m 'not timed' tests/lab || failed=1; \
-	$(VENV)/bin/pytest -n $$(nproc) --durations=20 -m timed tests/lab || failed=1; \
+	$(VENV)/bin/pytest -n $$((2 * $$(nproc) + 1)) --dist loadscope --no-loadscope-reorder --durations=20 -m 'not timed' tests/lab || failed=1; \
+	$(VENV)/bin/pytest -n $$(($$(nproc) + 1)) --durations=20 -m timed tests/lab || failed=1; \
 	exit $$failed
 
 test: unit lab ## all tests; lab tests boot kernels

@@ -23,11 +23,15 @@ _FORWARDING = {"nat": PacketForwarding.MASQ, "dr": PacketForwarding.DR, "tun": P
 _MARK = "----"
 
 # Without the table's first line: its size grows by itself since 7.x.
-_STATE = """\
+_TABLE = """\
 while read -r word rest; do [ "$word" = IP ] || echo "$word $rest"; done </proc/net/ip_vs
+"""
+_SYSCTLS = """\
 grep -H . /proc/sys/net/ipv4/vs/* /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 """
-"""Everything of the director that a check may change, as text."""
+"""With the table, everything of the director that a check may change, as text: a program's start
+more than the table, which the shell reads itself.
+"""
 
 
 class Director:
@@ -40,7 +44,7 @@ class Director:
     def __init__(self, lab: AnyLab) -> None:
         self.lab = lab
         self._undo: list[str] = []
-        self._used_rules = False
+        self._used_rules = self._ran_scripts = False
         self._ports = itertools.count(2000, 2)
         self._marks = itertools.count(1000)
         self._baseline = ""
@@ -64,7 +68,7 @@ class Director:
             "ipvsadm -C",
         ]
         self.run("\n".join(lines))
-        self._baseline = self.run(_STATE)
+        self._baseline = self.run(_TABLE + _SYSCTLS)
 
     def run(self, script: str) -> str:
         """Run a /bin/sh script in the director; its output.
@@ -72,6 +76,7 @@ class Director:
         Raises:
             CommandError: it failed.
         """
+        self._ran_scripts = True
         return self.lab.director.run(script).check(self.lab.plan.director.name, script)
 
     @property
@@ -239,18 +244,24 @@ class Director:
         return next(self._marks)
 
     def put_back(self) -> str:
-        """Put back what the check changed.
+        """Put back what the check changed. Kernel parameters are looked at where it ran scripts,
+        which alone change them.
 
         Returns:
             What is not as it was before the check, or "".
         """
-        lines = [*reversed(self._undo), "ipvsadm -C", f"echo {_MARK}", _STATE]
+        lines = [*reversed(self._undo), "ipvsadm -C", f"echo {_MARK}", _TABLE]
+        before = self._baseline.splitlines()
+        if self._ran_scripts:
+            lines.append(_SYSCTLS)
+        else:
+            before = [line for line in before if not line.startswith("/")]
         if self._used_rules:
             lines.append(f"{self.iptables}-save | sed -n /^-A/p")
-        self._undo, self._used_rules = [], False
-        after = self.lab.director.run("\n".join(lines)).out.partition(f"{_MARK}\n")[2]
-        left = [line for line in after.splitlines() if line not in self._baseline.splitlines()]
-        gone = [line for line in self._baseline.splitlines() if line not in after.splitlines()]
+        self._undo, self._used_rules, self._ran_scripts = [], False, False
+        after = self.lab.director.run("\n".join(lines)).out.partition(f"{_MARK}\n")[2].splitlines()
+        left = [line for line in after if line not in before]
+        gone = [line for line in before if line not in after]
         return "; ".join([*(f"left: {line}" for line in left), *(f"gone: {line}" for line in gone)])
 
 

@@ -33,7 +33,11 @@ LVSLAB = [sys.executable, "-m", "lvslab"]
 
 
 LONG = [
-    Path(__file__).with_name(f"test_{name}.py") for name in ("conformance", "rehearse", "training", "fixes")
+    Path(__file__).with_name(f"test_{name}.py")
+    for name in (
+        *("conformance", "rehearse", "training", "fixes", "health", "plugin", "proxies", "matrix"),
+        *("virtual_scenarios", "timers", "classroom", "printed_script", "bench", "verify", "run", "sweep"),
+    )
 ]
 """Modules of minutes: they begin first, or they would be the last to end."""
 

@@ -41,6 +41,8 @@ patient = partial(HealthSettings, timeout=30.0)
 one refuses at once.
 """
 
+pytestmark = pytest.mark.usefixtures("quick_guests")
+
 
 class Scene:
     """A lab with two real servers in the table, and a third that is in none."""

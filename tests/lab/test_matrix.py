@@ -7,7 +7,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.lab.conftest import run_lvslab
+
+pytestmark = pytest.mark.usefixtures("quick_guests")
 
 CHOSEN = ("--only", "nat:reply:ipv4-tcp", "--only", "scheduler:rr:equal")
 

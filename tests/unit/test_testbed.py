@@ -82,6 +82,17 @@ def test_what_was_changed_last_is_put_back_first(machine: Machine, director: Dir
     assert machine.scripts[-1].startswith("ipvsadm -C\n"), "what is put back is not put back again"
 
 
+def test_only_after_a_script_are_kernel_parameters_looked_at(machine: Machine, director: Director) -> None:
+    machine.answers["while read -r word"] = Completed(0, f"----\n{BASELINE}", "")
+    director.put_back()
+    machine.answers["while read -r word"] = Completed(0, f"----\n{BASELINE.splitlines()[0]}\n", "")
+    director.service()
+    assert director.put_back() == "" and "grep" not in machine.scripts[-1]
+    machine.answers["while read -r word"] = Completed(0, f"----\n{BASELINE}", "")
+    director.run("true")
+    assert director.put_back() == "" and "grep" in machine.scripts[-1]
+
+
 def test_what_a_check_leaves_behind_is_named(machine: Machine, director: Director) -> None:
     changed = BASELINE.replace("conntrack:0", "conntrack:1")
     machine.answers["while read -r word"] = Completed(0, f"----\n{changed}", "")
