@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -36,7 +37,7 @@ class Net:
 
     def server(self, number: int) -> str:
         """Address of real server 1, 2, …"""
-        return str(ip_address(self._server) + number)
+        return _server_address(self._server, number)
 
     def client(self, number: int) -> str:
         """Address of client 1, 2, …, never used twice in one bench."""
@@ -45,6 +46,11 @@ class Net:
     def packet(self, source: str, destination: str, **fields: Any) -> Packet:
         """A scapy IP or IPv6 header."""
         return (IP if self.version == 4 else IPv6)(src=source, dst=destination, **fields)
+
+
+@cache
+def _server_address(first: str, number: int) -> str:
+    return str(ip_address(first) + number)
 
 
 V4 = Net(4, "10.0.0.10", "10.0.0.1", "10.0.1.1", "10.0.0.254", "10.0.1.10", "198.18.0.0")

@@ -18,7 +18,7 @@ from typing import Literal
 from scapy.layers.inet import ICMP, TCP, UDP, IPerror, TCPerror, UDPerror
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPerror6
 from scapy.layers.l2 import Ether
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 
 from lvslab.conformance.addresses import NETS, SERVER_PORT, SERVERS, Net, server_mac
 from lvslab.conformance.director import print_file
@@ -79,6 +79,7 @@ class Change:
     lower: int = 0
 
 
+_BY_MAC = {server_mac(number): number for number in range(1, SERVERS + 1)}
 _OPTIONS = {"add": "-a", "edit": "-e", "remove": "-d"}
 
 
@@ -215,13 +216,17 @@ class Rig:
         """The client's packet of a step."""
         flow = step.flow
         ip = self.net.packet(flow.source, flow.destination)
+        ports = {"sport": flow.port, "dport": self.port}
+        # joined in place: scapy's "/" copies both sides whole
         if self.protocol is Protocol.UDP:
-            return ip / UDP(sport=flow.port, dport=self.port) / step.what.encode()
-        if step.what == "open":
-            return ip / TCP(sport=flow.port, dport=self.port, seq=1000, flags="S")
-        return ip / TCP(
-            sport=flow.port, dport=self.port, seq=1001, flags="FA" if step.what == "close" else "A"
-        )
+            transport = UDP(**ports)
+            transport.add_payload(Raw(step.what.encode()))
+        elif step.what == "open":
+            transport = TCP(**ports, seq=1000, flags="S")
+        else:
+            transport = TCP(**ports, seq=1001, flags="FA" if step.what == "close" else "A")
+        ip.add_payload(transport)
+        return ip
 
     def play(self, what: str, steps: Iterable[Step]) -> list[int | None]:
         """Send the packets of some steps in one go; each must come out at the server that the model
@@ -316,11 +321,11 @@ class Rig:
         """The server that a frame is for, 0 for none: its MAC address and, behind NAT, its IP
         address must agree.
         """
-        for number in range(1, SERVERS + 1):
-            address = self.net.vip if self._tunnelled else self.net.server(number)
-            if frame.dst == server_mac(number) and frame.payload.dst == address:
-                return number
-        return 0
+        number = _BY_MAC.get(frame.dst, 0)
+        if not number:
+            return 0
+        address = self.net.vip if self._tunnelled else self.net.server(number)
+        return number if frame.payload.dst == address else 0
 
     def counts(self) -> dict[int, tuple[int, int]]:
         """Active and inactive connections of every server as /proc/net/ip_vs shows them,
@@ -374,11 +379,11 @@ def _words(place: str) -> str:
 def _key(frame: Packet) -> tuple[str, int, str]:
     """Source, port and kind of step of a client's packet inside."""
     ip = frame.payload
-    if TCP in frame:
-        flags = frame[TCP].flags
-        return ip.src, int(frame[TCP].sport), "open" if flags.S else "close" if flags.F else "go on"
-    if UDP in frame:
-        return ip.src, int(frame[UDP].sport), bytes(frame[UDP].payload).decode(errors="replace")
+    if tcp := frame.getlayer(TCP):
+        return ip.src, int(tcp.sport), "open" if tcp.flags.S else "close" if tcp.flags.F else "go on"
+    if udp := frame.getlayer(UDP):
+        words = udp.payload.load if isinstance(udp.payload, Raw) else bytes(udp.payload)
+        return ip.src, int(udp.sport), words.decode(errors="replace")
     return getattr(ip, "src", ""), 0, frame.summary()
 
 
@@ -387,8 +392,8 @@ def _unwrapped(frame: Packet, net: Net) -> Packet:
     tunnel's end is the server with that address.
     """
     outer = frame.payload
-    ends = {server_mac(number): net.server(number) for number in range(1, SERVERS + 1)}
-    right = outer.version == net.version and outer.dst == ends.get(frame.dst)
+    number = _BY_MAC.get(frame.dst, 0)
+    right = number > 0 and outer.version == net.version and outer.dst == net.server(number)
     return Ether(src=frame.src, dst=frame.dst if right else "00:00:00:00:00:00") / outer.payload.copy()
 
 

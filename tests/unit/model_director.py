@@ -164,7 +164,7 @@ class ModelDirector:
         return seen
 
     def _serve(self, model: Model, packet: Packet, flow: Flow) -> int | None:
-        word = bytes(packet[UDP].payload).decode() if UDP in packet else str(packet[TCP].flags)
+        word = packet[UDP].payload.load.decode() if UDP in packet else str(packet[TCP].flags)
         if word in ("open", "S"):
             if isinstance(model.algorithm, TwoRandomChoices):
                 model.algorithm.drawn = self._draw(model.servers)
@@ -184,13 +184,16 @@ class ModelDirector:
         own = 6 if ":" in service.real_servers[0].address else 4
         if own != packet.version:
             outer: Packet = (IPv6 if own == 6 else IP)(dst=NETS[own].server(number))
-            return _framed(server_mac(number), outer / packet)
+            outer.add_payload(packet)
+            return _framed(server_mac(number), outer)
         packet.dst, packet.payload.dport = NETS[packet.version].server(number), 8080
         return _framed(server_mac(number), packet)
 
 
 def _framed(mac: str, packet: Packet) -> Packet:
-    return Ether(src=_MAC, dst=mac) / packet
+    frame = Ether(src=_MAC, dst=mac)
+    frame.add_payload(packet)  # scapy's "/" would copy all of it
+    return frame
 
 
 def _number(address: str) -> int:

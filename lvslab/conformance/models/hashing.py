@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from itertools import cycle, islice
 from math import gcd
@@ -120,16 +121,24 @@ def mh_table(servers: Sequence[Server]) -> list[Server]:
     takers = [server for server in servers if server.last_weight]
     turns = [(server.last_weight // step >> shift) or 1 for server in takers]
     names = [server.port + folded(server.address, server.service_version) for server in takers]
+    return [takers[taker] for taker in _mh_takers(tuple(turns), tuple(names))]
+
+
+@lru_cache(maxsize=256)
+def _mh_takers(turns: Sequence[int], names: Sequence[int]) -> Sequence[int]:
+    """Who takes each slot, by its place among the takers; a model and whatever is held against it
+    ask for the same tables.
+    """
     places = [hsiphash(name, _MH_KEY_1) % MH_SLOTS for name in names]
     skips = [hsiphash(name, _MH_KEY_2) % (MH_SLOTS - 1) + 1 for name in names]
-    table: list[Server | None] = [None] * MH_SLOTS
+    table = [-1] * MH_SLOTS
     free = MH_SLOTS
-    for taker in cycle(range(len(takers))):
+    for taker in cycle(range(len(names))):
         for _ in range(min(turns[taker], free)):
-            while table[places[taker]] is not None:
+            while table[places[taker]] >= 0:
                 places[taker] = (places[taker] + skips[taker]) % MH_SLOTS
-            table[places[taker]] = takers[taker]
+            table[places[taker]] = taker
             free -= 1
         if not free:
             break
-    return [taken for taken in table if taken is not None]
+    return tuple(table)
