@@ -216,15 +216,16 @@ class Rig:
         """The client's packet of a step."""
         flow = step.flow
         ip = self.net.packet(flow.source, flow.destination)
-        ports = {"sport": flow.port, "dport": self.port}
+        transport: Packet
         # joined in place: scapy's "/" copies both sides whole
         if self.protocol is Protocol.UDP:
-            transport = UDP(**ports)
+            transport = UDP(sport=flow.port, dport=self.port)
             transport.add_payload(Raw(step.what.encode()))
         elif step.what == "open":
-            transport = TCP(**ports, seq=1000, flags="S")
+            transport = TCP(sport=flow.port, dport=self.port, seq=1000, flags="S")
         else:
-            transport = TCP(**ports, seq=1001, flags="FA" if step.what == "close" else "A")
+            flags = "FA" if step.what == "close" else "A"
+            transport = TCP(sport=flow.port, dport=self.port, seq=1001, flags=flags)
         ip.add_payload(transport)
         return ip
 

@@ -61,8 +61,9 @@ class Cluster:
     ) -> None:
         self.stop()
 
-    def start(self) -> None:
-        """Start whatever does not run; it need not be ready."""
+    def start(self, workers: int | None = None) -> None:
+        """Start whatever does not run, so many workers from now on; it need not be ready."""
+        self._count = workers or self._count
         words = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"]
         if self._scheduler is None or self._scheduler.poll() is not None:
             self.stop()
@@ -82,9 +83,7 @@ class Cluster:
     def stop(self) -> None:
         """Kill everything."""
         for process in [*self.workers, *([self._scheduler] if self._scheduler else [])]:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            _kill(process)
         self.workers = []
 
     def kill_scheduler(self) -> None:
@@ -113,8 +112,19 @@ class Cluster:
 
     def kill_machine(self, number: int) -> None:
         """kill -9 of a worker with all that belongs to it."""
-        os.killpg(self.workers[number].pid, signal.SIGKILL)
-        self.workers[number].wait()
+        _kill(self.workers[number])
+
+    def semaphores(self, number: int) -> list[Path]:
+        """What a worker's process has in the machine's shared memory: told by the inode
+        (proc_pid_maps(5), field 5), for it was mapped under a name of a moment (sem_open).
+        """
+        maps = Path(f"/proc/{self.workers[number].pid}/maps").read_text()
+        mapped = {line.split()[4] for line in maps.splitlines() if "/dev/shm/" in line}
+        found = []
+        for file in Path("/dev/shm").glob("sem.mp-*"):
+            with suppress(FileNotFoundError):
+                found += [file] if str(file.stat().st_ino) in mapped else []
+        return found
 
     def _begin(self, words: Sequence[str], name: str) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
@@ -126,6 +136,37 @@ class Cluster:
                 stderr=log,
                 start_new_session=True,
             )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """kill -9 of a process and of all its session's, but for what takes their semaphores out of
+    /dev/shm when they are gone, and then ends (multiprocessing's resource tracker).
+    """
+    while others := [pid for pid in _session(process.pid) if not _is_tracker(pid)]:
+        for pid in others:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+    wait_for(lambda: not _session(process.pid), f"the end of the session of {process.pid}")
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session that have not ended (proc_pid_stat(5): field 3 is the state, 6 the
+    session).
+    """
+    members = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            words = file.read_text().rpartition(")")[2].split()
+            if words[3] == str(leader) and words[0] not in "ZX":
+                members.append(int(file.parent.name))
+    return members
+
+
+def _is_tracker(pid: int) -> bool:
+    with suppress(OSError):
+        return b"multiprocessing.resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def _children(process: subprocess.Popen[bytes]) -> list[int]:

@@ -56,6 +56,12 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what figures show within a page: their PNG files are empty."""
+    monkeypatch.setattr("lvslab.report.style.save_png", lambda figure, file: file.touch())
+
+
+@pytest.fixture
 def trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """The trial boot's answer, which a test may change; the cache is the test's."""
     facts = KernelFacts("uml", "6.1.192", "ab", frozenset({Need.IP_VS}), {Need.SYNPROXY: "no table"}, None)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,7 +18,7 @@ from lvslab.events import nobody
 from lvslab.sweep.crew import DaskCrew, check_address, crew_of
 from lvslab.sweep.running import sweep
 from lvslab.sweep.store import Store
-from tests.unit.clusters import ROOT, Cluster, beside, deadly_square, slow_square, squares, user, wait_for
+from tests.unit.clusters import Cluster, beside, deadly_square, slow_square, squares, user, wait_for
 from tests.unit.sweeps import numbered
 
 ADDRESSES = {
@@ -86,7 +85,7 @@ def test_what_is_killed_loses_only_what_was_under_way(cluster: Cluster, tmp_path
     assert process.exitcode == 69 and "scheduler is gone" in (store.folder / "error").read_text()
     assert len(survived) + 3 <= len(store.done()) < len(cells)
 
-    cluster.start()
+    cluster.start(workers=1)
     process = user(store.folder, cells, cluster.file)
     process.join(120)
     assert process.exitcode == 0
@@ -107,19 +106,22 @@ def test_a_cell_that_kills_its_worker_is_recorded_and_takes_no_other_along(tmp_p
     assert "died" in done[cells[3].key].error and done[cells[3].key].tries == 3
 
 
-def test_a_worker_that_does_not_come_back_ends_the_sweep(tmp_path: Path) -> None:
+def test_a_worker_that_does_not_come_back_ends_the_sweep(cluster: Cluster, tmp_path: Path) -> None:
     """As its own worker on a machine too busy to start it again: waiting would have no end."""
     cells, store = numbered(60), Store(tmp_path / "sweep")
-    with Cluster(tmp_path, workers=1) as cluster:
-        address = check_address(str(cluster.file))
-        with Client(address, set_as_default=False) as client, store.mine():
-            crew = DaskCrew(client, slow_square, patience=1.0)
-            crew.start(cells[0], alone=False)
-            assert crew.ended()[0] is cells[0], "precondition: with a worker it goes on"
-            crew.start(cells[1], alone=False)
-            cluster.kill_machine(0)
-            with pytest.raises(LabError, match="did not come back"):
-                crew.ended()
+    address = check_address(str(cluster.file))
+    with Client(address, set_as_default=False) as client, store.mine():
+        crew = DaskCrew(client, slow_square, patience=1.0)
+        crew.start(cells[0], alone=False)
+        assert crew.ended()[0] is cells[0], "precondition: with a worker it goes on"
+        crew.start(cells[1], alone=False)
+        left = [file for number in range(len(cluster.workers)) for file in cluster.semaphores(number)]
+        assert left and all(file.exists() for file in left), "precondition: a machine has semaphores"
+        for number in range(len(cluster.workers)):
+            cluster.kill_machine(number)
+        with pytest.raises(LabError, match="did not come back"):
+            crew.ended()
+    assert not [file for file in left if file.exists()], "a machine that was killed left semaphores"
 
 
 def test_a_timed_cell_has_the_machine_for_itself(tmp_path: Path) -> None:
@@ -134,17 +136,23 @@ def test_a_timed_cell_has_the_machine_for_itself(tmp_path: Path) -> None:
 
 def test_a_cluster_ends_with_whoever_started_it(tmp_path: Path) -> None:
     """Also where that has no time to end it: a test that is killed leaves no process."""
-    program = (
-        "import sys; from pathlib import Path; from tests.unit.clusters import Cluster\n"
-        "cluster = Cluster(Path(sys.argv[1]), workers=1); cluster.start(); print(*cluster.processes())"
-    )
-    words = [sys.executable, "-c", f"{program}; sys.stdout.flush(); sys.stdin.read()", str(tmp_path)]
-    with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as starter:
-        assert starter.stdout is not None
-        started = [int(word) for word in starter.stdout.readline().split()]
-        assert len(started) >= 3, "scheduler, nanny, and the process that carries out cells"
-        assert all(map(_runs, started))
-        starter.kill()
+    file = tmp_path / "processes"
+
+    def start() -> None:
+        cluster = Cluster(tmp_path, workers=1)
+        cluster.start()
+        file.with_suffix(".new").write_text(" ".join(map(str, cluster.processes())))
+        file.with_suffix(".new").rename(file)
+        signal.pause()
+
+    starter = multiprocessing.get_context("fork").Process(target=start)
+    starter.start()
+    wait_for(file.exists, "a cluster", starter)
+    started = [int(word) for word in file.read_text().split()]
+    assert len(started) >= 3, "scheduler, nanny, and the process that carries out cells"
+    assert all(map(_runs, started))
+    starter.kill()
+    starter.join()
     wait_for(lambda: not any(map(_runs, started)), f"the end of {started}")
 
 
