@@ -42,9 +42,10 @@ def durations(
                 sum(seconds) + len(groups) * (AFTER_SECONDS + back) + _USERS_SECONDS,
             )
     if wish.all_dead:
-        everyone = together(victims(directors, marks, Death.KILLED))
+        everyone = [victim for victim in together(victims(directors, marks, Death.KILLED)) if victim.doors]
         longest = max((victim.promised or 0.0 for victim in everyone), default=0.0)
-        yield "all servers killed", longest + AFTER_SECONDS + back + _USERS_SECONDS
+        if everyone:
+            yield "all servers killed", longest + AFTER_SECONDS + back + _USERS_SECONDS
     instances = [instance for director in directors for instance in director.instances]
     if wish.directors and len(directors) > 1 and instances:
         waits = max(takeover(instance) for instance in instances) + MARGIN_SECONDS + 2 * AFTER_SECONDS

@@ -88,9 +88,12 @@ class RehearsalLab:
             if self.lab.is_on(name):
                 part.check()
 
-    def until(self, condition: Callable[[], bool], seconds: float) -> bool:
+    def until(self, condition: Callable[[], bool], seconds: float, between: float = _LOOK_SECONDS) -> bool:
         """Wait until a condition holds; returns whether it did within `seconds`. A look that takes
         long, such as at large tables, is taken no more than half of the time.
+
+        Args:
+            between: seconds between two looks, at least.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -101,7 +104,7 @@ class RehearsalLab:
             if now >= deadline:
                 return holds
             self.check()
-            time.sleep(min(max(_LOOK_SECONDS, now - began), max(0.0, deadline - now)))
+            time.sleep(min(max(between, now - began), max(0.0, deadline - now)))
 
     # -- nodes -------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ class Seat:
     Attributes:
         node: the lab's node.
         device: its own card there; None on a director.
-        net: its network; "" for the director's own loopback.
+        net: its network; "" for what is on whichever director: its loopback, a virtual address.
         forwarding: how packets come to it.
         tunnel: its tunnel in the guest that unwraps; "" without.
         behind: its card's addresses there, by version of IP.
@@ -109,6 +109,7 @@ def seats_of(directors: Sequence[Director], network: Network, marks: Marks) -> d
         for port in ports
         for address in port.addresses
     }
+    virtual = {door.address for director in directors for door in director.doors(marks)}
     seats: dict[str, Seat] = {}
     cards = tunnels = 0
     for director in directors:
@@ -116,7 +117,7 @@ def seats_of(directors: Sequence[Director], network: Network, marks: Marks) -> d
             address, forwarding = configured.server.address, configured.server.forwarding
             if address in seats:
                 continue
-            if is_loopback(configured.server):
+            if is_loopback(configured.server) or address in virtual:
                 seats[address] = Seat(address, director.name, None, "", forwarding)
                 continue
             net = network.net_of(address).name
@@ -230,8 +231,8 @@ def _checked_at(seat: Seat) -> str:
 
 
 def _node(director: str, seat: Seat) -> str:
-    """A server on a loopback address is on every director that names it."""
-    return director if ipaddress.ip_address(seat.address).is_loopback else seat.node
+    """A server on a loopback or a virtual address is on every director that names it."""
+    return seat.node if seat.net else director
 
 
 def _arrival(seat: Seat, door: Door) -> tuple[str | None, str]:

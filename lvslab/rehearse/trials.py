@@ -56,6 +56,8 @@ def kill_servers(rehearsal: Rehearsal, death: Death) -> None:
 def kill_all(rehearsal: Rehearsal) -> None:
     """All servers of all services at once: sorry servers and quorums."""
     group = together(victims(rehearsal.stage.directors, rehearsal.stage.marks, Death.KILLED))
+    if not any(victim.doors for victim in group):
+        return
     rehearsal.tell("fault", f"all {plural(len(group), 'real server')} killed")
     with rehearsal.load("all-killed") as users:
         rehearsal.let_pass(BEFORE_SECONDS, users)
@@ -181,7 +183,8 @@ def _holder(rehearsal: Rehearsal) -> str | None:
 def lose_directors(rehearsal: Rehearsal) -> None:
     """The director that serves loses power, and hands over, where there is another."""
     directors = rehearsal.stage.directors
-    if len(directors) < 2 or not any(director.instances for director in directors):
+    doors = any(rehearsal.stage.doors())
+    if not doors or len(directors) < 2 or not any(director.instances for director in directors):
         return
     lab = rehearsal.lab
     for fault in ("loses power", "hands over"):

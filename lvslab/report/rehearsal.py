@@ -108,11 +108,12 @@ def summary(answers: Answers) -> Iterator[str]:
     else:
         yield "table: what the files say"
     bad = [proof for proof in answers.proofs if proof.verdict == "fail"]
-    yield (
-        f"served: {plural(len(bad), 'service')} of {len(answers.proofs)} not"
-        if bad
-        else f"served: all of {plural(len(answers.proofs), 'service')}"
-    )
+    if not answers.proofs:
+        yield "served: not known, as no service has users here"
+    elif bad:
+        yield f"served: {plural(len(bad), 'service')} of {len(answers.proofs)} not"
+    else:
+        yield f"served: all of {plural(len(answers.proofs), 'service')}"
     failing = [notice for notice in answers.notices if notice.verdict == "fail"]
     if answers.notices:
         yield (

@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.lab.bare import Bare, answer, bare_tables
 from tests.lab.conftest import run_lvslab
+
+pytestmark = pytest.mark.usefixtures("quick_guests")
 
 SERVER = """
     real_server {address} {port} {{
@@ -41,8 +46,31 @@ MIXED = (
 """Three ways of forwarding and both families in one file."""
 
 
-def _rehearse(folder: Path, text: str, *options: str) -> tuple[int, dict[str, Any]]:
-    file = folder / "keepalived.conf"
+LDIRECTORD = """checkinterval=1
+negotiatetimeout=2
+checktimeout=2
+quiescent=yes
+virtual=10.78.0.10:80
+\treal=10.78.1.11:8080 masq 3
+\treal=10.78.1.12:8080 masq
+\tservice=http
+\trequest="fit.txt"
+\treceive="fit"
+\tscheduler=wrr
+\tprotocol=tcp
+virtual=10.78.0.10:25
+\treal=10.78.1.11:25 masq
+\tcheckcommand=/bin/false
+\tchecktype=external
+\tprotocol=tcp
+"""
+"""The second service's check can never succeed."""
+
+
+def _rehearse(
+    folder: Path, text: str, *options: str, name: str = "keepalived.conf"
+) -> tuple[int, dict[str, Any]]:
+    file = folder / name
     file.write_text(text)
     done = run_lvslab("rehearse", str(file), "--json", "--runs", str(folder / "runs"), *options, timeout=500)
     assert done.out, done.err
@@ -65,18 +93,27 @@ def test_nat_dr_and_tun_of_one_file_serve_and_lose_servers(tmp_path: Path) -> No
     assert all(notice["failed"] for notice in deaths), "a death that no user notices was none"
     assert all(notice["left_table"] is not None for notice in deaths)
     assert code == 0, answer["notices"]
+    bare = Bare("keepalived", {"/etc/keepalived/keepalived.conf": MIXED}, 12)
+    assert [sorted(answer["tables"]["lvs"].splitlines())] == bare_tables([bare])
     assert (Path(answer["run"]) / "rehearsal.html").is_file()
 
 
 def test_a_check_that_cannot_succeed_is_a_difference(tmp_path: Path) -> None:
-    text = MIXED.partition("virtual_server 10.77.0.11")[0].replace(
-        "HTTP_GET", 'MISC_CHECK {\n misc_path "/bin/false"\n }\n HTTP_GET', 1
-    )
-    code, answer = _rehearse(tmp_path, text, "--deaths", "none")
-    assert answer["differences"] == [
-        "TCP 10.77.0.10:80: real server 10.77.1.11:8080 is -m -w 0, wanted is -m -w 2"
+    """ldirectord's, whose table is the one that it makes without a lab, too."""
+    code, answers = _rehearse(tmp_path, LDIRECTORD, "--deaths", "none", name="ldirectord.cf")
+    assert answers["differences"] == [
+        "TCP 10.78.0.10:25: real server 10.78.1.11:25 is -m -w 0, wanted is -m -w 1"
     ]
     assert code == 1
+    pages = {"pages": {"/fit.txt": [200, "fit"]}}
+    bare = Bare(
+        "ldirectord",
+        {"/etc/ha.d/ldirectord.cf": LDIRECTORD},
+        lines=5,
+        zeros=1,
+        answers=tuple(answer(f"10.78.1.{host}", 8080, "http", **pages) for host in (11, 12)),
+    )
+    assert [sorted(answers["tables"]["lvs"].splitlines())] == bare_tables([bare])
 
 
 def test_a_pair_hands_over_and_survives_a_power_cut(tmp_path: Path) -> None:

@@ -411,6 +411,13 @@ def test_other_addresses_of_servers_answer_their_checks_and_die_with_them(tmp_pa
     assert "10.9.50.2/24" in own and len({each.partition("/")[0] for each in own}) == len(own)
 
 
+def test_a_real_server_with_a_virtual_address_is_the_director_itself(tmp_path: Path) -> None:
+    text = "virtual_server 10.9.0.10 80 {\n protocol TCP\n real_server 10.9.0.10 81 {\n }\n}\n"
+    found = _prepared(tmp_path, text)
+    assert found.seats["10.9.0.10"].is_local
+    assert {(listener.node, listener.port) for listener in found.listeners} == {("lvs", 81)}
+
+
 # -- servers ---------------------------------------------------------------------------------------
 
 

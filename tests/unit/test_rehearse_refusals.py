@@ -9,8 +9,11 @@ import pytest
 
 from lvslab.errors import UsageError
 from lvslab.kernels.needs import any_kernel
+from lvslab.rehearse.deaths import Wish
 from lvslab.rehearse.files import read_paths
 from lvslab.rehearse.staging import Prepared, prepared
+from lvslab.report.rehearsal import summary
+from lvslab.runs.rehearsal import Answers
 from tests.unit.commands import lvslab
 
 KEEPALIVED = """
@@ -90,6 +93,8 @@ def test_services_without_users_are_said(tmp_path: Path, service: str, says: str
     found = _prepared(tmp_path, service + "\n real_server 10.9.7.11 80 {\n}\n}\n")
     assert any(says in note for note in found.directors[0].notes)
     assert not list(found.stage(any_kernel()).doors())
+    assert ("killed" in found.duration(Wish())) == ("SCTP" in service), "nothing is waited for but tables"
+    assert "served: not known, as no service has users here" in list(summary(Answers()))
 
 
 def test_a_service_of_every_port_is_asked_at_one(tmp_path: Path) -> None:
