@@ -10,14 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mininet.link import Intf, Link
 from mininet.log import setLogLevel
-from mininet.net import Mininet
-from mininet.nodelib import LinuxBridge
 
 from lvslab.errors import LabError
 from lvslab.kernels.machine import Guest
 from lvslab.lab.nodes import GuestNode, LabHost
+from lvslab.lab.parts import Intf, Link, LinuxBridge, Mininet
 from lvslab.plan.plan import LabPlan
 
 

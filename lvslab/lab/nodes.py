@@ -17,9 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mininet.link import Intf
-from mininet.node import Host, Node
-
 from lvslab.errors import LabError
 from lvslab.host import linux
 from lvslab.host.completed import Completed
@@ -29,6 +26,7 @@ from lvslab.kernels.kinds import CHEAPEST
 from lvslab.kernels.machine import Guest
 from lvslab.kernels.needs import Need, modules_for
 from lvslab.lab.guest_process import GuestProcess
+from lvslab.lab.parts import Host, Intf, Node
 from lvslab.modes.base import Action, Ip, Step, Sysctl, set_up_script
 
 

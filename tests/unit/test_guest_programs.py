@@ -26,10 +26,10 @@ _PROGRAM = re.compile(r"#!|^(?:import|from \w+ import|def|while|for|until|case)\
 
 def _programs(source: str) -> list[str]:
     """The texts in a module, docstrings apart, that are whole programs of shell or Python."""
-    tree = ast.parse(source)
-    alone = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    nodes = list(ast.walk(ast.parse(source)))
+    alone = {node.value for node in nodes if isinstance(node, ast.Expr)}  # docstrings
     texts = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             texts.append("".join(str(part.value) for part in node.values if isinstance(part, ast.Constant)))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in alone:

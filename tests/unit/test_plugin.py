@@ -53,6 +53,10 @@ def run_pytest(folder: Path, text: str, *arguments: str) -> subprocess.Completed
         "no:cacheprovider",
         "-p",
         "no:hypothesispytest",
+        "-p",
+        "no:anyio",
+        "-p",
+        "no:xdist",
         *arguments,
     ]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
