@@ -165,7 +165,8 @@ def _show(answers: Answers | Change) -> None:
     notes = [f"guessed: {guess}" for guess in answers.guesses] + [f"note: {note}" for note in answers.notes]
     print_lines([*(line for note in notes for line in wrapped(note, 80)), ""])
     if answers.differences:
-        print_lines(["not as the files say:", *(f"  {line}" for line in answers.differences), ""])
+        differences = [part for line in answers.differences for part in wrapped(line, 80, "  ")]
+        print_lines(["not as the files say:", *differences, ""])
     print_table(("service", "verdict", "seen"), proof_rows(answers))
     if answers.notices:
         print_lines([""])
@@ -177,16 +178,19 @@ def _show(answers: Answers | Change) -> None:
 
 
 def _show_change(change: Change) -> None:
-    from lvslab.cli.terminal import print_lines, print_table
-    from lvslab.report.rehearsal import reload_rows
+    from lvslab.cli.terminal import print_lines, print_table, wrapped
+    from lvslab.report.rehearsal import known_rows, programs, reload_rows
 
-    print_lines(
-        [f"what the new {change.of} changes:", *(f"  {line}" for line in change.changes or ("nothing",)), ""]
-    )
+    changes = [part for line in change.changes or ("nothing",) for part in wrapped(line, 80, "  ")]
+    print_lines([f"what the new {change.of} changes:", *changes, ""])
     if change.reloads:
         print_table(("reload", "users of", "new users", "connections"), reload_rows(change))
     if change.history:
-        print_lines(["", "what the tables did:", *(f"  {line}" for line in change.history)])
-    worse = [f"  {line}" for line in change.worse or ("nothing",)]
+        history = [part for line in change.history for part in wrapped(line, 80, "  ")]
+        print_lines(["", "what the tables did:", *history])
+    if change.known:
+        print_lines(["", f"faults of keepalived's reload that are on record, with {programs(change.new)}:"])
+        print_table(("issue", "fault", "", "seen"), known_rows(change))
+    worse = [part for line in change.worse or ("nothing",) for part in wrapped(line, 80, "  ")]
     print_lines(["", f"worse than with the old {change.of}:", *worse])
     print_lines(["", f"with the new {change.of}:"])

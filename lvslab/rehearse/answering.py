@@ -7,6 +7,7 @@ from pathlib import Path
 from lvslab.events import Listener
 from lvslab.ipvs.rules import format_rules
 from lvslab.rehearse.deaths import Wish
+from lvslab.rehearse.findings import findings
 from lvslab.rehearse.judging import sizes_of
 from lvslab.rehearse.lab import RehearsalLab
 from lvslab.rehearse.rehearsal import Rehearsal
@@ -34,7 +35,7 @@ def answers(rehearsal: Rehearsal, wish: Wish) -> Answers:
     left = rehearsal.settle()
     tables = {name: format_rules(table) for name, table in rehearsal.tables().items()}
     rehearsal.prove()
-    findings = rehearsal.lab.findings()
+    found = findings(rehearsal.lab)
     if not left:
         for death in wish.deaths:
             kill_servers(rehearsal, death)
@@ -50,7 +51,8 @@ def answers(rehearsal: Rehearsal, wish: Wish) -> Answers:
         differences=(*left, *rehearsal.leftovers),
         proofs=tuple(rehearsal.proofs),
         notices=tuple(rehearsal.notices),
-        findings=findings,
+        findings=found,
         sizes=sizes_of(stage),
         releases={director.name: rehearsal.lab.release(director.name) for director in stage.directors},
+        programs={director.name: rehearsal.lab.program(director) for director in stage.directors},
     )

@@ -32,8 +32,11 @@ def address(text: str, device: str) -> Ip:
 
 
 def default_route(gateway: str, device: str | None = None, metric: int = 0, table: int = 0) -> Ip:
+    """`ip route add default`. With a device the gateway is not looked up: the kernel knows a
+    network of IPv6 only when its link has a carrier (addrconf_notify, net/ipv6/addrconf.c).
+    """
     words = [f"route add default via {gateway}"]
-    words += [f"dev {device}"] if device else []
+    words += [f"dev {device} onlink"] if device else []
     words += [f"table {table}"] if table else []
     words += [f"metric {metric}"] if metric else []
     return Ip(" ".join(words))

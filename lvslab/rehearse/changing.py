@@ -15,18 +15,25 @@ from lvslab.lab.worlds import Table as Rows
 from lvslab.lab.worlds import TableListener
 from lvslab.rehearse.answering import answers
 from lvslab.rehearse.deaths import Victim, Wish, victims
-from lvslab.rehearse.director import Director, Door
+from lvslab.rehearse.director import Director, Door, Manager
 from lvslab.rehearse.formula import Death
 from lvslab.rehearse.lab import RehearsalLab
 from lvslab.rehearse.rehearsal import READY_SECONDS, Rehearsal
+from lvslab.rehearse.reload_faults import Reloaded, Trial, Tried, known_faults
 from lvslab.rehearse.seats import Speaks
 from lvslab.rehearse.stage import Stage
 from lvslab.rehearse.tables import Table, changed, differences
+from lvslab.rehearse.users import BEAT_SECONDS
 from lvslab.runs.outage import survival
-from lvslab.runs.rehearsal import Change, Reload
+from lvslab.runs.rehearsal import Change, KnownFault, Reload
 
 _BEFORE_SECONDS = 2.0
-_AFTER_SECONDS = 3.0
+_AFTER_SECONDS = BEAT_SECONDS + 1.5
+"""Longer than an answer on a lasting connection may take: one that hangs counts as broken."""
+
+_TURNS, _BETWEEN_SECONDS = 6, 0.5
+"""Reloads in a row, and the time between two of them."""
+
 _CONNECTIONS = 5
 """Lasting connections to each door while files are reloaded."""
 
@@ -55,8 +62,9 @@ def rehearse_change(
         change = _Changing(Rehearsal(lab, logs / "users-reload", speaks, listener), old, tuple(new))
         change.all_up()
         fresh = change.fresh()
-        change.compare("all up", fresh)
+        change.compare("all up", fresh, Trial.ALL_UP)
         change.while_down(fresh)
+        change.often(fresh)
         lab.take_over(new)
         lab.start_anew()
         after = answers(Rehearsal(lab, logs / "users-new", speaks, listener), wish)
@@ -65,6 +73,7 @@ def rehearse_change(
             reloads=tuple(change.reloads),
             leftovers=tuple(change.leftovers),
             history=tuple(change.history),
+            known=tuple(change.known()),
             old=before,
             new=after,
         )
@@ -88,6 +97,7 @@ class _Changing:
 
     Attributes:
         reloads, leftovers, history: as in `Change`.
+        moved, tried: as in `Tried` (tables).
     """
 
     rehearsal: Rehearsal
@@ -96,6 +106,8 @@ class _Changing:
     reloads: list[Reload] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     history: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    tried: list[Reloaded] = field(default_factory=list)
     _tables: dict[str, Table] = field(default_factory=dict)
 
     def all_up(self) -> None:
@@ -130,7 +142,24 @@ class _Changing:
             self.rehearsal.let_pass(_AFTER_SECONDS)
             lab.put("up", names)
             self.rehearsal.wait_whole()
-        self.compare(said, fresh)
+        self.compare(said, fresh, Trial.DOWN)
+
+    def often(self, fresh: dict[str, Table]) -> None:
+        """Reload old and new files in turn, the new ones last."""
+        lab = self.rehearsal.lab
+        self.rehearsal.tell("control", f"{_TURNS} reloads in a row, old and new files in turn")
+        for turn in range(_TURNS):
+            lab.take_over(self.old if turn % 2 == 0 else self.new)
+            lab.reload()
+            self.rehearsal.let_pass(_BETWEEN_SECONDS)
+        self.rehearsal.wait_whole()
+        self._tables = self.rehearsal.tables()
+        self.compare(f"{_TURNS} reloads in a row", fresh, Trial.OFTEN)
+
+    def known(self) -> Iterator[KnownFault]:
+        """What is said of the faults that are on record; of keepalived's files only."""
+        if any(director.manager is Manager.KEEPALIVED for director in self.new):
+            yield from known_faults(Tried(self.old, self.new, self.reloads, self.tried, self.moved))
 
     def _one_a_pool(self) -> list[Victim]:
         """The first server of every pool that a check watches."""
@@ -142,8 +171,9 @@ class _Changing:
                 chosen.append(victim)
         return chosen
 
-    def compare(self, name: str, fresh: dict[str, Table]) -> None:
+    def compare(self, name: str, fresh: dict[str, Table], trial: Trial) -> None:
         """Set the tables after a reload beside those of a fresh start."""
+        self.tried.append(Reloaded(trial, fresh, dict(self._tables)))
         for director, table in self._tables.items():
             where = f"{name}: {director}" if len(self.new) > 1 else name
             self.leftovers += [
@@ -167,11 +197,19 @@ class _Changing:
             for director in self.old:
                 watch = TableWatch(rehearsal.lab.node(director.name), self._hear(director.name, name, began))
                 stack.enter_context(watch)
+            holders = rehearsal.lab.holders()
             rehearsal.lab.take_over(self.new)
             yield
             rehearsal.let_pass(_AFTER_SECONDS, users)
             ended = time.time()
         self._tables = rehearsal.tables()
+        moved = [
+            f"{name}: {address} has gone from {', '.join(holders[address])} to {', '.join(names) or 'nobody'}"
+            for address, names in rehearsal.lab.holders().items()
+            if holders.get(address) and names != holders[address]
+        ]
+        self.moved += moved
+        self.leftovers += moved
         if not judged:
             return
         gone = {door for director in self.old for door in director.doors(rehearsal.stage.marks)}

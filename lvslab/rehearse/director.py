@@ -10,6 +10,8 @@ from enum import StrEnum
 from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.service import Protocol, RealServer, VirtualService
 from lvslab.reading.configured import ConfiguredServer, Pool
+from lvslab.reading.keepalived import Keepalived
+from lvslab.reading.ldirectord import Ldirectord
 from lvslab.reading.vrrp import SyncSettings, Vrrp
 
 
@@ -79,6 +81,7 @@ class Director:
             fork=yes.
         is_whole: whether `own` is all that it has: a virtual address that is not there is nowhere.
         kernel: that the plan gives it, "" for the one that all have.
+        read: its daemon's configuration file, as the doctor knows it; None: it has none.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Director:
     in_turn: bool = False
     is_whole: bool = False
     kernel: str = ""
+    read: Keepalived | Ldirectord | None = None
 
     @property
     def services(self) -> Iterator[VirtualService]:

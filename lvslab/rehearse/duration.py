@@ -56,7 +56,7 @@ def reloading(directors: Sequence[Director], marks: Marks) -> float:
     """Seconds for the reloads of new files, and the fresh starts that they are compared with."""
     back = patience(directors)
     noticed = [victim.promised or 0.0 for victim in victims(directors, marks, Death.KILLED)]
-    return _START_SECONDS + 2 * _USERS_SECONDS + 6 * back + max(noticed, default=0.0)
+    return _START_SECONDS + 3 * _USERS_SECONDS + 7 * back + max(noticed, default=0.0)
 
 
 def sentence(parts: Sequence[tuple[str, float]]) -> str:

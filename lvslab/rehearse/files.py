@@ -292,6 +292,7 @@ def _of_keepalived(
         scripts=_programs(script.command for script in read.scripts),
         notes=(*(str(unclear) for unclear in read.unclear), *replaced),
         config_id=identity,
+        read=read,
     )
 
 
@@ -307,6 +308,7 @@ def _ldirectord(name: str, main: Given) -> Director:
         scripts=_programs(script.command for script in read.scripts),
         notes=(*(str(unclear) for unclear in read.unclear), *replaced),
         in_turn=read.settings.get("fork") != "yes",
+        read=read,
     )
 
 

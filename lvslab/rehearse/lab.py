@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path, PurePath
 from types import TracebackType
-from typing import Any
 
 from lvslab import events
 from lvslab.control.base import ControlFile
@@ -123,6 +122,26 @@ class RehearsalLab:
         """Of its kernel (uname(1), -r)."""
         return self.node(director).run("uname -r").check(director, "uname").strip()
 
+    def program(self, director: Director) -> str:
+        """What makes its table, as it says of itself: "Keepalived v2.2.7 (01/16,2022)"."""
+        command = f"{director.manager.value} --version 2>&1 | head -n 1"
+        return self.node(director.name).run(command).check(director.name, "its version").strip()
+
+    def holders(self) -> dict[str, tuple[str, ...]]:
+        """Each address that moves between directors → those that have it."""
+        moving = {address.partition("/")[0] for one in self.stage.directors for _, address, _ in one.moving()}
+        held: dict[str, list[str]] = {address: [] for address in sorted(moving)}
+        for director in self.stage.directors if moving else ():
+            if self.lab.is_on(director.name):
+                for line in (
+                    self.node(director.name).run("ip -o address").check(director.name, "ip").splitlines()
+                ):
+                    words = line.split()
+                    address = words[3].partition("/")[0] if len(words) > 3 else ""
+                    if address in held and words[1] != "lo":
+                        held[address].append(director.name)
+        return {address: tuple(names) for address, names in held.items()}
+
     # -- the user's daemons ------------------------------------------------------------------------
 
     def _install(self, director: Director, files: Mapping[str, str]) -> None:
@@ -232,14 +251,6 @@ class RehearsalLab:
             self._farms[director.name] = self._stack.enter_context(farm)
         self._install(director, director.files)
         self.start(director)
-
-    def findings(self) -> tuple[Mapping[str, Any], ...]:
-        """What the doctor finds on the directors."""
-        from lvslab.doctor import gather
-        from lvslab.doctor.diagnose import report
-
-        names = [director.name for director in self.stage.directors]
-        return tuple(report(gather.of_lab(self.lab, names))["findings"])
 
     def stop(self, director: str) -> None:
         """End a director's daemon orderly; in a dead one nothing is waited for."""

@@ -26,8 +26,11 @@ RATE_IN_GUESTS = 5.0
 ATTEMPT_SECONDS = 0.9
 """Below 1 s, after which TCP sends a lost SYN again: a lost SYN is a failed attempt."""
 
+BEAT_SECONDS = 3.0
+"""So long an answer on a lasting connection may take."""
+
 _HEARTBEAT_SECONDS = 0.5
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Users:
                 "timeout": ATTEMPT_SECONDS,
                 "connections": self._connections if ask.door.protocol is Protocol.TCP else 0,
                 "heartbeat": heartbeat,
-                "beat_timeout": 5.0,
+                "beat_timeout": BEAT_SECONDS,
                 "attempts": f"{number}.csv",
                 "beats": f"{number}.beats.csv",
             }

@@ -48,7 +48,8 @@ def proof_rows(answers: Answers) -> list[tuple[str, str, str]]:
 
 
 def _row(notice: Notice) -> tuple[str, str, str, str]:
-    return notice.fault, notice.door, noticed(notice), _allowed(notice.promised)
+    said = noticed(notice) + (f"; newcomers: {notice.newcomers}" if notice.newcomers else "")
+    return notice.fault, notice.door, said, _allowed(notice.promised)
 
 
 def _shared(kind: str, notices: Sequence[Notice]) -> tuple[str, str, str, str]:
@@ -101,6 +102,17 @@ def reload_rows(change: Change) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def known_rows(change: Change) -> list[tuple[str, str, str, str]]:
+    """One row a fault of keepalived's reload that is on record: issue, fault, verdict, seen."""
+    said = {"pass": "not here", "fail": "here", "unknown": "not tried"}
+    return [(f"#{each.number}", each.what, said[each.verdict], each.seen or "–") for each in change.known]
+
+
+def programs(answers: Answers) -> str:
+    """The daemons that made the tables, each once."""
+    return ", ".join(dict.fromkeys(answers.programs.values()))
+
+
 def summary(answers: Answers) -> Iterator[str]:
     """The answers in a few sentences, the worst first."""
     if answers.differences:
@@ -138,6 +150,8 @@ def write_page(run: Path, answers: Answers | Change) -> Path:
                 "change": change,
                 "failed": bool(change.worse) if change else shown.failed,
                 "reloads": reload_rows(change) if change else [],
+                "known": known_rows(change) if change else [],
+                "programs": programs(shown),
                 "answers": shown,
                 "old": change.old if change else None,
                 "summary": list(summary(shown)),

@@ -113,6 +113,7 @@ class Answers:
         notices: what users noticed, fault by fault.
         findings: of the doctor, as `lvslab doctor --json` has them.
         releases: of the directors' kernels, by director.
+        programs: what makes each director's table, as it says of itself: "Keepalived v2.2.7".
         sizes: name → number: checks a second, entries, …
     """
 
@@ -125,6 +126,7 @@ class Answers:
     findings: tuple[Mapping[str, Any], ...] = ()
     sizes: Mapping[str, float] = field(default_factory=dict)
     releases: Mapping[str, str] = field(default_factory=dict)
+    programs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -157,6 +159,23 @@ class Reload:
 
 
 @dataclass(frozen=True)
+class KnownFault:
+    """A fault of keepalived's reload that its tracker has on record.
+
+    Attributes:
+        number: of the issue there.
+        what: the fault, in a few words.
+        verdict: "pass": it was tried, and is not here; "fail": it is; "unknown": it was not tried.
+        seen: what shows it, or why it was not tried.
+    """
+
+    number: int
+    what: str
+    verdict: Verdict
+    seen: str = ""
+
+
+@dataclass(frozen=True)
 class Change:
     """A change of files or of the kernel, rehearsed.
 
@@ -166,9 +185,10 @@ class Change:
             become which, a sentence each.
         reloads: what users noticed of each reload.
         leftovers: what the table after a reload has otherwise than after a fresh start of the new
-            files, a sentence each, with the reload's name in front; or the table on the new kernel
-            otherwise than on the old one.
+            files, a sentence each, with the reload's name in front, and which virtual addresses it
+            moved; or the table on the new kernel otherwise than on the old one.
         history: changes of the tables during reloads: seconds since the reload, and a sentence.
+        known: faults of keepalived's reload that were looked for; empty where it has no files.
         old, new: the answers for either.
     """
 
@@ -177,6 +197,7 @@ class Change:
     reloads: tuple[Reload, ...] = ()
     leftovers: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
+    known: tuple[KnownFault, ...] = ()
     old: Answers = field(default_factory=Answers)
     new: Answers = field(default_factory=Answers)
 

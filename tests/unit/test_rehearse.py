@@ -26,7 +26,8 @@ from lvslab.rehearse.marks import marks_of
 from lvslab.rehearse.seats import SERVERS
 from lvslab.rehearse.staging import Prepared, prepared
 from lvslab.rehearse.tables import changed, differences, weights
-from lvslab.runs.rehearsal import Change, Notice, Reload
+from lvslab.report.rehearsal import rows
+from lvslab.runs.rehearsal import Answers, Change, Notice, Reload
 
 KEEPALIVED = """
 vrrp_instance FRONT {
@@ -352,6 +353,8 @@ def test_newcomers_are_others_and_come_where_users_are_bound(tmp_path: Path) -> 
     assert not _prepared(tmp_path).stage(any_kernel()).persistent_doors()
     notice = Notice("all", "TCP 10.9.0.10:80", 9.0, False, 9, 9, 0.1, newcomers="all 9 users served")
     assert notice.sentence.endswith("; newcomers: all 9 users served")
+    ((_, _, noticed, _),) = rows(Answers(notices=(notice,)))
+    assert noticed.endswith("; newcomers: all 9 users served")
 
 
 def test_victims_die_by_program_or_by_machine(tmp_path: Path) -> None:
@@ -389,33 +392,6 @@ def test_no_two_victims_of_a_round_share_users(doors: list[set[int]]) -> None:
     for group in groups:
         users = [door for victim in group for door in victim.doors]
         assert len(set(users)) == len(users)
-
-
-def test_other_addresses_of_servers_answer_their_checks_and_die_with_them(tmp_path: Path) -> None:
-    text = """virtual_server 10.9.0.10 80 {
-        protocol TCP
-        real_server 10.9.7.11 80 { TCP_CHECK { connect_ip 10.9.50.11
-                                               connect_port 81
-                                               bindto 10.9.50.2 } }
-        real_server 10.9.7.12 80 { TCP_CHECK { connect_ip 10.9.60.1 } }
-        real_server 10.9.7.13 80 { TCP_CHECK { connect_ip 10.9.60.1 } }
-    }"""
-    found = _prepared(tmp_path, text)
-    assert {seat.address: seat.of for seat in found.seats.values() if seat.of} == {"10.9.50.11": "10.9.7.11"}
-    names = {(listener.address, listener.port): listener.server for listener in found.listeners}
-    assert names["10.9.50.11", 81] == "10.9.7.11:80"
-    assert names["10.9.60.1", 80] == "10.9.60.1:80", "a machine of its own: several are judged by it"
-    promised = {victim.address: victim.promised for victim in victims(found.directors, {}, Death.KILLED)}
-    assert promised == {"10.9.7.11": 61.0, "10.9.7.12": None, "10.9.7.13": None}
-    own = [address for port in found.network.ports["lvs"] for address in port.addresses]
-    assert "10.9.50.2/24" in own and len({each.partition("/")[0] for each in own}) == len(own)
-
-
-def test_a_real_server_with_a_virtual_address_is_the_director_itself(tmp_path: Path) -> None:
-    text = "virtual_server 10.9.0.10 80 {\n protocol TCP\n real_server 10.9.0.10 81 {\n }\n}\n"
-    found = _prepared(tmp_path, text)
-    assert found.seats["10.9.0.10"].is_local
-    assert {(listener.node, listener.port) for listener in found.listeners} == {("lvs", 81)}
 
 
 # -- servers ---------------------------------------------------------------------------------------
