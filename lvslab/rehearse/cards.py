@@ -135,7 +135,7 @@ def server_steps(cards: Sequence[Card], virtual: Iterable[str], ipv6: bool) -> t
                 default_route(gateway, card.device, table=_REPLY_TABLE + number),
                 Ip(f"rule add from {own} lookup {_REPLY_TABLE + number}", ipv6=":" in own),
             ]
-    actions += [Ip(f"address add {text} dev lo") for text in virtual]
+    actions += [address(text, "lo") for text in virtual]
     devices = [card.device for card in cards]
     ways = "replies of NAT servers pass the director, answers to checks the guest that unwraps"
     return (

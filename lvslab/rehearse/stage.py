@@ -317,7 +317,7 @@ class _Builder:
             Step(
                 "server",
                 "it is a real server, too",
-                (*quiet, *(Ip(f"address add {vip} dev lo") for vip in vips)),
+                (*quiet, *(address(vip, "lo") for vip in vips)),
             )
         ]
 
