@@ -45,7 +45,7 @@ kernels: install ## from newer Debian suites: a guest kernel, a stock one for QE
 	-@$(VENV)/bin/python -m lvslab.proxies.pound_program
 
 unit: install ## tests without a kernel: pure logic, and everything shipped loads
-	$(VENV)/bin/pytest -n 2 --dist loadfile tests/unit tests/shipped
+	$(VENV)/bin/pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder tests/unit tests/shipped
 
 lab: install kernels ## tests that boot kernels and judge packets: modules side by side, then those that judge times
 	@lvslab/data/install-packages test

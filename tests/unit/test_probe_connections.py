@@ -97,7 +97,9 @@ def test_a_failed_heartbeat_is_the_connections_last(
     start: Callable[[ProbeSpec], Run], handler: Handler, outcome: str
 ) -> None:
     with tcp_server(handler) as port:
-        done = start(spec(port, rate=None, connections=2, heartbeat=0.05, seconds=0.4)).end()
+        late = 0.5 if outcome == "timeout" else PATIENCE
+        given = spec(port, rate=None, connections=2, heartbeat=0.05, seconds=0.4, beat_timeout=late)
+        done = start(given).end()
     assert [
         (each.connection, each.outcome) for each in sorted(done.beats, key=lambda each: each.connection)
     ] == [

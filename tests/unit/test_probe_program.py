@@ -68,7 +68,7 @@ def test_outcomes_of_answers(
     start: Callable[[ProbeSpec], Run], handler: Handler, outcome: str, server: str
 ) -> None:
     with tcp_server(handler) as port:
-        done = start(spec(port, seconds=0.05)).end()
+        done = start(spec(port, seconds=0.05, timeout=PATIENCE)).end()
     assert done.outcomes == {outcome: 5}
     assert {each.server for each in done.attempts} == {server}
     assert all(each.connect is not None for each in done.attempts)
@@ -148,7 +148,7 @@ def test_it_stops_when_told_and_writes_what_is_under_way(start: Callable[[ProbeS
 
 def test_a_kill_loses_next_to_nothing(start: Callable[[ProbeSpec], Run]) -> None:
     with tcp_server(answer_as("rs1")) as port:
-        run = start(spec(port, seconds=600.0))
+        run = start(spec(port, seconds=600.0, timeout=PATIENCE))
         for _ in range(3):
             seen = run.files[0].read_text() if run.files[0].exists() else ""
             run.wait_for(seen + "1")
