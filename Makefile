@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORLD = director-power-cut --time virtual
 # A kernel for virtual time is built where none is: minutes, and compilers.
 VIRTUAL = $(LVSLAB) run $(WORLD) --dry-run >/dev/null 2>&1 || { lvslab/data/install-packages optional; \
-	$(LVSLAB) kernels build debian/bookworm --virtual-time; }
+	$(LVSLAB) kernels build debian/trixie --virtual-time; }
 
 .PHONY: help install packages kernels demo classroom unit lab test slow faults soak lint perf simulation clean
 

@@ -10,7 +10,7 @@ from lvslab.errors import CannotError, UsageError
 from lvslab.kernels.kinds import HOST, KINDS
 from lvslab.kernels.virtual_time import VirtualTimeKernel
 
-_MAKE_ONE = "lvslab kernels build debian/bookworm --virtual-time"
+_MAKE_ONE = "lvslab kernels build debian/trixie --virtual-time"
 
 
 def entry_in_virtual_time(name: str | None = None, cache: Path | None = None) -> CatalogEntry:

@@ -71,7 +71,7 @@ class VirtualTimeKernel(Kernel):
             CannotError: always.
         """
         raise CannotError(
-            "virtual-time: no package has such a kernel; run: lvslab kernels build debian/bookworm"
+            "virtual-time: no package has such a kernel; run: lvslab kernels build debian/trixie"
             " --virtual-time"
         )
 

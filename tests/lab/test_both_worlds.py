@@ -21,10 +21,8 @@ from tests.lab.test_virtual_scenarios import in_virtual_time
 
 pytestmark = pytest.mark.timed
 
-HELD = ("server-killed",)
-"""Scenarios that are held against each other here; `test_virtual_scenarios.py` has one more, and
-`tests/slow/test_both_worlds.py` those that take longer.
-"""
+HELD = ("director-power-cut", "server-killed")
+"""Scenarios that are held against each other here; the others: `tests/slow/test_both_worlds.py`."""
 
 WORLDS, RATE = 3, 100
 """Seeds of each scenario, and connections a second where a scenario lets that be chosen: a world's

@@ -21,7 +21,7 @@ from tests.lab.conftest import in_sandbox, run_lvslab
 from tests.lab.test_virtual_time import KERNELS
 
 pytestmark = pytest.mark.skipif(
-    not KERNELS, reason="no kernel in virtual time: lvslab kernels build debian/bookworm --virtual-time"
+    not KERNELS, reason="no kernel in virtual time: lvslab kernels build debian/trixie --virtual-time"
 )
 
 

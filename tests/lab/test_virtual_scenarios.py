@@ -1,5 +1,5 @@
-"""Scenarios in virtual time, against the same ones in real time: the same verdicts and the same
-history of the table; and the same seed twice.
+"""Scenarios in virtual time: the same seed twice, on one kernel; what is refused; a console in a
+world that stands. What they say against real time: test_both_worlds.py.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from lvslab.catalog.virtual_time import entry_in_virtual_time
+from lvslab.comparison.worlds import read_worlds
 from lvslab.errors import CannotError
 from lvslab.exitcodes import ExitCode
 from lvslab.runs import rundir
 from tests.lab.conftest import LVSLAB, run_lvslab
 
-POWER_CUT = ("director-power-cut", "--sync", "yes", "--rate", "100", "--connections", "8")
-KILLED = ("server-killed", "--control", "keepalived", "--rate", "50")
+POWER_CUT = ("director-power-cut", "--sync", "yes", "--rate", "50", "--connections", "8")
 
 
 def in_virtual_time() -> None:
@@ -27,40 +27,21 @@ def in_virtual_time() -> None:
         pytest.skip(str(error))
 
 
-def finished(tmp_path: Path, *words: str, seconds: float = 600) -> rundir.Run:
-    """The run of a command that is to succeed."""
-    done = run_lvslab("run", *words, "--no-report", "--runs", str(tmp_path), "--json", timeout=seconds)
+def test_a_kernel_against_itself_differs_by_nothing_and_a_seed_from_another_does(tmp_path: Path) -> None:
+    in_virtual_time()
+    kernel = entry_in_virtual_time().full_name
+    words = (*POWER_CUT, "--time", "virtual", "--seeds", "2", "--kernel", kernel, "--kernel", kernel)
+    done = run_lvslab("run", *words, "--runs", str(tmp_path), "--json", timeout=600)
     assert done.code == ExitCode.OK, done.err
-    return rundir.load(Path(done.data["run"]))
-
-
-def verdicts(run: rundir.Run) -> dict[str, str]:
-    return {result.name: result.verdict for result in run.results}
-
-
-def history(run: rundir.Run) -> list[str]:
-    """What became of the table and of the VRRP states, in order."""
-    return [mark.text for trial in run.trials for mark in trial.marks if mark.kind == "table"]
-
-
-def test_a_seed_repeats_every_frame_and_another_one_does_not(tmp_path: Path) -> None:
-    in_virtual_time()
-    hashes = [
-        (
-            finished(tmp_path, *POWER_CUT, "--time", "virtual", "--seed", seed).path / "frames.sha256"
-        ).read_text()
-        for seed in ("1", "1", "2")
-    ]
-    assert hashes[0] == hashes[1] != hashes[2]
-
-
-@pytest.mark.parametrize("words", [POWER_CUT, KILLED], ids=lambda words: words[0])
-def test_both_worlds_say_the_same(tmp_path: Path, words: tuple[str, ...]) -> None:
-    in_virtual_time()
-    virtual = finished(tmp_path, *words, "--time", "virtual")
-    real = finished(tmp_path, *words)
-    assert verdicts(virtual) == verdicts(real)
-    assert history(virtual) == history(real)
+    (found,) = done.data["comparisons"].values()
+    assert (found["equal"], found["common"], found["failing"]) == (2, 2, None)
+    assert {each["metric"]: each["verdict"] for each in found["differences"]} == dict.fromkeys(
+        ("outage", "detection", "survived"), "equal"
+    )
+    assert all(each["needed"] >= 2 for each in found["differences"])
+    for folder in Path(done.data["folder"]).iterdir():
+        first, second = read_worlds(folder)
+        assert first.sha256 != second.sha256
 
 
 def test_a_kernel_on_the_real_clock_is_refused_at_once(tmp_path: Path) -> None:

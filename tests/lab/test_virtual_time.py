@@ -25,7 +25,7 @@ from tests.lab.virtual_worlds import DELAY, VirtualWorld, virtual_world
 KERNELS = [entry.full_name for entry in catalog.entries() if entry.kind == VirtualTimeKernel.kind]
 
 pytestmark = pytest.mark.skipif(
-    not KERNELS, reason="no kernel in virtual time: lvslab kernels build debian/bookworm --virtual-time"
+    not KERNELS, reason="no kernel in virtual time: lvslab kernels build debian/trixie --virtual-time"
 )
 
 

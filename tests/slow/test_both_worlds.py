@@ -1,5 +1,5 @@
-"""Further scenarios say in virtual time what they say in real time (tests/lab/test_both_worlds.py):
-minutes each, and on a busy machine more.
+"""Every other scenario that virtual time does not refuse says there what it says in real time
+(tests/lab/test_both_worlds.py): minutes each, and on a busy machine more.
 """
 
 from __future__ import annotations
@@ -8,18 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from lvslab.plan.files import shipped_files
+from lvslab.scenario import description
 from tests.lab import test_both_worlds as both
 
-HELD = (
-    "drain",
-    "flapping-server",
-    "idle-connection",
-    "removal",
-    "server-hung",
-    "server-power-off",
-    "udp-dead-server",
-    "weighted-round-robin",
-)
+FILES = shipped_files("scenarios")
+HELD = sorted(name for name in set(FILES) - set(both.HELD) if not description.load(name, FILES).real_time)
 
 
 @pytest.mark.parametrize("name", HELD)

@@ -11,7 +11,7 @@ from tests.lab.test_virtual_time import KERNELS
 
 
 def test_there_is_a_kernel_in_virtual_time() -> None:
-    assert KERNELS, "lvslab kernels build debian/bookworm --virtual-time"
+    assert KERNELS, "lvslab kernels build debian/trixie --virtual-time"
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
