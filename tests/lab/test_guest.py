@@ -139,6 +139,18 @@ def test_the_hosts_files_are_seen_and_not_written() -> None:
     assert not there and not marker.exists()
 
 
+def test_a_guests_clock_is_the_machines() -> None:
+    """As far as a command that sets it takes time. A clock that nobody set is ahead."""
+
+    def work(lab: Lab) -> tuple[float, float, float]:
+        before = time.time()
+        shown = float(lab.director.run("date +%s.%N").out)
+        return shown - before, shown - time.time(), lab.start_seconds
+
+    since, ahead, started = in_nat_lab(work)
+    assert -started < since and ahead <= 0, (since, ahead, started)
+
+
 def test_a_guest_that_panics_is_noticed_and_named() -> None:
     def work(lab: Lab) -> None:
         lab.director.run("echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger")
