@@ -57,9 +57,9 @@ class Studio:
             counter += 1
             name = f"{base}-{counter}"
         figure = make()
-        style.save_png(figure, file)
+        svg = style.drawn(figure, file)
         self.files.append(file)
-        return Drawn(name, description, style.inline_svg(figure, name, description, self.looks.theme()), file)
+        return Drawn(name, description, style.inline_svg(svg, name, description, self.looks.theme()), file)
 
 
 def measurements(

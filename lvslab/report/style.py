@@ -180,22 +180,22 @@ def flow(widths: Sequence[float], room: float, gap: float = 12) -> list[tuple[in
     return places
 
 
-def save_png(figure: Figure, file: Path) -> None:
-    """Write the figure as a PNG file."""
+def drawn(figure: Figure, file: Path) -> str:
+    """Write the figure as a PNG file, and return it as an SVG file's text."""
+    from lvslab.report import both
+
+    text = io.StringIO()
     with styled():
-        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+        both.draw(figure, text, file, DPI, PAPER)
+    return text.getvalue()
 
 
-def inline_svg(figure: Figure, name: str, description: str, theme: Theme = THEME) -> str:
-    """The figure as an <svg> element for an HTML page.
+def inline_svg(svg: str, name: str, description: str, theme: Theme = THEME) -> str:
+    """A figure's SVG file as an <svg> element for an HTML page.
 
     Every id in it begins with `name`, so several of them share a page; the colours of `theme` are
     CSS variables; a screen reader reads `description`.
     """
-    buffer = io.StringIO()
-    with styled():
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"| version="[^"]*"', "", svg).replace("xlink:href", "href")

@@ -61,22 +61,17 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
     its description, and nothing is drawn.
     """
 
-    def sketch(figure: object, name: str, description: str, theme: object) -> str:
+    def sketch(svg: str, name: str, description: str, theme: object) -> str:
         from html import escape
 
         return f'<svg role="img" aria-label="{escape(description, quote=True)}"></svg>'
 
-    def touch(figure: object, file: Path) -> None:
+    def touch(figure: object, file: Path) -> str:
         file.touch()
+        return ""
 
-    monkeypatch.setattr("lvslab.report.style.save_png", touch)
+    monkeypatch.setattr("lvslab.report.style.drawn", touch)
     monkeypatch.setattr("lvslab.report.style.inline_svg", sketch)
-
-
-@pytest.fixture
-def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of what figures show within a page: their PNG files are empty."""
-    monkeypatch.setattr("lvslab.report.style.save_png", lambda figure, file: file.touch())
 
 
 @pytest.fixture

@@ -119,7 +119,6 @@ def test_a_measurement_that_failed_has_no_figure_but_a_reason(tmp_path: Path) ->
     assert as_data(load(run.path))["figures"][0]["costs"][0]["instructions_per_packet"] is None
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_the_report_is_made_from_the_run_directory_alone(tmp_path: Path) -> None:
     report = write_report(bench_run(tmp_path))
     assert [file.stem for file in report.figures] == ["modes", "connections", "servers", "change-b"]

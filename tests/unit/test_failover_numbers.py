@@ -202,7 +202,6 @@ def test_no_failure_at_all_is_said(tmp_path: Path) -> None:
     assert "no attempt failed" in words and "no outage" in words
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_a_broken_line_costs_the_trial_not_the_report(tmp_path: Path) -> None:
     path = run_of(tmp_path, [(trial_entry(1), failing(100, 120)), (trial_entry(2), {})])
     file = path / "probes" / "mon-nat-2.attempts.csv"
@@ -217,7 +216,6 @@ def test_a_broken_line_costs_the_trial_not_the_report(tmp_path: Path) -> None:
     write_report(path)
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_a_trial_with_heartbeats_only_is_shown(tmp_path: Path) -> None:
     with sample_failover.writer(tmp_path, "beats") as run:
         sample_failover.add(

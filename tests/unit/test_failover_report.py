@@ -37,7 +37,6 @@ def test_the_page_says_what_is_missing(gaps: Path) -> None:
     assert any("no-file –" in label for label in page.labels if label.startswith("Outage of every repeat"))
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_a_name_that_leaves_the_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret.attempts.csv").write_text(lines_of({}))
     path = run_of(tmp_path / "runs", [(trial_entry(name="../../../secret"), None)])
@@ -89,7 +88,6 @@ def test_the_same_trials_give_the_same_bytes(tmp_path: Path) -> None:
     assert [f.read_bytes() for f in first.figures] == [f.read_bytes() for f in second.figures]
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_hostile_words_stay_words(tmp_path: Path) -> None:
     marks = (Mark(START + 1, "fault", "<i>", "<script>alert(1)</script> $\\frac$"),)
     entry = trial_entry(variant="<b>&$x_1$", mode="<u>", marks=marks, expects="<script>", name="<b>")

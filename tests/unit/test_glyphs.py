@@ -8,24 +8,25 @@ from pathlib import Path
 import pytest
 
 from lvslab.report.glyphs import share_glyphs
-from lvslab.report.style import inline_svg, styled
+from lvslab.report.style import drawn, inline_svg, styled
 
 _OUTLINE = r'<path id="([^"]+)" d="([^"]*)" transform="scale\(0?\.015625\)"/>'
 
 
-def page() -> str:
+def page(folder: Path) -> str:
     """Two figures, which say the same words and others."""
     from matplotlib.figure import Figure
 
-    drawn = []
+    figures = []
     for number in (1, 2):
         with styled():
             figure = Figure(figsize=(4, 2))
             figure.text(0.1, 0.5, "10.0.0.10:80")
             figure.text(0.1, 0.2, f"server {number}, 10$^{number}$")
             figure.text(0.1, 0.8, "10.0.0.10:80")
-        drawn.append(inline_svg(figure, f"figure-{number}", "words"))
-    return f"<html><body>\n{''.join(drawn)}</body></html>"
+        svg = drawn(figure, folder / f"{number}.png")
+        figures.append(inline_svg(svg, f"figure-{number}", "words"))
+    return f"<html><body>\n{''.join(figures)}</body></html>"
 
 
 def letters(text: str) -> list[tuple[str, float]]:
@@ -51,8 +52,8 @@ def letters(text: str) -> list[tuple[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def pages() -> tuple[str, str]:
-    heavy = page()
+def pages(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    heavy = page(tmp_path_factory.mktemp("figures"))
     return heavy, share_glyphs(heavy)
 
 

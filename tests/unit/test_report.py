@@ -146,7 +146,6 @@ def test_a_run_that_was_killed_is_not_called_passed(tmp_path: Path) -> None:
     assert "STILL RUNNING, OR KILLED" in page_of(path).text
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     with sample_run.writer(tmp_path) as run:
         run.add_lab(replace(sample_lab.lab("nat"), name="<b>&$x_1$"))

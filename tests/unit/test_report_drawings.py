@@ -124,7 +124,7 @@ def test_a_packet_that_nobody_received_is_drawn(tmp_path: Path) -> None:
     assert "received by nobody" in words and "not judged: seen leaving, never arriving" in words
     assert "fd00::1" in words and "outer header removed" in words
     network.draw(lab_of("nat"), look_of("nat"), path.flows[0])
-    style.save_png(figure, tmp_path / "lost.png")
+    style.drawn(figure, tmp_path / "lost.png")
 
 
 @pytest.mark.parametrize("mode", ["nat", "dr", "tun", "fullnat"])
@@ -163,3 +163,30 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
     before = dict(matplotlib.rcParams)
     network.draw(lab_of("dr"), look_of("dr"))
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_picture_shows_what_the_drawing_shows(tmp_path: Path) -> None:
+    """Both come of one drawing: in the pixels of the PNG file, what is where the SVG has it."""
+    from matplotlib.image import imread
+
+    with style.styled():
+        figure, axes = style.sheet(144, 72)
+        style.rounded(axes, 36, 18, 72, 18, 2, fc=style.BAD, ec="none")
+        axes.plot([20], [60], "s", color=style.GOOD, markersize=12, clip_on=True)
+        axes.text(100, 60, "l", color=style.INK, fontsize=20, ha="center", va="center")
+    svg = style.drawn(figure, tmp_path / "a.png")
+    picture = imread(tmp_path / "a.png")[:, :, :3]
+    height, width, _ = picture.shape
+    assert (width, height) == (style.DPI * 2, style.DPI)
+
+    def color(x: float, y: float) -> str:
+        dot = picture[int(y / 72 * height), int(x / 144 * width)]
+        return "#" + "".join(f"{round(float(part) * 255):02x}" for part in dot)
+
+    assert color(72, 27) == style.BAD and color(20, 60) == style.GOOD
+    assert color(5, 5) == color(72, 40) == color(34, 27) == style.PAPER, "the rest is paper"
+    assert style.BAD in svg and style.GOOD in svg and style.PAPER not in svg, "an SVG has no ground"
+    letter = picture[
+        int(50 / 72 * height) : int(70 / 72 * height), int(97 / 144 * width) : int(103 / 144 * width)
+    ]
+    assert letter.min() < 0.9, "a letter is painted where it stands"

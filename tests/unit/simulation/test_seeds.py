@@ -112,7 +112,6 @@ def test_the_command_that_replays_a_world_says_all_that_was_said() -> None:
     assert repeated.values == job.values
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_the_page_names_the_worst_seed_and_draws_what_there_is(tmp_path: Path) -> None:
     place = str(run_of(tmp_path, advert=0.2).path.relative_to(tmp_path))
     with_phase = [replace(trial(seed, 0.6 + seed / 100), run=place) for seed in (1, 2, 3)]
