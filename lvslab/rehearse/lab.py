@@ -14,7 +14,7 @@ from types import TracebackType
 
 from lvslab import events
 from lvslab.control.base import ControlFile
-from lvslab.errors import LabError, UsageError
+from lvslab.errors import CommandError, GuestError, LabError, UsageError
 from lvslab.events import Listener
 from lvslab.host import linux
 from lvslab.host.scripts import guest_file
@@ -33,6 +33,28 @@ from lvslab.rehearse.sysctls import set_sysctls
 _LOOK_SECONDS = 0.1
 
 _KEEPALIVED = "keepalived --dont-fork --log-console --log-detail --no-syslog --dont-release-ipvs"
+
+
+_READINGS = 5
+"""So often a table that contradicts itself is read."""
+
+
+def steady(read: Callable[[], tuple[VirtualService, ...]]) -> tuple[VirtualService, ...]:
+    """A table that does not contradict itself.
+
+    Raises:
+        CommandError: it cannot be read.
+        GuestError: its kernel is dead.
+        LabError: it still does after some readings.
+    """
+    for _ in range(_READINGS - 1):
+        try:
+            return read()
+        except (CommandError, GuestError):
+            raise
+        except LabError:
+            time.sleep(_LOOK_SECONDS)
+    return read()
 
 
 class RehearsalLab:
@@ -115,8 +137,11 @@ class RehearsalLab:
         return self.lab.node(USERS)
 
     def table(self, director: str) -> tuple[VirtualService, ...]:
-        """What stands in a director's table."""
-        return Ipvsadm(self.node(director)).save()
+        """What stands in a director's table. The kernel lists it in pieces
+        (ip_vs_genl_dump_dests in ip_vs_ctl.c), so that one which a daemon changes meanwhile may
+        show a server twice: that is read again.
+        """
+        return steady(Ipvsadm(self.node(director)).save)
 
     def release(self, director: str) -> str:
         """Of its kernel (uname(1), -r)."""

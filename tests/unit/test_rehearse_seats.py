@@ -1,12 +1,16 @@
-"""Where what files name stands in the lab of a rehearsal."""
+"""Where what files name stands in the lab of a rehearsal, and how its tables are read."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from lvslab.errors import CommandError, LabError
 from lvslab.rehearse.deaths import victims
 from lvslab.rehearse.files import read_paths
 from lvslab.rehearse.formula import Death
+from lvslab.rehearse.lab import steady
 from lvslab.rehearse.staging import Prepared, prepared
 
 
@@ -40,3 +44,22 @@ def test_a_real_server_with_a_virtual_address_is_the_director_itself(tmp_path: P
     found = _prepared(tmp_path, text)
     assert found.seats["10.9.0.10"].is_local
     assert {(listener.node, listener.port) for listener in found.listeners} == {("lvs", 81)}
+
+
+def test_a_table_that_changes_while_it_is_listed_is_read_again() -> None:
+    answers: list[LabError | None] = [LabError("real server is there twice"), None]
+
+    def read() -> tuple[()]:
+        error = answers.pop(0)
+        if error:
+            raise error
+        return ()
+
+    assert steady(read) == () and not answers
+    answers[:] = [LabError("unknown option")] * 5
+    with pytest.raises(LabError, match="unknown option"):
+        steady(read)
+    answers[:] = [CommandError("lvs", "ipvsadm -S", 127, ""), None]
+    with pytest.raises(CommandError):
+        steady(read)
+    assert len(answers) == 1, "nothing else is tried again"
