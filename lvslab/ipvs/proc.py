@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import replace
 
+from lvslab.ipvs.endpoint import Endpoint
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, Scheduler, VirtualService
 
 _FORWARDING = {"Masq": PacketForwarding.MASQ, "Tunnel": PacketForwarding.TUN}
@@ -36,6 +37,24 @@ def read_table(lines: Iterable[str]) -> tuple[tuple[VirtualService, ...], dict[t
         elif words[:1] == ["FWM"] and len(words) >= 3:
             services.append(_service(words, Protocol.FWMARK, "", 0, fwmark=int(words[1], 16)))
     return tuple(services), active
+
+
+def read_weights(lines: Iterable[str]) -> dict[tuple[str, str], int]:
+    """(service's name, server's name) → weight. A firewall mark's family is not told here: its
+    servers stand under the names of both.
+    """
+    weights: dict[tuple[str, str], int] = {}
+    names: list[str] = []
+    for line in lines:
+        words = line.split()
+        if words[:1] == ["->"] and len(words) >= 4 and words[3].isdigit():
+            server = str(Endpoint(*endpoint(words[1])))
+            weights |= {(name, server): int(words[3]) for name in names}
+        elif words[:1] in (["TCP"], ["UDP"], ["SCTP"]) and len(words) >= 3:
+            names = [f"{words[0]} {Endpoint(*endpoint(words[1]))}"]
+        elif words[:1] == ["FWM"] and len(words) >= 3:
+            names = [f"FWM {int(words[1], 16)}", f"FWM {int(words[1], 16)} IPv6"]
+    return weights
 
 
 def _service(

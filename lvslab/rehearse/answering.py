@@ -46,7 +46,11 @@ def answers(rehearsal: Rehearsal, wish: Wish) -> Answers:
     stage = rehearsal.stage
     return Answers(
         guesses=stage.guesses,
-        notes=(*(note for director in stage.directors for note in director.notes), *rehearsal.lab.notes),
+        notes=(
+            *(note for director in stage.directors for note in director.notes),
+            *rehearsal.lab.notes,
+            *(said for director in stage.directors for said in rehearsal.lab.complaints(director)),
+        ),
         tables=tables,
         differences=(*left, *rehearsal.leftovers),
         proofs=tuple(rehearsal.proofs),

@@ -19,6 +19,7 @@ from lvslab.events import Listener
 from lvslab.host import linux
 from lvslab.host.scripts import guest_file
 from lvslab.ipvs.ipvsadm import Ipvsadm
+from lvslab.ipvs.proc import read_weights
 from lvslab.ipvs.service import VirtualService
 from lvslab.lab.daemon import Daemon
 from lvslab.lab.lab import Lab
@@ -26,6 +27,7 @@ from lvslab.lab.nodes import LabHost, LabMachine
 from lvslab.modes.base import Ip
 from lvslab.rehearse.director import Director, Manager
 from lvslab.rehearse.farm import Farm, State
+from lvslab.rehearse.said import REFUSED, complaints, refusal
 from lvslab.rehearse.seats import SERVERS, TUNNELS
 from lvslab.rehearse.stage import USERS, Stage
 from lvslab.rehearse.sysctls import set_sysctls
@@ -102,12 +104,22 @@ class RehearsalLab:
 
         Raises:
             LabError: a guest, a daemon or the servers have ended unasked.
+            UsageError: a daemon has refused its file.
         """
         self.lab.check()
-        parts: list[tuple[str, Farm | Daemon]] = [*self._farms.items(), *self._daemons.items()]
-        for name, part in parts:
+        for name, farm in self._farms.items():
             if self.lab.is_on(name):
-                part.check()
+                farm.check()
+        for name, daemon in self._daemons.items():
+            if not self.lab.is_on(name):
+                continue
+            try:
+                daemon.check()
+            except LabError:
+                why = refusal(text for _, text in daemon.lines)
+                if why:
+                    raise UsageError(f"{name}: {daemon.name} refuses its file: {why}") from None
+                raise
 
     def until(self, condition: Callable[[], bool], seconds: float, between: float = _LOOK_SECONDS) -> bool:
         """Wait until a condition holds; returns whether it did within `seconds`. A look that takes
@@ -143,9 +155,20 @@ class RehearsalLab:
         """
         return steady(Ipvsadm(self.node(director)).save)
 
+    def weights(self, director: str) -> dict[tuple[str, str], int]:
+        """(service, server) → weight, of a director's table: a look that costs its guest little."""
+        said = self.node(director).run("cat /proc/net/ip_vs").check(director, "cat /proc/net/ip_vs")
+        return read_weights(said.splitlines())
+
     def release(self, director: str) -> str:
         """Of its kernel (uname(1), -r)."""
         return self.node(director).run("uname -r").check(director, "uname").strip()
+
+    def complaints(self, director: Director) -> list[str]:
+        """What its daemon has to say about its file, a sentence each."""
+        daemon = self._daemons.get(director.name)
+        found = complaints(text for _, text in daemon.lines) if daemon else []
+        return [f"{director.name}: {director.manager.value} says: {line}" for line in found]
 
     def program(self, director: Director) -> str:
         """What makes its table, as it says of itself: "Keepalived v2.2.7 (01/16,2022)"."""
@@ -229,7 +252,7 @@ class RehearsalLab:
             f"--{name}={inside}/{name}" for name in ("pid", "checkers_pid", "vrrp_pid", "bfd_pid")
         )
         run = f"exec {_KEEPALIVED} --use-file={main}{identity} {pids}"
-        return f"{test}; case $? in 0|5|6) {run};; esac; exit 4"
+        return f"{test}; case $? in 0|5|6) {run};; esac; echo {REFUSED}; exit 4"
 
     def take_over(self, directors: Sequence[Director]) -> None:
         """Other files count from now on; nothing is told to the daemons yet."""

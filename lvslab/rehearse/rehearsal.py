@@ -18,7 +18,7 @@ from lvslab.rehearse.judging import lateness, proof_of, warm
 from lvslab.rehearse.lab import RehearsalLab
 from lvslab.rehearse.seats import Speaks, spoken
 from lvslab.rehearse.stage import Stage
-from lvslab.rehearse.tables import Table, differences, weights
+from lvslab.rehearse.tables import Table, differences
 from lvslab.rehearse.users import RATE_EACH, RATE_IN_GUESTS, RATE_SUM, Ask, Users
 from lvslab.runs.rehearsal import Notice, Proof
 
@@ -107,7 +107,11 @@ class Rehearsal:
         }
 
     def weights(self) -> list[Mapping[tuple[str, str], int]]:
-        return [weights(table) for table in self.tables().values()]
+        return [
+            self.lab.weights(director.name)
+            for director in self.stage.directors
+            if self.lab.lab.is_on(director.name)
+        ]
 
     def _differences(self, tables: Mapping[str, Table]) -> list[str]:
         found = []

@@ -12,7 +12,7 @@ from lvslab.doctor import script
 from lvslab.doctor.evidence import Evidence, Machine
 from lvslab.doctor.netfilter import rules, source_addresses, source_nat, translated_ports
 from lvslab.ipvs.listings import Counters
-from lvslab.ipvs.proc import read_table
+from lvslab.ipvs.proc import read_table, read_weights
 from lvslab.ipvs.service import PacketForwarding, Protocol, VirtualService
 from lvslab.modes.base import Role
 from lvslab.reading.network import Address, Link, Neighbour
@@ -154,3 +154,22 @@ def test_counters_of_a_lopsided_service_tell_that_a_sender_sticks() -> None:
 
     assert found(counted(1, 50)) == ["udp-sticks"]
     assert found(counted(25, 50)) == [], "each sender asks once or twice"
+
+
+def test_weights_have_the_names_that_ipvsadm_gives() -> None:
+    table = """IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  0A00000A:0050 wrr
+  -> 0A00010B:1F90      Masq    70000  3          5
+UDP  [fd00:0000:0000:0000:0000:0000:0000:000a]:0035 rr
+  -> [fd00:0000:0000:0000:0000:0000:0000:0001]:0035      Route   0      0          0
+FWM  00000007 rr persistent 360 FFFFFFFF
+  -> 0A00010C:0000      Route   2      0          0
+"""
+    assert read_weights(table.splitlines()) == {
+        ("TCP 10.0.0.10:80", "10.0.1.11:8080"): 70000,
+        ("UDP [fd00::a]:53", "[fd00::1]:53"): 0,
+        ("FWM 7", "10.0.1.12:0"): 2,
+        ("FWM 7 IPv6", "10.0.1.12:0"): 2,
+    }
