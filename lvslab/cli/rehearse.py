@@ -189,8 +189,10 @@ def _show_change(change: Change) -> None:
         history = [part for line in change.history for part in wrapped(line, 80, "  ")]
         print_lines(["", "what the tables did:", *history])
     if change.known:
-        print_lines(["", f"faults of keepalived's reload that are on record, with {programs(change.new)}:"])
-        print_table(("issue", "fault", "", "seen"), known_rows(change))
+        print_lines(["", *wrapped(f"faults of reloads on record, with {programs(change.new)}:", 80)])
+        for number, fault, said, seen in known_rows(change):
+            told = f"{number}: {fault}: {said}" + (f": {seen}" if seen else "")
+            print_lines(wrapped(told, 80, "  "))
     worse = [part for line in change.worse or ("nothing",) for part in wrapped(line, 80, "  ")]
     print_lines(["", f"worse than with the old {change.of}:", *worse])
     print_lines(["", f"with the new {change.of}:"])

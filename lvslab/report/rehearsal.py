@@ -105,7 +105,7 @@ def reload_rows(change: Change) -> list[tuple[str, str, str, str]]:
 def known_rows(change: Change) -> list[tuple[str, str, str, str]]:
     """One row a fault of keepalived's reload that is on record: issue, fault, verdict, seen."""
     said = {"pass": "not here", "fail": "here", "unknown": "not tried"}
-    return [(f"#{each.number}", each.what, said[each.verdict], each.seen or "–") for each in change.known]
+    return [(f"#{each.number}", each.what, said[each.verdict], each.seen) for each in change.known]
 
 
 def programs(answers: Answers) -> str:

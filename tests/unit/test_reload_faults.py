@@ -62,7 +62,7 @@ def test_a_change_that_goes_well_is_free_of_all(tmp_path: Path) -> None:
     assert {each.number: each.verdict for each in known} == dict.fromkeys(
         (187, 479, 1228, 1354, 1720, 1904, 2159), "pass"
     )
-    assert known_rows(Change(known=tuple(known)))[0][2:] == ("not here", "–")
+    assert known_rows(Change(known=tuple(known)))[0][2:] == ("not here", "")
 
 
 @pytest.mark.parametrize(
