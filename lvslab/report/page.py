@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvslab.errors import CannotError
 from lvslab.report import bench, figures, text, tier, tier_charts
@@ -25,6 +26,9 @@ from lvslab.report.series import Series, Subject, all_series, subjects
 from lvslab.report.units import percent
 from lvslab.runs.rundir import Run, load
 from lvslab.runs.stats import UNSTABLE_SPREAD
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,12 @@ def write_report(run_dir: Path, out: Path | None = None) -> Report:
 
 def render(template: str, context: Mapping[str, Any]) -> str:
     """A page from one of the templates, its figures' letters shared."""
+    return share_glyphs(_templates().get_template(template).render(**context))
+
+
+@cache
+def _templates() -> Environment:
+    """All templates, each compiled once a process."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -74,7 +84,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["svg"] = lambda drawn: Markup(drawn.svg)
-    return share_glyphs(environment.get_template(template).render(**context))
+    return environment
 
 
 def _context(run: Run, studio: figures.Studio, folder: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lvslab.runs.rundir import load
 
 @pytest.fixture(scope="module")
 def crash(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = sample_failover.crash(tmp_path_factory.mktemp("crash"), repeats=3)
+    path = sample_failover.crash(tmp_path_factory.mktemp("crash"), repeats=2)
     write_report(path)
     return path
 

@@ -44,9 +44,9 @@ def test_a_script_is_right_for_its_shell(path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_no_module_holds_a_program_as_a_text(path: Path) -> None:
-    assert not _programs(path.read_text(encoding="utf-8"))
+def test_no_module_holds_a_program_as_a_text() -> None:
+    found = {path: _programs(path.read_text(encoding="utf-8")) for path in MODULES}
+    assert len(found) > 500 and not {path: programs for path, programs in found.items() if programs}
 
 
 def test_a_program_in_a_module_is_found() -> None:
