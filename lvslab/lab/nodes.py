@@ -305,8 +305,7 @@ class GuestNode(Node):  # type: ignore[misc]
 # a lab. A guest's clock comes up some tenths of a second fast, each by another amount: too much for
 # a certificate that one has just made, and for whoever lays logs of two beside each other.
 _SET_UP = """\
-date -s @{now:.3f} >/dev/null
-echo {name} >/proc/sys/kernel/hostname
+date -s @{now:.3f} >/dev/null; echo {name} >/proc/sys/kernel/hostname
 for switch in /proc/sys/net/ipv6/conf/*/disable_ipv6; do
     [ ! -e "$switch" ] || echo 1 >"$switch"
 done

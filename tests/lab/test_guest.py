@@ -145,6 +145,7 @@ def test_a_guests_clock_is_the_machines() -> None:
     def work(lab: Lab) -> tuple[float, float, float]:
         before = time.time()
         shown = float(lab.director.run("date +%s.%N").out)
+        assert lab.start_seconds is not None
         return shown - before, shown - time.time(), lab.start_seconds
 
     since, ahead, started = in_nat_lab(work)
