@@ -182,11 +182,14 @@ def test_a_killed_kernel_is_a_finding_and_takes_its_programs_along(kernel: str) 
 
 
 def _guests_processes() -> list[int]:
-    """Processes of this namespace that are the guest's kernel, or its programs."""
+    """Processes of this namespace that are the guest's kernel, or its programs; those run in the
+    kernel's own file, those of kernels after 6.12 in one in memory.
+    """
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if "linux.vt" in (process / "exe").readlink().name:
+            program = str((process / "exe").readlink())
+            if "linux.vt" in program or "memfd:uml-userspace" in program:
                 found.append(int(process.name))
         except OSError:
             continue
