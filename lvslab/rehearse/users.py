@@ -15,10 +15,14 @@ from lvslab.rehearse.director import Door
 from lvslab.runs.outage import Attempt, Beat
 from lvslab.runs.probes import read_probes
 
-RATE_EACH, RATE_SUM = 20.0, 300.0
-"""New connections a second: to one service, and to all together at most, which this program can
-make on one slow processor.
+RATE_EACH, RATE_SUM = 20.0, 150.0
+"""New connections a second: to one service, and to all together at most. More, and the director's
+guest answers its own checks late: keepalived waits for the end of each connection (SO_LINGER), one
+after the other.
 """
+
+_BEATS_SUM = 300.0
+"""Heartbeats a second on all lasting connections together, at most."""
 
 RATE_IN_GUESTS = 5.0
 """The same to one service, where real servers stand on directors: a program in a guest is slow."""
@@ -86,7 +90,7 @@ class Users:
     def __enter__(self) -> Users:
         self._folder.mkdir(parents=True)
         lasting = sum(self._connections for ask in self._asks if ask.door.protocol is Protocol.TCP)
-        heartbeat = max(_HEARTBEAT_SECONDS, lasting / RATE_SUM)
+        heartbeat = max(_HEARTBEAT_SECONDS, lasting / _BEATS_SUM)
         services = [
             {
                 "address": ask.door.address,
