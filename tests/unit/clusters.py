@@ -197,6 +197,13 @@ def deadly_square(cell: Cell, place: Path | None = None, processor: int | None =
     return slow_square(cell, place, processor)
 
 
+def stuck_square(cell: Cell, place: Path | None = None, processor: int | None = None) -> object:
+    """Does not end where the number is 1."""
+    while cell.axes["n"] == "1":
+        time.sleep(1)
+    return square(cell, place, processor)
+
+
 def user(
     folder: Path, cells: Sequence[Cell], cluster: Path | None, work: object = slow_square
 ) -> BaseProcess:

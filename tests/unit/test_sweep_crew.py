@@ -18,7 +18,7 @@ from lvslab.events import nobody
 from lvslab.sweep.crew import DaskCrew, check_address, crew_of
 from lvslab.sweep.running import sweep
 from lvslab.sweep.store import Store
-from tests.unit.clusters import Cluster, beside, deadly_square, slow_square, squares, user, wait_for
+from tests.unit.clusters import Cluster, beside, deadly_square, squares, stuck_square, user, wait_for
 from tests.unit.sweeps import numbered
 
 ADDRESSES = {
@@ -111,7 +111,7 @@ def test_a_worker_that_does_not_come_back_ends_the_sweep(cluster: Cluster, tmp_p
     cells, store = numbered(60), Store(tmp_path / "sweep")
     address = check_address(str(cluster.file))
     with Client(address, set_as_default=False) as client, store.mine():
-        crew = DaskCrew(client, slow_square, patience=1.0)
+        crew = DaskCrew(client, stuck_square, patience=1.0)
         crew.start(cells[0], alone=False)
         assert crew.ended()[0] is cells[0], "precondition: with a worker it goes on"
         crew.start(cells[1], alone=False)
