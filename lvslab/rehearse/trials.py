@@ -22,7 +22,12 @@ BEFORE_SECONDS, AFTER_SECONDS = 1.5, 3.0
 """Of users who come before a fault, and after the tables show it."""
 
 MARGIN_SECONDS = 6.0
-"""On top of what a file promises, before a fault counts as unnoticed."""
+"""On top of what a file promises, and since a table has changed last, before a fault counts as
+unnoticed.
+"""
+
+_MOST_TIMES = 3
+"""So many times as long as that a table may keep changing."""
 
 UNNOTICED_SECONDS = 10.0
 """So long a fault that no check can notice is looked at."""
@@ -89,15 +94,22 @@ def _trial(
     _put(rehearsal, group, death, dead=True)
     noticeable = [victim for victim in group if victim.promised is not None]
 
-    def all_shown() -> bool:
+    promised = max(victim.promised or 0.0 for victim in group)
+    seen, changed = rehearsal.weights(), began
+
+    def decided() -> bool:
+        """Whether all is shown, or tables stand still for longer than the file allows."""
+        nonlocal seen, changed
         users.check()
-        tables = rehearsal.weights()
+        tables, now = rehearsal.weights(), time.time()
+        if tables != seen:
+            seen, changed = tables, now
         for victim in noticeable:
             if victim not in left and shown(victim, tables):
-                left[victim] = time.time() - began
-        return len(left) == len(noticeable)
+                left[victim] = now - began
+        return len(left) == len(noticeable) or now > max(began + promised, changed) + MARGIN_SECONDS
 
-    rehearsal.lab.until(all_shown, max(victim.promised or 0.0 for victim in group) + MARGIN_SECONDS)
+    rehearsal.lab.until(decided, _MOST_TIMES * (promised + MARGIN_SECONDS))
     unnoticed = began + UNNOTICED_SECONDS - time.time() if len(noticeable) < len(group) else 0.0
     rehearsal.let_pass(max(AFTER_SECONDS, unnoticed), users)
     ended = time.time()
