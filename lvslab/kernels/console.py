@@ -27,6 +27,11 @@ _NOT_OF_THE_CAUSE = frozenset(
 )
 """What a trace goes through because it is a trace."""
 
+_INIT_ENDED = "Attempted to kill init"
+"""The panic of a kernel whose process 1 has ended (kernel/exit.c): why, that process may have said
+itself.
+"""
+
 _NAMED_FRAMES = 3
 _FINGERPRINT_FRAMES = 5
 """The callers beyond these say who happened to call, not what went wrong."""
@@ -157,8 +162,17 @@ def last_line(console: str) -> str | None:
 def last_words(log: Path) -> str:
     """Why a guest is gone, as far as the file of its console tells; one line."""
     said = _end(log)
-    words = find_panic(said) or last_line(said)
+    panic = find_panic(said)
+    words = str(panic or last_line(said) or "")
+    if panic and panic.reason.startswith(_INIT_ENDED):
+        words += f"; before that: {_LEVEL.sub('', last_line(_before_panic(said)) or 'nothing')}"
     return f"{f'it said: {words}' if words else 'its console is empty'} (console: {log})"
+
+
+def _before_panic(console: str) -> str:
+    """Whole lines."""
+    match = _REASON.search(console)
+    return console[: console.rfind("\n", 0, match.start()) + 1] if match else console
 
 
 def panicked(log: Path) -> bool:

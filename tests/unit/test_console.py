@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lvslab.kernels.console import find_complaints, find_panic, last_line
+from lvslab.kernels.console import find_complaints, find_panic, last_line, last_words
 from lvslab.lab import consoles
 
 EARLY = """\
@@ -154,3 +154,12 @@ def test_complaints_are_findings_of_a_run_counted_and_with_their_files(tmp_path:
     assert one.reason.startswith("the kernel of lvs1, lvs2 complained, 3 times: warning ")
     assert one.evidence == ("logs/nat/lvs1.console", "logs/nat/lvs2.console")
     assert other.evidence == ("logs/nat/lvs2.console",) and "times" not in other.reason
+
+
+def test_why_process_1_has_ended_it_has_said_itself(tmp_path: Path) -> None:
+    log = tmp_path / "console"
+    panic = "[   12.340000] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000200\n"
+    log.write_text(f"[    0.100000] up\n/mnt/agent.sh: 29: Cannot fork\n{panic}")
+    assert "exitcode=0x00000200; before that: /mnt/agent.sh: 29: Cannot fork (" in last_words(log)
+    log.write_text(panic)
+    assert "exitcode=0x00000200; before that: nothing (" in last_words(log)
