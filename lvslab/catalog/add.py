@@ -60,6 +60,11 @@ def prepare(path: Path, name: str | None = None, modules: Path | None = None) ->
     """
     program = _program(path)
     kind = recognise(program)
+    for name_beside in kind.companions:
+        if not program.with_name(name_beside).is_file():
+            raise UsageError(
+                f"{program}: a {kind.title} needs {name_beside} beside it, which was built with it"
+            )
     says = kind.release_of(program)
     tree = _modules(program, modules, says)
     if says and says != tree.name:
@@ -95,6 +100,8 @@ def add(addition: Addition, cache: Path | None = None, tell: Listener = nobody) 
         shutil.copy2(addition.program, program)
         if addition.config:
             shutil.copy2(addition.config, new / "config")
+        for companion in addition.kind.companions:
+            shutil.copy2(addition.program.with_name(companion), new)
         program.chmod(0o755)  # of some kinds it is a program
         if not addition.kind.is_stock:
             stock.depmod(target)

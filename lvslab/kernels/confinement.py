@@ -119,6 +119,7 @@ class Bounds:
             guest's.
         devices: devices of the machine that it opens itself.
         processes: whether it needs a /proc, where it sees itself and nobody else.
+        refusals: system calls that it is refused beside those that no guest needs.
     """
 
     folder: Path
@@ -127,6 +128,7 @@ class Bounds:
     data_mib: int = 1024
     devices: tuple[Path, ...] = ()
     processes: bool = False
+    refusals: tuple[syscalls.Refusal, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,7 @@ def start(
         raise CannotError(f"bwrap: not installed; {advice('bubblewrap')}")
     with ExitStack() as stack:
         users = _held(stack, linux.owner_of(network))
-        rules = _held(stack, syscalls.open_filter())
+        rules = _held(stack, syscalls.open_filter((*syscalls.CONFINING, *bounds.refusals)))
         told, tells = os.pipe()
         with os.fdopen(told, "rb") as answer:
             try:
@@ -238,7 +240,7 @@ def start(
                         *_limits(bounds),
                         *_bubblewrap(bounds, users, rules, tells),
                         *(_CHANGE_OF_USER if _may_choose() else ()),
-                        *_END_TOGETHER,
+                        *END_TOGETHER,
                         *command,
                     ],
                     stdin=subprocess.DEVNULL,
@@ -311,7 +313,7 @@ _CHANGE_OF_USER = (
 )
 
 
-_END_TOGETHER = ("sh", "-c", '"$@"; exit $?', "sh")
+END_TOGETHER = ("sh", "-c", '"$@"; exit $?', "sh")
 """Process 1 of the guest's namespace: it ends with its one child, whereupon the machine's kernel
 ends all others. A guest's kernel cannot be process 1 itself, which survives its own SIGABRT.
 """

@@ -41,7 +41,7 @@ def kernel_at(directory: Path, extra_arguments: tuple[str, ...] = ()) -> Kernel:
 
 
 def recognise(file: Path) -> type[Kernel]:
-    """What kind of kernel a file is.
+    """What kind of kernel a file is: of several that it could be, the one whose name it bears.
 
     Raises:
         UsageError: none that lvslab can boot; says what it seems to be.
@@ -51,7 +51,7 @@ def recognise(file: Path) -> type[Kernel]:
             head = opened.read(_FOREIGN_AT + 4)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
-    for kind in KINDS.values():
+    for kind in sorted(KINDS.values(), key=lambda kind: file.name not in kind.file_names):
         if kind.recognises(file):
             return kind
     machine = _FOREIGN.get(head[_FOREIGN_AT:])

@@ -58,6 +58,7 @@ class Kernel(ABC):
         kind: its kind's name; in `--kernel` it means the installed kernel of that kind.
         title: what its file is, in words.
         file_names: what its file may be called in a directory, first as the catalog calls it.
+        companions: files beside it without which it is not whole.
         packages: Debian's packages without which none of its kind boots.
         tried_unasked: whether labs may take it without being told to; not where it is slow.
         memory_mib: of its guests in labs.
@@ -70,6 +71,7 @@ class Kernel(ABC):
     kind: ClassVar[str]
     title: ClassVar[str]
     file_names: ClassVar[tuple[str, ...]]
+    companions: ClassVar[tuple[str, ...]] = ()
     packages: ClassVar[tuple[str, ...]]
     tried_unasked: ClassVar[bool]
     is_stock: ClassVar[bool]

@@ -21,7 +21,7 @@ from pathlib import Path
 from lvslab.errors import CannotError
 from lvslab.host import linux
 from lvslab.host.distribution import advice
-from lvslab.kernels import initramfs, sockets, umlfile
+from lvslab.kernels import initramfs, registers, sockets, umlfile
 from lvslab.kernels.confinement import Bounds, give
 from lvslab.kernels.machine import MEMORY_MIB, Guest, Kernel, Lines, fingerprint
 from lvslab.kernels.mconsole import ManagementConsole
@@ -189,6 +189,7 @@ def arguments(
         "LVSLAB_AGENT=/dev/ttyS0",
         "LVSLAB_LINES=/dev/ttyS",
         f"LVSLAB_MODULES={','.join(modules)}",
+        *registers.narrowing(kernel.modules.release).words,
         *kernel.extra_arguments,
     ]
 
@@ -244,7 +245,12 @@ class UmlGuest(Guest):
         own = umlfile.libraries(binary)
         shown = (binary, self._kernel.modules.directory.parent, *own)
         # its loader finds the libraries beside it by /proc/self/exe
-        return command, Bounds(self.directory, shown, self._memory_mib, processes=bool(own)), ()
+        refusals = registers.narrowing(self._kernel.modules.release).refusals
+        return (
+            command,
+            Bounds(self.directory, shown, self._memory_mib, processes=bool(own), refusals=refusals),
+            (),
+        )
 
     def _hasten(self) -> None:
         """Make early boot's timer ticks pass faster.

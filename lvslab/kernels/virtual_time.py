@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from lvslab.errors import CannotError, GuestError
-from lvslab.kernels import initramfs
+from lvslab.kernels import alone, initramfs, registers
+from lvslab.kernels.confinement import END_TOGETHER
 from lvslab.kernels.machine import Kernel, fingerprint
 
 SEED_LIBRARY = "seed.so"
@@ -58,6 +59,7 @@ class VirtualTimeKernel(Kernel):
     kind = "virtual-time"
     title = "User-Mode Linux program for virtual time"
     file_names = ("linux.vt",)
+    companions = (SEED_LIBRARY,)
     packages = ("busybox-static",)
     tried_unasked = False
     is_stock = False
@@ -141,31 +143,33 @@ class VirtualTimeKernel(Kernel):
         return first.release
 
     def _boot_alone(self, seed: int, archive: Path, console: Path) -> _Alone:
-        """A process namespace of its own takes its programs along when it ends: User-Mode Linux
-        does not set PTRACE_O_EXITKILL.
-        """
+        narrowing = registers.narrowing(self.modules.release)
         command = [
-            *("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child=KILL"),
             *FIXED_ADDRESSES,
-            *("env", "-i", f"LD_PRELOAD={self.seed_library}", f"LVSLAB_SEED={seed}", "TMPDIR=/dev/shm"),
+            *END_TOGETHER,
+            *("env", "-i", f"--chdir={archive.parent}"),
+            *(f"LD_PRELOAD={self.seed_library}", f"LVSLAB_SEED={seed}", "TMPDIR=/dev/shm"),
             *_alone_arguments(self.binary, archive),
+            *narrowing.words,
         ]
-        try:
-            with console.open("wb") as out:
-                subprocess.run(
-                    command,
-                    cwd=archive.parent,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=subprocess.STDOUT,
-                    timeout=_TRIAL_SECONDS,
-                    check=False,
-                )
-        except subprocess.TimeoutExpired:
-            raise GuestError(
-                f"did not boot and sleep {_SLEEP_SECONDS} s of its time within {_TRIAL_SECONDS:g} s (console:"
-                f" {console})"
-            ) from None
+        with (
+            console.open("wb") as out,
+            alone.running(
+                command,
+                (self.binary.parent,),
+                folder=archive.parent,
+                refusals=narrowing.refusals,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            ) as process,
+        ):
+            try:
+                process.wait(_TRIAL_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise GuestError(
+                    f"did not boot and sleep {_SLEEP_SECONDS} s of its time within {_TRIAL_SECONDS:g} s"
+                    f" (console: {console})"
+                ) from None
         return _Alone.read(console.read_text(errors="replace"), console)
 
 

@@ -9,13 +9,14 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lvslab.errors import CannotError, CommandError, GuestError
-from lvslab.kernels import probe
+from lvslab.kernels import probe, registers
 from lvslab.kernels.machine import Guest
 from lvslab.kernels.needs import Need
 from lvslab.lab import room
@@ -150,6 +151,21 @@ def test_a_guests_clock_is_the_machines() -> None:
 
     since, ahead, started = in_nat_lab(work)
     assert -started < since and ahead <= 0, (since, ahead, started)
+
+
+def test_programs_live_where_a_kernel_keeps_no_more_than_sse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it is on processors with AMX; the machine need not have one."""
+    many = "for i in 1 2 3 4 5; do perl -MIO::Socket::INET -e 1 || exit 1; done"
+
+    def fared(narrowing: registers.Narrowing) -> int:
+        monkeypatch.setattr(registers, "narrowing", lambda release: narrowing)
+        code: int = in_nat_lab(lambda lab: lab.director.pexec(many)[2])
+        return code
+
+    assert fared(registers.TO_SSE) == 0
+    if " avx2 " in Path("/proc/cpuinfo").read_text():  # without the words, process 1 computes with it
+        with pytest.raises(GuestError, match="Attempted to kill init"):
+            fared(replace(registers.TO_SSE, words=()))
 
 
 def test_a_guest_that_panics_is_noticed_and_named() -> None:

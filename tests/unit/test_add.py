@@ -20,6 +20,7 @@ from lvslab.errors import CannotError, GuestError, UsageError
 from lvslab.kernels import bzimage, kinds
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.uml import UmlKernel
+from lvslab.kernels.virtual_time import VirtualTimeKernel
 
 INSTALLED = shutil.which("linux.uml")
 
@@ -131,6 +132,22 @@ def test_a_kernel_and_its_modules_are_found(tmp_path: Path) -> None:
     assert add.prepare(program, modules=tmp_path / "modules" / "6.1.6").modules.name == "6.1.6"
     with pytest.raises(UsageError, match="no directory"):
         add.prepare(program, modules=tmp_path / "nowhere")
+
+
+def test_a_kernel_for_virtual_time_is_known_by_its_name_and_needs_what_was_built_with_it(
+    tmp_path: Path, trial: dict[str, Any]
+) -> None:
+    program = _uml(tmp_path / "linux.vt")
+    _modules(tmp_path / "modules", "6.1.192")
+    with pytest.raises(UsageError, match=rf"^{program}: .* needs seed\.so beside it"):
+        add.prepare(tmp_path)
+    program.with_name("seed.so").write_bytes(b"a library")
+    addition = add.prepare(tmp_path, "mine")
+    assert addition.kind is VirtualTimeKernel
+    trial["facts"]["kind"] = VirtualTimeKernel.kind
+    entry = add.add(addition)
+    assert (entry.directory / "seed.so").read_bytes() == b"a library"
+    assert entry.kind == VirtualTimeKernel.kind
 
 
 def test_a_directory_must_say_which_kernel(tmp_path: Path) -> None:
