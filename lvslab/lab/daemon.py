@@ -20,6 +20,7 @@ from lvslab.control.base import ControlFile, HealthControl, HealthSettings
 from lvslab.errors import LabError
 from lvslab.ipvs.service import VirtualService
 from lvslab.kernels import guestfiles
+from lvslab.lab.stamps import Stamped, take_lines
 
 if TYPE_CHECKING:
     from lvslab.lab.guest_process import GuestProcess
@@ -109,10 +110,10 @@ class Daemon:
         self._process = self.node.popen(
             ["/bin/sh", "-c", self._command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        self._reader = threading.Thread(
-            target=self._read, args=(self._process,), name=f"{self.node.name}-{self.name}", daemon=True
+        assert self._process.stdout is not None
+        self._reader = take_lines(
+            f"{self.node.name}-{self.name}", self._process.stdout, _LONGEST_LINE, self._take
         )
-        self._reader.start()
 
     def stop(self, timeout: float = 3.0) -> None:
         """End the program: SIGTERM, and SIGKILL when that was not enough within `timeout` seconds.
@@ -259,16 +260,14 @@ class Daemon:
             with self._changed:
                 self._changed.wait_for(lambda: len(self._lines) > seen, min(rest, _LOOK_SECONDS))  # noqa: B023
 
-    def _read(self, process: GuestProcess | subprocess.Popen[bytes]) -> None:
-        stream = process.stdout
-        assert stream is not None
-        with (self._logs / f"{self.name}.log").open("a") as log, stream:
+    def _take(self, lines: Stamped) -> None:
+        with (self._logs / f"{self.name}.log").open("a") as log:
             size = 0
-            for raw in iter(lambda: stream.readline(_LONGEST_LINE), b""):
+            for t, raw in lines:
                 size += len(raw)
-                if size > _MOST_SAID:  # read on, so that the program is not held up
-                    continue
-                t, text = time.time(), raw.decode(errors="replace").rstrip()
+                if size > _MOST_SAID:
+                    return
+                text = raw.decode(errors="replace").rstrip()
                 log.write(f"{t:.6f} {text}\n")
                 log.flush()
                 with self._changed:

@@ -7,13 +7,13 @@ from __future__ import annotations
 import ipaddress
 import subprocess
 import threading
-import time
 from contextlib import suppress
 from types import TracebackType
 
 from lvslab.errors import LabError
 from lvslab.host.scripts import guest_file
 from lvslab.lab.nodes import LabMachine
+from lvslab.lab.stamps import Stamped, take_lines
 from lvslab.lab.worlds import Table, TableListener
 
 _START_SECONDS = 60.0
@@ -97,8 +97,8 @@ class TableWatch:
         self._seen = threading.Event()
         self._problem: LabError | None = None
         self._process = director.popen(watch_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._thread = threading.Thread(target=self._read, name=f"watch-{director.name}", daemon=True)
-        self._thread.start()
+        assert self._process.stdout is not None
+        self._thread = take_lines(f"watch-{director.name}", self._process.stdout, _LONGEST_LINE, self._take)
 
     def __enter__(self) -> TableWatch:
         if not self._seen.wait(_START_SECONDS):
@@ -125,18 +125,15 @@ class TableWatch:
             self._process.terminate()
         self._thread.join(timeout=1)
 
-    def _read(self) -> None:
-        stream = self._process.stdout
-        assert stream is not None
-        with suppress(OSError, ValueError):
-            for line in iter(lambda: stream.readline(_LONGEST_LINE), b""):
-                try:
-                    now, table = time.time(), parse_table(line.decode())
-                except LabError as problem:
-                    self._problem = problem
-                    return
-                said = changes(self.table, table) if self._seen.is_set() else ()
-                self.table = table
-                self._seen.set()
-                if said:
-                    self._listener(now, table, said)
+    def _take(self, lines: Stamped) -> None:
+        for t, line in lines:
+            try:
+                table = parse_table(line.decode())
+            except LabError as problem:
+                self._problem = problem
+                return
+            said = changes(self.table, table) if self._seen.is_set() else ()
+            self.table = table
+            self._seen.set()
+            if said:
+                self._listener(t, table, said)
