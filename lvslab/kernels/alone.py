@@ -8,13 +8,12 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lvslab.host import linux
-from lvslab.kernels import confinement, syscalls
-from lvslab.kernels.syscalls import Refusal
+from lvslab.kernels import confinement
 
 
 def command_of(
@@ -23,7 +22,6 @@ def command_of(
     *,
     folder: Path | None = None,
     devices: Sequence[Path] = (),
-    rules: int | None = None,
 ) -> list[str]:
     """A command that runs with no network, no capability and no file of the machine but programs,
     and ends with the calling thread: the kernels that have no use for more.
@@ -32,7 +30,6 @@ def command_of(
         files: that it reads, at their own paths.
         folder: where it writes, if anywhere.
         devices: that it opens.
-        rules: descriptor of a filter of system calls (`syscalls.open_filter`), if there is one.
     """
     return [
         *("bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
@@ -43,7 +40,6 @@ def command_of(
         *(word for device in devices for word in ("--dev-bind", str(device), str(device))),
         *(word for path in files for word in ("--ro-bind", str(path), str(path))),
         *(("--bind", str(folder), str(folder)) if folder else ()),
-        *(("--seccomp", str(rules)) if rules is not None else ()),
         *("--chdir", "/", "--", *command),
     ]
 
@@ -55,30 +51,20 @@ def running(
     *,
     folder: Path | None = None,
     devices: Sequence[Path] = (),
-    refusals: tuple[Refusal, ...] = (),
     **streams: Any,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A command that runs so until the block is left, whatever ends that; Ctrl-C is for
     lvslab, which then ends it.
 
     Args:
-        refusals: system calls that are not made for it.
         streams: of `subprocess.Popen`: stdout, stderr, pass_fds.
     """
-    with ExitStack() as stack:
-        rules: int | None = None
-        if refusals:
-            rules = syscalls.open_filter(refusals)
-            stack.callback(os.close, rules)
-            streams["pass_fds"] = (rules, *streams.get("pass_fds", ()))
-        process = stack.enter_context(
-            subprocess.Popen(
-                command_of(command, files, folder=folder, devices=devices, rules=rules),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                **streams,
-            )
-        )
+    with subprocess.Popen(
+        command_of(command, files, folder=folder, devices=devices),
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        **streams,
+    ) as process:
         try:
             yield process
         finally:

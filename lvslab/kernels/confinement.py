@@ -119,7 +119,6 @@ class Bounds:
             guest's.
         devices: devices of the machine that it opens itself.
         processes: whether it needs a /proc, where it sees itself and nobody else.
-        refusals: system calls that it is refused beside those that no guest needs.
     """
 
     folder: Path
@@ -128,7 +127,6 @@ class Bounds:
     data_mib: int = 1024
     devices: tuple[Path, ...] = ()
     processes: bool = False
-    refusals: tuple[syscalls.Refusal, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -231,7 +229,7 @@ def start(
         raise CannotError(f"bwrap: not installed; {advice('bubblewrap')}")
     with ExitStack() as stack:
         users = _held(stack, linux.owner_of(network))
-        rules = _held(stack, syscalls.open_filter((*syscalls.CONFINING, *bounds.refusals)))
+        rules = _held(stack, syscalls.open_filter())
         told, tells = os.pipe()
         with os.fdopen(told, "rb") as answer:
             try:

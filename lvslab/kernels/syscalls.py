@@ -16,7 +16,6 @@ import ctypes
 import errno
 import os
 import tempfile
-from dataclasses import dataclass
 from functools import cache
 
 from lvslab.errors import CannotError
@@ -83,13 +82,13 @@ REFUSED = (
 )
 """Answered with EPERM."""
 
+_ABSENT = ("clone3",)
+"""Answered with ENOSYS, whereupon the C library takes clone(2), whose flags a filter can see."""
+
 _ALLOW = 0x7FFF0000  # linux/seccomp.h: SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 _ERRNO = 0x00050000
 _NO_SUCH_CALL = -1  # seccomp.h: __NR_SCMP_ERROR
 _MASKED_EQUAL = 7  # seccomp.h: enum scmp_compare
-_ALL_BITS = 0xFFFFFFFFFFFFFFFF
-_PTRACE_GETREGSET = 0x4204  # linux/ptrace.h
-_NT_X86_XSTATE = 0x202  # linux/elf.h
 _NAMESPACES = (
     linux.CLONE_NEWUSER,
     linux.CLONE_NEWNS,
@@ -97,38 +96,6 @@ _NAMESPACES = (
     linux.CLONE_NEWPID,
     linux.CLONE_NEWIPC,
 )
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A call that is answered with an error of the machine's kernel instead of being made.
-
-    Attributes:
-        call: its name.
-        error: number of the error.
-        arguments: only where each of these is so: number of the argument from 0, bits that are
-            looked at, and what they are.
-    """
-
-    call: str
-    error: int = errno.EPERM
-    arguments: tuple[tuple[int, int, int], ...] = ()
-
-
-CONFINING = (
-    *map(Refusal, REFUSED),
-    # whereupon the C library takes clone(2), whose flags a filter can see
-    Refusal("clone3", errno.ENOSYS),
-    *(Refusal("clone", arguments=((0, flag, flag),)) for flag in _NAMESPACES),
-)
-"""What no guest's process may do."""
-
-WIDE_REGISTERS = Refusal(
-    "ptrace",
-    errno.ENODEV,
-    ((0, _ALL_BITS, _PTRACE_GETREGSET), (2, _ALL_BITS, _NT_X86_XSTATE)),
-)
-"""Reading registers beyond those of x87 and SSE."""
 
 
 class _Comparison(ctypes.Structure):
@@ -142,7 +109,7 @@ class _Comparison(ctypes.Structure):
     )
 
 
-def open_filter(refusals: tuple[Refusal, ...]) -> int:
+def open_filter() -> int:
     """The filter as a BPF program in an unnamed file, read from its start: a descriptor of the
     caller's.
 
@@ -150,13 +117,13 @@ def open_filter(refusals: tuple[Refusal, ...]) -> int:
         CannotError: libseccomp is not installed.
     """
     descriptor = os.memfd_create("lvslab-seccomp", os.MFD_CLOEXEC)
-    os.write(descriptor, _program(refusals))
+    os.write(descriptor, _program())
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 
 
 @cache
-def _program(refusals: tuple[Refusal, ...]) -> bytes:
+def _program() -> bytes:
     try:
         library = ctypes.CDLL("libseccomp.so.2")
     except OSError as error:
@@ -174,8 +141,12 @@ def _program(refusals: tuple[Refusal, ...]) -> bytes:
     library.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
     rules = library.seccomp_init(_ALLOW)
     try:
-        for refusal in refusals:
-            _add(library, rules, refusal)
+        for name in REFUSED:
+            _add(library, rules, name, errno.EPERM)
+        for name in _ABSENT:
+            _add(library, rules, name, errno.ENOSYS)
+        for flag in _NAMESPACES:
+            _add(library, rules, "clone", errno.EPERM, _Comparison(0, _MASKED_EQUAL, flag, flag))
         with tempfile.TemporaryFile() as file:
             if library.seccomp_export_bpf(rules, file.fileno()):
                 raise CannotError("libseccomp.so.2: makes no filter for this machine's processor")
@@ -185,14 +156,11 @@ def _program(refusals: tuple[Refusal, ...]) -> bytes:
         library.seccomp_release(rules)
 
 
-def _add(library: ctypes.CDLL, rules: int, refusal: Refusal) -> None:
+def _add(library: ctypes.CDLL, rules: int, name: str, number: int, *comparisons: _Comparison) -> None:
     """One rule; a call that this libseccomp does not know yet, no filter of it can refuse."""
-    call = library.seccomp_syscall_resolve_name(refusal.call.encode())
+    call = library.seccomp_syscall_resolve_name(name.encode())
     if call == _NO_SUCH_CALL:
         return
-    comparisons = [
-        _Comparison(number, _MASKED_EQUAL, bits, value) for number, bits, value in refusal.arguments
-    ]
     array = (_Comparison * len(comparisons))(*comparisons)
-    if library.seccomp_rule_add_array(rules, _ERRNO | refusal.error, call, len(comparisons), array):
-        raise CannotError(f"libseccomp.so.2: refuses a rule for the system call {refusal.call}")
+    if library.seccomp_rule_add_array(rules, _ERRNO | number, call, len(comparisons), array):
+        raise CannotError(f"libseccomp.so.2: refuses a rule for the system call {name}")

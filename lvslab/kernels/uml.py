@@ -25,6 +25,7 @@ from lvslab.kernels import initramfs, registers, sockets, umlfile
 from lvslab.kernels.confinement import Bounds, give
 from lvslab.kernels.machine import MEMORY_MIB, Guest, Kernel, Lines, fingerprint
 from lvslab.kernels.mconsole import ManagementConsole
+from lvslab.kernels.registers import preloading
 from lvslab.kernels.waking import Waker
 
 _LOOPS_PER_JIFFY = 36216832
@@ -189,7 +190,6 @@ def arguments(
         "LVSLAB_AGENT=/dev/ttyS0",
         "LVSLAB_LINES=/dev/ttyS",
         f"LVSLAB_MODULES={','.join(modules)}",
-        *registers.narrowing(kernel.modules.release).words,
         *kernel.extra_arguments,
     ]
 
@@ -243,14 +243,11 @@ class UmlGuest(Guest):
         )
         binary = self._kernel.binary
         own = umlfile.libraries(binary)
-        shown = (binary, self._kernel.modules.directory.parent, *own)
+        before = registers.library(self._kernel.modules.release)
+        shown = (binary, self._kernel.modules.directory.parent, *own, *before)
+        command = [*preloading(before), *command]
         # its loader finds the libraries beside it by /proc/self/exe
-        refusals = registers.narrowing(self._kernel.modules.release).refusals
-        return (
-            command,
-            Bounds(self.directory, shown, self._memory_mib, processes=bool(own), refusals=refusals),
-            (),
-        )
+        return command, Bounds(self.directory, shown, self._memory_mib, processes=bool(own)), ()
 
     def _hasten(self) -> None:
         """Make early boot's timer ticks pass faster.

@@ -94,9 +94,13 @@ class VirtualTimeKernel(Kernel):
         return file.name in cls.file_names
 
     @property
-    def seed_library(self) -> Path:
-        """To be loaded before it."""
-        return self.binary.with_name(SEED_LIBRARY)
+    def libraries(self) -> tuple[Path, ...]:
+        """To be loaded before it.
+
+        Raises:
+            CannotError: one must be compiled, and no compiler is here.
+        """
+        return (self.binary.with_name(SEED_LIBRARY), *registers.library(self.modules.release))
 
     @property
     def image_file(self) -> Path:
@@ -143,22 +147,20 @@ class VirtualTimeKernel(Kernel):
         return first.release
 
     def _boot_alone(self, seed: int, archive: Path, console: Path) -> _Alone:
-        narrowing = registers.narrowing(self.modules.release)
+        libraries = self.libraries
         command = [
             *FIXED_ADDRESSES,
             *END_TOGETHER,
             *("env", "-i", f"--chdir={archive.parent}"),
-            *(f"LD_PRELOAD={self.seed_library}", f"LVSLAB_SEED={seed}", "TMPDIR=/dev/shm"),
+            *(f"LD_PRELOAD={':'.join(map(str, libraries))}", f"LVSLAB_SEED={seed}", "TMPDIR=/dev/shm"),
             *_alone_arguments(self.binary, archive),
-            *narrowing.words,
         ]
         with (
             console.open("wb") as out,
             alone.running(
                 command,
-                (self.binary.parent,),
+                (self.binary.parent, *libraries),
                 folder=archive.parent,
-                refusals=narrowing.refusals,
                 stdout=out,
                 stderr=subprocess.STDOUT,
             ) as process,

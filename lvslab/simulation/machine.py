@@ -21,7 +21,7 @@ from pathlib import Path
 from lvslab.errors import GuestError, LabError
 from lvslab.host import linux
 from lvslab.host.completed import Completed
-from lvslab.kernels import confinement, console, guestfiles, initramfs, registers
+from lvslab.kernels import confinement, console, guestfiles, initramfs
 from lvslab.kernels.virtual_time import FIXED_ADDRESSES, VirtualTimeKernel, fixed_arguments
 from lvslab.simulation.calendar import SECOND, Calendar
 from lvslab.simulation.cards import Card, Line
@@ -199,12 +199,15 @@ class Machine:
 
     def _spawn(self, devices: dict[Path, Device]) -> _Process:
         kernel = self._kernel
-        environment = (f"LD_PRELOAD={kernel.seed_library}", f"LVSLAB_SEED={seed_of(self._seed, self.number)}")
+        libraries = kernel.libraries
+        environment = (
+            f"LD_PRELOAD={':'.join(map(str, libraries))}",
+            f"LVSLAB_SEED={seed_of(self._seed, self.number)}",
+        )
         command = [*FIXED_ADDRESSES, "env", f"--chdir={self._directory}", *environment, str(kernel.binary)]
         words = arguments(kernel, self.name, self.number, self._memory_mib, devices)
-        shown = (kernel.binary.parent,)
-        refusals = registers.narrowing(kernel.modules.release).refusals
-        bounds = confinement.Bounds(self._directory, shown, self._memory_mib, refusals=refusals)
+        shown = (kernel.binary.parent, *libraries)
+        bounds = confinement.Bounds(self._directory, shown, self._memory_mib)
         network = confinement.new_network()
         try:
             with (
@@ -389,6 +392,5 @@ def arguments(
         f"hostname={name}",
         "LVSLAB_AGENT=/dev/hvc0",
         *(f"virtio_uml.device={path.name}:{device.kind}" for path, device in devices.items()),
-        *registers.narrowing(kernel.modules.release).words,
         *kernel.extra_arguments,
     ]

@@ -160,7 +160,7 @@ def test_a_kernel_in_virtual_time_has_all_built_in_and_brings_its_seed(
     assert {config[option] for option in ("VIRTIO_UML", "VIRTIO_NET", "IP_VS", "IP_VS_MH")} == {"y"}
     assert {config[option] for option in ("UML_RANDOM", "UML_NET_VECTOR", "HW_RANDOM")} == {"n"}
     kernel = VirtualTimeKernel.at(entry.directory)
-    drawn = [_drawn(kernel.seed_library, seed) for seed in ("1", "1", "2")]
+    drawn = [_drawn(kernel.libraries[0], seed) for seed in ("1", "1", "2")]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
