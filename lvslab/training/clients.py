@@ -4,9 +4,11 @@ chosen addresses and ports, or come back.
 
 from __future__ import annotations
 
+import errno
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
@@ -21,6 +23,8 @@ FIRST_HOST, MOST = 151, 49
 """Host numbers of the addresses that an exam may take in the clients' network: 10.0.0.151 to
 10.0.0.199.
 """
+
+_GLANCE = 0.02
 
 Broken = (OSError, HTTPException)
 """What a request raises when it gets no answer: refused, reset, timed out, cut off."""
@@ -66,21 +70,18 @@ class Client:
         Raises:
             OSError: there is no connection to be had.
         """
-        from lvslab.host import linux
-
         there = address or exam.vip
         self._http = HTTPConnection(there, port, timeout=timeout)
-        with linux.network_of(exam.client.pid):
-            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.settimeout(timeout)
-            sock.bind(source)
-            sock.connect((there, port))
-        except BaseException:
-            sock.close()
-            raise
-        self.socket = sock
+        until = time.monotonic() + timeout
+        while True:
+            try:
+                self.socket = sock = _connected(exam, source, (there, port), timeout)
+                break
+            except OSError as error:
+                # the port's last connection has not heard yet that its end has arrived (LAST_ACK)
+                if error.errno != errno.EADDRNOTAVAIL or not source[1] or time.monotonic() > until:
+                    raise
+            time.sleep(_GLANCE)
         self.port: int = sock.getsockname()[1]
         self._http.auto_open = 0  # a connection that was cut stays cut
         self._http.sock = sock
@@ -109,6 +110,22 @@ class Client:
         self.close()
 
 
+def _connected(exam: Exam, source: tuple[str, int], there: tuple[str, int], timeout: float) -> socket.socket:
+    from lvslab.host import linux
+
+    with linux.network_of(exam.client.pid):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.settimeout(timeout)
+        sock.bind(source)
+        sock.connect(there)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def ask(
     exam: Exam, path: str = "/", headers: dict[str, str] | None = None, **connection: object
 ) -> Reply | None:
@@ -119,8 +136,14 @@ def ask(
         connection: as `Client` takes it.
     """
     try:
-        with Client(exam, **connection) as client:  # type: ignore[arg-type]
-            return client.get(path, {"Connection": "close", **(headers or {})})
+        with Client(exam, **connection) as client, client.socket.dup() as held:  # type: ignore[arg-type]
+            reply = client.get(path, {"Connection": "close", **(headers or {})})
+            # Whoever closes first keeps the port for a minute. On a busy machine the answer is here
+            # before the server's end, and reading it whole closes this side.
+            with suppress(OSError):
+                while held.recv(4096):
+                    pass
+            return reply
     except Broken:
         return None
 

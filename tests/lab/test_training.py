@@ -201,6 +201,17 @@ def test_a_lab_that_its_own_solution_has_solved_is_not_passed(student: Student) 
     assert student("train", "reset").code == 0
 
 
+_USERS = """\
+rm -f /tmp/served /tmp/enough
+for request in $(seq 1500); do
+    [ ! -e /tmp/enough ] || exit 0
+    curl -s -m 2 http://10.0.0.10/ >/dev/null && touch /tmp/served
+    sleep 0.1
+done
+exit 1
+"""
+
+
 def test_check_and_doctor_before_and_after_the_fix(student: Student) -> None:
     failed = student("train", "check", "--json")
     assert failed.code == 1 and not failed.data["passed"]
@@ -212,10 +223,12 @@ def test_check_and_doctor_before_and_after_the_fix(student: Student) -> None:
     node, _, command = fix.partition("# ")
     assert student("train", "shell", node, "--", *command.split()).code == 0
     with ThreadPoolExecutor(max_workers=1) as pool:
-        looking = pool.submit(student, "doctor", "--capture", "2", "--json")
-        while not looking.done():
-            student("train", "shell", "client", "--", "curl", "-s", "-m", "2", "http://10.0.0.10/")
-        well = looking.result()
+        users = pool.submit(student, "train", "shell", "client", _USERS)
+        while student("train", "shell", "client", "--", "test", "-e", "/tmp/served").code:
+            assert not users.done(), users.result()
+        well = student("doctor", "--capture", "2", "--json")
+        assert student("train", "shell", "client", "--", "touch", "/tmp/enough").code == 0
+        assert users.result().code == 0, "they were there all the time"
     assert (well.code, well.data["results"]) == (0, []), well.out
     assert re.search(r"^[1-9]\d* packets? seen$", well.err, re.M)
     assert "the doctor was asked 2 times" in student("train", "status").out
