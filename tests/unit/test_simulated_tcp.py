@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
@@ -37,6 +37,7 @@ PATIENT = {"retries": 1000, "syn_retries": 1000, "synack_retries": 1000, "orphan
     buffer=st.sampled_from([1000, 5000, 65535]),
     seed=st.integers(0, 1000),
 )
+@example(0.5, 0.5, 0.03125, 1, [1], False, True, None, 1000, 111)
 def test_a_stream_arrives_whole_over_any_link(
     loss: float,
     duplicate: float,
@@ -71,7 +72,9 @@ def test_a_stream_arrives_whole_over_any_link(
     again()
     for _ in range(200):  # until the neighbours have found each other
         pair.run(100)
-        if client.events == ["unreachable"]:
+        # one that finds no neighbour gives up: the client says so, the server forgets a half-open
+        # connection without a word (tcp_ipv4.c: tcp_req_err) and resets what comes for it
+        if client.events in (["unreachable"], ["connected", "reset"]) and not server.events:
             client.events.clear()
             again()
         if server.events[-1:] == ["ended"] and client.events[-1:] == ["ended"]:
