@@ -14,6 +14,7 @@ from lvslab.lab.worlds import AnyLab
 from lvslab.modes import IPVS_MODES
 from lvslab.modes.base import Role
 from lvslab.plan.redundancy import Redundancy
+from lvslab.runs.lateness import Excuse
 from lvslab.runs.words import plural
 from lvslab.scenario import scenario
 from lvslab.scenario.experiment import Experiment
@@ -135,7 +136,7 @@ def until_first_speaks(lab: AnyLab, trial: Trial, broken: float) -> float:
     began = trial.mark("vrrp", broken, f"{second}: outer addresses MASTER")
     if began is None:  # it says so itself, in the verdict
         return 0.0
-    wanted = began + (vrrp.advert - vrrp.skew) / 4
+    wanted = began + (vrrp.advert - vrrp.skew) / 2
     return (wanted - lab.now() - SETTLE) % vrrp.advert
 
 
@@ -180,8 +181,23 @@ def judge(log: Experiment, trial: Trial, course: Course, cut: Cut, name: str, ad
         f"{lost} of {len(attempts)} attempts failed"
         + (f": {second} still gets the clients' packets" if lost else ""),
         trial=trial,
-        excuse=early if early.holds or cut.stale else trial.excuse_of(attempts),
+        excuse=(
+            early if early.holds else spoken_late(trial, course) if cut.stale else trial.excuse_of(attempts)
+        ),
     )
+
+
+def spoken_late(trial: Trial, course: Course) -> Excuse | None:
+    """What would explain that clients were told: on a late machine each advertisement comes later
+    than an interval after the one before, and the cable later than it should, so that the lower
+    one spoke first.
+    """
+    second = trial.lab.plan.directors[1].name
+    vrrp = trial.lab.plan.vrrp[second]
+    began = trial.mark("vrrp", course.broken, f"{second}: outer addresses MASTER")
+    if began is None:
+        return None
+    return trial.excuse((vrrp.advert - vrrp.skew) / 2, began, course.healed)
 
 
 def masters(lab: AnyLab) -> tuple[str, ...]:
