@@ -91,15 +91,23 @@ def test_every_one_of_100_000_flows_arrives_once(version: int) -> None:
     transfer(stream, check, flows=True, ethertype=IPV4 if version == 4 else IPV6)
 
 
+_LATE = 0.02
+"""Seconds by which a sender of the machine's own may be late and still hold its rate."""
+
+
 @pytest.mark.parametrize(("rate", "workers"), [(2_000.0, None), (20_000.0, None), (40_000.0, 2)])
-def test_a_stated_rate_is_held_within_one_percent(rate: float, workers: int | None) -> None:
+def test_a_stated_rate_is_held_or_the_sender_says_that_it_was_late(rate: float, workers: int | None) -> None:
+    """How well, make perf measures alone; beside other tests a sender may stand still."""
     stream = Stream(SYN, VARY, flows=FLOWS, rate=rate, seconds=3.0, workers=workers)
 
     def check(sent: Sent, received: Received) -> None:
-        assert sent.sent == received.arrived == rate * 3, sent
-        late = sent.worst_late / 3  # a busy machine sends the first or the last frame so much later
-        assert sent.rate_error is not None and abs(sent.rate_error) < 0.01 + late, sent
-        assert received.rate / rate == pytest.approx(1, abs=0.01 + late), sent
+        assert sent.planned == rate * 3 and received.arrived == sent.sent, sent
+        assert sent.rate_error is not None
+        if sent.worst_late < _LATE:
+            assert sent.sent == sent.planned and abs(sent.rate_error) < 0.01 + _LATE / 3, sent
+            assert received.rate / rate == pytest.approx(1, abs=0.01 + _LATE / 3), sent
+        else:
+            assert sent.late > 0 and 0 < sent.sent <= sent.planned, sent
 
     transfer(stream, check, ethertype=IPV4)
 
