@@ -14,7 +14,7 @@ import pickle
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,19 +108,48 @@ def quick_guests() -> Iterator[None]:
         yield
 
 
+_COST = "processor"
+
+
+def _processor_seconds() -> float:
+    """Of this process and of all descendants that have ended and were waited for."""
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Note what a test costs, its fixtures with it: a module that only waits is free to wait."""
+    before = _processor_seconds()
+    item.user_properties.append((_COST, lambda: _processor_seconds() - before))
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    report.user_properties = [
+        (name, value() if name == _COST else value) for name, value in report.user_properties
+    ]
+    return report
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """How long each module took, in all of its tests; and the table of training labs: what the exam
-    and the doctor said of each, untouched and solved.
+    """How long each module took, in all of its tests, and what of the processors; and the table of
+    training labs: what the exam and the doctor said of each, untouched and solved.
     """
     reports = [each for outcome in terminalreporter.stats.values() for each in outcome]
     seconds: dict[str, float] = defaultdict(float)
+    processor: dict[str, float] = defaultdict(float)
     for report in reports:
         if isinstance(report, pytest.TestReport) and report.nodeid.startswith("tests/lab/"):
-            seconds[report.nodeid.partition("::")[0]] += report.duration
+            module = report.nodeid.partition("::")[0]
+            seconds[module] += report.duration
+            if report.when == "teardown":
+                processor[module] += dict(report.user_properties)[_COST]
     if seconds:
-        terminalreporter.section("seconds of modules")
-        for module, spent in sorted(seconds.items(), key=lambda row: -row[1]):
-            terminalreporter.write_line(f"{spent:7.1f}  {module}")
+        terminalreporter.section("seconds of modules: by the clock, and of processors")
+        for module, spent in sorted(processor.items(), key=lambda row: -row[1]):
+            terminalreporter.write_line(f"{seconds[module]:7.1f} {spent:7.1f}  {module}")
     rows = [
         value
         for report in reports
