@@ -15,7 +15,7 @@ WORLD = director-power-cut --time virtual
 VIRTUAL = $(LVSLAB) run $(WORLD) --dry-run >/dev/null 2>&1 || { lvslab/data/install-packages optional; \
 	$(LVSLAB) kernels build debian/trixie --virtual-time; }
 
-.PHONY: help install packages kernels demo classroom unit lab test slow faults soak lint perf simulation clean
+.PHONY: help install packages kernels demo classroom unit integration lab test slow faults soak lint perf simulation clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,8 +44,11 @@ kernels: install ## from newer Debian suites: a guest kernel, a stock one for QE
 	-@$(VIRTUAL)
 	-@$(VENV)/bin/python -m lvslab.proxies.pound_program
 
-unit: install ## tests without a kernel: pure logic, and everything shipped loads
-	$(VENV)/bin/pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder tests/unit tests/shipped
+unit: install ## tests of pure logic, and everything shipped loads
+	$(VENV)/bin/pytest -n auto --dist loadfile --no-loadscope-reorder tests/unit tests/shipped
+
+integration: install ## tests that start programs and draw whole reports, without a kernel
+	$(VENV)/bin/pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder tests/integration
 
 lab: install kernels ## tests that boot kernels and judge packets: modules side by side, then those that judge times
 	@lvslab/data/install-packages test
@@ -54,7 +57,7 @@ lab: install kernels ## tests that boot kernels and judge packets: modules side 
 	$(VENV)/bin/pytest -n $$(($$(nproc) + 1)) --durations=20 -m timed tests/lab || failed=1; \
 	exit $$failed
 
-test: unit lab ## all tests; lab tests boot kernels
+test: unit integration lab ## all tests; lab tests boot kernels
 
 slow: install ## tests of minutes each: kernels are built from source (compilers: `lvslab kernels build --help`), and a machine with ip_vs is booted
 	$(VENV)/bin/pytest tests/slow
@@ -64,7 +67,7 @@ faults: install ## IPVS's modules are built with ninety faults in them, one at a
 
 soak: install ## what only repeats: thousands of boots beside busy processors, the suite twice, many more generated cases; an hour or two (LVSLAB_SOAK_BOOTS=300: minutes)
 	$(VENV)/bin/pytest -s tests/soak
-	LVSLAB_CASES=1000 $(VENV)/bin/pytest -n 2 --dist loadfile tests/unit
+	LVSLAB_CASES=1000 $(VENV)/bin/pytest -n 2 --dist loadfile tests/unit tests/integration
 
 lint: install ## style and types
 	$(VENV)/bin/ruff check .

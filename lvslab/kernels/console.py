@@ -159,13 +159,18 @@ def last_line(console: str) -> str | None:
     return lines[-1] if lines else None
 
 
+_LINES_BEFORE = 3
+"""Of what process 1 said before it ended: its own words, and what the kernel said of the cause."""
+
+
 def last_words(log: Path) -> str:
     """Why a guest is gone, as far as the file of its console tells; one line."""
     said = _end(log)
     panic = find_panic(said)
     words = str(panic or last_line(said) or "")
     if panic and panic.reason.startswith(_INIT_ENDED):
-        words += f"; before that: {_LEVEL.sub('', last_line(_before_panic(said)) or 'nothing')}"
+        before = [line for line in _lines(_before_panic(said)) if line.strip()][-_LINES_BEFORE:]
+        words += f"; before that: {' / '.join(line.strip() for line in before) or 'nothing'}"
     return f"{f'it said: {words}' if words else 'its console is empty'} (console: {log})"
 
 

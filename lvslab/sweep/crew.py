@@ -75,6 +75,9 @@ def crew_of(cluster: str | None, processors: int, place: Path, work: Work = carr
     settings = {
         "distributed.scheduler.allowed-failures": 0,  # running.py counts them
         "distributed.worker.daemon": False,
+        # By default a worker that is away 15 seconds after it was lost is given up, although
+        # it may be about to start: a busy machine needs longer. `_wait` says what is too long.
+        "distributed.deploy.lost-worker-timeout": "3650 days",
         "distributed.scheduler.work-stealing": False,
         "distributed.comm.timeouts.connect": f"{_CONNECT_SECONDS}s",
     }

@@ -108,7 +108,8 @@ def quick_guests() -> Iterator[None]:
         yield
 
 
-_COST = "processor"
+_COST = "processor seconds"
+_BEFORE = pytest.StashKey[float]()
 
 
 def _processor_seconds() -> float:
@@ -119,17 +120,15 @@ def _processor_seconds() -> float:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Note what a test costs, its fixtures with it: a module that only waits is free to wait."""
-    before = _processor_seconds()
-    item.user_properties.append((_COST, lambda: _processor_seconds() - before))
+    item.stash[_BEFORE] = _processor_seconds()
     return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    report.user_properties = [
-        (name, value() if name == _COST else value) for name, value in report.user_properties
-    ]
+    if report.when == "teardown":
+        report.user_properties.append((_COST, _processor_seconds() - item.stash[_BEFORE]))
     return report
 
 
@@ -144,8 +143,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         if isinstance(report, pytest.TestReport) and report.nodeid.startswith("tests/lab/"):
             module = report.nodeid.partition("::")[0]
             seconds[module] += report.duration
-            if report.when == "teardown":
-                processor[module] += dict(report.user_properties)[_COST]
+            processor[module] += sum(
+                float(str(cost)) for name, cost in report.user_properties if name == _COST
+            )
     if seconds:
         terminalreporter.section("seconds of modules: by the clock, and of processors")
         for module, spent in sorted(processor.items(), key=lambda row: -row[1]):

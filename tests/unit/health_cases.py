@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import lab
 
 from lvslab.control.controls import CONTROLS, Check, ControlFile, control_named
 from lvslab.ipvs.service import PacketForwarding, Protocol, RealServer, VirtualService
 from lvslab.ipvs.tunnels import TunnelChecksum, TunnelType
+from tests.unit.builders import lab
 
 WORKING = [control for control in CONTROLS.values() if control.programs]
 CHECKS = list(Check)

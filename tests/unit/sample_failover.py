@@ -11,11 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import sample_lab
-import sample_run
-
 from lvslab.runs.records import Bound, Mark, Result, Scenario, Trial
 from lvslab.runs.writer import RunWriter
+from tests.unit import sample_lab, sample_run
 
 HEADER = "planned,start,connect,first_byte,end,local_port,server,outcome"
 BEATS = "connection,opened,local_port,planned,sent,answered,server,outcome"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sample_lab import VIP, lab
-
 from lvslab.runs.records import Flow, Outer, PathFile, Step
+from tests.unit.sample_lab import VIP, lab
 
 CLIENT, PORT = "10.0.0.101", 40312
 CLIENT_SEQ, SERVER_SEQ, COOKIE = 2_840_172_613, 917_331_201, 3_310_998_471

@@ -12,13 +12,12 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sample_lab import MODES, VIP, counted, lab
-from sample_packets import path_file
-
 from lvslab.modes import mode_records
 from lvslab.runs.codec import to_json
 from lvslab.runs.records import Check, Result, Scenario
 from lvslab.runs.writer import RunWriter
+from tests.unit.sample_lab import MODES, VIP, counted, lab
+from tests.unit.sample_packets import path_file
 
 START = 1_760_000_000.0
 

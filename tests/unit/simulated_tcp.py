@@ -7,10 +7,10 @@ from typing import Any
 
 from scapy.layers.inet import TCP
 from scapy.layers.l2 import Ether
-from simulated import Lan, Pair
 
 from lvslab.simulation.endpoints.addresses import address
 from lvslab.simulation.endpoints.tcp import Connection, Failure, State, Tcp, TcpSettings
+from tests.unit.simulated import Lan, Pair
 
 A, B = address("10.0.0.1"), address("10.0.0.2")
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from catalogs import nothing_left
 
 from lvslab.catalog import add, catalog, stock, store
 from lvslab.errors import CannotError, GuestError, UsageError
@@ -21,6 +20,7 @@ from lvslab.kernels import bzimage, kinds
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.uml import UmlKernel
 from lvslab.kernels.virtual_time import VirtualTimeKernel
+from tests.unit.catalogs import nothing_left
 
 INSTALLED = shutil.which("linux.uml")
 

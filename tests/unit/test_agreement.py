@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import sample_failover
-from sample_failover import Case
 
 from lvslab.runs import rundir
 from lvslab.runs.rundir import Run
 from tests.lab.agreement import disagreements, span
+from tests.unit import sample_failover
+from tests.unit.sample_failover import Case
 
 
 def outage_of(folder: Path, seconds: float) -> Run:

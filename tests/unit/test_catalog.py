@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from catalogs import nothing_left
 
 from lvslab.catalog import catalog, fetch, store
 from lvslab.catalog.debian import apt, mirror
@@ -25,6 +24,7 @@ from lvslab.kernels import probe
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.needs import KernelFacts, Need
 from lvslab.kernels.uml import UmlKernel
+from tests.unit.catalogs import nothing_left
 
 needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg"), reason="dpkg is not there")
 

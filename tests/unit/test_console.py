@@ -159,7 +159,9 @@ def test_complaints_are_findings_of_a_run_counted_and_with_their_files(tmp_path:
 def test_why_process_1_has_ended_it_has_said_itself(tmp_path: Path) -> None:
     log = tmp_path / "console"
     panic = "[   12.340000] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000200\n"
-    log.write_text(f"[    0.100000] up\n/mnt/agent.sh: 29: Cannot fork\n{panic}")
-    assert "exitcode=0x00000200; before that: /mnt/agent.sh: 29: Cannot fork (" in last_words(log)
+    cause = "start_userspace : clone failed, errno = 11"
+    log.write_text(f"[    0.100000] up\n\none\n[   12.3] {cause}\n/mnt/agent.sh: 29: Cannot fork\n{panic}")
+    before = f"one / {cause} / /mnt/agent.sh: 29: Cannot fork"
+    assert f"exitcode=0x00000200; before that: {before} (" in last_words(log)
     log.write_text(panic)
     assert "exitcode=0x00000200; before that: nothing (" in last_words(log)

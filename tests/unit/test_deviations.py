@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-import builders
 import pytest
-from builders import CIP, MODES, NOT_PROXIED, TWO_ARMS, Conversation, conversation
 
 from lvslab.verify.frames import Outer
+from tests.unit import builders
+from tests.unit.builders import CIP, MODES, NOT_PROXIED, TWO_ARMS, Conversation, conversation
 
 Deviation = Callable[[Conversation], None]
 

@@ -6,7 +6,6 @@ import ipaddress
 from typing import Any
 
 import pytest
-from engine_frames import ETHER, few, frames_of, templates
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -20,6 +19,7 @@ from lvslab.lab.nodes import GuestNode
 from lvslab.traffic.engine import Draw, Engine, Span, Stream, Values
 from lvslab.traffic.engine.compile import compile_stream
 from lvslab.traffic.engine.stream import number_of
+from tests.unit.engine_frames import ETHER, few, frames_of, templates
 
 COMPUTED = ("chksum", "cksum")
 _SEEMS_TO_BE_DNS = (

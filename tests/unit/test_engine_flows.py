@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_frames import ETHER, few, frames_of, templates
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -17,6 +16,7 @@ from scapy.layers.l2 import Ether
 
 from lvslab.traffic.engine import Flow, Flows, Received, Sent
 from lvslab.traffic.engine.flows import RECORD, FlowTable, records_of
+from tests.unit.engine_frames import ETHER, few, frames_of, templates
 
 
 def counted(frames: list[bytes], room: int = 128) -> tuple[dict[Flow, int], int]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from builders import conversation, datagram
-
 from lvslab.verify.path import hops
 from lvslab.verify.verification import ports
+from tests.unit.builders import conversation, datagram
 
 
 def test_each_hop_knows_its_two_frames_and_flooded_copies_are_passed_over() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import plan
 
 from lvslab import events
 from lvslab.catalog import catalog, listing
@@ -20,6 +19,7 @@ from lvslab.kernels.kinds import HOST, KINDS
 from lvslab.kernels.needs import NEEDS, KernelFacts, Need
 from lvslab.kernels.virtual_time import VirtualTimeKernel
 from lvslab.modes.base import plain_lines
+from tests.unit.builders import plan
 
 MODULES = """\
 xt_ipvs 16384 0 - Live 0x0000000000000000

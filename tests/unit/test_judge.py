@@ -6,9 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import builders
 import pytest
-from builders import CIP, CPORT, MODES, NOT_PROXIED, Conversation, conversation, datagram, ping
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -16,6 +14,8 @@ from lvslab.verify.flows import Flow
 from lvslab.verify.frames import Outer
 from lvslab.verify.judge import arp_trespasses, judge, mark_unanswered
 from lvslab.verify.verification import setting
+from tests.unit import builders
+from tests.unit.builders import CIP, CPORT, MODES, NOT_PROXIED, Conversation, conversation, datagram, ping
 
 # -- what must pass --------------------------------------------------------------------------------
 

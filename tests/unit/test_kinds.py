@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from registries import extend
 
 from lvslab.catalog import add, catalog, choice
 from lvslab.errors import CannotError, GuestError, UsageError
@@ -25,6 +24,7 @@ from lvslab.kernels.kinds import CHEAPEST, HOST, KINDS
 from lvslab.kernels.machine import Guest, Kernel
 from lvslab.kernels.needs import KernelFacts, Kernels, Need, any_kernel
 from lvslab.kernels.qemu import QemuKernel
+from tests.unit.registries import extend
 
 
 @dataclass(frozen=True)

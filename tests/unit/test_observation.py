@@ -6,8 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import sample_failover
-import sample_lab
 
 from lvslab.comparison.metrics import Series, all_series
 from lvslab.errors import LabError
@@ -17,6 +15,7 @@ from lvslab.runs.records import Mark, Trial
 from lvslab.runs.rundir import Run, load
 from lvslab.scenario.trial import Trial as ScenarioTrial
 from lvslab.traffic.prober import ProbeSpec
+from tests.unit import sample_failover, sample_lab
 
 START = 1000.0
 INTERVAL = 0.01

@@ -6,9 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import sample_run
-from failover_runs import failing, run_of, trial_entry
-from pages import Page
 
 from lvslab.errors import CannotError, UsageError
 from lvslab.report import grid
@@ -16,6 +13,9 @@ from lvslab.report.overview import write_overview
 from lvslab.report.page import write_report
 from lvslab.runs.records import Trial
 from lvslab.runs.rundir import load
+from tests.integration.failover_runs import failing, run_of, trial_entry
+from tests.integration.pages import Page
+from tests.unit import sample_run
 
 
 def test_the_cells_of_the_matrix_are_verdict_and_median(tmp_path: Path) -> None:

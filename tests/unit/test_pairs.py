@@ -8,7 +8,6 @@ from pathlib import PurePath
 from typing import Any
 
 import pytest
-from builders import MODES, TWO_ARMS
 
 from lvslab.control.controls import Check, HealthSettings
 from lvslab.control.keepalived import CONFIGURATION, keepalived_files
@@ -21,6 +20,7 @@ from lvslab.plan.make import make_plan
 from lvslab.plan.plan import LabPlan
 from lvslab.plan.redundancy import Redundancy
 from lvslab.plan.spec import LabSpec
+from tests.unit.builders import MODES, TWO_ARMS
 
 VIP, GATEWAY, LIPS = "10.0.0.10/32", "10.0.1.254/24", ("10.0.1.201/24", "10.0.1.202/24")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from builders import MODES, plan
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from lvslab.modes import mode_named
 from lvslab.modes.base import Role
 from lvslab.plan.make import union_of_needs
 from lvslab.plan.plan import LabPlan
+from tests.unit.builders import MODES, plan
 
 UML = "uml"
 

@@ -6,7 +6,6 @@ import ipaddress
 import subprocess
 
 import pytest
-from builders import MODES, plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from lvslab.ipvs.rules import parse_rules
 from lvslab.ipvs.service import PacketForwarding, Protocol, Scheduler
 from lvslab.modes.base import Role
 from lvslab.plan import topology
+from tests.unit.builders import MODES, plan
 
 
 @settings(max_examples=25)

@@ -12,14 +12,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import jsonschema
 import pytest
-import sample_failover
-import sample_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lvslab.errors import UsageError
 from lvslab.runs import records, schema
 from lvslab.runs.codec import from_json, keys, to_json
+from tests.unit import sample_failover, sample_run
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "data" / "run-1"

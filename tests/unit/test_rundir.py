@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sample_failover
-import sample_lab
-import sample_run
 
 from lvslab.errors import GuestError, LabError, UsageError
 from lvslab.runs import records
 from lvslab.runs.rundir import load
 from lvslab.runs.writer import RunWriter
+from tests.unit import sample_failover, sample_lab, sample_run
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -38,7 +36,7 @@ def _sample(run: RunWriter, value: float | None = 1.0, **more: Any) -> None:
 def test_a_complete_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     run = load(sample_run.complete(tmp_path))
     assert (run.status, run.error, run.warnings) == ("complete", None, ())
-    assert run.modes == sample_run.MODES
+    assert run.modes == sample_lab.MODES
     assert run.command[0] == "lvslab" and run.tools["tcpdump"] is None
     lab = run.labs[3]
     assert [node.role for node in lab.nodes] == ["client", "director", "real server", "real server"]
@@ -271,7 +269,7 @@ def test_a_sample_on_a_full_disk_is_written_whole_or_not_at_all(tmp_path: Path) 
         _sample(run)
         real = run._samples
         assert real is not None
-        run._samples = _FullAfterTenBytes(real)
+        run._samples = _FullAfterTenBytes(real)  # type: ignore[assignment]
         with pytest.raises(LabError, match=r"samples\.jsonl: cannot be written: No space left on device"):
             _sample(run, 2.0)
         run._samples = real

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import MODES, lab
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lvslab.modes.base import Action, Ip, Iptables, Step, Sysctl, plain_lines, set_up_script
 from lvslab.modes.synproxy import SynProxy
 from lvslab.plan.plan import LabPlan, NodePlan
+from tests.unit.builders import MODES, lab
 
 STEPS = (
     Step("addresses", "where it lives", (Ip("address add 10.0.0.1/24 dev a-eth0"), Ip("link set a-eth0 up"))),

@@ -14,7 +14,6 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 from scapy.utils import checksum as scapy_checksum
-from simulated import SECOND, Lan, Pair
 
 from lvslab.errors import UsageError
 from lvslab.simulation.endpoints.addresses import Network, address, mac_address, text_of
@@ -24,6 +23,7 @@ from lvslab.simulation.endpoints.host import Host
 from lvslab.simulation.endpoints.interface import Rack
 from lvslab.simulation.endpoints.udp import Datagram
 from lvslab.simulation.network import Conditions, Link, Record
+from tests.unit.simulated import SECOND, Lan, Pair
 
 FAMILIES = pytest.mark.parametrize("family", [4, 6])
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import MILLISECOND, SECOND, Card
 
 from lvslab.errors import UsageError
 from lvslab.simulation.calendar import Calendar
 from lvslab.simulation.network import Conditions, Link, Record, Switch
 from lvslab.simulation.network.switch import AGEING
+from tests.unit.simulated import MILLISECOND, SECOND, Card
 
 
 def _frame(number: int, length: int = 60, to: int = 2, source: int = 1) -> bytes:

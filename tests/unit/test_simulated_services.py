@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.dns import DNS, DNSQR
-from simulated import MILLISECOND, SECOND, Lan, Pair
 
 from lvslab.errors import UsageError
 from lvslab.runs.outage import outage, survival
@@ -24,6 +23,7 @@ from lvslab.simulation.endpoints.servers import DnsServer, HttpServer, Program, 
 from lvslab.simulation.endpoints.tcp import Connection, Failure
 from lvslab.simulation.endpoints.udp import Datagram
 from lvslab.simulation.network import Conditions
+from tests.unit.simulated import MILLISECOND, SECOND, Lan, Pair
 
 NAMES = frozenset({"b"})
 

@@ -10,14 +10,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
-from simulated import MILLISECOND, SECOND, Lan, Pair
-from simulated_tcp import A, B, Peer, close, join, segments, with_settings
 
 from lvslab.simulation.endpoints.addresses import address
 from lvslab.simulation.endpoints.host import Host
 from lvslab.simulation.endpoints.tcp import Connection, TcpSettings
 from lvslab.simulation.endpoints.tcp.roundtrip import RoundTrip
 from lvslab.simulation.network import Conditions
+from tests.unit.simulated import MILLISECOND, SECOND, Lan, Pair
+from tests.unit.simulated_tcp import A, B, Peer, close, join, segments, with_settings
 
 # -- streams ---------------------------------------------------------------------------------------
 

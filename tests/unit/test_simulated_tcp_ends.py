@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import MILLISECOND, Pair
-from simulated_tcp import A, B, Peer, close, join, segments, state_of
 
 from lvslab.errors import UsageError
 from lvslab.simulation.endpoints.addresses import address
 from lvslab.simulation.endpoints.base import Problem
 from lvslab.simulation.endpoints.tcp import State, TcpSettings
 from lvslab.simulation.network import Conditions
+from tests.unit.simulated import MILLISECOND, Pair
+from tests.unit.simulated_tcp import A, B, Peer, close, join, segments, state_of
 
 # -- ends ------------------------------------------------------------------------------------------
 

@@ -11,13 +11,13 @@ from scapy.layers.inet import IP, TCP, UDP, fragment
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE, Ether
 from scapy.packet import Raw
-from simulated import Lan
 
 from lvslab.simulation.endpoints.addresses import address
 from lvslab.simulation.endpoints.host import Host
 from lvslab.simulation.endpoints.servers import UdpServer
 from lvslab.simulation.endpoints.tunnels import Tunnels
 from lvslab.traffic.layers.gue import Gue
+from tests.unit.simulated import Lan
 
 FRAGMENT: Any = fragment
 VIP, VIP6 = "10.0.0.100", "fd00::100"

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from registries import extend
 
 from lvslab.catalog import catalog, choice, sources, store
 from lvslab.catalog.fetch import fetch
@@ -26,6 +25,7 @@ from lvslab.events import Listener
 from lvslab.kernels import probe
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.needs import KernelFacts, Need
+from tests.unit.registries import extend
 
 
 @dataclass(frozen=True)

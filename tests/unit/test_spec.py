@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import plan
 
 from lvslab.control.controls import CONTROLS, HealthSettings
 from lvslab.errors import UsageError
@@ -16,6 +15,7 @@ from lvslab.kernels.needs import Need
 from lvslab.modes import mode_named
 from lvslab.plan.redundancy import Redundancy
 from lvslab.plan.spec import LabSpec
+from tests.unit.builders import plan
 
 NAT = mode_named("nat")
 SAID = {

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import MODES, plan
 
 from lvslab.errors import UsageError
 from lvslab.kernels.needs import any_kernel
@@ -18,6 +17,7 @@ from lvslab.plan.files import shipped_files
 from lvslab.plan.make import plan_on
 from lvslab.plan.spec import LabSpec
 from lvslab.plan.topology import LvsTopo
+from tests.unit.builders import MODES, plan
 
 
 def refused(build: Callable[[LvsTopo], None], mode: str = "nat", **attributes: Any) -> str:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from catalogs import make_tree
 
 from lvslab.catalog import configure, tree
 from lvslab.catalog.tree import SourceTree
 from lvslab.errors import CannotError, UsageError
 from lvslab.events import Event
 from lvslab.ipvs.service import Scheduler
+from tests.unit.catalogs import make_tree
 
 needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not there")
 

@@ -7,15 +7,13 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-import sample_lab
-import sample_packets
-import sample_run
-from pages import overlaps
 
 from lvslab.modes import MODES
 from lvslab.report import ladder, network, style
 from lvslab.report.looks import Look
 from lvslab.runs.records import Interface, Lab, Node, PathFile
+from tests.integration.pages import overlaps
+from tests.unit import sample_lab, sample_packets
 
 
 def lab_of(mode: str, clients: int = 1, servers: int = 2) -> Lab:
@@ -31,7 +29,7 @@ def path_of(mode: str, wrong_at: int | None = None) -> PathFile:
     return sample_packets.path_file(mode, wrong_at)
 
 
-@pytest.mark.parametrize("mode", sample_run.MODES)
+@pytest.mark.parametrize("mode", sample_lab.MODES)
 @pytest.mark.parametrize(("clients", "servers"), [(1, 1), (1, 2), (4, 8), (3, 5)])
 def test_nothing_in_a_network_overlaps(mode: str, clients: int, servers: int) -> None:
     lab = lab_of(mode, clients, servers)
@@ -82,7 +80,7 @@ def test_a_network_without_rules_wires_or_a_flow_is_drawn() -> None:
     network.draw(lab, look_of("nat"))
 
 
-@pytest.mark.parametrize("mode", sample_run.MODES)
+@pytest.mark.parametrize("mode", sample_lab.MODES)
 @pytest.mark.parametrize("wrong_at", [None, 3])
 def test_nothing_in_a_ladder_overlaps(mode: str, wrong_at: int | None) -> None:
     path = path_of(mode, wrong_at)

@@ -7,14 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import sample_failover
-from failover_runs import START, group_of, lines_of, run_of, trial_entry
-from pages import Page
 
 from lvslab.report.failover import trials
 from lvslab.report.page import write_report
 from lvslab.runs.records import Mark
 from lvslab.runs.rundir import load
+from tests.integration.failover_runs import START, group_of, lines_of, run_of, trial_entry
+from tests.integration.pages import Page
+from tests.unit import sample_failover
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sample_failover
-from failover_runs import START, failing, group_of, observed_trial, words_of
-from pages import overlaps
-from sample_failover import CRASH, FAULT, Case
 
 from lvslab.report import figures, grid, style
 from lvslab.report.failover import outages, summary, survivors, timeline, trials, variants, window
 from lvslab.runs.records import Mark
 from lvslab.runs.rundir import load
+from tests.integration.failover_runs import START, failing, group_of, observed_trial, words_of
+from tests.integration.pages import overlaps
+from tests.unit import sample_failover
+from tests.unit.sample_failover import CRASH, FAULT, Case
 
 
 def test_a_bin_holds_equal_numbers_and_nothing_from_both_sides_of_the_fault(tmp_path: Path) -> None:

@@ -10,9 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import sample_lab
-import sample_run
-from pages import Page, page_of
 
 import lvslab.report
 from lvslab.errors import CannotError, UsageError
@@ -22,6 +19,8 @@ from lvslab.report.page import Report, write_report
 from lvslab.report.series import all_series
 from lvslab.runs.records import Result
 from lvslab.runs.rundir import load
+from tests.integration.pages import Page, page_of
+from tests.unit import sample_lab, sample_run
 
 
 @pytest.fixture(scope="module")

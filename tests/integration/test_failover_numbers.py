@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import sample_failover
-import sample_run
-from failover_runs import failing, group_of, run_of, trial_entry, words_of
 
 from lvslab.report import text, units
 from lvslab.report.failover import summary, timeline, trials, window
 from lvslab.report.failover.trials import Length
 from lvslab.report.page import write_report
 from lvslab.runs.rundir import load
+from tests.integration.failover_runs import failing, group_of, run_of, trial_entry, words_of
+from tests.unit import sample_failover, sample_run
 
 
 def test_the_table_for_the_terminal_holds_what_the_probes_hold(tmp_path: Path) -> None:

@@ -7,13 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import sample_failover
-import sample_lab
-
 from lvslab.report.failover import trials
 from lvslab.report.failover.trials import Group, Observed
 from lvslab.runs.records import Bound, Mark, Trial
 from lvslab.runs.rundir import load
+from tests.unit import sample_failover, sample_lab
 
 START = 1000.0
 INTERVAL = 0.01

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sample_run
-from pages import overlaps
 
 from lvslab.modes import MODES
 from lvslab.report import charts, style, text, units
 from lvslab.report.looks import looks_of
 from lvslab.report.series import all_series, subjects
 from lvslab.runs.rundir import load
+from tests.integration.pages import overlaps
+from tests.unit import sample_lab, sample_run
 
 
 def test_the_tables_hold_verdicts_and_numbers_as_text(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_every_repeat_is_a_point(tmp_path: Path) -> None:
     points = [line for line in figure.axes[1].lines if line.get_marker() == "o"]
     assert [len(line.get_xdata()) for line in points] == [3] * 5
     assert [line.get_markerfacecolor() for line in points] == [
-        MODES[mode].color.light for mode in sample_run.MODES
+        MODES[mode].color.light for mode in sample_lab.MODES
     ]
 
 

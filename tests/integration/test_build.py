@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from catalogs import MAKEFILE, make_tree, nothing_left
 
 from lvslab.catalog import build, catalog, configure, tree
 from lvslab.catalog.names import LocalName
@@ -23,6 +22,7 @@ from lvslab.host.programs import packages
 from lvslab.kernels import kinds
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.virtual_time import VirtualTimeKernel
+from tests.unit.catalogs import MAKEFILE, make_tree, nothing_left
 
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not there")
 
