@@ -54,7 +54,7 @@ lab: install kernels ## tests that boot kernels and judge packets: modules side 
 	@lvslab/data/install-packages test
 	failed=0; \
 	$(VENV)/bin/pytest -n $$((2 * $$(nproc) + 1)) --dist loadscope --no-loadscope-reorder --durations=20 -m 'not timed' tests/lab || failed=1; \
-	$(VENV)/bin/pytest -n $$(($$(nproc) + 1)) --durations=20 -m timed tests/lab || failed=1; \
+	$(VENV)/bin/pytest -n $$((2 * $$(nproc))) --durations=20 -m timed tests/lab || failed=1; \
 	exit $$failed
 
 test: unit integration lab ## all tests; lab tests boot kernels

@@ -14,10 +14,24 @@ from lvslab.runs.pcapng import CHECKSUM_PENDING
 _IPV4, _ARP = 0x0800, 0x0806  # types of Ethernet frames
 _IP = struct.Struct("!BBHHHBBH4s4s")  # RFC 791, section 3.1
 _TCP = struct.Struct("!HHLLH")  # RFC 9293, section 3.1, as far as the flags
+_ARP_MESSAGE = struct.Struct("!6sH6s4s6x4s")  # RFC 826
+_IPV4_ON_ETHERNET = bytes.fromhex("000108000604")
 _PORTS = struct.Struct("!HH")
 _PSEUDO = struct.Struct("!xBH")
 _LEAST = {IPPROTO_TCP: 20, IPPROTO_UDP: 8, IPPROTO_ICMP: 8}
 """Octets of a header: what is shorter is none."""
+_ICMP_TYPES = {
+    0: "echo-reply",
+    3: "dest-unreach",
+    4: "source-quench",
+    5: "redirect",
+    8: "echo-request",
+    11: "time-exceeded",
+    12: "parameter-problem",
+    13: "timestamp-request",
+    14: "timestamp-reply",
+}
+"""Those of RFC 792, in scapy's words."""
 _LETTERS = "FSRPAUECN"  # scapy's, from the lowest bit on
 _FLAG_NAMES = (("SYN", "S"), ("FIN", "F"), ("RST", "R"), ("PSH", "P"), ("ACK", "A"), ("URG", "U"))
 
@@ -114,8 +128,6 @@ def prepare_to_read() -> None:
     """Load what `read_frames` needs, ahead of the moment when it counts: on a busy machine it takes
     seconds.
     """
-    import scapy.layers.inet
-    import scapy.layers.l2
     import scapy.utils  # noqa: F401
 
 
@@ -173,11 +185,14 @@ def _mac(address: bytes) -> str:
     return address.hex(":")
 
 
-def _decode_arp(message: bytes) -> ArpMessage:
-    from scapy.layers.l2 import ARP
-
-    arp = ARP(message)
-    return ArpMessage({1: "who-has", 2: "is-at"}.get(arp.op, str(arp.op)), arp.hwsrc, arp.psrc, arp.pdst)
+def _decode_arp(message: bytes) -> ArpMessage | None:
+    if len(message) < _ARP_MESSAGE.size:
+        return None
+    kinds, operation, mac, sender, target = _ARP_MESSAGE.unpack_from(message)
+    if kinds != _IPV4_ON_ETHERNET:
+        return None
+    word = {1: "who-has", 2: "is-at"}.get(operation, str(operation))
+    return ArpMessage(word, _mac(mac), inet_ntoa(sender), inet_ntoa(target))
 
 
 @dataclass(frozen=True)
@@ -248,7 +263,7 @@ def _decode_ip(whole: bytes, pending: bool) -> IpPacket:
         sport, dport = _PORTS.unpack_from(segment)
     elif known:
         protocol, kind, code = "ICMP", segment[0], segment[1]
-        note = _icmp_type(kind)
+        note = _ICMP_TYPES.get(kind, str(kind))
         if kind in (0, 8):
             sport, seq = _PORTS.unpack_from(segment, 4)
             dport = sport
@@ -271,12 +286,6 @@ def _decode_ip(whole: bytes, pending: bool) -> IpPacket:
         checksums,
         outer,
     )
-
-
-def _icmp_type(kind: int) -> str:
-    from scapy.layers.inet import icmptypes
-
-    return str(icmptypes.get(kind, kind))
 
 
 def _transport_checksum_right(ip: _Ip) -> bool:

@@ -30,6 +30,8 @@ from lvslab.host import sandbox
 from lvslab.kernels.uml import UmlKernel
 
 LVSLAB = [sys.executable, "-m", "lvslab"]
+QUICK_LVSLAB = [sys.executable, str(Path(__file__).with_name("quick.py"))]
+"""With Debian 13's guests in place of the installed ones, where `make kernels` has fetched them."""
 
 
 LONG = [
@@ -104,7 +106,7 @@ def quick_guests() -> Iterator[None]:
         with suppress(CannotError):
             quick = catalog.find("debian/trixie")
             patch.setattr(UmlKernel, "installed", lambda: quick)
-            patch.setattr(f"{__name__}.LVSLAB", [sys.executable, str(Path(__file__).with_name("quick.py"))])
+            patch.setattr(f"{__name__}.LVSLAB", QUICK_LVSLAB)
         yield
 
 
@@ -185,11 +187,14 @@ def run_lvslab(
     prefix: tuple[str, ...] = (),
     timeout: float = 300,
     stdin: int = subprocess.DEVNULL,
+    command: list[str] | None = None,
     **options: Any,
 ) -> Outcome:
-    """Run the command line; `prefix` is put before it, for example to drop privileges."""
+    """Run the command line, `command` in place of `LVSLAB`; `prefix` is put before it, for example
+    to drop privileges.
+    """
     done = subprocess.run(
-        [*prefix, *LVSLAB, *arguments],
+        [*prefix, *(command or LVSLAB), *arguments],
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -22,6 +22,7 @@ PACKETS = [
     Ether() / IP(**ENDS) / UDP(sport=4000, dport=53, chksum=0) / DATA,
     Ether() / IP(**ENDS) / ICMP(id=7, seq=9) / DATA,
     Ether() / IP(**ENDS) / ICMP(type=3, code=4) / IP(**ENDS) / UDP() / DATA,
+    *(Ether() / IP(**ENDS) / ICMP(type=kind) / DATA for kind in (0, 4, 5, 11, 12, 13, 14, 200)),
     Ether() / IP(src="1.1.1.1", dst="2.2.2.2") / IP(**ENDS) / TCP(dport=80, flags="S"),
     Ether() / IP(src="1.1.1.1", dst="2.2.2.2") / IP(**ENDS) / UDP(dport=80) / DATA,
     Ether() / IP(**ENDS, options=IPOption_LSRR(routers=["10.0.0.1", "10.0.0.9"])) / TCP(dport=80) / DATA,
