@@ -16,11 +16,10 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -42,6 +41,7 @@ from tests.lab.attacks import (
     TAKE,
 )
 from tests.lab.conftest import in_sandbox
+from tests.unconfined import unconfined
 
 
 def _a_stock_kernel() -> str | None:
@@ -94,28 +94,6 @@ def _machine(stack: ExitStack, place: Path) -> Machine:
     return Machine(place, other, abstract, victim.pid)
 
 
-def _unconfined(stack: ExitStack) -> None:
-    """Start guests as bare processes, for as long as the stack is open."""
-
-    def start(
-        command: Sequence[str], bounds: Any, *, network: int, descriptors: Sequence[int], log: Any
-    ) -> confinement.Confined:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=descriptors,
-            start_new_session=True,
-        )
-        stack.callback(process.kill)
-        return confinement.Confined(process, process.pid, os.pidfd_open(process.pid))
-
-    patch = stack.enter_context(pytest.MonkeyPatch.context())
-    patch.setattr(confinement, "start", start)
-    patch.setattr(confinement, "new_network", linux.new_network)
-
-
 def _shell_attempts(place: Path, confined: bool) -> dict[str, str]:
     """What each attempt of root in a User-Mode Linux guest brought."""
 
@@ -138,7 +116,7 @@ def _attempts_in(
     with ExitStack() as stack:
         machine = _machine(stack, place)
         if not confined:
-            _unconfined(stack)
+            stack.enter_context(unconfined())
         guest = kernel.boot("g", ["ip_vs"], PRIVATE_DIRECTORY / "g", PRIVATE_DIRECTORY / "g.console")
         stack.callback(guest.close)
         guest.wait_ready()
@@ -168,7 +146,7 @@ def _process_attempts(place: Path, confined: bool) -> dict[str, str]:
     with ExitStack() as stack:
         machine = _machine(stack, place)
         if not confined:
-            _unconfined(stack)
+            stack.enter_context(unconfined())
         folder, log = PRIVATE_DIRECTORY / "p", PRIVATE_DIRECTORY / "p.log"
         confinement.make_folder(folder)
         program = _program(machine, folder, PROCESS if confined else HARMLESS)
@@ -227,7 +205,7 @@ def _processes_left(confined: bool) -> tuple[int, int]:
 
     with ExitStack() as stack:
         if not confined:
-            _unconfined(stack)
+            stack.enter_context(unconfined())
         guest = UmlKernel.installed().boot("g", [], PRIVATE_DIRECTORY / "g", PRIVATE_DIRECTORY / "g.console")
         stack.callback(guest.close)
         guest.wait_ready()
