@@ -37,12 +37,11 @@ from lvslab.traffic import http, tools
 from lvslab.traffic.engine import Draw, Engine, Received, Span, Stream, host
 from lvslab.traffic.engine.compile import compile_stream
 from lvslab.traffic.prober import Prober, ProbeSpec, ProbeSummary
+from tests.perf_confinement import start_seconds
 from tests.perf_virtual import report
 from tests.tails import LATE, REQUESTS, TURNS, guest_kernels, tails
-from tests.unconfined import unconfined
 
 REPEAT = 5
-STARTS = 20
 OUTAGE = 0.02
 """Seconds of the injected outages."""
 SEGMENT = 1448
@@ -91,24 +90,6 @@ def start_and_stop() -> tuple[float, float]:
         took = time.perf_counter() - began
         assert answer.error is None, answer.error
     return took, lab.stop_seconds or 0.0
-
-
-def confinement() -> tuple[float, float, float]:
-    """Seconds of a NAT lab's start, medians, with guests confined and as bare processes, in turns;
-    the first over the second.
-    """
-    plan = make_plan(LabSpec.of("nat"), probe.kernels_here([Need.IP_VS]))
-
-    def start() -> float:
-        with tempfile.TemporaryDirectory() as logs, Lab(plan, Path(logs)) as lab:
-            return lab.start_seconds or 0.0
-
-    confined, bare = [], []
-    for _ in range(STARTS):
-        confined.append(start())
-        with unconfined():
-            bare.append(start())
-    return median(confined), median(bare), median(confined) / median(bare)
 
 
 def through_director() -> tuple[list[tools.Throughput], float, float, float]:
@@ -392,9 +373,9 @@ def main() -> int:
     line("  ÷ guest kernel alone, as shipped", f"{start / alone:.2f}", "aim ≤ 1.5")
     line("  ÷ guest kernel alone, hastened", f"{start / hastened:.2f}")
     line("NAT lab, tear-down", f"{stop:.2f} s", "aim ≤ 0.5 s")
-    confined, bare, ratio = confinement()
+    confined, bare = start_seconds()
     line("NAT lab, start with a guest confined | as a bare process", f"{confined:.2f} | {bare:.2f} s")
-    line("  confined ÷ bare", f"{ratio:.3f}", "aim ≤ 1.1")
+    line("  confined ÷ bare", f"{confined / bare:.3f}", "aim ≤ 1.1")
     with tempfile.TemporaryDirectory() as runs:
         command = [sys.executable, "-m", "lvslab", "verify", "--runs", runs]
         line(
