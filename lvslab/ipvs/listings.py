@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import ip_address
 
 from lvslab.errors import LabError, UsageError
@@ -260,12 +261,18 @@ def _connection(line: str) -> Connection:
     if expires is None:
         raise _unreadable("-L -n -c", line)
     try:
-        client, virtual, destination = (Endpoint.parse(word) for word in words[3:6])
+        client, virtual, destination = map(_endpoint, words[3:6])
     except UsageError:
         raise _unreadable("-L -n -c", line) from None
     return Connection(
         words[0], int(expires[1]) * 60 + int(expires[2]), words[2], client, virtual, destination, *words[6:]
     )
+
+
+@lru_cache(maxsize=1 << 16)
+def _endpoint(text: str) -> Endpoint:
+    """In a table of thousands of connections the same come again and again."""
+    return Endpoint.parse(text)
 
 
 def _is_digits(word: str) -> bool:
