@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lvslab.errors import CannotError, CommandError, GuestError
-from lvslab.kernels import probe, registers
+from lvslab.kernels import probe, registers, uml
 from lvslab.kernels.machine import Guest
 from lvslab.kernels.needs import Need
 from lvslab.lab import room
@@ -191,6 +191,21 @@ def test_a_guest_that_dies_at_boot_is_an_error_that_says_so() -> None:
             return lab._boots
 
     assert in_sandbox(inside) == {"lvs": 1}, "nobody boots it again without a word"
+
+
+def test_a_first_program_that_cannot_start_is_tried_again_and_why_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernel has more threads than it may have, so each fork(2) fails with EAGAIN."""
+    given = uml.arguments
+    monkeypatch.setattr(
+        uml, "arguments", lambda *words, **more: [*given(*words, **more), "sysctl.kernel.threads-max=20"]
+    )
+    with pytest.raises(GuestError) as caught:
+        in_nat_lab(lambda lab: None)
+    console = str(caught.value)
+    assert "can't fork: Resource temporarily unavailable / init: a program could not be started" in console
+    assert "a second time" in console
 
 
 def test_a_guest_that_dies_in_its_set_up_is_an_error_at_once() -> None:
