@@ -28,6 +28,7 @@ from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.events import Event, Listener, nobody
 from lvslab.host import linux
 from lvslab.host.distribution import advice
+from lvslab.host.linux import bound
 from lvslab.kernels.cache import cache_directory
 from lvslab.kernels.machine import Kernel
 from lvslab.kernels.uml import UmlKernel
@@ -288,12 +289,7 @@ class _Build:
         Raises:
             LabError: it failed.
         """
-        command = [
-            "setpriv",
-            "--pdeathsig",
-            "KILL",
-            *make_command(*targets, jobs=self._jobs, ccache=self._ccache),
-        ]
+        command = bound(make_command(*targets, jobs=self._jobs, ccache=self._ccache))
         environment = {
             key: value
             for key, value in os.environ.items()

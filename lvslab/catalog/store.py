@@ -26,6 +26,7 @@ from lvslab.catalog.catalog import ENTRY, CatalogEntry, read_entry
 from lvslab.errors import CannotError, GuestError
 from lvslab.events import Event, Listener
 from lvslab.exitcodes import ExitCode
+from lvslab.host.linux import bound
 from lvslab.kernels import probe
 from lvslab.kernels.cache import place
 from lvslab.kernels.kinds import kernel_at
@@ -237,7 +238,7 @@ def run_trial(directory: Path, console: Path, result: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "lvslab.catalog.boot_program", *map(str, (directory, console, result))]
     try:
         done = subprocess.run(
-            ["setpriv", "--pdeathsig", "KILL", *command],
+            bound(command),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -16,6 +16,7 @@ from typing import IO
 from lvslab.catalog.pace import Pace
 from lvslab.errors import CannotError, UsageError
 from lvslab.events import Event, Listener
+from lvslab.host.linux import bound
 
 _ARCHIVES = (".tar", ".tar.xz", ".tar.gz", ".tar.bz2", ".tar.zst", ".tgz", ".txz")
 _BLOCK = 1 << 20
@@ -192,7 +193,7 @@ def _pass_on(source: Path, target: Path, tell: Listener, *options: str) -> None:
         "-",
         ".",
     ]
-    with subprocess.Popen(_bound(reading), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as sender:
+    with subprocess.Popen(bound(reading), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as sender:
         assert sender.stdout and sender.stderr
         try:
             _feed(sender.stdout, _TREE_BYTES, ["tar", "-C", str(target), "-xf", "-"], source, tell)
@@ -232,7 +233,7 @@ def _feed(data: IO[bytes], size: int, command: list[str], source: Path, tell: Li
         CannotError: the disk is full.
     """
     pace, fed = Pace(), 0
-    with subprocess.Popen(_bound(command), stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(bound(command), stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin and process.stderr
         try:
             while block := data.read(_BLOCK):
@@ -261,8 +262,3 @@ def _require_whole(source: Path, code: int, said: str) -> None:
         )
     lines = [line for line in said.splitlines() if line.strip()]
     raise UsageError(f"{source}: cannot be unpacked: {lines[0] if lines else f'tar ended with {code}'}")
-
-
-def _bound(command: list[str]) -> list[str]:
-    """Ends with this process, also when this one is killed."""
-    return ["setpriv", "--pdeathsig", "KILL", *command]

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -156,6 +156,14 @@ def die_with_parent(sig: int) -> None:
     it ends.
     """
     _check(_libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(sig), 0, 0, 0), "prctl")
+
+
+def bound(command: Sequence[str]) -> list[str]:
+    """A command that ends with the thread that starts it, also when this process is killed
+    (setpriv(1), prctl(2)); at once, where it was killed before the kernel was told to watch it.
+    """
+    watched = ("sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"', str(os.getpid()))
+    return ["setpriv", "--pdeathsig", "KILL", *watched, *command]
 
 
 def borrow_descriptor(pid: int, descriptor: int) -> int:

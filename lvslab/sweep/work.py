@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lvslab.errors import CannotError, LabError, UsageError
 from lvslab.exitcodes import ExitCode
+from lvslab.host.linux import bound
 from lvslab.kernels.kinds import CHEAPEST
 from lvslab.sweep.cell import Cell
 from lvslab.sweep.kernels import kernel_of
@@ -99,18 +100,7 @@ def _other_kernel(cell: Cell) -> str:
 def _command(cell: Cell, runs: Path, processor: int | None) -> Sequence[str]:
     """The command line: it dies with the thread that waits for it (setpriv(1), prctl(2))."""
     pinned = ["taskset", "--cpu-list", str(processor)] if processor is not None else []
-    return [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        *pinned,
-        sys.executable,
-        "-m",
-        "lvslab",
-        *cell.words,
-        "--runs",
-        str(runs),
-    ]
+    return bound([*pinned, sys.executable, "-m", "lvslab", *cell.words, "--runs", str(runs)])
 
 
 def _known(code: int) -> ExitCode:

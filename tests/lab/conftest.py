@@ -64,6 +64,7 @@ class _ByModule(LoadScopeScheduling):  # type: ignore[misc]
         return nodeid if name.startswith(SPREAD) else module
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByModule | None:
     """In place of `--dist loadscope`. Not by groups: pytest-xdist 3.8 writes those into `_nodeid`,
     which pytest 9.2 does not have.

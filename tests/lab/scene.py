@@ -30,13 +30,16 @@ try:
     with socket.create_connection(("10.0.0.10", 80), float(sys.argv[1])) as sock:
         connected = "connected, then "
         sock.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
-        print(sock.makefile().read().split()[-3])
+        words = sock.makefile().read().split()
+        print(words[-3] if len(words) > 2 else connected + "closed")
 except TimeoutError:
     print(connected + "silence")
 except OSError as error:
     print(connected + type(error).__name__)
 """
-"""One HTTP request; unlike curl it tells a refused connection from one that finds no way."""
+"""One HTTP request; unlike curl it tells a refused connection from one that finds no way, and from
+one that is closed without an answer, as by a server that is killed when it has just accepted.
+"""
 
 
 class Scene:

@@ -21,6 +21,7 @@ from lvslab.errors import LabError
 from lvslab.events import nobody
 from lvslab.exitcodes import ExitCode
 from lvslab.host import linux
+from lvslab.host.linux import bound
 from lvslab.sweep.cell import Cell
 from lvslab.sweep.crew import crew_of, worker_command
 from lvslab.sweep.running import sweep
@@ -130,7 +131,7 @@ class Cluster:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
         with (self._folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *words],  # whatever ends the test ends them
+                bound(words),  # whatever ends the test ends them
                 env=environment,
                 stdout=log,
                 stderr=log,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from lvslab.host import linux
 
@@ -19,3 +21,14 @@ def test_a_group_is_killed_with_its_leader() -> None:
     process = subprocess.Popen(["sleep", "600"], start_new_session=True)
     linux.kill_group(process.pid)
     assert process.wait() == -9
+
+
+def test_a_bound_command_does_not_begin_without_the_process_that_started_it(tmp_path: Path) -> None:
+    """That one may be killed before the kernel is told to watch it; here a number that is not its
+    own stands for it.
+    """
+    mark = tmp_path / "began"
+    command = linux.bound(["touch", str(mark)])
+    other = [word.replace(str(os.getpid()), "1") if word == str(os.getpid()) else word for word in command]
+    assert other != command and subprocess.run(other).returncode != 0 and not mark.exists()
+    assert subprocess.run(command).returncode == 0 and mark.exists()

@@ -29,6 +29,7 @@ from lvslab.catalog.pace import Pace
 from lvslab.errors import CannotError
 from lvslab.events import Event, Listener
 from lvslab.host.distribution import advice
+from lvslab.host.linux import bound
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
@@ -257,7 +258,7 @@ def _start(
     """
     _require(command[0])
     return subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", *command],
+        bound(command),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -271,7 +272,7 @@ def _run(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess[
     _require(command[0])
     try:
         return subprocess.run(
-            ["setpriv", "--pdeathsig", "KILL", *command],
+            bound(command),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
