@@ -122,6 +122,30 @@ def missing_modules(tree: ModuleTree, names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in known]
 
 
+_IN_PLACE_OF = {
+    "iptable_filter": ("nft_compat",),
+    "iptable_mangle": ("nft_compat",),
+    "iptable_raw": ("nft_compat",),
+    "iptable_nat": ("nft_compat", "nft_chain_nat"),
+}
+"""Of a legacy table of iptables: what iptables-nft(8) needs in a kernel without it, as newer ones are
+built (CONFIG_NETFILTER_XTABLES_LEGACY, net/netfilter/Kconfig).
+"""
+
+
+def fitting(tree: ModuleTree, names: Iterable[str]) -> list[str]:
+    """Modules by name, each once; in place of a legacy table that this kernel does not have, what
+    iptables-nft needs.
+    """
+    names = list(names)
+    lacking = set(missing_modules(tree, [name for name in names if name in _IN_PLACE_OF]))
+    return list(
+        dict.fromkeys(
+            each for name in names for each in (_IN_PLACE_OF[name] if name in lacking else (name,))
+        )
+    )
+
+
 def module_entries(tree: ModuleTree, names: Sequence[str]) -> list[Entry]:
     """Archive members for the modules, all in one directory, with a modules.dep of just these:
     modprobe has nothing to scan.

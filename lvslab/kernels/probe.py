@@ -215,7 +215,7 @@ class _BootTrial(Trial):
 
 def _boot_trial(kernel: Kernel, console: Path | None = None, schedulers: bool = False) -> _BootTrial:
     kernel.prepare_trial()
-    wanted = modules_for(NEEDS)
+    wanted = initramfs.fitting(kernel.modules, modules_for(NEEDS))
     there = [name for name in wanted if name not in set(initramfs.missing_modules(kernel.modules, wanted))]
     base = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="lvslab-trial-", dir=base) as home:

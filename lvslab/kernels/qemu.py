@@ -313,11 +313,8 @@ class QemuGuest(Guest):
     ) -> None:
         """Start booting (see `Kernel.boot`); `nics` is how many there can ever be."""
         self._program = kvm.program()
-        self._kernel, self._modules, self._memory_mib = (
-            kernel,
-            ["overlay", "virtio_net", *modules],
-            memory_mib,
-        )
+        self._kernel, self._memory_mib = kernel, memory_mib
+        self._modules = initramfs.fitting(kernel.modules, ["overlay", "virtio_net", *modules])
         self._nics = 0
         self._tap_descriptors: list[int] = []
         self._taps = [f"tap{number}" for number in range(nics)]

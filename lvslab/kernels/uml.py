@@ -216,7 +216,8 @@ class UmlGuest(Guest):
         network: int | None = None,
     ) -> None:
         """Start booting (see `Kernel.boot`)."""
-        self._kernel, self._modules, self._memory_mib = kernel, ["overlay", *modules], memory_mib
+        self._kernel, self._memory_mib = kernel, memory_mib
+        self._modules = initramfs.fitting(kernel.modules, ["overlay", *modules])
         self._mconsole_path = directory / "uml" / name / "mconsole"
         self._nics = 0
         self.waker: Waker | None = None

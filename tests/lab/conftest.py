@@ -105,7 +105,7 @@ def quick_guests() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         with suppress(CannotError):
-            quick = catalog.find("debian/trixie")
+            quick = catalog.find(os.environ.get("Q", "debian/trixie"))
             patch.setattr(UmlKernel, "installed", lambda: quick)
             patch.setattr(f"{__name__}.LVSLAB", QUICK_LVSLAB)
         yield
