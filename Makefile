@@ -40,7 +40,7 @@ classroom: install ## open a class of three demo students in the browser, with l
 	$(LVSLAB) classroom start lvslab/classroom/demo/course.toml
 
 kernels: install ## from newer Debian suites: a guest kernel, a stock one for QEMU, Pound; one for virtual time is built; without a network what needs them is skipped
-	-@$(LVSLAB) kernels fetch debian/trixie:uml debian/bookworm:amd64
+	-@$(LVSLAB) kernels fetch debian/trixie:uml debian/forky:uml debian/bookworm:amd64
 	-@$(VIRTUAL)
 	-@$(VENV)/bin/python -m lvslab.proxies.pound_program
 

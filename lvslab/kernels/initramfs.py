@@ -128,8 +128,8 @@ _IN_PLACE_OF = {
     "iptable_raw": ("nft_compat",),
     "iptable_nat": ("nft_compat", "nft_chain_nat"),
 }
-"""Of a legacy table of iptables: what iptables-nft(8) needs in a kernel without it, as newer ones are
-built (CONFIG_NETFILTER_XTABLES_LEGACY, net/netfilter/Kconfig).
+"""Of a legacy table of iptables: what iptables-nft(8) needs in a kernel without it, as newer ones
+are built (CONFIG_NETFILTER_XTABLES_LEGACY, net/netfilter/Kconfig).
 """
 
 

@@ -14,8 +14,8 @@ import pickle
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,18 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from lvslab.catalog import catalog
 from lvslab.catalog.virtual_time import entry_in_virtual_time
 from lvslab.errors import CannotError
 from lvslab.host import sandbox
 from lvslab.kernels.uml import UmlKernel
+from tests.lab.quick import first_here
 
 LVSLAB = [sys.executable, "-m", "lvslab"]
-QUICK_LVSLAB = [sys.executable, str(Path(__file__).with_name("quick.py"))]
-"""With Debian 13's guests in place of the installed ones, where `make kernels` has fetched them."""
+QUICK, QUICKEST = ("debian/trixie",), ("debian/forky", "debian/trixie")
+"""Guests that cost less of the processors than the installed ones; the first that `make kernels`
+has fetched is taken. Debian 13's take half of it to boot and to start a program; those after 13 run
+programs under seccomp in place of ptrace, which halves it again, but have no iptables.
+"""
 
 
 LONG = [
@@ -97,17 +100,35 @@ def machine() -> None:
             pytest.fail(f"tests in virtual time would be skipped: {error}")
 
 
-@pytest.fixture(scope="module")
-def quick_guests() -> Iterator[None]:
-    """For tests of what happens around a kernel: their guests, and those of the commands that they
-    start, boot Debian 13's in place of the installed one, where `make kernels` has fetched it.
-    Against Debian 12's it takes half of the processor's time to boot, and to start a program.
+def quick_lvslab(kernels: Sequence[str]) -> list[str]:
+    """The command `lvslab` with the first of these kernels that is here as the installed one."""
+    return [sys.executable, str(Path(__file__).with_name("quick.py")), ",".join(kernels)]
+
+
+@contextmanager
+def guests_of(kernels: Sequence[str]) -> Iterator[None]:
+    """Guests of this process, and those of the commands that it starts, boot the first of these
+    kernels that is here in place of the installed one.
     """
     with pytest.MonkeyPatch.context() as patch:
-        with suppress(CannotError):
-            quick = catalog.find(os.environ.get("Q", "debian/trixie"))
-            patch.setattr(UmlKernel, "installed", lambda: quick)
-            patch.setattr(f"{__name__}.LVSLAB", QUICK_LVSLAB)
+        found = first_here(kernels)
+        if found:
+            patch.setattr(UmlKernel, "installed", lambda: found)
+            patch.setattr(f"{__name__}.LVSLAB", quick_lvslab(kernels))
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_guests() -> Iterator[None]:
+    """For tests of what happens around a kernel."""
+    with guests_of(QUICK):
+        yield
+
+
+@pytest.fixture(scope="module")
+def quickest_guests() -> Iterator[None]:
+    """For tests of what happens around a kernel, without iptables."""
+    with guests_of(QUICKEST):
         yield
 
 

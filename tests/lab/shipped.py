@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.conftest import LVSLAB, QUICK_LVSLAB, Outcome, run_lvslab
+from tests.lab.conftest import LVSLAB, QUICK, QUICKEST, Outcome, quick_lvslab, run_lvslab
 
 SHORTER: dict[str, list[str]] = {
     "director-handover": ["--sync", "yes", "--connections", "25"],
@@ -35,7 +35,8 @@ SHORTER: dict[str, list[str]] = {
 """Parameters that leave out repetitions of the same and keep what is taught."""
 
 ON_THE_INSTALLED = {"director-power-cut", "drain", "partition", "rolling-upgrade", "server-killed"}
-"""On the kernel that users get by default; the others on Debian 13's, whose guests cost less."""
+"""On the kernel that users get by default; the others on guests that cost less."""
+WITH_IPTABLES = {"compare-modes", "syn-flood"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def run_shipped(name: str, factory: pytest.TempPathFactory) -> Shipped:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
             words = ("run", name, *SHORTER.get(name, []), "--no-report", "--json")
-            command = LVSLAB if name in ON_THE_INSTALLED else QUICK_LVSLAB
+            quick = quick_lvslab(QUICK if name in WITH_IPTABLES else QUICKEST)
+            command = LVSLAB if name in ON_THE_INSTALLED else quick
             done = run_lvslab(*words, "--runs", str(place / "runs"), timeout=600, command=command)
             kept.write_bytes(pickle.dumps(done))
         runs = list((place / "runs").iterdir()) if (place / "runs").is_dir() else []

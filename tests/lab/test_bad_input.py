@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.conftest import run_lvslab
 
-pytestmark = pytest.mark.usefixtures("quick_guests")
+pytestmark = pytest.mark.usefixtures("quickest_guests")
 
 SCENARIO = """from lvslab.scenario import scenario
 

@@ -26,7 +26,7 @@ from lvslab.traffic import http
 from tests.lab.conftest import in_sandbox
 from tests.lab.scene import SECONDS, Scene, in_scene, wait_for
 
-pytestmark = pytest.mark.usefixtures("quick_guests")
+pytestmark = pytest.mark.usefixtures("quickest_guests")
 
 
 def test_a_killed_server_refuses() -> None:

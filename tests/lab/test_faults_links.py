@@ -12,7 +12,7 @@ from lvslab.errors import UsageError
 from lvslab.kernels.needs import Need
 from tests.lab.scene import Scene, in_scene
 
-pytestmark = pytest.mark.usefixtures("quick_guests")
+pytestmark = pytest.mark.usefixtures("quickest_guests")
 
 
 def test_a_server_without_link_sees_it_and_is_out_of_reach() -> None:

@@ -41,7 +41,7 @@ patient = partial(HealthSettings, timeout=30.0)
 one refuses at once.
 """
 
-pytestmark = pytest.mark.usefixtures("quick_guests")
+pytestmark = pytest.mark.usefixtures("quickest_guests")
 
 
 class Scene:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.conftest import run_lvslab
 
-pytestmark = pytest.mark.usefixtures("quick_guests")
+pytestmark = pytest.mark.usefixtures("quickest_guests")
 
 CHOSEN = ("--only", "nat:reply:ipv4-tcp", "--only", "scheduler:rr:equal")
 

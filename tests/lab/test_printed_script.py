@@ -23,7 +23,7 @@ from lvslab.training.exercise import Exercise, load_all
 from lvslab.training.network import plan_exercise
 from tests.lab.conftest import in_sandbox
 
-pytestmark = pytest.mark.usefixtures("quick_guests")
+pytestmark = pytest.mark.usefixtures("quickest_guests")
 
 LABS = {
     "wrong-gateway": "sh",

@@ -13,7 +13,7 @@ import pytest
 
 from tests.lab.conftest import run_lvslab
 
-pytestmark = pytest.mark.usefixtures("quick_guests")
+pytestmark = pytest.mark.usefixtures("quickest_guests")
 
 
 def test_a_shipped_scenario_runs_and_draws_its_report(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from lvslab.kernels import confinement
 from lvslab.lab import check
 from tests.lab.conftest import LVSLAB, in_sandbox, run_lvslab
 
-pytestmark = pytest.mark.usefixtures("quick_guests")
+pytestmark = pytest.mark.usefixtures("quickest_guests")
 
 SYSCTLS = (
     "net/ipv4/ip_forward",

@@ -4,6 +4,7 @@ at any time.
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import time
@@ -91,7 +92,8 @@ def test_connections_that_were_not_synchronised_fail_the_promise_of_sync(tmp_pat
     assert done.code == 1, said(done)
     found = failing(done)
     assert list(found) == ["with sync, 1: old connections live on"], said(done)
-    assert found["with sync, 1: old connections live on"].startswith("0 of 25 survived")
+    kept = found["with sync, 1: old connections live on"]
+    assert re.match(r"0 of [1-9]\d* survived", kept), "of those that a busy machine had opened in time"
 
 
 def test_connections_that_are_picked_up_fail_the_promise_of_no_sync(tmp_path: Path) -> None:
