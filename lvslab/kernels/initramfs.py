@@ -140,9 +140,7 @@ def fitting(tree: ModuleTree, names: Iterable[str]) -> list[str]:
     names = list(names)
     lacking = set(missing_modules(tree, [name for name in names if name in _IN_PLACE_OF]))
     return list(
-        dict.fromkeys(
-            each for name in names for each in (_IN_PLACE_OF[name] if name in lacking else (name,))
-        )
+        dict.fromkeys(each for name in names for each in (_IN_PLACE_OF[name] if name in lacking else (name,)))
     )
 
 

@@ -81,14 +81,16 @@ def try_needs(
         variants = (
             ([iptables] if iptables else list(IPTABLES_VARIANTS)) if NEEDS[need].uses_iptables else [""]
         )
+        reasons: list[str] = []
         for variant in variants:
             done = run("\n".join(["set -e", f"IPTABLES={variant}", *NEEDS[need].trial]))
             if done.code == 0:
                 met.add(need)
-                unmet.pop(need, None)
                 iptables = variant or iptables
                 break
-            unmet.setdefault(need, _reason(done))
+            reasons.append(_reason(done))
+        else:
+            unmet[need] = "; ".join(dict.fromkeys(reasons))
     return frozenset(met), unmet, iptables
 
 

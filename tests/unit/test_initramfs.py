@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from lvslab.errors import CannotError
 from lvslab.kernels import initramfs
-from lvslab.kernels.initramfs import Entry, ModuleTree, cpio, missing_modules, module_entries, module_name
+from lvslab.kernels.initramfs import (
+    Entry,
+    ModuleTree,
+    cpio,
+    fitting,
+    missing_modules,
+    module_entries,
+    module_name,
+)
 
 CPIO = next(([*name.split()] for name in ("cpio", "busybox cpio") if shutil.which(name.split()[0])), None)
 needs_zstd = pytest.mark.skipif(not shutil.which("zstd"), reason="zstd is not installed")
@@ -238,6 +246,14 @@ def test_missing_are_the_modules_that_are_neither_files_nor_built_in(tree: Modul
         "ip_vs_twos",
         "xt_ipvs",
     ]
+
+
+def test_a_kernel_without_iptables_legacy_tables_gets_what_iptables_nft_needs(tree: ModuleTree) -> None:
+    wanted = ["ip_vs", "iptable_nat", "iptable_raw", "no_such_module"]
+    assert fitting(tree, wanted) == ["ip_vs", "nft_compat", "nft_chain_nat", "no_such_module"]
+    with (tree.directory / "modules.builtin").open("a") as builtin:
+        builtin.write("kernel/net/ipv4/netfilter/iptable_nat.ko\n")
+    assert fitting(tree, wanted) == ["ip_vs", "iptable_nat", "nft_compat", "no_such_module"]
 
 
 def test_a_kernel_without_a_list_of_built_in_modules_has_none(tree: ModuleTree) -> None:
