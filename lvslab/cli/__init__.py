@@ -27,6 +27,7 @@ from lvslab.cli import (
     sweep,
     train,
     verify,
+    watch,
 )
 from lvslab.cli.guard import guarded
 from lvslab.exitcodes import ExitCode
@@ -98,6 +99,7 @@ for _command in (
     sweep.sweep,
     report.report,
     compare.compare,
+    watch.watch,
     export.export,
     bench.bench,
     bisect.bisect,

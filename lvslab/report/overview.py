@@ -8,13 +8,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from lvslab.errors import CannotError, UsageError
 from lvslab.report import figures, grid, text
 from lvslab.report.failover import summary, trials
 from lvslab.report.failover.trials import Group
 from lvslab.report.page import Report, render
+from lvslab.report.parts.links import report_of
 from lvslab.report.parts.run import outcome, started
 from lvslab.runs.rundir import Run, load
 
@@ -66,14 +66,12 @@ def write_overview(run_dirs: Sequence[Path], out: Path) -> Report:
 
 
 def _run_entry(run: Run, label: str, groups: Sequence[Group], out: Path) -> dict[str, Any]:
-    report = run.path / "report.html"
-    target = report if report.is_file() else run.path
-    link = quote(Path(os.path.relpath(target.resolve(), out.resolve())).as_posix())
+    href, has_report = report_of(run.path, out)
     return {
         "title": " · ".join(filter(None, (grid.scenario_title(run), label))),
         "name": os.path.relpath(run.path.resolve(), out.resolve().parent),
-        "href": link if target == report else f"{link}/",
-        "has_report": target == report,
+        "href": href,
+        "has_report": has_report,
         "outcome": outcome(run),
         "headline": text.headline(run),
         "started": started(run),

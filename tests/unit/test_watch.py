@@ -1,180 +1,162 @@
-"""The watcher of the table: its lines are read as the kernel writes them, and every difference is
-told, none twice.
-"""
+"""Runs over time: what is news, what wavers; on run directories written by the real writer."""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from lvslab.errors import LabError
-from lvslab.lab.watch import changes, parse_table, watch_command
+from lvslab.comparison import history
+from lvslab.comparison.findings import Status
+from lvslab.errors import LabError, UsageError
+from lvslab.runs.records import Verdict
+from tests.unit.commands import lvslab
+from tests.unit.compared import START, lab, result, write_run
 
-WEB = "TCP 10.0.0.10:80"
-
-
-@pytest.mark.parametrize(
-    ("line", "table"),
-    [
-        ("", {}),
-        ("\n", {}),
-        ("|TCP 0A00000A:0050 rr\n", {WEB: {}}),
-        (
-            "|TCP 0A00000A:0050 wrr;0A00010B:1F90 Masq 3;0A00010C:1F90 Masq 0\n",
-            {WEB: {"10.0.1.11:8080": 3, "10.0.1.12:8080": 0}},
-        ),
-        (
-            (
-                "|UDP 0A00000A:14B4 rr ops;0A00000B:14B4 Route 1|TCP 0A00000A:1451 sh (flag-1,flag-2)"
-                " persistent 300 FFFFFFFF"
-            ),
-            {"UDP 10.0.0.10:5300": {"10.0.0.11:5300": 1}, "TCP 10.0.0.10:5201": {}},
-        ),
-        ("|FWM 0000000A rr;0A00010B:0050 Tunnel 65535", {"FWM 10": {"10.0.1.11:80": 65535}}),
-        (
-            (
-                "|TCP [fd00:0000:0000:0000:0000:0000:0000:000a]:0050 rr persistent 300 128"
-                ";[fd00:0000:0000:0000:0000:0000:0000:0001]:1F90 Masq 1"
-            ),
-            {"TCP [fd00::a]:80": {"[fd00::1]:8080": 1}},
-        ),
-    ],
-    ids=["empty", "empty line", "no server", "weights", "two services with flags", "mark", "IPv6"],
-)
-def test_the_kernels_lines_are_read(line: str, table: Mapping[str, Mapping[str, int]]) -> None:
-    assert parse_table(line) == table
+DAY = 86400.0
+SINCE = datetime.fromtimestamp(START + 10.5 * DAY, UTC)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "|TCP",
-        "|TCP 0A00000A rr",
-        "|TCP 0A00000A:xyz rr",
-        "|TCP 0A00000A:0050 rr;0A00010B:1F90 Masq",
-        "|TCP 0A00000A:0050 rr;0A00010B:1F90 Masq heavy",
-        "|FWM mark rr",
-        "|TCP [fd00::g]:0050 rr",
-        "bash: /proc/net/ip_vs: No such file or directory",
-    ],
-)
-def test_a_line_that_is_no_table_is_told(line: str) -> None:
-    with pytest.raises(LabError) as caught:
-        parse_table(line)
-    assert str(caught.value) == f"the table of virtual services cannot be read from: {line}"
+def write_days(root: Path, verdicts: Sequence[str], first: int = 1, kernel: str = "6.1.0") -> None:
+    """A run a day from the first on with one expectation: "p", "f" or "s"; "-" for a run without
+    it, "x" for one that broke.
+    """
+    words: dict[str, Verdict] = {"p": "pass", "f": "fail", "s": "skip"}
+    for day, letter in enumerate(verdicts, start=first):
+        write_run(
+            root,
+            labs=[lab(kernel=kernel)],
+            results=[result("holds", words[letter])] if letter in words else [],
+            error=LabError("lvs: the guest kernel died") if letter == "x" else None,
+            started=START + day * DAY,
+        )
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "said"),
-    [
-        ({}, {WEB: {}}, (f"{WEB} added",)),
-        ({WEB: {"a:1": 1}}, {}, (f"{WEB} removed",)),
-        (
-            {},
-            {WEB: {"a:1": 1, "b:1": 3}},
-            (f"{WEB} added", f"{WEB}: a:1 added", f"{WEB}: b:1 added with weight 3"),
-        ),
-        ({WEB: {"a:1": 1, "b:1": 1}}, {WEB: {"b:1": 1}}, (f"{WEB}: a:1 removed",)),
-        ({WEB: {"a:1": 1}}, {WEB: {"a:1": 0}}, (f"{WEB}: a:1 weight 1 -> 0",)),
-        (
-            {WEB: {"a:1": 1}},
-            {WEB: {"b:1": 0}},
-            (f"{WEB}: a:1 removed", f"{WEB}: b:1 added with weight 0"),
-        ),
-    ],
-)
-def test_a_change_is_said_in_words(
-    before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]], said: tuple[str, ...]
-) -> None:
-    assert changes(before, after) == said
-
-
-SERVERS = st.sampled_from(["10.0.1.11:80", "10.0.1.12:80", "10.0.1.11:8080"])
-TABLES = st.dictionaries(
-    st.sampled_from([WEB, "UDP 10.0.0.10:80", "FWM 1"]),
-    st.dictionaries(SERVERS, st.integers(0, 65535), max_size=3),
-    max_size=3,
-)
-
-
-@given(table=TABLES)
-def test_between_equal_tables_nothing_is_said(table: dict[str, dict[str, int]]) -> None:
-    assert changes(table, {service: dict(servers) for service, servers in table.items()}) == ()
-
-
-@given(before=TABLES, after=TABLES)
-def test_every_difference_is_named_once_and_nothing_else(
-    before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]
-) -> None:
-    due = {service for service in {*before, *after} if (service in before) != (service in after)}
-    due |= {
-        f"{service}: {server}"
-        for service in after
-        for server in {*before.get(service, {}), *after[service]}
-        if before.get(service, {}).get(server) != after[service].get(server)
+def told(root: Path) -> dict[str, Status]:
+    """Expectation → its news."""
+    runs, unread = history.read([root])
+    assert not unread
+    return {
+        news.history.name: news.status
+        for series in history.series_of(runs)
+        for news in history.news(series, SINCE, 0.01)
     }
-    said = changes(before, after)
-    named = [each.partition(" added")[0].partition(" removed")[0].partition(" weight")[0] for each in said]
-    assert sorted(named) == sorted(due)
 
 
-def _line(table: Mapping[str, Mapping[str, int]]) -> str:
-    """The watcher's line for a table, as the kernel prints its addresses."""
-
-    def hexadecimal(endpoint: str) -> str:
-        address, _, port = endpoint.partition(":")
-        return "".join(f"{int(part):02X}" for part in address.split(".")) + f":{int(port):04X}"
-
-    text = ""
-    for service, servers in table.items():
-        protocol, name = service.split()
-        text += f"|{protocol} {f'{int(name):08X}' if protocol == 'FWM' else hexadecimal(name)} wlc"
-        text += "".join(f";{hexadecimal(server)} Masq {weight}" for server, weight in servers.items())
-    return text
-
-
-@given(table=TABLES)
-def test_any_table_is_read_back(table: dict[str, dict[str, int]]) -> None:
-    assert parse_table(_line(table)) == table
-
-
-FILE = "/proc/net/ip_vs"
-SHOWN = """\
-IP Virtual Server version 1.2.1 (size=4096)
-Prot LocalAddress:Port Scheduler Flags
-  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
-TCP  0A00000A:0050 rr persistent 300 FFFFFFFF
-  -> 0A00010B:1F90      Masq    3      7          0
-FWM  0000000A wrr
-  -> [fd00:0000:0000:0000:0000:0000:0000:0001]:1F90      Route   1      0          0
-"""
-"""As ip_vs_info_seq_show prints it."""
+@pytest.mark.parametrize(
+    ("before", "after", "status"),
+    [
+        ("pppp", "pf", Status.NEWLY_FAILING),
+        ("pppp", "pp", None),
+        ("ffff", "ff", None),
+        ("ppff", "pp", Status.FIXED),
+        ("pfpp", "pp", None),
+        ("pfpp", "pf", None),
+        ("pfpppppppp", "ffff", Status.FAILING_MORE),
+        ("pppp", "ss", Status.NEWLY_SKIPPED),
+        ("pppp", "--", Status.MISSING),
+        ("----", "pp", Status.ADDED),
+    ],
+)
+def test_what_is_otherwise_since_then_is_news(
+    tmp_path: Path, before: str, after: str, status: Status | None
+) -> None:
+    write_days(tmp_path, before, first=11 - len(before))
+    write_days(tmp_path, after, first=11)
+    assert told(tmp_path).get("holds") is status
 
 
-def test_the_program_prints_a_line_at_once_and_at_each_change_but_not_for_counters(tmp_path: Path) -> None:
-    shown = tmp_path / "ip_vs"
-    shown.write_text(SHOWN)
-    command = [word.replace(FILE, str(shown)) for word in watch_command()]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
-        first = process.stdout.readline()
-        for text in (SHOWN.replace("7          0", "9          1"), SHOWN.replace("Masq    3", "Masq    0")):
-            with shown.open("r+") as file:  # over the old text, which is as long: it is never empty
-                file.write(text)
-        second = process.stdout.readline()
-        process.stdin.close()
-        assert (process.stdout.read(), process.wait(60)) == ("", 0)
-    before, after = parse_table(first), parse_table(second)
-    assert before == {"TCP 10.0.0.10:80": {"10.0.1.11:8080": 3}, "FWM 10": {"[fd00::1]:8080": 1}}
-    assert changes(before, after) == ("TCP 10.0.0.10:80: 10.0.1.11:8080 weight 3 -> 0",)
+def test_what_wavered_and_holds_at_the_moment_is_not_called_fixed(tmp_path: Path) -> None:
+    write_days(tmp_path, "pfpf", first=7)
+    write_days(tmp_path, "pp", first=11)
+    assert told(tmp_path) == {}
 
 
-def test_the_program_ends_where_there_is_no_ipvs() -> None:
-    command = [word.replace(FILE, "/nonexistent") for word in watch_command()]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    assert done.returncode != 0 and "/nonexistent" in done.stderr
+def test_a_run_that_broke_is_news_although_no_check_failed(tmp_path: Path) -> None:
+    write_days(tmp_path, "ppx", first=9)
+    assert told(tmp_path)[history.COMPLETES] is Status.NEWLY_FAILING
+
+
+def test_without_runs_on_both_sides_there_is_no_news(tmp_path: Path) -> None:
+    write_days(tmp_path, "pf", first=11)
+    assert told(tmp_path) == {}
+
+
+@pytest.mark.parametrize("verdicts", ["pfp", "fpf", "psfsp", "ppffppff"])
+def test_what_changes_more_often_than_one_fault_would_make_it_wavers(tmp_path: Path, verdicts: str) -> None:
+    assert holds(tmp_path, verdicts).wavers
+
+
+@pytest.mark.parametrize("verdicts", ["ppff", "ffpp", "ppffpp", "pf", "pppp"])
+def test_one_fault_that_comes_and_goes_does_not_waver(tmp_path: Path, verdicts: str) -> None:
+    assert not holds(tmp_path, verdicts).wavers
+
+
+def holds(root: Path, verdicts: str) -> history.History:
+    """What became of the one expectation."""
+    write_days(root, verdicts)
+    (series,) = history.series_of(history.read([root])[0])
+    return next(each for each in series.histories if each.name == "holds")
+
+
+def test_another_kernel_has_a_history_of_its_own(tmp_path: Path) -> None:
+    write_days(tmp_path / "old", "pppp", first=7)
+    write_days(tmp_path / "new", "ff", first=11, kernel="6.12.0")
+    assert told(tmp_path) == {}
+    series = history.series_of(history.read([tmp_path])[0])
+    assert [re.sub(" .config.*", "", each.kernel) for each in series] == ["uml 6.1.0", "uml 6.12.0"]
+
+
+def test_series_of_one_name_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+    for number, mode in enumerate(("nat", "dr")):
+        write_run(tmp_path, parameters={"mode": mode, "rate": 50}, started=START + number)
+    series = history.series_of(history.read([tmp_path])[0])
+    assert [each.title for each in series] == ["story mode=dr", "story mode=nat"]
+
+
+def test_baselines_are_copies_and_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    write_days(tmp_path, "pp")
+    write_days(tmp_path / "baselines" / "story", "p")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "run.json").write_text("{")
+    write_run(tmp_path, error=KeyboardInterrupt(), started=START + 20 * DAY)
+    runs, unread = history.read([tmp_path])
+    assert len(runs) == 3 and len(unread) == 1 and "torn" in unread[0]
+    assert [len(each.runs) for each in history.series_of(runs)] == [2], "the interrupted one says nothing"
+
+
+def test_a_folder_without_runs_is_wrong_input(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no run in it"):
+        history.read([tmp_path / "empty"])
+    with pytest.raises(UsageError, match="no such folder"):
+        history.read([tmp_path / "none"])
+
+
+def test_the_command_tells_it_and_its_page_leads_to_the_runs(tmp_path: Path) -> None:
+    write_days(tmp_path / "runs", "ppp", first=8)
+    write_days(tmp_path / "runs", "pfp", first=11)
+    words = ("watch", str(tmp_path / "runs"), "--since", SINCE.isoformat())
+    done = lvslab(*words, "--site", str(tmp_path / "site"), place=tmp_path)
+    assert done.code == 1, done.err
+    assert "newly failing" in done.out and "1 of 6" in done.out
+    page = (tmp_path / "site" / "index.html").read_text()
+    links = {unquote(each) for each in re.findall(r'href="([^"#]+)"', page)}
+    assert len(links) == 6 and all((tmp_path / "site" / each).exists() for each in links)
+    found = json.loads(lvslab(*words, "--json", place=tmp_path).out)
+    (news,) = found["news"]
+    assert (news["expectation"], news["status"], news["regression"]) == ("holds", "newly failing", True)
+    assert [(each["expectation"], each["turns"]) for each in found["wavering"]] == [("holds", 2)]
+    later = lvslab(*words[:-1], datetime.fromtimestamp(START + 13.5 * DAY, UTC).isoformat(), place=tmp_path)
+    assert later.code == 0 and "0 worse since" in later.out
+
+
+@pytest.mark.parametrize("when", ["10m", "yesterday", "2026-13-01", "7"])
+def test_a_time_that_is_none_is_refused(tmp_path: Path, when: str) -> None:
+    done = lvslab("watch", str(tmp_path), "--since", when, place=tmp_path)
+    assert done.code == 2 and "neither a time ago" in done.err

@@ -29,6 +29,16 @@ class Linker:
         )
 
 
+def report_of(run: Path, folder: Path) -> tuple[str, bool]:
+    """A link from a page's folder to the report of another run, and whether there is one; where
+    none was drawn, it leads to the run directory.
+    """
+    report = run / "report.html"
+    target = report if report.is_file() else run
+    link = quote(Path(os.path.relpath(target.resolve(), folder.resolve())).as_posix())
+    return (link, True) if target == report else (f"{link}/", False)
+
+
 def picture(drawn: figures.Drawn, folder: Path) -> dict[str, Any]:
     """A figure for the template, with the link to its file."""
     return {"drawn": drawn, "png": quote(drawn.png.relative_to(folder).as_posix()), "name": drawn.name}
