@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ def run(exercise: Exercise) -> dict[str, Any]:
         with _prepared(exercise, plan) as lab:
             outcome["solved"] = _solved(exercise, lab)
     return outcome | {"seconds": time.monotonic() - began}
+
+
+def judged(exercise: Exercise, answer: Mapping[str, str]) -> str | None:
+    """The point at which an answer fails the exam, None where it passes; call it in a sandbox.
+
+    Args:
+        answer: node → script, as a solution is.
+    """
+    plan = plan_exercise(exercise, probe.kernels_here(tuple(Need), "uml"))
+    with _prepared(exercise, plan) as lab:
+        return str(failed) if (failed := _solved(replace(exercise, solution=answer), lab)["failed"]) else None
 
 
 @contextmanager

@@ -35,12 +35,15 @@ same by hand: `nc 10.0.0.10 80`, then type `GET / HTTP/1.0` and an empty line.
 connections.
 
 **Keep it.** `ipvsadm -S -n > /root/rules` saves the table, `ipvsadm -C` clears it,
-`ipvsadm -R < /root/rules` restores it. Do that too.
+`ipvsadm -R < /root/rules` restores it. Do that too, and leave the file there.
 
 When clients are served by both: `lvslab train check`. If you are stuck: `lvslab train hint`.
 """
 
+from lvslab.errors import UsageError
+from lvslab.ipvs.rules import parse_rules
 from lvslab.ipvs.service import PacketForwarding, Protocol
+from lvslab.plan.services import HTTP_SERVER_PORT
 from lvslab.training.exam import Exam
 from lvslab.training.exercise import exercise
 
@@ -94,4 +97,29 @@ def check(exam: Exam) -> None:
         services[0].scheduler == "rr",
         "its scheduler is round robin",
         f"its scheduler is '{services[0].scheduler}', the task asks for round robin",
+    )
+    ports = sorted({server.port for service in services for server in service.real_servers})
+    exam.must(
+        "the servers' port",
+        ports == [HTTP_SERVER_PORT],
+        f"the servers are asked at port {HTTP_SERVER_PORT}",
+        f"the servers are asked at {', '.join(map(str, ports))}; the task says {HTTP_SERVER_PORT}",
+    )
+    _must_be_kept(exam)
+
+
+def _must_be_kept(exam: Exam) -> None:
+    """The saved table must be the one that is there, whatever the order of its lines."""
+    saved = exam.run("director", "cat /root/rules")
+    try:
+        kept = set(parse_rules(saved.out)) == set(exam.table()) if saved.code == 0 else False
+    except UsageError:
+        kept = False
+    exam.must(
+        "the table is kept",
+        kept,
+        "/root/rules on the director brings back the table that is there",
+        "/root/rules on the director is not the table that is there"
+        if saved.code == 0
+        else "there is no /root/rules on the director",
     )
