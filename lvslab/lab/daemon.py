@@ -105,6 +105,8 @@ class Daemon:
         for place in (folder, self._logs):
             for name, file in self._files.items():
                 guestfiles.write(place / name, file.text, 0o755 if file.executable else 0o644)
+        for left in folder.glob("*pid"):  # of one that was killed: its number may be a zombie's, or another's
+            guestfiles.remove(left)
         with self._changed:
             self._lines, self._asked_to_end = [], False
         self._process = self.node.popen(

@@ -37,6 +37,11 @@ _LOOK_SECONDS = 0.1
 _KEEPALIVED = "keepalived --dont-fork --log-console --log-detail --no-syslog --dont-release-ipvs"
 
 
+_ORDERLY_SECONDS = 20.0
+"""For a daemon's end on SIGTERM, on a busy machine: one that is killed takes no leave of VRRP, and
+leaves its table and process numbers behind.
+"""
+
 _READINGS = 5
 """So often a table that contradicts itself is read."""
 
@@ -304,7 +309,7 @@ class RehearsalLab:
         """End a director's daemon orderly; in a dead one nothing is waited for."""
         daemon = self._daemons.get(director)
         if daemon is not None:
-            daemon.stop()
+            daemon.stop(_ORDERLY_SECONDS)
 
     # -- breaking ----------------------------------------------------------------------------------
 

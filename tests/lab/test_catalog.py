@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from lvslab.catalog import catalog
-from lvslab.host import sandbox
+from lvslab.host import linux, sandbox
 from lvslab.kernels import kinds, probe
 from lvslab.kernels.machine import Guest, Kernel
 from lvslab.kernels.uml import UmlKernel
@@ -130,13 +130,14 @@ def test_a_kernel_that_does_not_boot_or_lies_is_refused_with_its_last_lines(
     assert catalog.entries(cache) == []
 
 
-def _runs_below(directory: Path) -> bool:
-    """Whether a process works with files in a directory."""
+def _running_below(directory: Path) -> list[str]:
+    """The processes that work with files in a directory, each with where it stands."""
+    found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it has ended, or is nobody's business
-            if str(directory).encode() in path.read_bytes():
-                return True
-    return False
+            if str(directory).encode() in (words := path.read_bytes()):
+                found.append(f"{linux.standing(int(path.parent.name))}: {words!r}")
+    return found
 
 
 def test_killing_the_command_at_the_trial_boot_leaves_nothing_that_is_seen_or_runs(
@@ -151,10 +152,10 @@ def test_killing_the_command_at_the_trial_boot_leaves_nothing_that_is_seen_or_ru
         assert any("trial boot" in line for line in process.stderr)
         process.kill()
         process.wait(20)
-    deadline = time.monotonic() + 20
-    while _runs_below(cache) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while (running := _running_below(cache)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not _runs_below(cache)
+    assert not running
     assert list(cache.glob("work-*")), "the test does not show anything: nothing was left"
     assert catalog.entries(cache) == []
     assert run_lvslab("kernels", "add", str(mine), "--name", "mine").code == 0

@@ -145,6 +145,17 @@ def test_a_killed_one_can_be_started_again(daemon: Callable[..., Daemon]) -> Non
     assert first != second
 
 
+def test_the_number_of_a_killed_one_stops_no_other(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    """As keepalived's: the number may be a zombie's, and it says "daemon is already running"."""
+    numbers = tmp_path / "node" / "program" / "checkers_pid"
+    with daemon(f"[ ! -e {numbers} ] || exit 0; echo $$ >{numbers}; echo up; exec sleep 100") as running:
+        running.await_line("up", SECONDS)
+        running.kill()
+        assert numbers.exists()
+        running.start()
+        running.await_line("up", SECONDS)
+
+
 def test_a_listener_that_fails_does_not_hold_the_program_up(daemon: Callable[..., Daemon]) -> None:
     def fail(t: float, line: str) -> None:
         raise ValueError(line)
