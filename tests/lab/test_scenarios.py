@@ -29,6 +29,18 @@ def run(tmp_path: Path, *arguments: str) -> Outcome:
     return run_lvslab("run", *arguments, "--no-report", "--json", "--runs", str(tmp_path), timeout=600)
 
 
+def run_judged(tmp_path: Path, *arguments: str) -> Outcome:
+    """A run that was judged: one that a busy machine made too late says so, and to run it again."""
+    for number in range(_TRIES):
+        done = run(tmp_path / str(number), *arguments)
+        if not done.out or not not_judged(done):
+            break
+    return done
+
+
+_TRIES = 5
+
+
 def said(done: Outcome) -> str:
     """What did not hold, and the end of the progress: for the message of an assertion."""
     lines = [f"exit code {done.code}"]
@@ -88,7 +100,8 @@ TOO_LATE = "net.ipv4.vs.sync_threshold=3000 50000"
 
 
 def test_connections_that_were_not_synchronised_fail_the_promise_of_sync(tmp_path: Path) -> None:
-    done = run(tmp_path, "director-power-cut", "--sync", "yes", "--connections", "25", "--set", TOO_LATE)
+    words = ("director-power-cut", "--sync", "yes", "--connections", "25", "--set", TOO_LATE)
+    done = run_judged(tmp_path, *words)
     assert done.code == 1, said(done)
     found = failing(done)
     assert list(found) == ["with sync, 1: old connections live on"], said(done)
@@ -98,7 +111,7 @@ def test_connections_that_were_not_synchronised_fail_the_promise_of_sync(tmp_pat
 
 def test_connections_that_are_picked_up_fail_the_promise_of_no_sync(tmp_path: Path) -> None:
     settings = ("--sync", "no", "--connections", "20", "--set", "net.ipv4.vs.sloppy_tcp=1")
-    done = run(tmp_path, "director-power-cut", *settings)
+    done = run_judged(tmp_path, "director-power-cut", *settings)
     assert done.code == 1, said(done)
     found = failing(done)
     assert list(found) == ["without sync, 1: no connection lives on"], said(done)
@@ -121,7 +134,7 @@ def run(log):
 def test_a_check_that_notices_nothing_fails(tmp_path: Path) -> None:
     own = tmp_path / "blind.py"
     own.write_text(BLIND)
-    done = run(tmp_path / "runs", str(own))
+    done = run_judged(tmp_path / "runs", str(own))
     assert done.code == 1, said(done)
     found = failing(done)
     assert list(found) == ["keepalived, tcp check, 1: rs1 is taken out"], said(done)
@@ -136,7 +149,7 @@ def test_a_check_that_notices_nothing_fails(tmp_path: Path) -> None:
 
 def test_a_server_that_hardly_flaps_fails_the_promise_of_harm(tmp_path: Path) -> None:
     settings = ("--control", "none", "--flaps", "1", "--down", "0.1", "--up", "2")
-    done = run(tmp_path, "flapping-server", *settings)
+    done = run_judged(tmp_path, "flapping-server", *settings)
     assert done.code == 1, said(done)
     assert (
         list(failing(done)) == ["none, 1: flapping"]
