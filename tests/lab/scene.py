@@ -67,7 +67,7 @@ class Scene:
         """Whether a node learns the hardware address of another one anew."""
         interface = self.lab.plan.node(node).interfaces[0].name
         script = (
-            f"ip neigh flush dev {interface}; ping -q -c 1 -W 1 {address} >/dev/null; ip neigh show to"
+            f"ip neigh flush dev {interface}; ping -q -c 1 -i 0.2 -w 5 {address} >/dev/null; ip neigh show to"
             f" {address} dev {interface}"
         )
         return "lladdr" in self.lab.node(node).run(script).out

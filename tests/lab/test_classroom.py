@@ -61,6 +61,9 @@ def test_points_turn_green_and_red_again_while_she_types(ada: Browser) -> None:
     for host in (11, 12):
         ada.type("lvs", f"ipvsadm -a -t {vip}:80 -r {inside}{host}:8080 -m\n")
     ada.until(lambda: ada.point("clients are served") == "pass" and ada.point("round robin") == "pass")
+    assert ada.point("the table is kept") == "fail"
+    ada.type("lvs", "ipvsadm -S -n > /root/rules\n")
+    ada.until(lambda: ada.point("the table is kept") == "pass")
     assert "Passed" in ada.one(".passed").text
     ada.until(lambda: ":8080 weight 1" in ada.text("[data-node=rs2]"))
     ada.type("lvs", "ipvsadm -C\n")
