@@ -237,7 +237,7 @@ def _run_case(case: Case, plan: LabPlan, log: Experiment, run: RunWriter) -> Res
         stop_web_server(lab)
         with Capture(capture_file, taps(lab)) as capture:
             received, error = transfer(lab, sent)
-            capture.wait_quiet()
+            capture.wait_quiet(lab.at_work)
     roles = {node.name: node.role for node in plan.nodes}
     setting = Setting(plan.mode.contract, roles, VIP, DIP, plan.addresses.rips, (), {})
     flows = [

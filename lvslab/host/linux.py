@@ -122,6 +122,15 @@ def waited_seconds(pid: int) -> float:
         return 0.0
 
 
+def is_runnable(pid: int) -> bool:
+    """Whether a thread of a process runs or waits for a processor (proc_pid_stat(5), state R)."""
+    for task in Path(f"/proc/{pid}/task").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if (task / "stat").read_text().rpartition(")")[2].split()[0] == "R":
+                return True
+    return False
+
+
 def standing(pid: int) -> str:
     """What a process is and does, for a message about one that hangs: its program, its state
     (proc(5), /proc/pid/status) and what it has had of a processor.

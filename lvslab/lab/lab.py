@@ -360,6 +360,10 @@ class Lab:
         """ipvsadm in one of the directors."""
         return Ipvsadm(self.node(director))
 
+    def at_work(self) -> bool:
+        """Whether a guest's kernel runs, or waits for a processor."""
+        return any(linux.is_runnable(guest.pid) for guest in self._guests.values())
+
     def guest(self, name: str) -> Guest | None:
         """The guest behind a node, or None if it runs on the machine's own kernel."""
         return self._guests.get(name)

@@ -226,7 +226,7 @@ class LabUnderTest(Lab):
         )
         with Capture(file, taps(self)) as capture:
             yield packets
-            capture.wait_quiet()
+            capture.wait_quiet(self.at_work)
         if capture.lost:
             raise LabError(
                 f"{file.name}: the kernel lost {plural(capture.lost, 'frame')}, so not every packet was seen;"

@@ -41,7 +41,7 @@ def _travel(exam: Exam, requests: int) -> tuple[str, str]:
     file = exam.directory / "packets.pcapng"
     with Capture(file, taps(exam.lab)) as capture:
         answers = exam.get(requests)
-        capture.wait_quiet()
+        capture.wait_quiet(exam.lab.at_work)
     flows = judge(hops(read_frames(file), ports(plan)), setting(plan))
     here = examiner(plan).ip
     found = {

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -75,11 +75,20 @@ class Capture:
                 f"{self._path}: {self._error.strerror}; the capture is incomplete: make room and run again"
             ) from self._error
 
-    def wait_quiet(self, quiet: float = 0.05, timeout: float = 2.0) -> None:
-        """Wait until no frame has come for `quiet` seconds, at most `timeout` seconds."""
+    def wait_quiet(self, at_work: Callable[[], bool], quiet: float = 0.05, timeout: float = 5.0) -> None:
+        """Wait until no frame has come for `quiet` seconds and no guest is at work, at most
+        `timeout` seconds: on a busy machine one waits longer for a processor than that, and has a
+        packet to pass on.
+
+        Args:
+            at_work: whether a guest has something to do.
+        """
         deadline = time.monotonic() + timeout
-        while (now := time.monotonic()) < deadline and (rest := self._last + quiet - now) > 0:
-            time.sleep(rest)
+        while (now := time.monotonic()) < deadline:
+            rest = self._last + quiet - now
+            if rest <= 0 and not at_work():
+                return
+            time.sleep(max(rest, _LOOK_SECONDS))
 
     def _collect(self) -> None:
         poller = select.poll()

@@ -99,7 +99,7 @@ def verify(lab: Lab, run_directory: Path) -> Verification:
     with Capture(capture_file, taps(lab)) as capture:
         lab.tell("traffic", "sending test flows")
         traffic = _send(lab)
-        capture.wait_quiet()
+        capture.wait_quiet(lab.at_work)
     lab.tell("judge", f"judging {plural(capture.frames, 'frame')}")
     frames = read_frames(capture_file)
     found = judge(hops(frames, ports(plan)), setting(plan))

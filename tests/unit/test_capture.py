@@ -77,3 +77,13 @@ class StampsAtReading:
 def test_a_message_that_is_stamped_when_it_is_read_is_told_from_it() -> None:
     late: Any = StampsAtReading()
     assert not stamps_on_arrival(late, late)
+
+
+def test_it_is_not_quiet_while_a_guest_is_at_work(tmp_path: Path) -> None:
+    """It may have to pass on a packet, however long it waits for a processor."""
+    answers = iter([True, True, False])
+    with Capture(tmp_path / "none.pcapng", {}) as capture:
+        capture.wait_quiet(lambda: next(answers), quiet=0.0)
+        with pytest.raises(StopIteration):
+            next(answers)
+        capture.wait_quiet(lambda: True, quiet=0.0, timeout=0.1)  # not for ever

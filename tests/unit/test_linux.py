@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from lvslab.host import linux
@@ -32,3 +33,19 @@ def test_a_bound_command_does_not_begin_without_the_process_that_started_it(tmp_
     other = [word.replace(str(os.getpid()), "1") if word == str(os.getpid()) else word for word in command]
     assert other != command and subprocess.run(other).returncode != 0 and not mark.exists()
     assert subprocess.run(command).returncode == 0 and mark.exists()
+
+
+def test_a_process_that_has_something_to_do_is_runnable() -> None:
+    with (
+        subprocess.Popen(["sh", "-c", "while :; do :; done"]) as busy,
+        subprocess.Popen(["cat"], stdin=-1) as idle,
+    ):
+        try:
+            assert linux.is_runnable(busy.pid)
+            deadline = time.monotonic() + 60
+            while linux.is_runnable(idle.pid):  # it starts
+                assert time.monotonic() < deadline
+        finally:
+            busy.kill()
+            idle.kill()
+    assert not linux.is_runnable(busy.pid)
