@@ -53,7 +53,7 @@ integration: install ## tests that start programs and draw whole reports, withou
 lab: install kernels ## tests that boot kernels and judge packets: modules side by side, then those that judge times
 	@lvslab/data/install-packages test
 	failed=0; \
-	$(VENV)/bin/pytest -n $$((3 * $$(nproc))) --dist loadscope --no-loadscope-reorder --durations=20 -m 'not timed' tests/lab || failed=1; \
+	$(VENV)/bin/pytest -n $$((2 * $$(nproc) + 1)) --dist loadscope --no-loadscope-reorder --durations=20 -m 'not timed' tests/lab || failed=1; \
 	$(VENV)/bin/pytest -n $$((2 * $$(nproc))) --durations=20 -m timed tests/lab || failed=1; \
 	exit $$failed
 
